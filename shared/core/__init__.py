@@ -1,0 +1,1 @@
+"""Errors, clock, ids and settings: standard library and pydantic only."""

@@ -1,0 +1,103 @@
+"""The error tree: what a caller may be told.
+
+    KraftdError                 code, status, detail, field errors, retry_after
+    ├── BadRequest          400 malformed_json, invalid_encoding
+    ├── Unauthenticated     401 invalid_token, invalid_credentials
+    ├── Forbidden           403 forbidden
+    ├── NotFoundError       404 not_found
+    ├── Clash               409 email_taken
+    ├── TooLargeBody        413 body_too_large
+    ├── Invalid             422 invalid_request, with one FieldError per field
+    └── Unready             503 store_unavailable, audit_unavailable; Retry-After
+
+`code` is stable public API; `detail` is for people and holds nothing that the caller did not know.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with one field: `field` is a dotted path, `code` is machine-readable."""
+
+    field: str
+    code: str
+    message: str
+
+
+class KraftdError(Exception):
+    """Base of every error that reaches a caller as problem+json (RFC 9457)."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        errors: tuple[FieldError, ...] = (),
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BadRequest(KraftdError):
+    """The request cannot be read at all."""
+
+    status = 400
+    title = "Bad request"
+
+
+class Unauthenticated(KraftdError):
+    """No proof of identity, or one that does not hold."""
+
+    status = 401
+    title = "Unauthenticated"
+
+
+class Forbidden(KraftdError):
+    """Known, but not allowed."""
+
+    status = 403
+    title = "Forbidden"
+
+
+class NotFoundError(KraftdError):
+    """Nothing of that id in the caller's tenant."""
+
+    status = 404
+    title = "Not found"
+
+
+class Clash(KraftdError):
+    """The change collides with what is there."""
+
+    status = 409
+    title = "Conflict"
+
+
+class TooLargeBody(KraftdError):
+    """The body is above the limit."""
+
+    status = 413
+    title = "Content too large"
+
+
+class Invalid(KraftdError):
+    """The request was understood and some of its fields are wrong."""
+
+    status = 422
+    title = "Invalid request"
+
+
+class Unready(KraftdError):
+    """A part that we need did not answer; nothing was done, or what was done is safe to repeat."""
+
+    status = 503
+    title = "Service unavailable"

@@ -1,0 +1,41 @@
+"""Ids: UUIDv7 (RFC 9562), minted by the server, so that an event's id tells its period."""
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from shared.core.clock import Clock
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class IdFactory:
+    """Mints UUIDv7s. The 12 bits after the version carry the microseconds (RFC 9562 §6.2, method 3)."""
+
+    def __init__(self, clock: Clock, random_bits: Callable[[int], int] = secrets.randbits) -> None:
+        self._clock = clock
+        self._random_bits = random_bits
+
+    def new(self, at: datetime | None = None) -> str:
+        """A new id as canonical text, minted for `at` (default: now)."""
+        micros = ((at or self._clock.now()) - _EPOCH) // _MICROSECOND
+        millis, sub = divmod(micros, 1000)
+        fraction = sub * 4096 // 1000
+        value = (millis & (1 << 48) - 1) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62
+        return str(UUID(int=value | self._random_bits(62)))
+
+
+def time_of(uuid7: str) -> datetime:
+    """The moment at which a UUIDv7 was minted, to the millisecond. ValueError for any other text."""
+    value = UUID(uuid7)
+    if value.version != 7:
+        raise ValueError("not a UUIDv7")
+    return _EPOCH + timedelta(milliseconds=value.int >> 80)
+
+
+def lowest_id_at(moment: datetime) -> str:
+    """The smallest UUIDv7 text that a moment can have: a bound for ranges over ids."""
+    millis = (moment - _EPOCH) // timedelta(milliseconds=1)
+    return str(UUID(int=(millis & (1 << 48) - 1) << 80 | 0x7 << 76 | 0b10 << 62))

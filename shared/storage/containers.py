@@ -1,0 +1,77 @@
+"""Every container of the app, declared once: adapters, provisioning and infrastructure follow this file.
+
+Index paths are dotted (`target.id`); an index serves filters on its leading fields and order by its last one.
+"""
+
+from dataclasses import dataclass
+
+PERIOD = "period"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container: its name, partition key paths (one, or two for a hierarchical key), TTL and indexes.
+
+    `default_ttl_seconds`: None = no TTL at all; -1 = only items that carry `ttl` expire.
+    `expires_by_period`: the adapter sets each item's `ttl` so that a whole `period` expires together.
+    `indexes`: the composite indexes, each a tuple of paths below the partition key.
+    """
+
+    name: str
+    partition_key: tuple[str, ...]
+    indexes: tuple[tuple[str, ...], ...] = ()
+    default_ttl_seconds: int | None = None
+    expires_by_period: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.partition_key) <= 3:
+            raise ValueError(f"{self.name}: a partition key has one to three paths")
+
+
+AUDIT_EVENTS = Container(
+    name="audit_events",
+    partition_key=("tenant_id", PERIOD),
+    indexes=(
+        ("recorded_at",),
+        ("type", "recorded_at"),
+        ("outcome", "recorded_at"),
+        ("severity", "recorded_at"),
+        ("data_class", "recorded_at"),
+        ("actor.id", "recorded_at"),
+        ("target.id", "recorded_at"),
+        ("actor_key", "recorded_at"),
+        ("target_key", "recorded_at"),
+        ("ip_key", "recorded_at"),
+        ("type", "target.id", "occurred_at"),
+    ),
+    default_ttl_seconds=2555 * 86_400,
+    expires_by_period=True,
+)
+IDENTITY = Container(
+    name="identity",
+    partition_key=("tenant_id",),
+    indexes=(("kind", "created_at"),),
+    default_ttl_seconds=-1,
+)
+DIRECTORY = Container(name="directory", partition_key=("id",))
+TENANTS = Container(name="tenants", partition_key=("shard",))
+ALERTS = Container(
+    name="alerts",
+    partition_key=("tenant_id",),
+    indexes=(("kind", "first_seen"), ("kind", "series", "first_seen")),
+    default_ttl_seconds=-1,
+)
+REPORTS = Container(
+    name="reports",
+    partition_key=("tenant_id",),
+    indexes=(("kind", "from"),),
+    default_ttl_seconds=-1,
+)
+GUARDS = Container(name="guards", partition_key=("id",), default_ttl_seconds=-1)
+LEASES = Container(name="leases", partition_key=("id",))
+DEAD_LETTERS = Container(name="dead_letters", partition_key=("tenant_id",), indexes=(("kind", "created_at"),))
+
+CONTAINERS: dict[str, Container] = {
+    each.name: each
+    for each in (AUDIT_EVENTS, IDENTITY, DIRECTORY, TENANTS, ALERTS, REPORTS, GUARDS, LEASES, DEAD_LETTERS)
+}

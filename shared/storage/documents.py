@@ -1,0 +1,273 @@
+"""The DocumentStore port: containers, partitions, items and etags, shaped like Cosmos DB.
+
+An item is a JSON object with a text `id`; its partition key fields equal the partition it is written to. A returned
+item carries two fields that only the store sets: `_etag` (changes with every write) and `_ts` (second of the last
+write, Unix time). `ttl` (seconds since the last write; -1 = never) is honored where the container has a TTL.
+Filters and order work on ASCII strings, integers and (equality only) booleans; an item that lacks the ordered field,
+or holds null there, is not part of an ordered result.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from shared.storage.containers import Container
+
+type Item = dict[str, Any]
+type Partition = tuple[str, ...]
+type Scalar = str | int
+
+MAX_BATCH_OPERATIONS = 100
+MAX_REQUEST_BYTES = 2 * 1024 * 1024
+MAX_PAGE = 1000
+MAX_ID_BYTES = 1023
+
+
+@dataclass(frozen=True, slots=True)
+class Eq:
+    """The field at `path` equals `value`."""
+
+    path: str
+    value: Scalar | bool
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """The field at `path` is one of `values` (an empty tuple matches nothing)."""
+
+    path: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """`ge`/`gt` ≤ field < `lt`/`le`; a bound compares only with fields of its own type."""
+
+    path: str
+    ge: Scalar | None = None
+    gt: Scalar | None = None
+    lt: Scalar | None = None
+    le: Scalar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The field at `path` is text that begins with `value` (case matters)."""
+
+    path: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Defined:
+    """The item has (or, with `present=False`, lacks) a field at `path`; null counts as a field."""
+
+    path: str
+    present: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """The array at `path` holds `value`."""
+
+    path: str
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one of `filters` holds (an empty tuple matches nothing)."""
+
+    filters: "tuple[Filter, ...]"
+
+
+type Filter = Eq | In | Range | Prefix | Defined | Has | AnyOf
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A keyset position: the ordered field's value and the id of the last item seen."""
+
+    value: Scalar
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One typed query. All of `where` must hold; ties in `order_by` are broken by id, in the same direction.
+
+    `fields` projects to these top-level fields (plus none other); None returns whole items.
+    """
+
+    where: tuple[Filter, ...] = ()
+    order_by: str = "id"
+    descending: bool = False
+    limit: int = 100
+    after: Cursor | None = None
+    fields: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= MAX_PAGE:
+            raise ValueError(f"limit must be 1..{MAX_PAGE}")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Items of one page and, when more may follow, the cursor of the next."""
+
+    items: list[Item]
+    next: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class PatchSet:
+    """Set the field at `path` (parents must exist) to `value`."""
+
+    path: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PatchRemove:
+    """Remove the field at `path`; an absent one is an error (PreconditionFailed), as in Cosmos."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatchIncrement:
+    """Add `by` to the integer at `path`; an absent field counts as 0."""
+
+    path: str
+    by: int = 1
+
+
+type Patch = PatchSet | PatchRemove | PatchIncrement
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOperation:
+    """One step of a batch. `item` for create, replace and upsert; `id` for read, delete and patch."""
+
+    kind: Literal["create", "replace", "upsert", "delete", "read", "patch"]
+    item: Item | None = None
+    id: str | None = None
+    if_match: str | None = None
+    patches: tuple[Patch, ...] = ()
+
+
+def create(item: Item) -> BatchOperation:
+    """A batch step that creates `item`."""
+    return BatchOperation("create", item=item)
+
+
+def replace(item: Item, if_match: str | None = None) -> BatchOperation:
+    """A batch step that replaces `item`."""
+    return BatchOperation("replace", item=item, if_match=if_match)
+
+
+def upsert(item: Item) -> BatchOperation:
+    """A batch step that creates or replaces `item`."""
+    return BatchOperation("upsert", item=item)
+
+
+def delete(item_id: str, if_match: str | None = None) -> BatchOperation:
+    """A batch step that deletes an item."""
+    return BatchOperation("delete", id=item_id, if_match=if_match)
+
+
+class DocumentStore(Protocol):
+    """What every adapter does. Every call names its partition: there is no other way to reach an item."""
+
+    async def create(self, container: Container, partition: Partition, item: Item) -> Item:
+        """Add an item. Conflict if its id exists in the partition."""
+        ...
+
+    async def read(self, container: Container, partition: Partition, item_id: str) -> Item:
+        """One item. NotFound if there is none, or it expired."""
+        ...
+
+    async def replace(
+        self, container: Container, partition: Partition, item: Item, if_match: str | None = None
+    ) -> Item:
+        """Write over an item. NotFound; PreconditionFailed if `if_match` is not its etag."""
+        ...
+
+    async def upsert(self, container: Container, partition: Partition, item: Item) -> Item:
+        """Create or write over an item."""
+        ...
+
+    async def delete(
+        self, container: Container, partition: Partition, item_id: str, if_match: str | None = None
+    ) -> None:
+        """Remove an item. NotFound; PreconditionFailed if `if_match` is not its etag."""
+        ...
+
+    async def patch(
+        self,
+        container: Container,
+        partition: Partition,
+        item_id: str,
+        patches: Sequence[Patch],
+        if_match: str | None = None,
+    ) -> Item:
+        """Change fields of an item (at most 10 patches). NotFound; PreconditionFailed."""
+        ...
+
+    async def batch(
+        self, container: Container, partition: Partition, operations: Sequence[BatchOperation]
+    ) -> list[Item | None]:
+        """All of `operations` or none, in order, in one partition. The errors of the step that failed; TooLarge."""
+        ...
+
+    async def query(self, container: Container, partition: Partition, query: Query) -> Page:
+        """One page. `partition` may be a prefix of the container's key (at least its first path)."""
+        ...
+
+    async def ping(self) -> None:
+        """Raise Unavailable when the store cannot serve writes."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of everything."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the change feed: the item as it is now, and its position."""
+
+    position: int
+    item: Item
+
+
+class ChangeSource(Protocol):
+    """The ordered feed of an embedded store; in Azure the Functions host reads Cosmos DB's own."""
+
+    async def changes(self, container: Container, after: int, limit: int) -> list[Change]:
+        """Latest version of each item written after a position, in order of the writes; deletes leave no trace."""
+        ...
+
+
+def check_partition(container: Container, partition: Partition, *, prefix: bool = False) -> None:
+    """ValueError unless `partition` fits the container's key (or, with `prefix`, begins it)."""
+    fits = (
+        1 <= len(partition) <= len(container.partition_key)
+        if prefix
+        else (len(partition) == len(container.partition_key))
+    )
+    if not fits or not all(isinstance(part, str) and part for part in partition):
+        raise ValueError(f"{container.name}: partition must name {', '.join(container.partition_key)}")
+
+
+def check_item(container: Container, partition: Partition, item: Mapping[str, Any]) -> None:
+    """ValueError unless the item has a usable id and belongs to `partition`."""
+    check_partition(container, partition)
+    item_id = item.get("id")
+    if not isinstance(item_id, str) or not item_id or len(item_id.encode()) > MAX_ID_BYTES:
+        raise ValueError(f"{container.name}: an item needs a text id of at most {MAX_ID_BYTES} bytes")
+    if any(char in item_id for char in "/\\?#") or not item_id.isascii() or not item_id.isprintable():
+        raise ValueError(f"{container.name}: an id is printable ASCII without / \\ ? #")
+    for path, value in zip(container.partition_key, partition, strict=True):
+        if item.get(path) != value:
+            raise ValueError(f"{container.name}: the item's {path} is not its partition's")
