@@ -58,13 +58,13 @@ TENANTS = Container(name="tenants", partition_key=("shard",))
 ALERTS = Container(
     name="alerts",
     partition_key=("tenant_id",),
-    indexes=(("kind", "first_seen"), ("kind", "series", "first_seen")),
+    indexes=(("kind", "created_at"), ("kind", "first_seen"), ("kind", "series", "first_seen")),
     default_ttl_seconds=-1,
 )
 REPORTS = Container(
     name="reports",
     partition_key=("tenant_id",),
-    indexes=(("kind", "from"),),
+    indexes=(("kind", "created_at"), ("kind", "from")),
     default_ttl_seconds=-1,
 )
 GUARDS = Container(name="guards", partition_key=("id",), default_ttl_seconds=-1)

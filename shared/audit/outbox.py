@@ -1,0 +1,126 @@
+"""The outbox: a change and its finished audit events commit in one batch, so a crash can part them no more.
+
+After the commit the events are published, the follow-ups run and the entry is deleted. Whatever a crash leaves is
+drained by a change-feed trigger on the container, and by a timer sweep as a backstop. All of it may run twice.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.audit.model import StoredEvent
+from shared.audit.recorder import Recorder
+from shared.core.clock import Clock, rfc3339
+from shared.core.errors import KraftdError
+from shared.core.ids import IdFactory
+from shared.storage.containers import Container
+from shared.storage.documents import BatchOperation, DocumentStore, Eq, Item, Query, Range, create
+from shared.storage.errors import NotFound, StoreError
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
+
+OUTBOX_KIND = "outbox"
+type FollowUpHandler = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """Work that has to happen after the commit, outside its partition. Handlers are idempotent."""
+
+    kind: str
+    arguments: dict[str, Any]
+
+
+def is_entry(item: Item) -> bool:
+    """Whether an item of a container is an outbox entry."""
+    return item.get("kind") == OUTBOX_KIND
+
+
+class Outbox:
+    """Commits changes with their events, and drains what is left."""
+
+    def __init__(self, store: DocumentStore, recorder: Recorder, clock: Clock, ids: IdFactory) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._clock = clock
+        self._ids = ids
+        self._handlers: dict[str, FollowUpHandler] = {}
+
+    def on(self, kind: str, handler: FollowUpHandler) -> None:
+        """Register the handler of a kind of follow-up. ValueError for a second one."""
+        if kind in self._handlers:
+            raise ValueError(f"follow-up {kind} has a handler already")
+        self._handlers[kind] = handler
+
+    async def commit(
+        self,
+        container: Container,
+        tenant_id: str,
+        operations: Sequence[BatchOperation],
+        events: Sequence[StoredEvent],
+        follow_ups: Sequence[FollowUp] = (),
+    ) -> None:
+        """Commit a change of one tenant with its events, then publish and follow up.
+
+        StoreErrors of the batch pass through: nothing was done. A KraftdError is a follow-up's verdict on the change.
+        A store that fails after the commit is no error to the caller: entry and events are durable and get drained.
+        """
+        for follow_up in follow_ups:
+            if follow_up.kind not in self._handlers:
+                raise ValueError(f"follow-up {follow_up.kind} has no handler")
+        now = self._clock.now()
+        entry: Item = {
+            "id": f"{OUTBOX_KIND}|{self._ids.new(now)}",
+            "tenant_id": tenant_id,
+            "kind": OUTBOX_KIND,
+            "created_at": rfc3339(now),
+            "events": list(events),
+            "follow_ups": [{"kind": f.kind, "arguments": f.arguments} for f in follow_ups],
+        }
+        await self._store.batch(container, (tenant_id,), [*operations, create(entry)])
+        try:
+            await self._deliver(container, entry)
+        except StoreError as error:
+            _log.error("outbox_left_for_drain", error, entry_id=entry["id"], container=container.name)
+
+    async def drain(self, container: Container, entry: Item) -> bool:
+        """Deliver an entry that the feed or the sweep brought, if it is still there. StoreError: try again."""
+        try:
+            current = await self._store.read(container, (entry["tenant_id"],), entry["id"])
+        except NotFound:
+            return False
+        try:
+            await self._deliver(container, current)
+        except KraftdError as verdict:
+            _log.warning("outbox_follow_up_refused", entry_id=entry["id"], code=verdict.code)
+        _log.info("outbox_drained", entry_id=entry["id"], container=container.name)
+        return True
+
+    async def sweep(self, container: Container, tenant_id: str, older_than: str) -> int:
+        """Drain a tenant's entries created before an RFC 3339 time; how many there were."""
+        query = Query((Eq("kind", OUTBOX_KIND), Range("created_at", lt=older_than)), order_by="created_at")
+        drained = 0
+        while True:
+            page = await self._store.query(container, (tenant_id,), query)
+            for entry in page.items:
+                drained += await self.drain(container, entry)
+            if page.next is None:
+                return drained
+            query = Query(query.where, order_by="created_at", after=page.next)
+
+    async def _deliver(self, container: Container, entry: Item) -> None:
+        verdict: KraftdError | None = None
+        for event in entry["events"]:
+            await self._recorder.publish(event)
+        for follow_up in entry["follow_ups"]:
+            try:
+                await self._handlers[follow_up["kind"]](follow_up["arguments"])
+            except KraftdError as error:
+                verdict = error
+        try:
+            await self._store.delete(container, (entry["tenant_id"],), entry["id"])
+        except NotFound:
+            _log.info("outbox_entry_gone", entry_id=entry["id"])
+        if verdict is not None:
+            raise verdict

@@ -1,0 +1,137 @@
+"""The recorder: finishes drafts into stored events and makes them durable. There is no other way into the trail."""
+
+from typing import Any
+
+from shared.audit.model import SCHEMA, Draft, StoredEvent
+from shared.audit.registry import EventType, type_of
+from shared.core.clock import Clock, period_of, rfc3339
+from shared.core.errors import Unready
+from shared.core.ids import IdFactory
+from shared.privacy.blind_index import BlindIndex
+from shared.privacy.boxes import Personal, PersonalBox
+from shared.storage.containers import AUDIT_EVENTS
+from shared.storage.documents import DocumentStore
+from shared.storage.errors import Conflict, StoreError, Throttled
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
+
+
+class Recorder:
+    """Finishes and writes events."""
+
+    def __init__(self, store: DocumentStore, clock: Clock, ids: IdFactory, box: PersonalBox, index: BlindIndex) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._box = box
+        self._index = index
+
+    async def finish(self, draft: Draft) -> StoredEvent:
+        """The stored form of a draft, with its id, times, sealed boxes and index values; not written yet."""
+        kind = type_of(draft.event)
+        if draft.outcome not in kind.outcomes:
+            raise ValueError(f"{kind.name} cannot have the outcome {draft.outcome}")
+        now = self._clock.now()
+        event_id = draft.event_id or self._ids.new(now)
+        personal = _personal_of(draft, kind)
+        boxes = {s: await self._box.seal(draft.tenant_id, s, event_id, data) for s, data in personal.items()}
+        return {
+            "id": event_id,
+            "tenant_id": draft.tenant_id,
+            "period": period_of(now),
+            "type": kind.name,
+            "outcome": draft.outcome,
+            "reason": draft.reason,
+            "severity": draft.severity or kind.severity_of(draft.outcome),
+            "recorded_at": rfc3339(now),
+            "occurred_at": rfc3339(draft.occurred_at or now),
+            "actor": {"kind": draft.actor.kind, "id": draft.actor.id, "role": draft.actor.role},
+            "target": draft.target and {"kind": draft.target.kind, "id": draft.target.id},
+            "subjects": _subjects_of(draft, personal),
+            "source": _source_of(draft),
+            "context": {
+                "request_id": draft.request.request_id,
+                "trace_id": draft.request.trace_id,
+                "session_id": draft.request.session_id,
+                "route": draft.request.route,
+                "duration_ms": max(0, round((now - draft.request.started_at).total_seconds() * 1000)),
+            },
+            "data_class": draft.data_class,
+            "record_count": draft.record_count,
+            "attributes": draft.event.model_dump(mode="json", exclude=set(kind.personal)),
+            "personal": {subject: sealed.box for subject, sealed in boxes.items()},
+            "commitments": {subject: sealed.commitment for subject, sealed in boxes.items()},
+            **await self._index_values(draft),
+            "schema": SCHEMA,
+        }
+
+    async def _index_values(self, draft: Draft) -> dict[str, str | None]:
+        tenant, request = draft.tenant_id, draft.request
+        actor_email = draft.actor.email or draft.email_typed
+        target_email = draft.target.email if draft.target else None
+        actor_key = await self._email_key(tenant, actor_email)
+        same = target_email == actor_email
+        return {
+            "actor_key": actor_key,
+            "target_key": actor_key if same else await self._email_key(tenant, target_email),
+            "ip_key": await self._index.for_address(request.ip) if request.ip else None,
+            "ua_key": (
+                await self._index.for_tenant(tenant, "user_agent", request.user_agent) if request.user_agent else None
+            ),
+        }
+
+    async def _email_key(self, tenant_id: str, email: str | None) -> str | None:
+        return await self._index.for_tenant(tenant_id, "email", email) if email else None
+
+    async def record(self, draft: Draft) -> StoredEvent:
+        """Finish a draft and make it durable before returning. Unready (503) when that cannot be done."""
+        event = await self.finish(draft)
+        try:
+            await self.publish(event)
+        except StoreError as error:
+            raise audit_unavailable(error) from error
+        return event
+
+    async def publish(self, event: StoredEvent) -> None:
+        """Write a finished event. One that is there already is the same one: ids are ours. StoreError otherwise."""
+        try:
+            await self._store.create(AUDIT_EVENTS, (event["tenant_id"], event["period"]), event)
+        except Conflict:
+            _log.info("event_already_published", event_id=event["id"])
+
+
+def audit_unavailable(error: StoreError) -> Unready:
+    """The answer when an event cannot be made durable: the operation is refused."""
+    seconds = max(1, round(error.retry_after_seconds)) if isinstance(error, Throttled) else 5
+    return Unready("audit_unavailable", "The audit trail cannot be written now.", retry_after_seconds=seconds)
+
+
+def _personal_of(draft: Draft, kind: EventType) -> dict[str, Personal]:
+    """Personal data by subject: e-mail, address and user agent of `person`, then the event's own personal fields."""
+    found: dict[str, Personal] = {}
+    if draft.person is not None:
+        email = draft.actor.email or draft.email_typed
+        base = {"email": email, "ip": draft.request.ip, "user_agent": draft.request.user_agent}
+        found[draft.person] = {name: value for name, value in base.items() if value is not None}
+    values: dict[str, Any] = draft.event.model_dump(mode="json", include=set(kind.personal))
+    for name, value in values.items():
+        owner = draft.person if kind.personal[name] == "actor" else draft.target.id if draft.target else None
+        if owner is not None and value is not None:
+            found.setdefault(owner, {})[name] = value
+    return {subject: data for subject, data in found.items() if data}
+
+
+def _subjects_of(draft: Draft, personal: dict[str, Personal]) -> list[str]:
+    concerned = dict.fromkeys(personal)
+    if draft.actor.kind == "user" and draft.actor.id:
+        concerned[draft.actor.id] = None
+    if draft.target is not None and draft.target.kind == "user":
+        concerned[draft.target.id] = None
+    return list(concerned)
+
+
+def _source_of(draft: Draft) -> dict[str, str]:
+    if draft.request.session_id is not None:
+        return {"kind": "session", "id": draft.request.session_id}
+    return {"kind": "function", "id": draft.request.function}

@@ -1,0 +1,64 @@
+"""The registry of event types. Names are public API: registered once, never renamed, never reused."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+
+from shared.audit.model import AuditEvent, Outcome, PersonalOf, Severity
+
+_FAMILIES = ("access", "alert", "audit", "auth", "consent", "profile", "report", "user")
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """What is published of one event type. `personal` maps a field to whose personal data it is."""
+
+    name: str
+    model: type[AuditEvent]
+    outcomes: frozenset[Outcome]
+    severity: Severity
+    personal: Mapping[str, str]
+
+    def severity_of(self, outcome: Outcome) -> Severity:
+        """The type's severity; a denial is never below `low`."""
+        return "low" if outcome == "denied" and self.severity == "info" else self.severity
+
+
+_by_name: dict[str, EventType] = {}
+_by_model: dict[type[AuditEvent], EventType] = {}
+
+
+def event_type[T: AuditEvent](
+    name: str, *, outcomes: Iterable[Outcome] = ("success",), severity: Severity = "info"
+) -> Callable[[type[T]], type[T]]:
+    """Register a class as the event type `name`. ValueError for a second class of that name, or no docstring."""
+
+    def register(model: type[T]) -> type[T]:
+        if name in _by_name:
+            raise ValueError(f"event type {name} is registered already")
+        if not (model.__doc__ or "").strip():
+            raise ValueError(f"event type {name} needs a docstring: it is its published description")
+        personal = {
+            field: marker.whose
+            for field, info in model.model_fields.items()
+            for marker in info.metadata
+            if isinstance(marker, PersonalOf)
+        }
+        kind = EventType(name, model, frozenset(outcomes), severity, personal)
+        _by_name[name] = kind
+        _by_model[model] = kind
+        return model
+
+    return register
+
+
+def type_of(event: AuditEvent) -> EventType:
+    """The registered type of an event. KeyError for a class that was never registered."""
+    return _by_model[type(event)]
+
+
+def all_types() -> dict[str, EventType]:
+    """Every registered type by name, all families loaded."""
+    for family in _FAMILIES:
+        import_module(f"shared.audit.events.{family}")
+    return dict(sorted(_by_name.items()))
