@@ -76,13 +76,11 @@ class Recorder:
             "actor_key": actor_key,
             "target_key": actor_key if same else await self._email_key(tenant, target_email),
             "ip_key": await self._index.for_address(request.ip) if request.ip else None,
-            "ua_key": (
-                await self._index.for_tenant(tenant, "user_agent", request.user_agent) if request.user_agent else None
-            ),
+            "ua_key": (await self._index.for_user_agent(tenant, request.user_agent) if request.user_agent else None),
         }
 
     async def _email_key(self, tenant_id: str, email: str | None) -> str | None:
-        return await self._index.for_tenant(tenant_id, "email", email) if email else None
+        return await self._index.for_email(tenant_id, email) if email else None
 
     async def record(self, draft: Draft) -> StoredEvent:
         """Finish a draft and make it durable before returning. Unready (503) when that cannot be done."""

@@ -69,7 +69,7 @@ class EventSearch:
         if wanted.ip is not None:
             where.append(Eq("ip_key", await self._index.for_address(wanted.ip)))
         if wanted.email is not None:
-            key = await self._index.for_tenant(tenant_id, "email", wanted.email)
+            key = await self._index.for_email(tenant_id, wanted.email)
             where.append(AnyOf((Eq("actor_key", key), Eq("target_key", key))))
         if wanted.from_ is not None or wanted.to is not None:
             where.append(

@@ -27,6 +27,10 @@ class Settings(BaseModel):
     """Life of an access token."""
     session_days: int = Field(default=30, ge=1, le=365)
     """Absolute life of a session."""
+    terms_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
+    """Version of the terms that POST /register accepts."""
+    privacy_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
+    """Version of the privacy notice that POST /register accepts."""
     trusted_proxy_hops: int = Field(default=1, ge=0, le=10)
     """Entries of X-Forwarded-For, from the right, that our own front ends wrote; 0: the header is ignored."""
 

@@ -1,0 +1,1 @@
+"""Tenants, users, sessions: who someone is and what they may do."""

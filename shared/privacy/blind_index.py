@@ -7,11 +7,9 @@ known). Form: `<key version>:<hex>`.
 
 import hashlib
 import hmac
-from typing import Literal
 
+from shared.privacy.emails import normal_email
 from shared.privacy.secrets import SecretsPort, SecretVersion, derive
-
-type TenantKind = Literal["email", "user_agent"]
 
 
 class BlindIndex:
@@ -20,17 +18,21 @@ class BlindIndex:
     def __init__(self, secrets: SecretsPort) -> None:
         self._secrets = secrets
 
-    async def for_tenant(self, tenant_id: str, kind: TenantKind, value: str) -> str:
-        """The index value of `value` within one tenant."""
-        return _keyed(await self._newest(), f"blind-index/tenant/{tenant_id}/{kind}", value)
+    async def for_email(self, tenant_id: str, email: str) -> str:
+        """The index value of an e-mail within one tenant, the same for every spelling of its normal form."""
+        return _keyed(await self._newest(), f"blind-index/tenant/{tenant_id}/email", normal_email(email))
+
+    async def for_user_agent(self, tenant_id: str, user_agent: str) -> str:
+        """The index value of a user agent within one tenant."""
+        return _keyed(await self._newest(), f"blind-index/tenant/{tenant_id}/user_agent", user_agent)
 
     async def for_address(self, address: str) -> str:
         """The index value of an IP address, the same in every tenant."""
         return _keyed(await self._newest(), "blind-index/address", address)
 
     async def for_directory(self, email: str) -> str:
-        """The index value of a normalized e-mail in the directory, the same in every tenant."""
-        return _keyed(await self._newest(), "blind-index/directory", email)
+        """The index value of an e-mail in the directory, the same in every tenant."""
+        return _keyed(await self._newest(), "blind-index/directory", normal_email(email))
 
     async def _newest(self) -> SecretVersion:
         return (await self._secrets.versions("index"))[0]

@@ -1,0 +1,34 @@
+"""Text that people type: what a field may hold, wherever it comes in."""
+
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, StringConstraints
+from pydantic_core import PydanticCustomError
+
+# Bidirectional controls can make a name read as another one.
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(text: str) -> str:
+    """The text itself. Refuses control characters (NUL too), lone surrogates and bidirectional overrides."""
+    for char in text:
+        if unicodedata.category(char) in {"Cc", "Cs"} or char in _BIDI:
+            raise PydanticCustomError("control_character", "must not hold control characters")
+    return text
+
+
+def not_blank(text: str) -> str:
+    """The text itself, unless it is only spaces."""
+    if not text.strip():
+        raise PydanticCustomError("blank", "must not be blank")
+    return text
+
+
+type Line = Annotated[
+    str, StringConstraints(min_length=1, max_length=100), AfterValidator(printable), AfterValidator(not_blank)
+]
+"""One line of at most 100 characters: names, titles."""
+
+type Opaque = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+"""An opaque id, ours or a producer's."""

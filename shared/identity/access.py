@@ -1,0 +1,142 @@
+"""Who is calling, and may they: tokens, sessions and roles checked on every call, every refusal audited."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from shared.audit.events.access import AccessCrossTenantDenied, AccessDenied
+from shared.audit.events.auth import AuthTokenRejected
+from shared.audit.model import PLATFORM_TENANT, Draft, RequestContext, Target
+from shared.audit.recorder import Recorder
+from shared.core.clock import Clock, parse_rfc3339, rfc3339
+from shared.core.errors import Forbidden, NotFoundError, Unauthenticated
+from shared.identity.directory import Directory
+from shared.identity.model import Principal, Role, session_key, user_key
+from shared.identity.tokens import AccessTokens, Claims, TokenRejected
+from shared.privacy.blind_index import BlindIndex
+from shared.storage.containers import GUARDS, IDENTITY
+from shared.storage.documents import DocumentStore, Item, PatchIncrement
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed
+
+ADMINS: tuple[Role, ...] = (Role.TENANT_ADMIN, Role.SYSTEM_ADMIN)
+READERS: tuple[Role, ...] = (Role.AUDITOR, *ADMINS)
+"""Who may read events, alerts and reports: auditors and administrators."""
+
+_SAMPLE = timedelta(minutes=1)
+_SAMPLE_TTL_SECONDS = 86_400
+
+
+class Access:
+    """Checks callers."""
+
+    def __init__(
+        self,
+        store: DocumentStore,
+        recorder: Recorder,
+        tokens: AccessTokens,
+        directory: Directory,
+        index: BlindIndex,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._tokens = tokens
+        self._directory = directory
+        self._index = index
+        self._clock = clock
+
+    async def authenticate(self, token: str | None, request: RequestContext) -> Principal:
+        """The caller behind an access token. Unauthenticated (401) without one, or for one that does not hold."""
+        if token is None:
+            raise Unauthenticated("missing_token", "This call needs a bearer token.")
+        try:
+            return await self._principal(await self._tokens.check(token))
+        except TokenRejected as rejected:
+            await self._sample_rejection(rejected.reason, request)
+            raise Unauthenticated("invalid_token", "The token is not valid.") from None
+
+    async def _principal(self, claims: Claims) -> Principal:
+        partition = (claims.tenant_id,)
+        try:
+            session = await self._store.read(IDENTITY, partition, session_key(claims.session_id))
+            user = await self._store.read(IDENTITY, partition, user_key(claims.user_id))
+        except NotFound:
+            raise TokenRejected("session_ended") from None
+        if (
+            session["user_id"] != claims.user_id
+            or session["expires_at"] <= rfc3339(self._clock.now())
+            or session["created_at"] < user["sessions_valid_from"]
+        ):
+            raise TokenRejected("session_ended")
+        if user["status"] != "active":
+            raise TokenRejected("user_inactive")
+        return Principal(
+            user_id=claims.user_id,
+            tenant_id=claims.tenant_id,
+            session_id=claims.session_id,
+            role=Role(user["role"]),
+            email=user["email"],
+            session_started_at=parse_rfc3339(session["created_at"]),
+            user=user,
+        )
+
+    async def _sample_rejection(self, reason: str, request: RequestContext) -> None:
+        """Record auth.token_rejected, at most once per address and minute over all instances; count the rest."""
+        address = await self._index.for_address(request.ip or "unknown")
+        key = f"token_rejected|{address}"
+        now = self._clock.now()
+        marker: Item = {"id": key, "recorded_at": rfc3339(now), "pending": 0, "ttl": _SAMPLE_TTL_SECONDS}
+        try:
+            held = await self._store.read(GUARDS, (key,), key)
+        except NotFound:
+            held = None
+        try:
+            if held is None:
+                await self._store.create(GUARDS, (key,), marker)
+            elif now - parse_rfc3339(held["recorded_at"]) >= _SAMPLE:
+                await self._store.replace(GUARDS, (key,), marker, if_match=held["_etag"])
+            else:
+                await self._store.patch(GUARDS, (key,), key, [PatchIncrement("pending")])
+                return
+        except (Conflict, PreconditionFailed, NotFound):
+            return  # another rejection of this address is being recorded in this very moment
+        count = 1 + (held["pending"] if held else 0)
+        await self._recorder.record(
+            Draft(PLATFORM_TENANT, AuthTokenRejected(count=count), request, outcome="denied", reason=reason)
+        )
+
+    async def require_role(self, principal: Principal, allowed: Sequence[Role], request: RequestContext) -> None:
+        """Forbidden (403), audited as access.denied, unless the caller's role is one of `allowed`."""
+        if principal.role in allowed:
+            return
+        lowest = min(allowed, key=lambda role: role.rank)
+        event = AccessDenied(required_role=lowest.value, held_role=principal.role.value)
+        await self._recorder.record(
+            Draft(
+                principal.tenant_id,
+                event,
+                request,
+                outcome="denied",
+                reason="role",
+                actor=principal.actor,
+                person=principal.user_id,
+            )
+        )
+        raise Forbidden("forbidden", f"This call needs the role {lowest.value} or above.")
+
+    async def unknown_id(self, principal: Principal, kind: str, wanted: str, request: RequestContext) -> NotFoundError:
+        """The 404 for an id that is not in the caller's tenant, after auditing it: across tenants or simply unknown."""
+        owner = await self._directory.tenant_of(wanted)
+        foreign = owner is not None and owner != principal.tenant_id
+        await self._recorder.record(
+            Draft(
+                principal.tenant_id,
+                AccessCrossTenantDenied() if foreign else AccessDenied(held_role=principal.role.value),
+                request,
+                outcome="denied",
+                reason="cross_tenant" if foreign else "unknown_id",
+                actor=principal.actor,
+                target=Target(kind, wanted),
+                person=principal.user_id,
+            )
+        )
+        return NotFoundError("not_found", "There is nothing of that id.")

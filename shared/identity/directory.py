@@ -1,0 +1,154 @@
+"""The directory: which tenant and user an e-mail belongs to, and which tenant a user id belongs to.
+
+An e-mail is reserved before its account is committed and confirmed after. Reservations do not expire; whoever meets
+an unconfirmed one older than a minute looks whether its account is there, and confirms it or takes it over.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from shared.core.clock import Clock, parse_rfc3339, rfc3339
+from shared.identity.model import user_key
+from shared.privacy.blind_index import BlindIndex
+from shared.storage.containers import DIRECTORY, IDENTITY, TENANTS
+from shared.storage.documents import DocumentStore, Item
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed
+
+_PATIENCE = timedelta(minutes=1)
+TENANT_SHARDS = tuple(f"{number:02d}" for number in range(16))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Whose an e-mail is."""
+
+    tenant_id: str
+    user_id: str
+
+
+class EmailTaken(Exception):
+    """The e-mail has an account, or is being registered right now; `entry` says whose."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__("email_taken")
+        self.entry = entry
+
+
+class TakenOver(Exception):
+    """A reservation that was to be confirmed belongs to somebody else by now."""
+
+
+class Directory:
+    """Reserves, confirms, frees and finds."""
+
+    def __init__(self, store: DocumentStore, index: BlindIndex, clock: Clock) -> None:
+        self._store = store
+        self._index = index
+        self._clock = clock
+
+    async def key(self, email: str) -> str:
+        """The directory id of an e-mail, the same for every spelling of its normal form."""
+        return f"email|{await self._index.for_directory(email)}"
+
+    async def find(self, email: str) -> Entry | None:
+        """Whose account an e-mail names, confirmed or not; the caller reads the user to be sure."""
+        key = await self.key(email)
+        try:
+            item = await self._store.read(DIRECTORY, (key,), key)
+        except NotFound:
+            return None
+        return Entry(item["tenant_id"], item["user_id"])
+
+    async def reserve(self, email: str, entry: Entry) -> str:
+        """Reserve an e-mail for a user to be; its directory id. EmailTaken when somebody has it."""
+        key = await self.key(email)
+        mine: Item = {
+            "id": key,
+            "state": "reserved",
+            "tenant_id": entry.tenant_id,
+            "user_id": entry.user_id,
+            "reserved_at": rfc3339(self._clock.now()),
+        }
+        while True:
+            try:
+                await self._store.create(DIRECTORY, (key,), mine)
+            except Conflict:
+                if not await self._take_over(key, mine):
+                    continue
+            return key
+
+    async def _take_over(self, key: str, mine: Item) -> bool:
+        """Write over an abandoned reservation. False when it was freed meanwhile; EmailTaken when it holds."""
+        try:
+            held = await self._store.read(DIRECTORY, (key,), key)
+        except NotFound:
+            return False
+        taken = EmailTaken(Entry(held["tenant_id"], held["user_id"]))
+        age = self._clock.now() - parse_rfc3339(held["reserved_at"])
+        if held["state"] == "confirmed" or age < _PATIENCE:
+            raise taken
+        if await self._exists(taken.entry):
+            await self.confirm(key, taken.entry)
+            raise taken
+        try:
+            await self._store.replace(DIRECTORY, (key,), mine, if_match=held["_etag"])
+        except (PreconditionFailed, NotFound):
+            raise taken from None
+        return True
+
+    async def _exists(self, entry: Entry) -> bool:
+        try:
+            await self._store.read(IDENTITY, (entry.tenant_id,), user_key(entry.user_id))
+        except NotFound:
+            return False
+        return True
+
+    async def confirm(self, key: str, entry: Entry) -> None:
+        """Make a reservation final, and the user id known. TakenOver when it is somebody else's. Idempotent."""
+        try:
+            held = await self._store.read(DIRECTORY, (key,), key)
+        except NotFound:
+            raise TakenOver from None
+        if held["user_id"] != entry.user_id:
+            raise TakenOver
+        if held["state"] != "confirmed":
+            try:
+                await self._store.replace(DIRECTORY, (key,), {**held, "state": "confirmed"}, if_match=held["_etag"])
+            except (PreconditionFailed, NotFound):
+                await self.confirm(key, entry)
+                return
+        by_id: Item = {"id": user_key(entry.user_id), "tenant_id": entry.tenant_id}
+        try:
+            await self._store.create(DIRECTORY, (by_id["id"],), by_id)
+        except Conflict:
+            return  # a second confirmation of the same user
+
+    async def free(self, key: str, entry: Entry) -> None:
+        """Give back a reservation that is still this user's; any other is left alone."""
+        try:
+            held = await self._store.read(DIRECTORY, (key,), key)
+            if held["user_id"] == entry.user_id:
+                await self._store.delete(DIRECTORY, (key,), key, if_match=held["_etag"])
+        except (NotFound, PreconditionFailed):
+            return  # gone or somebody else's by now: nothing to free
+
+    async def tenant_of(self, user_id: str) -> str | None:
+        """The tenant of a user id, or None."""
+        key = user_key(user_id)
+        try:
+            found: dict[str, Any] = await self._store.read(DIRECTORY, (key,), key)
+        except NotFound:
+            return None
+        return str(found["tenant_id"])
+
+    async def enroll_tenant(self, tenant_id: str) -> None:
+        """Write a tenant into the registry, before its first batch: that is how timers find tenants."""
+        shard = shard_of(tenant_id)
+        item: Item = {"id": tenant_id, "shard": shard, "enrolled_at": rfc3339(self._clock.now())}
+        await self._store.create(TENANTS, (shard,), item)
+
+
+def shard_of(tenant_id: str) -> str:
+    """The registry shard of a tenant, one of 16 by the last hex digit of its id."""
+    return TENANT_SHARDS[int(tenant_id[-1], 16)]

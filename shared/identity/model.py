@@ -1,0 +1,122 @@
+"""Roles, the stored forms of tenant, user and session, and the caller of a request."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from shared.audit.model import Actor
+from shared.core.clock import rfc3339
+from shared.storage.documents import Item
+
+PROFILE_FIELDS = ("phone", "company", "job_title", "location", "website", "bio")
+
+
+class Role(StrEnum):
+    """Roles of a tenant's users, by rank."""
+
+    VIEWER = "viewer"
+    USER = "user"
+    AUDITOR = "auditor"
+    TENANT_ADMIN = "tenant_admin"
+    SYSTEM_ADMIN = "system_admin"
+
+    @property
+    def rank(self) -> int:
+        """10 (viewer) to 50 (system_admin)."""
+        return 10 * (list(Role).index(self) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller of a request, after token, session and user were checked."""
+
+    user_id: str
+    tenant_id: str
+    session_id: str
+    role: Role
+    email: str = field(repr=False)
+    session_started_at: datetime = field(repr=False)
+    user: Item = field(repr=False)
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as the actor of an event."""
+        return Actor("user", self.user_id, self.role.value, self.email)
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What someone gives to open an account with a new organization. Texts are validated, the e-mail as typed."""
+
+    email: str = field(repr=False)
+    password: str = field(repr=False)
+    first_name: str = field(repr=False)
+    last_name: str = field(repr=False)
+    organization: str
+    marketing_opt_in: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a client gets for proving who it is. `expires_in`: seconds that the access token lives."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in: int
+
+
+def user_key(user_id: str) -> str:
+    """The id of a user's item in its tenant's partition."""
+    return f"user|{user_id}"
+
+
+def session_key(session_id: str) -> str:
+    """The id of a session's item in its tenant's partition."""
+    return f"session|{session_id}"
+
+
+def attempts_key(user_id: str) -> str:
+    """The id of the item that counts a user's failed logins since the last success."""
+    return f"attempts|{user_id}"
+
+
+def new_tenant(tenant_id: str, name: str, now: datetime) -> Item:
+    """The stored form of a new tenant."""
+    return {
+        "id": "tenant",
+        "tenant_id": tenant_id,
+        "kind": "tenant",
+        "name": name,
+        "status": "active",
+        "created_at": rfc3339(now),
+    }
+
+
+def new_user(
+    user_id: str, tenant_id: str, registration: Registration, role: Role, password_hash: str, now: datetime
+) -> Item:
+    """The stored form of a new user."""
+    return {
+        "id": user_key(user_id),
+        "tenant_id": tenant_id,
+        "kind": "user",
+        "user_id": user_id,
+        "email": registration.email,
+        "first_name": registration.first_name,
+        "last_name": registration.last_name,
+        "role": role.value,
+        "status": "active",
+        "password_hash": password_hash,
+        "mfa": False,
+        "sessions_valid_from": rfc3339(now),
+        "created_at": rfc3339(now),
+        "updated_at": rfc3339(now),
+        **dict.fromkeys(PROFILE_FIELDS),
+    }
+
+
+def shown_user(user: Item) -> dict[str, Any]:
+    """A user as the API shows it: without hashes and store fields."""
+    names = ("email", "first_name", "last_name", "role", "status", "tenant_id", "created_at", "updated_at", "mfa")
+    return {"id": user["user_id"], **{name: user[name] for name in (*names, *PROFILE_FIELDS)}}

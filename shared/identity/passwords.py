@@ -1,0 +1,67 @@
+"""Passwords: argon2id with OWASP's parameters (19 MiB, 2 passes, 1 lane), hashed off the event loop.
+
+argon2 releases the GIL, so a pool of as many threads as cores keeps the loop answering. Passwords are compared in
+Unicode NFKC, as NIST SP 800-63B asks.
+"""
+
+import asyncio
+import os
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from pydantic import AfterValidator, StringConstraints
+from pydantic_core import PydanticCustomError
+
+
+class Passwords:
+    """Hashes and verifies, each in 20 ms or so of one core."""
+
+    def __init__(self) -> None:
+        self._hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="argon2")
+        self._decoy: asyncio.Task[str] | None = None
+
+    async def hash(self, password: str) -> str:
+        """The encoded argon2id hash of a password, salt and parameters included."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, _normal(password))
+
+    async def verify(self, encoded: str | None, password: str) -> bool:
+        """Whether the password is the one of this hash. None (no such account) costs the same and is False."""
+        held = encoded if encoded is not None else await self._decoy_hash()
+        matches = await asyncio.get_running_loop().run_in_executor(self._pool, self._matches, held, _normal(password))
+        return matches and encoded is not None
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def _decoy_hash(self) -> str:
+        if self._decoy is None:
+            self._decoy = asyncio.create_task(self.hash("an account that does not exist"))
+        return await asyncio.shield(self._decoy)
+
+    def _matches(self, encoded: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(encoded, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def _normal(password: str) -> str:
+    return unicodedata.normalize("NFKC", password)
+
+
+def _check(password: str) -> str:
+    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in password):
+        raise PydanticCustomError("control_character", "must not hold control characters")
+    return password
+
+
+type NewPassword = Annotated[str, StringConstraints(min_length=12, max_length=128), AfterValidator(_check)]
+"""A password to be set: 12 to 128 characters, any Unicode but control characters."""
+
+type TypedPassword = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_check)]
+"""A password typed to sign in."""
