@@ -1,0 +1,59 @@
+"""`python -m devhost`: serve the app of this directory on this machine."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from devhost.errors import HostError
+from devhost.host import Host
+from devhost.server import listen, serve
+
+# The backstop of the outbox: what a crash left behind is published at the start.
+START_TIMERS = ("sweep_outbox",)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until stopped. Exit code 0 after a graceful stop, 1 when the app cannot be served."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("devhost").setLevel(logging.INFO)
+    try:
+        uvloop.run(_run(options))
+    except HostError as error:
+        print(f"devhost: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m devhost", description="Serve the function app on this machine, under Azure's own Python worker."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=7071, help="port to listen on, 0 for any (default: %(default)s)")
+    parser.add_argument("--data", default=".kraftd", help="directory of the data, or :memory: (default: %(default)s)")
+    parser.add_argument("--app", type=Path, default=Path(), help="directory of function_app.py (default: this one)")
+    return parser
+
+
+async def _run(options: argparse.Namespace) -> None:
+    listener = listen(options.host, options.port)
+    with listener:
+        host = await Host.load(options.app, data=options.data, start_timers=START_TIMERS)
+        try:
+            await host.start()
+        except BaseException:
+            await host.stop(grace_seconds=0)
+            raise
+        address, port = listener.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        print(f"Serving http://{shown}:{port}/{host.prefix}\n{host.describe()}", flush=True)
+        await serve(host, listener)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

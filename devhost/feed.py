@@ -1,0 +1,135 @@
+"""Cosmos triggers on the embedded store's change feed: ordered batches, one stored position per function.
+
+The position moves only after the batch succeeded (or was lost for good by a finite retry policy, as in Azure), so a
+restart continues where it was and delivery is at least once.
+"""
+
+import asyncio
+import json
+import logging
+from typing import Any, cast
+
+from devhost.bindings import CosmosTrigger, Function
+from devhost.errors import FeedStuck, HostError
+from devhost.leases import Leases, feed_lease_id
+from devhost.loops import Loop
+from devhost.retry import Outcome, Sleep, run_with_retries
+from devhost.runtime import Datum, Invocation, Worker
+from shared.storage.containers import CONTAINERS, Container
+from shared.storage.documents import Change, ChangeFeed, ChangeSource
+
+_log = logging.getLogger("devhost")
+_SKIP_PAGE = 1000
+
+
+def container_of(function: Function, trigger: CosmosTrigger) -> Container:
+    """The declared container that a trigger watches. HostError when there is none of that name."""
+    if trigger.container not in CONTAINERS:
+        raise HostError(f"The '{function.name}' function is in error: there is no container '{trigger.container}'.")
+    return CONTAINERS[trigger.container]
+
+
+def refuse_shared_leases(functions: list[tuple[Function, CosmosTrigger]]) -> None:
+    """Two functions with the same leases would each see only a part of the changes in Azure: refuse it here."""
+    owners: dict[tuple[str, str, str], str] = {}
+    for function, trigger in functions:
+        key = (trigger.container, trigger.lease_container, trigger.lease_prefix)
+        other = owners.setdefault(key, function.name)
+        if other != function.name:
+            raise HostError(
+                f"The '{function.name}' function is in error: it shares container and lease prefix with '{other}'; "
+                "in Azure each change would reach only one of them."
+            )
+
+
+class FeedTrigger:
+    """Drives one function from one container's feed. `prepare` comes first; `step` handles one batch."""
+
+    def __init__(
+        self, worker: Worker, function: Function, trigger: CosmosTrigger, source: ChangeSource, leases: Leases
+    ) -> None:
+        self.function = function
+        self.trigger = trigger
+        self.container = container_of(function, trigger)
+        self.lease_id = feed_lease_id(trigger.lease_prefix, function.name)
+        self._worker = worker
+        self._source = source
+        self._leases = leases
+        self._position = 0
+        self._lock = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Continue from the stored position; without one, from the beginning or from now, as declared."""
+        lease = await self._leases.read(self.lease_id)
+        if lease is not None:
+            self._position = int(lease["position"])
+            return
+        await self._store_position(0 if self.trigger.start_from_beginning else await self._end_of_feed())
+
+    async def _end_of_feed(self) -> int:
+        if hasattr(self._source, "last_position"):
+            return await cast("ChangeFeed", self._source).last_position(self.container)
+        position = 0
+        while page := await self._source.changes(self.container, position, _SKIP_PAGE):
+            position = page[-1].position
+        return position
+
+    async def step(self, sleep: Sleep | None, *, attempts_limit: int | None = None) -> bool:
+        """Handle the next batch, if there is one. FeedStuck when `attempts_limit` failures did not settle it."""
+        async with self._lock:
+            batch = await self._source.changes(self.container, self._position, self.trigger.max_items)
+            if not batch:
+                return False
+            payload = Datum(json.dumps([change.item for change in batch], ensure_ascii=False), "json")
+
+            async def attempt(retry_count: int) -> Invocation:
+                return await self._worker.invoke(
+                    self.function, ((self.trigger.parameter, payload),), retry_count=retry_count
+                )
+
+            outcome = await run_with_retries(self.function, attempt, sleep, attempts_limit=attempts_limit)
+            if outcome is Outcome.POSTPONED:
+                raise FeedStuck(f"{self.function.name} failed {attempts_limit} times in a row")
+            if outcome is Outcome.LOST:
+                self._report_loss(batch)
+            await self._store_position(batch[-1].position)
+            return True
+
+    async def run(self, loop: Loop, sleep: Sleep) -> None:
+        """Handle batches until the loop is stopped."""
+        pausing = loop.sleeper(sleep)
+        while loop.running:
+            try:
+                if not await self.step(pausing):
+                    await self._wait(loop, pausing)
+            except Exception as error:  # noqa: BLE001 - the store may fail in any way; the feed must outlive it
+                _log.error("feed_failed function=%s error=%s", self.function.name, type(error).__name__)
+                await pausing(self.trigger.poll_delay_seconds)
+
+    async def _wait(self, loop: Loop, pausing: Sleep) -> None:
+        """Until there may be something new: woken by the store where it can, else after the declared poll delay."""
+        delay_seconds = self.trigger.poll_delay_seconds
+        if not hasattr(self._source, "wait_for_change"):
+            return await pausing(delay_seconds)
+        feed = cast("ChangeFeed", self._source)
+        await loop.pause(lambda: feed.wait_for_change(self.container, self._position, delay_seconds))
+        return None
+
+    def _report_loss(self, batch: list[Change]) -> None:
+        _log.critical(
+            "BATCH LOST function=%s changes=%d positions=%d..%d: the retry policy ran out, and Azure would drop the "
+            "batch too. Declare max_retry_count=-1.",
+            self.function.name,
+            len(batch),
+            batch[0].position,
+            batch[-1].position,
+        )
+
+    async def _store_position(self, position: int) -> None:
+        fields: dict[str, Any] = {
+            "function": self.function.name,
+            "container": self.container.name,
+            "position": position,
+        }
+        await self._leases.write(self.lease_id, fields)
+        self._position = position
