@@ -2,9 +2,16 @@
 
 An item is a JSON object with a text `id`; its partition key fields equal the partition it is written to. A returned
 item carries two fields that only the store sets: `_etag` (changes with every write) and `_ts` (second of the last
-write, Unix time). `ttl` (seconds since the last write; -1 = never) is honored where the container has a TTL.
-Filters and order work on ASCII strings, integers and (equality only) booleans; an item that lacks the ordered field,
-or holds null there, is not part of an ordered result.
+write, Unix time). Top-level names that begin with `_` belong to the store: a write ignores them (so a returned item can
+be changed and written back) and neither filters nor patches may name them. Items are copied on the way in and out.
+`ttl` (seconds since the last write; -1 = never) is honored where the container has a TTL; an expired item is gone for
+every call. Where a container expires by period the adapter sets `ttl` itself; only -1 (legal hold) is the caller's.
+
+Paths are dotted ASCII names (`target.id`), constants of the program, never a user's text.
+Filters and order work on ASCII strings without NUL, integers up to 2^53 - 1 and (Eq, In and Has only) booleans; an item
+that lacks the ordered field, or holds null there, is not part of an ordered result. `true`, 1 and "1" are three
+different values, and text is ordered by code point. A query over a prefix of the partition key takes ids to be unique
+below that prefix, as ours are (UUIDv7): its pages go on after a value and an id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -96,7 +103,8 @@ class Cursor:
 class Query:
     """One typed query. All of `where` must hold; ties in `order_by` are broken by id, in the same direction.
 
-    `fields` projects to these top-level fields (plus none other); None returns whole items.
+    `fields` projects to these top-level fields (and no others: name `id` and `_etag` where they are needed); None
+    returns whole items.
     """
 
     where: tuple[Filter, ...] = ()
@@ -121,7 +129,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class PatchSet:
-    """Set the field at `path` (parents must exist) to `value`."""
+    """Set the field at `path` to `value`; its parents must exist and be objects (PreconditionFailed)."""
 
     path: str
     value: Any
@@ -136,7 +144,7 @@ class PatchRemove:
 
 @dataclass(frozen=True, slots=True)
 class PatchIncrement:
-    """Add `by` to the integer at `path`; an absent field counts as 0."""
+    """Add `by` to the integer at `path`; an absent field counts as 0, another type is PreconditionFailed."""
 
     path: str
     by: int = 1
@@ -211,13 +219,19 @@ class DocumentStore(Protocol):
         patches: Sequence[Patch],
         if_match: str | None = None,
     ) -> Item:
-        """Change fields of an item (at most 10 patches). NotFound; PreconditionFailed."""
+        """Change fields of an item, all or none (1 to 10 patches, applied in order). NotFound; PreconditionFailed.
+
+        Neither `id` nor the partition key can change (ValueError).
+        """
         ...
 
     async def batch(
         self, container: Container, partition: Partition, operations: Sequence[BatchOperation]
     ) -> list[Item | None]:
-        """All of `operations` or none, in order, in one partition. The errors of the step that failed; TooLarge."""
+        """All of `operations` or none, in order, in one partition; the items as each step left them (None: deleted).
+
+        The error of the step that failed (a Conflict with its index); TooLarge before anything is done.
+        """
         ...
 
     async def query(self, container: Container, partition: Partition, query: Query) -> Page:
@@ -245,7 +259,23 @@ class ChangeSource(Protocol):
     """The ordered feed of an embedded store; in Azure the Functions host reads Cosmos DB's own."""
 
     async def changes(self, container: Container, after: int, limit: int) -> list[Change]:
-        """Latest version of each item written after a position, in order of the writes; deletes leave no trace."""
+        """Latest version of each item written after a position, in order of the writes; deletes leave no trace.
+
+        Every write takes a new, higher position, and positions become visible in their order: who goes on from the last
+        one seen misses nothing. Positions start at 1; the numbers between two entries mean nothing.
+        """
+        ...
+
+
+class ChangeFeed(ChangeSource, Protocol):
+    """A change source that can also be waited for, so that a reader in the same process need not poll."""
+
+    async def last_position(self, container: Container) -> int:
+        """The position of the newest entry of the feed; 0 when it is empty."""
+        ...
+
+    async def wait_for_change(self, container: Container, after: int, timeout_seconds: float) -> bool:
+        """True as soon as `changes(container, after, …)` has an entry, at once if it has; False after the timeout."""
         ...
 
 

@@ -1,0 +1,198 @@
+"""What a write does to the tables, inside a transaction that the writer opened."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from shared.storage._items import Prepared, apply_patches, prepare
+from shared.storage._sqlite_schema import FOREVER, Table
+from shared.storage.documents import Change, Item, Partition, Patch
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed
+
+PURGE_ROWS = 200
+
+type Row = tuple[int, int, str]
+"""Position, second of the write, JSON text."""
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One group's transaction: when it happens, and the position that each table's feed has reached."""
+
+    connection: sqlite3.Connection
+    now: int
+    positions: dict[str, int]
+    ttl_days: int
+    changed: set[str] = field(default_factory=set)
+
+    def next_position(self, table: Table) -> int:
+        """A position above every earlier one of the table."""
+        position = self.positions.get(table.name, 0) + 1
+        self.positions[table.name] = position
+        self.changed.add(table.name)
+        return position
+
+
+type Step = Callable[[Transaction], Row | None]
+"""One write (or read within a batch): the row as it left it, None for a deletion."""
+
+type Find = Callable[[Transaction], Row]
+
+
+def etag_of(position: int) -> str:
+    """The etag of the version written at a position."""
+    return f"{position:x}"
+
+
+def decode(row: Row) -> Item:
+    """A fresh item with the store's own fields."""
+    position, ts, body = row
+    item: Item = json.loads(body)
+    item["_etag"] = etag_of(position)
+    item["_ts"] = ts
+    return item
+
+
+def decode_change(row: Row) -> Change:
+    """One entry of the feed."""
+    return Change(row[0], decode(row))
+
+
+def read_step(table: Table, partition: Partition, item_id: str) -> Find:
+    """Read an item. NotFound."""
+
+    def run(tx: Transaction) -> Row:
+        row: Row | None = tx.connection.execute(table.find, (*partition, item_id, tx.now)).fetchone()
+        if row is None:
+            raise NotFound(f"{table.container.name}: no such item")
+        return row
+
+    return run
+
+
+def create_step(table: Table, partition: Partition, item: Prepared) -> Step:
+    """Add an item; one that expired under its id makes way. Conflict."""
+
+    def run(tx: Transaction) -> Row:
+        try:
+            return _insert(tx, table, partition, item)
+        except sqlite3.IntegrityError:
+            gone = tx.connection.execute(table.delete_expired, (*partition, item.id, tx.now)).rowcount
+            if not gone:
+                raise Conflict(f"{table.container.name}: an item of that id exists") from None
+            return _insert(tx, table, partition, item)
+
+    return run
+
+
+def replace_step(table: Table, partition: Partition, item: Prepared, if_match: str | None) -> Step:
+    """Write over an item. NotFound; PreconditionFailed."""
+    find = _matching(table, partition, item.id, if_match)
+
+    def run(tx: Transaction) -> Row:
+        return _update(tx, table, find(tx)[0], item)
+
+    return run
+
+
+def upsert_step(table: Table, partition: Partition, item: Prepared) -> Step:
+    """Create or write over an item."""
+
+    def run(tx: Transaction) -> Row:
+        row = tx.connection.execute(table.find, (*partition, item.id, tx.now)).fetchone()
+        if row is not None:
+            return _update(tx, table, row[0], item)
+        tx.connection.execute(table.delete_expired, (*partition, item.id, tx.now))
+        return _insert(tx, table, partition, item)
+
+    return run
+
+
+def delete_step(table: Table, partition: Partition, item_id: str, if_match: str | None) -> Step:
+    """Remove an item. NotFound; PreconditionFailed."""
+    find = _matching(table, partition, item_id, if_match)
+
+    def run(tx: Transaction) -> None:
+        tx.connection.execute(table.delete, (find(tx)[0],))
+
+    return run
+
+
+def patch_step(
+    table: Table, partition: Partition, item_id: str, patches: Sequence[Patch], if_match: str | None
+) -> Step:
+    """Change fields of an item. NotFound; PreconditionFailed; TooLarge when it grew too much."""
+    find = _matching(table, partition, item_id, if_match)
+
+    def run(tx: Transaction) -> Row:
+        position, _, body = find(tx)
+        item: Item = json.loads(body)
+        apply_patches(item, patches)
+        prepared = prepare(table.container, partition, item, now=tx.now, ttl_days=tx.ttl_days)
+        return _update(tx, table, position, prepared)
+
+    return run
+
+
+def run_batch(steps: Sequence[Step]) -> Callable[[Transaction], list[Row | None]]:
+    """All steps in order; the first that fails ends it (the writer undoes the others)."""
+
+    def run(tx: Transaction) -> list[Row | None]:
+        rows: list[Row | None] = []
+        for index, step in enumerate(steps):
+            try:
+                rows.append(step(tx))
+            except Conflict as conflict:
+                raise Conflict(str(conflict), index=index) from None
+        return rows
+
+    return run
+
+
+def beat(tx: Transaction) -> None:
+    """Write something that means nothing: proof that the whole path to the disk works."""
+    tx.connection.execute(
+        "INSERT INTO heartbeat (one, at) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET at = excluded.at", (tx.now,)
+    )
+
+
+def purge(tx: Transaction, tables: Sequence[Table]) -> bool:
+    """Remove some expired items for good; True when a table may hold more."""
+    more = False
+    for table in tables:
+        if table.container.default_ttl_seconds is not None:
+            removed = tx.connection.execute(table.purge, (tx.now, PURGE_ROWS)).rowcount
+            more = more or removed == PURGE_ROWS
+    return more
+
+
+def _matching(table: Table, partition: Partition, item_id: str, if_match: str | None) -> Find:
+    find = read_step(table, partition, item_id)
+
+    def run(tx: Transaction) -> Row:
+        row = find(tx)
+        if if_match is not None and if_match != etag_of(row[0]):
+            raise PreconditionFailed(f"{table.container.name}: the item changed since it was read")
+        return row
+
+    return run
+
+
+def _expires(tx: Transaction, item: Prepared) -> int:
+    if item.expires_at is not None:
+        return max(item.expires_at, tx.now + 1)
+    return FOREVER if item.ttl is None else tx.now + item.ttl
+
+
+def _insert(tx: Transaction, table: Table, partition: Partition, item: Prepared) -> Row:
+    position = tx.next_position(table)
+    values = (position, *partition, item.id, tx.now, _expires(tx, item), item.body)
+    tx.connection.execute(table.insert, values)
+    return position, tx.now, item.body
+
+
+def _update(tx: Transaction, table: Table, old: int, item: Prepared) -> Row:
+    position = tx.next_position(table)
+    tx.connection.execute(table.update, (position, tx.now, _expires(tx, item), item.body, old))
+    return position, tx.now, item.body

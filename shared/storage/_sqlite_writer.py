@@ -1,0 +1,173 @@
+"""The thread that writes: it takes what waits, puts it into one transaction and answers after the commit.
+
+An fsync costs the same for one operation as for a hundred, so under load operations share one. Each runs in its own
+savepoint: one that fails leaves the others alone. Whoever stops waiting (a cancelled task) changes nothing here.
+"""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.core.clock import Clock
+from shared.storage._sqlite_operations import Transaction, purge
+from shared.storage._sqlite_schema import Table
+from shared.storage.errors import Throttled, Unavailable
+
+MAX_GROUP_JOBS = 256
+MAX_GROUP_BYTES = 8 * 1024 * 1024
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+JOB_BYTES = 1024  # what a job weighs beside its text
+PURGE_SECONDS = 30
+
+
+@dataclass(slots=True)
+class _Job:
+    run: Callable[[Transaction], Any]
+    answer: asyncio.Future[Any]
+    weight: int
+
+
+type _Outcome = tuple[Any, Exception | None]
+"""What a job returned, or why it failed."""
+
+
+class GroupWriter:
+    """Owns the writing connection from its start to its close. One event loop talks to it."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        tables: Sequence[Table],
+        *,
+        clock: Clock,
+        ttl_days: int,
+        committed: Callable[[set[str]], None],
+    ) -> None:
+        """`committed` is called on the event loop with the names of the tables that a commit changed."""
+        self._connection = connection
+        self._tables = tables
+        self._clock = clock
+        self._ttl_days = ttl_days
+        self._committed = committed
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queued_bytes = 0
+        self._stopping = False
+        self._next_purge = 0
+        self._positions: dict[str, int] = dict(connection.execute("SELECT name, position FROM feed").fetchall())
+        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    async def submit(self, run: Callable[[Transaction], Any], size: int = 0) -> Any:
+        """Run `run` in a transaction and return its result once that is durable. StoreError."""
+        if self._stopping:
+            raise Unavailable("the store is closed")
+        weight = size + JOB_BYTES
+        if self._queued_bytes and self._queued_bytes + weight > MAX_QUEUED_BYTES:
+            raise Throttled("too many writes are waiting", retry_after_seconds=0.5)
+        job = _Job(run, self._loop.create_future(), weight)
+        self._queued_bytes += weight
+        self._jobs.put(job)
+        return await job.answer
+
+    async def close(self) -> None:
+        """Finish what waits, then close the connection."""
+        if not self._stopping:
+            self._stopping = True
+            self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    # On the writer's thread from here on, but for _resolve.
+
+    def _run(self) -> None:
+        stop = False
+        while not stop:
+            group, stop = self._take()
+            outcomes, changed = self._commit(group)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._resolve, group, outcomes, changed)
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """Wait for work (or for the time to purge), then take what else is there, up to a bound."""
+        group: list[_Job] = []
+        weight = 0
+        try:
+            job = self._jobs.get(timeout=PURGE_SECONDS)
+            while job is not None:
+                group.append(job)
+                weight += job.weight
+                if len(group) >= MAX_GROUP_JOBS or weight >= MAX_GROUP_BYTES:
+                    return group, False
+                job = self._jobs.get_nowait()
+        except queue.Empty:
+            return group, False
+        return group, True
+
+    def _commit(self, group: list[_Job]) -> tuple[list[_Outcome], set[str]]:
+        """One transaction of all jobs. If it cannot be committed, each of them is Unavailable."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            tx = Transaction(self._connection, self._now(), dict(self._positions), self._ttl_days)
+            outcomes = [self._attempt(tx, job.run) for job in group]
+            self._purge(tx)
+            tx.connection.executemany(
+                "INSERT INTO feed (name, position) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+                [(name, tx.positions[name]) for name in tx.changed],
+            )
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - whatever happens, the thread lives on and nobody waits forever
+            self._roll_back()
+            return [(None, Unavailable(f"not committed: {type(error).__name__}")) for _ in group], set()
+        self._positions = tx.positions
+        return outcomes, tx.changed
+
+    def _attempt(self, tx: Transaction, run: Callable[[Transaction], Any]) -> _Outcome:
+        """Run one job in a savepoint. Raises only when SQLite gave up the whole transaction."""
+        tx.connection.execute("SAVEPOINT job")
+        outcome: _Outcome
+        try:
+            outcome = run(tx), None
+        except Exception as error:
+            if not tx.connection.in_transaction:
+                raise
+            tx.connection.execute("ROLLBACK TO job")
+            leaks = isinstance(error, sqlite3.Error)
+            outcome = None, Unavailable(f"not written: {type(error).__name__}") if leaks else error
+        tx.connection.execute("RELEASE job")
+        return outcome
+
+    def _purge(self, tx: Transaction) -> None:
+        """Now and then remove expired items, a bounded number at a time."""
+        if tx.now < self._next_purge:
+            return
+        more, _ = self._attempt(tx, lambda inner: purge(inner, self._tables))
+        self._next_purge = tx.now if more else tx.now + PURGE_SECONDS
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # already rolled back by SQLite
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _now(self) -> int:
+        return int(self._clock.now().timestamp())
+
+    def _resolve(self, group: list[_Job], outcomes: list[_Outcome], changed: set[str]) -> None:
+        """On the event loop: answer those who still wait."""
+        for job, (result, error) in zip(group, outcomes, strict=True):
+            self._queued_bytes -= job.weight
+            if job.answer.done():
+                continue
+            if error is not None:
+                job.answer.set_exception(error)
+            else:
+                job.answer.set_result(result)
+        if changed:
+            self._committed(changed)
