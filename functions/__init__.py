@@ -1,0 +1,20 @@
+"""Triggers only: parse, call one domain function, answer. No domain rule lives here."""
+
+import azure.functions as func
+
+from functions import admin, alerts, auth, change_feed, meta, profile, reports, timers
+from functions._api import Endpoint
+from shared.wiring import LazyServices
+
+_APIS = (admin.api, alerts.api, auth.api, profile.api, reports.api)
+ENDPOINTS: tuple[Endpoint, ...] = tuple(e for api in (*_APIS, meta.api) for e in api.endpoints)
+"""Every HTTP endpoint of the app, for the OpenAPI document and for tests that walk them all."""
+
+
+def register(app: func.FunctionApp, services: LazyServices) -> None:
+    """Register every function of the app."""
+    for api in _APIS:
+        app.register_functions(api.blueprint(services))
+    app.register_functions(meta.blueprint(services))
+    app.register_functions(change_feed.blueprint(services, services.settings.cosmos_db_name))
+    app.register_functions(timers.blueprint(services))

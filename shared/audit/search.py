@@ -17,7 +17,7 @@ AUTHORIZATION_LOG: tuple[str, ...] = ("auth.*", "access.*", "user.role_change", 
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Filters of a search; all given ones must hold. `types` may end in `.*`. Times bound recorded_at, `to` excluded."""
+    """Filters of a search, all of which must hold. `types` may end in `.*`. Times bound recorded_at, `to` excluded."""
 
     types: tuple[str, ...] = ()
     outcome: str | None = None

@@ -1,0 +1,1 @@
+"""Compliance evidence: reports that are built from the trail."""

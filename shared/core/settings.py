@@ -21,6 +21,8 @@ class Settings(BaseModel):
     """Folder of the embedded store and its secrets, or `:memory:`."""
     cosmos_db_endpoint: str | None = None
     """Account URI of Cosmos DB; absent: the embedded SQLite store."""
+    cosmos_db_name: str = Field(default="kraftd_audit", pattern=r"^[A-Za-z0-9_-]{1,255}$")
+    """Database of Cosmos DB."""
     cosmos_db_ttl_days: int = Field(default=2555, ge=1, le=24_000)
     """Days that a month's audit events are kept after the month's end."""
     access_token_minutes: int = Field(default=15, ge=1, le=60)

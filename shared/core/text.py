@@ -1,5 +1,6 @@
 """Text that people type: what a field may hold, wherever it comes in."""
 
+import ipaddress
 import unicodedata
 from typing import Annotated
 
@@ -32,3 +33,11 @@ type Line = Annotated[
 
 type Opaque = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 """An opaque id, ours or a producer's."""
+
+
+def address(text: str) -> str:
+    """An IP address in its canonical spelling."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise PydanticCustomError("ip_address", "must be an IPv4 or IPv6 address") from None

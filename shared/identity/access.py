@@ -17,10 +17,6 @@ from shared.storage.containers import GUARDS, IDENTITY
 from shared.storage.documents import DocumentStore, Item, PatchIncrement
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 
-ADMINS: tuple[Role, ...] = (Role.TENANT_ADMIN, Role.SYSTEM_ADMIN)
-READERS: tuple[Role, ...] = (Role.AUDITOR, *ADMINS)
-"""Who may read events, alerts and reports: auditors and administrators."""
-
 _SAMPLE = timedelta(minutes=1)
 _SAMPLE_TTL_SECONDS = 86_400
 

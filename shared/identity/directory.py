@@ -4,15 +4,16 @@ An e-mail is reserved before its account is committed and confirmed after. Reser
 an unconfirmed one older than a minute looks whether its account is there, and confirms it or takes it over.
 """
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.identity.model import user_key
 from shared.privacy.blind_index import BlindIndex
 from shared.storage.containers import DIRECTORY, IDENTITY, TENANTS
-from shared.storage.documents import DocumentStore, Item
+from shared.storage.documents import MAX_PAGE, DocumentStore, Item, Query
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 
 _PATIENCE = timedelta(minutes=1)
@@ -25,6 +26,14 @@ class Entry:
 
     tenant_id: str
     user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """An enrolled tenant."""
+
+    id: str
+    enrolled_at: datetime
 
 
 class EmailTaken(Exception):
@@ -147,6 +156,18 @@ class Directory:
         shard = shard_of(tenant_id)
         item: Item = {"id": tenant_id, "shard": shard, "enrolled_at": rfc3339(self._clock.now())}
         await self._store.create(TENANTS, (shard,), item)
+
+    async def tenants(self) -> AsyncIterator[Tenant]:
+        """Every enrolled tenant, shard by shard. A tenant whose first batch failed is among them, and empty."""
+        for shard in TENANT_SHARDS:
+            query = Query(limit=MAX_PAGE)
+            while True:
+                page = await self._store.query(TENANTS, (shard,), query)
+                for item in page.items:
+                    yield Tenant(item["id"], parse_rfc3339(item["enrolled_at"]))
+                if page.next is None:
+                    break
+                query = Query(limit=MAX_PAGE, after=page.next)
 
 
 def shard_of(tenant_id: str) -> str:

@@ -27,6 +27,12 @@ class Role(StrEnum):
         return 10 * (list(Role).index(self) + 1)
 
 
+USERS: tuple[Role, ...] = tuple(Role)
+ADMINS: tuple[Role, ...] = (Role.TENANT_ADMIN, Role.SYSTEM_ADMIN)
+READERS: tuple[Role, ...] = (Role.AUDITOR, *ADMINS)
+"""Who may read events, alerts and reports: auditors and administrators."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """The caller of a request, after token, session and user were checked."""

@@ -10,8 +10,6 @@ import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import AfterValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
@@ -20,6 +18,8 @@ class Passwords:
     """Hashes and verifies, each in 20 ms or so of one core."""
 
     def __init__(self) -> None:
+        from argon2 import PasswordHasher
+
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="argon2")
         self._decoy: asyncio.Task[str] | None = None
@@ -44,6 +44,8 @@ class Passwords:
         return await asyncio.shield(self._decoy)
 
     def _matches(self, encoded: str, password: str) -> bool:
+        from argon2.exceptions import InvalidHashError, VerificationError
+
         try:
             return self._hasher.verify(encoded, password)
         except (VerificationError, InvalidHashError):

@@ -1,0 +1,138 @@
+"""How an HTTP function is declared: one frozen Endpoint per method and route, from which the blueprint, the OpenAPI
+document and the tests that walk every route are made."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import azure.functions as func
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.audit.model import RequestContext
+from shared.identity.model import Principal, Role
+from shared.wiring import LazyServices, Services
+
+
+class Body(BaseModel):
+    """Base of request bodies and query strings: unknown fields are refused, types are not guessed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
+
+
+class Shape(BaseModel):
+    """Base of answers: what the OpenAPI document says of them, and what tests hold them to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class Nothing(Body):
+    """No body, or an empty object."""
+
+
+class ListQuery(Body):
+    """Paging of every list."""
+
+    limit: int = Field(default=50, ge=1, le=200, description="Items per page.")
+    cursor: str | None = Field(default=None, max_length=2048, description="`next_cursor` of the page before.")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler answers: a JSON value (None for 204) or text, with extra headers."""
+
+    body: Any = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call[B: BaseModel, Q: BaseModel]:
+    """One request, parsed and checked, with the services that answer it."""
+
+    wired: Services | None
+    request: RequestContext
+    body: B
+    query: Q
+    path: dict[str, str]
+    caller: Principal | None
+
+    @property
+    def services(self) -> Services:
+        """The app's services. RuntimeError on a bare endpoint, which answers without them."""
+        if self.wired is None:
+            raise RuntimeError("this endpoint is bare")
+        return self.wired
+
+    @property
+    def principal(self) -> Principal:
+        """The caller, on an endpoint that has one. RuntimeError on one that is open to anyone."""
+        if self.caller is None:
+            raise RuntimeError("this endpoint is open to anyone")
+        return self.caller
+
+
+type Handler = Callable[[Call[Any, Any]], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One function: `who` is None for anyone, else the roles that may call. The handler's docstring is published."""
+
+    name: str
+    method: str
+    route: str
+    who: Sequence[Role] | None
+    handler: Handler
+    body: type[BaseModel] = Nothing
+    query: type[BaseModel] = Nothing
+    response: type[BaseModel] | None = None
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    tag: str = ""
+    bare: bool = False
+
+
+class Api:
+    """The endpoints of one module."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.endpoints: list[Endpoint] = []
+
+    def endpoint(
+        self,
+        method: str,
+        route: str,
+        *,
+        who: Sequence[Role] | None,
+        body: type[BaseModel] = Nothing,
+        query: type[BaseModel] = Nothing,
+        response: type[BaseModel] | None = None,
+        status: int = 200,
+        errors: tuple[int, ...] = (),
+        bare: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        """Declare the function of one method and route; its name is the handler's. `bare`: needs no services."""
+
+        def declare(handler: Handler) -> Handler:
+            self.endpoints.append(
+                Endpoint(
+                    handler.__name__, method, route, who, handler, body, query, response, status, errors, self.tag, bare
+                )
+            )
+            return handler
+
+        return declare
+
+    def blueprint(self, services: LazyServices) -> func.Blueprint:
+        """The functions of this module, bound to the app's services."""
+        from functions._http import http_function
+
+        blueprint = func.Blueprint()
+        for endpoint in self.endpoints:
+            blueprint.function_name(endpoint.name)(
+                blueprint.route(endpoint.route, methods=[endpoint.method], auth_level=func.AuthLevel.ANONYMOUS)(
+                    http_function(endpoint, services)
+                )
+            )
+        return blueprint

@@ -1,0 +1,57 @@
+"""Cursors of lists: opaque, authenticated, bound to tenant, session and filter, and good for 15 minutes."""
+
+import base64
+import hashlib
+import hmac
+import json
+from typing import Any
+
+from functions._api import Call, ListQuery
+from shared.core.errors import FieldError, Invalid
+from shared.privacy.secrets import SecretVersion, derive
+from shared.storage.documents import Cursor
+
+LIFETIME_SECONDS = 900
+_MAC_BYTES = 32
+
+
+async def read_cursor(call: Call[Any, Any]) -> Cursor | None:
+    """The position that the request's cursor names; None without one. Invalid (422) unless it was made for this."""
+    query: ListQuery = call.query
+    if query.cursor is None:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(query.cursor.encode("ascii") + b"=" * (-len(query.cursor) % 4))
+    except ValueError:
+        raise _refused() from None
+    mac, text = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+    for root in await call.services.secrets.versions("tokens"):
+        if hmac.compare_digest(mac, _mac(root, text, call)):
+            value, item_id, expires = json.loads(text)
+            if expires <= call.services.clock.now().timestamp():
+                raise _refused()
+            return Cursor(value, item_id)
+    raise _refused()
+
+
+async def write_cursor(call: Call[Any, Any], cursor: Cursor | None) -> str | None:
+    """A cursor for the page after `cursor`, for this caller and these filters only."""
+    if cursor is None:
+        return None
+    expires = int(call.services.clock.now().timestamp()) + LIFETIME_SECONDS
+    text = json.dumps([cursor.value, cursor.id, expires], separators=(",", ":")).encode()
+    root = (await call.services.secrets.versions("tokens"))[0]
+    return base64.urlsafe_b64encode(_mac(root, text, call) + text).rstrip(b"=").decode()
+
+
+def _mac(root: SecretVersion, text: bytes, call: Call[Any, Any]) -> bytes:
+    filters = call.query.model_dump(mode="json", exclude={"cursor", "limit"})
+    bound = [call.principal.tenant_id, call.principal.session_id, call.request.route, filters]
+    context = json.dumps(bound, sort_keys=True).encode()
+    message = hashlib.sha256(context).digest() + text
+    return hmac.new(derive(root.value, "cursor"), message, hashlib.sha256).digest()
+
+
+def _refused() -> Invalid:
+    error = FieldError("cursor", "invalid_cursor", "not a cursor of this list, or older than 15 minutes")
+    return Invalid("invalid_request", "Some fields are not as they must be.", errors=(error,))

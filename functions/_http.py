@@ -1,0 +1,174 @@
+"""The edge: every HTTP function runs through `http_function`, so each rule of the contract holds on every route."""
+
+import ipaddress
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import azure.functions as func
+
+from functions._api import Answer, Call, Endpoint
+from functions._parsing import parse_body, parse_query
+from shared.audit.model import RequestContext
+from shared.core.errors import KraftdError, Unready
+from shared.storage.errors import StoreError, Throttled
+from shared.telemetry import get_log
+from shared.wiring import LazyServices, Services
+
+_log = get_log(__name__)
+
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+}
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_MAX_USER_AGENT = 512
+
+type HttpFunction = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
+
+
+def http_function(endpoint: Endpoint, services: LazyServices) -> HttpFunction:
+    """The function of an endpoint, as the Functions runtime calls it."""
+
+    async def run(req: func.HttpRequest) -> func.HttpResponse:
+        request_id = services.ids.new()
+        try:
+            request = _context(endpoint, req, services, request_id)
+            ready = None if endpoint.bare else await _ready(services)
+            return _response(await _answer(endpoint, req, ready, request), request_id)
+        except KraftdError as error:
+            return problem(error, request_id)
+        except StoreError as error:
+            return problem(_store_down(error), request_id)
+        except Exception as error:  # noqa: BLE001 - the edge: the host would log its text, personal data included
+            _log.error("request_failed", error, request_id=request_id, function=endpoint.name)
+            return problem(KraftdError("internal_error", "Something went wrong on our side."), request_id)
+
+    run.__name__ = endpoint.name
+    run.__doc__ = endpoint.handler.__doc__
+    return run
+
+
+async def _ready(services: LazyServices) -> Services:
+    try:
+        return await services.get()
+    except StoreError:
+        raise
+    except Exception as error:
+        _log.error("services_not_built", error)
+        raise Unready("not_ready", "The app is not ready.", retry_after_seconds=5) from error
+
+
+async def _answer(
+    endpoint: Endpoint, req: func.HttpRequest, services: Services | None, request: RequestContext
+) -> Answer:
+    caller = None
+    if endpoint.who is not None and services is not None:
+        caller = await services.access.authenticate(_bearer(req), request)
+        request = replace(request, session_id=caller.session_id)
+        await services.access.require_role(caller, endpoint.who, request)
+    body = parse_body(req.get_body(), endpoint.body)
+    query = parse_query(req.url, endpoint.query)
+    call = Call(services, request, body, query, _path(endpoint, req), caller)
+    return await endpoint.handler(call)
+
+
+def _context(endpoint: Endpoint, req: func.HttpRequest, services: LazyServices, request_id: str) -> RequestContext:
+    trace = _TRACEPARENT.fullmatch(req.headers.get("traceparent", ""))
+    user_agent = req.headers.get("user-agent")
+    return RequestContext(
+        request_id=request_id,
+        route=f"{endpoint.method} /{endpoint.route}",
+        function=endpoint.name,
+        started_at=services.clock.now(),
+        ip=client_address(req.headers.get("x-forwarded-for"), services.settings.trusted_proxy_hops),
+        user_agent=_storable(user_agent) if user_agent else None,
+        trace_id=trace.group(1) if trace else None,
+    )
+
+
+def _path(endpoint: Endpoint, req: func.HttpRequest) -> dict[str, str]:
+    """Route parameters; ids in their canonical spelling, for the host takes several."""
+    return {
+        name: str(UUID(value)) if f"{{{name}:guid}}" in endpoint.route else value
+        for name, value in req.route_params.items()
+    }
+
+
+def client_address(forwarded_for: str | None, trusted_hops: int) -> str | None:
+    """The caller's address: of X-Forwarded-For only what our own front ends wrote, counted from the right.
+
+    Whatever stands further left came with the request and proves nothing. None when there is no usable entry.
+    """
+    entries = [entry.strip() for entry in (forwarded_for or "").split(",") if entry.strip()]
+    if trusted_hops == 0 or len(entries) < trusted_hops:
+        return None
+    entry = entries[-trusted_hops]
+    for candidate in (entry, entry.rpartition(":")[0]):
+        try:
+            return str(ipaddress.ip_address(candidate.strip("[]")))
+        except ValueError:
+            continue
+    return None
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")[:_MAX_USER_AGENT]
+
+
+def _bearer(req: func.HttpRequest) -> str | None:
+    scheme, _, token = req.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def _store_down(error: StoreError) -> Unready:
+    _log.error("store_error", error)
+    seconds = max(1, round(error.retry_after_seconds)) if isinstance(error, Throttled) else 5
+    return Unready("store_unavailable", "The store does not answer now.", retry_after_seconds=seconds)
+
+
+def _response(answer: Answer, request_id: str) -> func.HttpResponse:
+    body = None if answer.body is None else to_json(answer.body)
+    return func.HttpResponse(
+        body,
+        status_code=answer.status,
+        headers={**SECURITY_HEADERS, "X-Request-Id": request_id, **answer.headers},
+        mimetype="application/json",
+    )
+
+
+def problem(error: KraftdError, request_id: str, headers: dict[str, str] | None = None) -> func.HttpResponse:
+    """An error as RFC 9457 problem+json."""
+    extra = dict(headers or {})
+    if error.status == 401:
+        extra["WWW-Authenticate"] = "Bearer"
+    if error.retry_after_seconds is not None:
+        extra["Retry-After"] = str(error.retry_after_seconds)
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    if error.errors:
+        body["errors"] = [{"field": e.field, "code": e.code, "message": e.message} for e in error.errors]
+    return func.HttpResponse(
+        to_json(body),
+        status_code=error.status,
+        headers={**SECURITY_HEADERS, "X-Request-Id": request_id, **extra},
+        mimetype="application/problem+json",
+    )
+
+
+def to_json(value: Any) -> bytes:
+    """JSON in UTF-8; a lone surrogate, should one ever get here, is written as its escape."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")

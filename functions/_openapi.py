@@ -1,0 +1,122 @@
+"""The OpenAPI 3.1 document, generated from the endpoints and the models that validate them."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from functions._api import Endpoint, Nothing
+from functions._shapes import Problem
+from shared.core.version import VERSION
+
+_REFERENCE = "#/components/schemas/{model}"
+_ERROR_TITLES = {
+    400: "The request cannot be read.",
+    401: "No token, one that does not hold, or wrong credentials.",
+    403: "The caller's role does not allow it.",
+    404: "There is nothing of that id.",
+    405: "The path does not take that method.",
+    409: "It collides with what is there.",
+    413: "The body is above 1 MiB.",
+    422: "Some fields are not as they must be; `errors` names them.",
+    500: "Something went wrong on our side.",
+    503: "Store or audit trail do not answer; try again after Retry-After seconds.",
+}
+
+
+def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """The document of these endpoints."""
+    models: list[type[BaseModel]] = list({m for e in endpoints for m in (e.body, e.query, e.response) if m})
+    models = sorted({*models, Problem} - {Nothing}, key=lambda m: m.__name__)
+    schemas, defined = models_json_schema([(m, "validation") for m in models], ref_template=_REFERENCE)
+    by_model = {model: schemas[model, "validation"] for model in models}
+    definitions = defined.get("$defs", {})
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in sorted(endpoints, key=lambda e: (e.route, e.method)):
+        path = "/" + re.sub(r"\{(\w+)(:\w+)?\}", r"{\1}", endpoint.route)
+        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, by_model, definitions)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Kraftd Audit",
+            "version": VERSION,
+            "summary": "Accounts, audit trail, threat alerts and compliance evidence.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/api"}],
+        "paths": paths,
+        "components": {
+            "schemas": definitions,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def error_statuses(endpoint: Endpoint) -> tuple[int, ...]:
+    """Every error status that an endpoint can answer with."""
+    general = {500} if endpoint.bare else {500, 503}
+    general |= {400, 413, 422}
+    if endpoint.who is not None:
+        general |= {401, 403}
+    return tuple(sorted(general | set(endpoint.errors)))
+
+
+def _operation(endpoint: Endpoint, schemas: dict[Any, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    summary = " ".join((endpoint.handler.__doc__ or "").split())
+    operation: dict[str, Any] = {
+        "operationId": endpoint.name,
+        "tags": [endpoint.tag],
+        "summary": summary.split(". ")[0].rstrip("."),
+        "description": summary,
+        "security": [] if endpoint.who is None else [{"bearer": []}],
+        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint, schemas, definitions)],
+        "responses": _responses(endpoint, schemas),
+    }
+    if endpoint.body is not Nothing:
+        content = {"application/json": {"schema": schemas[endpoint.body]}}
+        operation["requestBody"] = {"required": True, "content": content}
+    if endpoint.who is not None:
+        operation["x-roles"] = [role.value for role in endpoint.who]
+    return operation
+
+
+def _responses(endpoint: Endpoint, schemas: dict[Any, Any]) -> dict[str, Any]:
+    done: dict[str, Any] = {"description": "Done.", "headers": {"X-Request-Id": {"schema": {"type": "string"}}}}
+    if endpoint.response is not None:
+        done["content"] = {"application/json": {"schema": schemas[endpoint.response]}}
+    elif endpoint.status != 204:
+        done["content"] = {"application/json": {"schema": {"type": "object"}}}
+    failed = {
+        str(status): {
+            "description": _ERROR_TITLES[status],
+            "content": {"application/problem+json": {"schema": schemas[Problem]}},
+        }
+        for status in error_statuses(endpoint)
+    }
+    return {str(endpoint.status): done, **failed}
+
+
+def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
+    found = re.findall(r"\{(\w+)(?::(\w+))?\}", endpoint.route)
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", **({"format": "uuid"} if kind == "guid" else {})},
+        }
+        for name, kind in found
+    ]
+
+
+def _query_parameters(endpoint: Endpoint, schemas: dict[Any, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    if endpoint.query is Nothing:
+        return []
+    schema = definitions[schemas[endpoint.query]["$ref"].rpartition("/")[2]]
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": field}
+        for name, field in schema["properties"].items()
+    ]

@@ -1,0 +1,76 @@
+"""Reading requests: bytes to checked models, every fault named by its field."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import BaseModel, ValidationError
+
+from shared.core.errors import BadRequest, FieldError, Invalid, TooLargeBody
+
+MAX_BODY_BYTES = 1024 * 1024
+_MAX_NAME = 100
+
+
+def parse_body[M: BaseModel](raw: bytes, model: type[M]) -> M:
+    """The body as its model. TooLargeBody (413), BadRequest (400: encoding, JSON), Invalid (422: fields)."""
+    if len(raw) > MAX_BODY_BYTES:
+        raise TooLargeBody("body_too_large", f"A body has at most {MAX_BODY_BYTES} bytes.")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("invalid_encoding", "The body is not UTF-8.") from None
+    text = text if text.strip() else "{}"
+    try:
+        json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise BadRequest("malformed_json", "The body is not one JSON value with every name used once.") from None
+    try:
+        return model.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        if any(fault["type"] == "json_invalid" for fault in faults):
+            raise BadRequest("malformed_json", "The body is not valid JSON.") from None
+        raise _invalid(faults) from None
+
+
+def parse_query[M: BaseModel](url: str, model: type[M]) -> M:
+    """The query string as its model; read from the URL, since the host's own parsing drops and joins. Invalid (422)."""
+    many = {info.alias or name for name, info in model.model_fields.items() if "tuple" in str(info.annotation)}
+    values: dict[str, Any] = {}
+    try:
+        pairs = parse_qsl(
+            urlsplit(url).query, keep_blank_values=True, strict_parsing=False, errors="strict", max_num_fields=100
+        )
+    except ValueError:
+        raise BadRequest("invalid_encoding", "The query string is not UTF-8, or has too many parameters.") from None
+    for name, value in pairs:
+        if name in many:
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            raise Invalid("invalid_request", "", errors=(FieldError(name[:_MAX_NAME], "repeated", "given twice"),))
+        else:
+            values[name] = value
+    try:
+        return model.model_validate_strings({k: tuple(v) if k in many else v for k, v in values.items()})
+    except ValidationError as error:
+        raise _invalid(error.errors(include_input=False, include_url=False, include_context=False)) from None
+
+
+def _invalid(faults: list[Any]) -> Invalid:
+    errors = tuple(
+        FieldError(".".join(str(part) for part in fault["loc"])[:_MAX_NAME], fault["type"], fault["msg"])
+        for fault in faults[:50]
+    )
+    return Invalid("invalid_request", "Some fields are not as they must be.", errors=errors)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is used twice")
+    return found
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")

@@ -1,0 +1,114 @@
+"""Shapes that several endpoints answer with."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from functions._api import Shape
+
+
+class FieldFault(Shape):
+    """What is wrong with one field."""
+
+    field: str
+    code: str
+    message: str
+
+
+class Problem(Shape):
+    """An error (RFC 9457). `code` is stable."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldFault] | None = None
+
+
+class UserShape(Shape):
+    """A user."""
+
+    id: str
+    email: str
+    first_name: str
+    last_name: str
+    role: Literal["viewer", "user", "auditor", "tenant_admin", "system_admin"]
+    status: Literal["active", "suspended"]
+    tenant_id: str
+    created_at: str
+    updated_at: str
+    mfa: bool
+    phone: str | None
+    company: str | None
+    job_title: str | None
+    location: str | None
+    website: str | None
+    bio: str | None
+
+
+class ActorShape(Shape):
+    """Who did it."""
+
+    kind: Literal["user", "service", "system", "anonymous"]
+    id: str | None
+    role: str | None
+
+
+class ReferenceShape(Shape):
+    """What it was done to, or what wrote it."""
+
+    kind: str
+    id: str
+
+
+class ContextShape(Shape):
+    """The request in which it happened."""
+
+    request_id: str
+    trace_id: str | None
+    session_id: str | None
+    route: str
+    duration_ms: int
+
+
+class EventShape(Shape):
+    """One event of the trail, its personal data opened."""
+
+    id: str
+    tenant_id: str
+    period: str
+    type: str
+    outcome: Literal["success", "failure", "denied", "error"]
+    reason: str | None
+    severity: Literal["info", "low", "medium", "high", "critical"]
+    recorded_at: str
+    occurred_at: str
+    actor: ActorShape
+    target: ReferenceShape | None
+    subjects: list[str]
+    source: ReferenceShape
+    context: ContextShape
+    data_class: Literal["none", "personal", "confidential", "phi", "cardholder"]
+    record_count: int
+    attributes: dict[str, Any]
+    personal: dict[str, dict[str, Any]]
+    commitments: dict[str, str]
+    actor_key: str | None
+    target_key: str | None
+    ip_key: str | None
+    ua_key: str | None
+    schema_: int = Field(alias="schema")
+
+
+class Listed[T](Shape):
+    """One page of a list; `next_cursor` is null on the last."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+def page(items: list[dict[str, Any]], next_cursor: str | None) -> dict[str, Any]:
+    """The envelope of every list."""
+    return {"items": items, "next_cursor": next_cursor}

@@ -1,0 +1,86 @@
+"""Accounts: register, login, logout."""
+
+from typing import Literal
+
+from functions._api import Answer, Api, Body, Call, Nothing, Shape
+from functions._shapes import UserShape
+from shared.core.text import Line
+from shared.identity.model import USERS, Registration, Tokens, shown_user
+from shared.identity.passwords import NewPassword, TypedPassword
+from shared.privacy.emails import Email
+
+api = Api("accounts")
+
+
+class RegisterBody(Body):
+    """A new account with a new organization."""
+
+    email: Email
+    password: NewPassword
+    first_name: Line
+    last_name: Line
+    organization: Line
+    accept_terms: Literal[True]
+    accept_privacy: Literal[True]
+    marketing_opt_in: bool = False
+
+
+class LoginBody(Body):
+    """Who one is and the proof of it."""
+
+    email: Email
+    password: TypedPassword
+
+
+class TokensShape(Shape):
+    """Tokens of a new session. `expires_in`: seconds."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["bearer"]
+    expires_in: int
+
+
+class RegisterAnswer(TokensShape):
+    """The new account, signed in."""
+
+    user: UserShape
+
+
+@api.endpoint("POST", "v1/register", who=None, body=RegisterBody, response=RegisterAnswer, status=201, errors=(409,))
+async def register(call: Call[RegisterBody, Nothing]) -> Answer:
+    """Open an account with a new organization; the caller becomes its tenant_admin."""
+    body = call.body
+    registration = Registration(
+        email=body.email,
+        password=body.password,
+        first_name=body.first_name,
+        last_name=body.last_name,
+        organization=body.organization,
+        marketing_opt_in=body.marketing_opt_in,
+    )
+    done = await call.services.identity.register(registration, call.request)
+    return Answer({"user": shown_user(done.user), **_tokens(done.tokens)}, status=201)
+
+
+@api.endpoint("POST", "v1/login", who=None, body=LoginBody, response=TokensShape, errors=(401,))
+async def login(call: Call[LoginBody, Nothing]) -> Answer:
+    """Sign in. A wrong password and an unknown e-mail get the same answer."""
+    done = await call.services.identity.login(call.body.email, call.body.password, call.request)
+    return Answer(_tokens(done.tokens))
+
+
+@api.endpoint("POST", "v1/logout", who=USERS, status=204)
+async def logout(call: Call[Nothing, Nothing]) -> Answer:
+    """End the session of the token; it and its refresh token die at once."""
+    await call.services.identity.logout(call.principal, call.request)
+    return Answer(status=204)
+
+
+def _tokens(tokens: Tokens) -> dict[str, str | int]:
+    return {
+        "access_token": tokens.access_token,
+        "refresh_token": tokens.refresh_token,
+        "token_type": "bearer",
+        "expires_in": tokens.expires_in,
+    }

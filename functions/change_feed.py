@@ -1,0 +1,85 @@
+"""Change-feed triggers: detection on the trail, and the drains that publish what a crash left in an outbox.
+
+Retries are unlimited: in Azure a batch whose finite retries run out is lost.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+
+import azure.functions as func
+
+from shared.audit.outbox import is_entry
+from shared.storage.containers import ALERTS, AUDIT_EVENTS, IDENTITY, REPORTS, Container
+from shared.storage.documents import Item
+from shared.wiring import LazyServices, Services
+
+type Consumer = Callable[[Services, Sequence[Item]], Awaitable[None]]
+
+LEASES = "leases"
+BATCH = 100
+
+
+async def detect(services: Services, items: Sequence[Item]) -> None:
+    """Run the threat patterns on new events."""
+    await services.detection.consume(items)
+
+
+def drain(container: Container) -> Consumer:
+    """A consumer that delivers the outbox entries of one container that are still there."""
+
+    async def run(services: Services, items: Sequence[Item]) -> None:
+        for item in items:
+            if is_entry(item):
+                await services.outbox.drain(container, item)
+
+    return run
+
+
+CONSUMERS: dict[str, tuple[Container, Consumer]] = {
+    "detect_threats": (AUDIT_EVENTS, detect),
+    "drain_alerts": (ALERTS, drain(ALERTS)),
+    "drain_identity": (IDENTITY, drain(IDENTITY)),
+    "drain_reports": (REPORTS, drain(REPORTS)),
+}
+"""Every change-feed function: its container and what it does. The name is its lease prefix, too."""
+
+
+def blueprint(services: LazyServices, database: str) -> func.Blueprint:
+    """The change-feed functions, bound to the app's services."""
+    made = func.Blueprint()
+    for name, (container, consumer) in CONSUMERS.items():
+        _add(made, name, database, container, _function(name, consumer, services))
+    return made
+
+
+def _function(name: str, consumer: Consumer, services: LazyServices) -> Callable[[func.DocumentList], Awaitable[None]]:
+    async def run(documents: func.DocumentList) -> None:
+        await consumer(await services.get(), [json.loads(document.to_json()) for document in documents])
+
+    run.__name__ = name
+    return run
+
+
+def _add(
+    blueprint: func.Blueprint,
+    name: str,
+    database: str,
+    container: Container,
+    function: Callable[[func.DocumentList], Awaitable[None]],
+) -> None:
+    trigger = blueprint.cosmos_db_trigger(
+        arg_name="documents",
+        connection="COSMOS_DB",
+        database_name=database,
+        container_name=container.name,
+        lease_container_name=LEASES,
+        lease_container_prefix=name,
+        create_lease_container_if_not_exists=False,
+        max_items_per_invocation=BATCH,
+        start_from_beginning=True,
+        feed_poll_delay=1000,
+    )
+    retry = blueprint.retry(
+        strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:01", maximum_interval="00:01:00"
+    )
+    blueprint.function_name(name)(retry(trigger(function)))

@@ -1,0 +1,53 @@
+"""Timer triggers: what has to happen without anybody asking. A missed run is made up by the next one."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import azure.functions as func
+
+from shared.audit.model import RequestContext
+from shared.core.clock import rfc3339
+from shared.storage.containers import ALERTS, IDENTITY, REPORTS
+from shared.wiring import LazyServices, Services
+
+type Job = Callable[[Services, RequestContext], Awaitable[None]]
+
+SWEEP_AGE = timedelta(minutes=1)
+
+
+async def daily_reports(services: Services, request: RequestContext) -> None:
+    """Build every daily report that is due."""
+    await services.reports.build_due(request)
+
+
+async def sweep_outbox(services: Services, request: RequestContext) -> None:
+    """Deliver outbox entries that neither their request nor the change feed did."""
+    older_than = rfc3339(request.started_at - SWEEP_AGE)
+    async for tenant in services.directory.tenants():
+        for container in (IDENTITY, ALERTS, REPORTS):
+            await services.outbox.sweep(container, tenant.id, older_than)
+
+
+TIMERS: dict[str, tuple[str, Job]] = {
+    "daily_reports": ("0 5 * * * *", daily_reports),
+    "sweep_outbox": ("30 */5 * * * *", sweep_outbox),
+}
+"""Every timer: its six-field NCRONTAB schedule (UTC) and what it does."""
+
+
+def blueprint(services: LazyServices) -> func.Blueprint:
+    """The timer functions, bound to the app's services."""
+    made = func.Blueprint()
+    for name, (schedule, job) in TIMERS.items():
+        trigger = made.timer_trigger(arg_name="timer", schedule=schedule, run_on_startup=False, use_monitor=True)
+        made.function_name(name)(trigger(_function(name, job, services)))
+    return made
+
+
+def _function(name: str, job: Job, services: LazyServices) -> Callable[[func.TimerRequest], Awaitable[None]]:
+    async def run(timer: func.TimerRequest) -> None:
+        ready = await services.get()
+        await job(ready, RequestContext(services.ids.new(), f"timer/{name}", name, ready.clock.now()))
+
+    run.__name__ = name
+    return run

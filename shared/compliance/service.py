@@ -1,0 +1,150 @@
+"""Building and reading reports."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from shared.audit.events.report import ReportGenerate, ReportRead
+from shared.audit.model import SYSTEM, Actor, Draft, RequestContext, Target
+from shared.audit.outbox import Outbox
+from shared.audit.recorder import Recorder
+from shared.compliance.model import FRAMEWORK, Activity, Day, digest_of, new_report, report_id, same_content
+from shared.core.clock import Clock, period_of, rfc3339
+from shared.storage.containers import AUDIT_EVENTS, REPORTS
+from shared.storage.documents import MAX_PAGE, Cursor, DocumentStore, Eq, Item, Page, Query, Range, create, replace
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
+
+LOOK_BACK_DAYS = 7
+"""Days before today whose reports a run still completes, so that a week without the timer loses none."""
+GRACE = timedelta(hours=1)
+"""How long after its end a day may still get an event that was committed within it."""
+
+
+class Tenant(Protocol):
+    """What reports need of a tenant."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def enrolled_at(self) -> datetime:
+        """Its first moment: there are no reports before."""
+        ...
+
+
+class Tenants(Protocol):
+    """Where tenants are found."""
+
+    def tenants(self) -> AsyncIterator[Tenant]:
+        """Every tenant."""
+        ...
+
+
+class Reports:
+    """The daily activity reports of all tenants."""
+
+    def __init__(
+        self, store: DocumentStore, recorder: Recorder, outbox: Outbox, tenants: Tenants, clock: Clock
+    ) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._outbox = outbox
+        self._tenants = tenants
+        self._clock = clock
+
+    async def build_due(self, request: RequestContext) -> int:
+        """Build every report that is due, today's included (as `building`); how many were written.
+
+        One tenant's trouble does not stop the others; the first error is raised at the end, so that the run shows
+        as failed. What was missed is made up by the next run.
+        """
+        written = 0
+        first: StoreError | None = None
+        today = self._clock.now().date()
+        async for tenant in self._tenants.tenants():
+            try:
+                for back in range(LOOK_BACK_DAYS, -1, -1):
+                    day = Day(today - timedelta(days=back))
+                    if day.end > tenant.enrolled_at:
+                        written += await self.build(tenant.id, day, request)
+            except StoreError as error:
+                _log.error("daily_report_failed", error, tenant_id=tenant.id)
+                first = first or error
+        if first is not None:
+            raise first
+        return written
+
+    async def build(self, tenant_id: str, day: Day, request: RequestContext) -> bool:
+        """Build one report unless it is ready or says nothing new; whether it was written."""
+        held = await self._read(tenant_id, report_id(tenant_id, day))
+        if held is not None and held["status"] == "ready":
+            return False
+        now = self._clock.now()
+        built = new_report(tenant_id, day, await self._activity(tenant_id, day), now, final=now >= day.end + GRACE)
+        if held is not None and same_content(held, built):
+            return False
+        event = await self._recorder.finish(
+            Draft(
+                tenant_id,
+                ReportGenerate(
+                    framework=FRAMEWORK, period_from=built["from"], period_to=built["to"], digest=digest_of(built)
+                ),
+                request,
+                actor=SYSTEM,
+                target=Target("report", built["id"]),
+            )
+        )
+        step = create(built) if held is None else replace(built, if_match=held["_etag"])
+        try:
+            await self._outbox.commit(REPORTS, tenant_id, [step], [event])
+        except (Conflict, PreconditionFailed):
+            _log.info("daily_report_built_elsewhere", tenant_id=tenant_id, report_id=built["id"])
+            return False
+        return True
+
+    async def _activity(self, tenant_id: str, day: Day) -> Activity:
+        activity = Activity()
+        within = (Range("recorded_at", ge=rfc3339(day.start), lt=rfc3339(day.end)),)
+        fields = ("type", "outcome", "reason", "attributes")
+        after: Cursor | None = None
+        while True:
+            query = Query(within, order_by="recorded_at", limit=MAX_PAGE, after=after, fields=fields)
+            page = await self._store.query(AUDIT_EVENTS, (tenant_id, period_of(day.start)), query)
+            activity.add(page.items)
+            after = page.next
+            if after is None:
+                return activity
+
+    async def page(self, tenant_id: str, *, limit: int, after: Cursor | None) -> Page:
+        """Reports of a tenant, newest period first."""
+        query = Query((Eq("kind", "report"),), order_by="from", descending=True, limit=limit, after=after)
+        return await self._store.query(REPORTS, (tenant_id,), query)
+
+    async def read(self, tenant_id: str, wanted: str, actor: Actor, request: RequestContext) -> Item | None:
+        """One report, its reading audited as report.read; None when the tenant has none of that id."""
+        item = await self._read(tenant_id, wanted)
+        if item is None:
+            return None
+        await self._recorder.record(
+            Draft(
+                tenant_id,
+                ReportRead(framework=item["framework"], format="json"),
+                request,
+                actor=actor,
+                target=Target("report", wanted),
+                person=actor.id,
+            )
+        )
+        return item
+
+    async def _read(self, tenant_id: str, wanted: str) -> Item | None:
+        try:
+            item = await self._store.read(REPORTS, (tenant_id,), wanted)
+        except NotFound:
+            return None
+        return item if item["kind"] == "report" else None

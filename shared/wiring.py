@@ -1,0 +1,184 @@
+"""Putting the app together: settings in, services out. The only module that names an adapter."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.core.clock import Clock, SystemClock
+from shared.core.ids import IdFactory
+from shared.core.settings import Settings, SettingsError
+
+if TYPE_CHECKING:  # the domain is imported when the first request needs it: cold start counts
+    from shared.audit.outbox import Outbox
+    from shared.audit.recorder import Recorder
+    from shared.audit.search import EventSearch
+    from shared.compliance.service import Reports
+    from shared.detection.service import AlertService, DetectionService
+    from shared.identity.access import Access
+    from shared.identity.directory import Directory
+    from shared.identity.passwords import Passwords
+    from shared.identity.service import Identity
+    from shared.privacy.secrets import SecretsPort
+    from shared.storage.documents import DocumentStore
+
+MEMORY = ":memory:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that functions call."""
+
+    settings: Settings
+    clock: Clock
+    ids: IdFactory
+    store: "DocumentStore"
+    secrets: "SecretsPort"
+    recorder: "Recorder"
+    outbox: "Outbox"
+    search: "EventSearch"
+    directory: "Directory"
+    access: "Access"
+    identity: "Identity"
+    passwords: "Passwords"
+    detection: "DetectionService"
+    alerts: "AlertService"
+    reports: "Reports"
+
+    async def close(self) -> None:
+        """Let go of threads and files."""
+        self.passwords.close()
+        await self.store.close()
+
+
+type Builder = Callable[[], Awaitable[Services]]
+
+
+class LazyServices:
+    """Services that are built on first use, once, in the event loop that uses them."""
+
+    def __init__(self, settings: Settings, build: Builder | None = None) -> None:
+        self.settings = settings
+        self._build = build or (lambda: build_services(settings))
+        self._built: Services | None = None
+        self._lock = asyncio.Lock()
+        self._system_clock = SystemClock()
+        self._system_ids = IdFactory(self._system_clock)
+
+    @property
+    def clock(self) -> Clock:
+        """The services' clock, or the system's while there are none."""
+        return self._built.clock if self._built else self._system_clock
+
+    @property
+    def ids(self) -> IdFactory:
+        """The services' ids, or the system's while there are none."""
+        return self._built.ids if self._built else self._system_ids
+
+    async def get(self) -> Services:
+        """The services. Whatever building them raises; the next call tries again."""
+        if self._built is None:
+            async with self._lock:
+                if self._built is None:
+                    self._built = await self._build()
+        return self._built
+
+    def put(self, services: Services | None) -> None:
+        """Use these services from now on (None: build again when needed). What was there is the caller's to close."""
+        self._built = services
+
+    async def close(self) -> None:
+        """Close what was built."""
+        built, self._built = self._built, None
+        if built is not None:
+            await built.close()
+
+
+async def open_store(settings: Settings, clock: Clock) -> "DocumentStore":
+    """The store that the settings name. SettingsError for one that this build has no adapter for."""
+    if settings.cosmos_db_endpoint is not None:
+        raise SettingsError("COSMOS_DB_ENDPOINT: this version serves from the embedded store only; leave it unset")
+    from shared.storage.sqlite import SqliteStore
+
+    path = None if settings.kraftd_data == MEMORY else Path(settings.kraftd_data) / "kraftd.sqlite"
+    return await SqliteStore.open(path, clock=clock, ttl_days=settings.cosmos_db_ttl_days)
+
+
+async def build_services(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    store: "DocumentStore | None" = None,
+    secrets: "SecretsPort | None" = None,
+) -> Services:
+    """The app on its store. What is given takes the place of what the settings would make (tests, benchmarks)."""
+    from shared.privacy.secrets import FileSecrets, MemorySecrets
+
+    clock = clock or SystemClock()
+    if secrets is None:
+        in_memory = settings.kraftd_data == MEMORY
+        secrets = MemorySecrets() if in_memory else FileSecrets(Path(settings.kraftd_data) / "secrets")
+    await secrets.versions("tokens")  # fail now, not at the first login
+    await secrets.versions("index")
+    store = store or await open_store(settings, clock)
+    return _assemble(settings, clock, store, secrets)
+
+
+def _assemble(settings: Settings, clock: Clock, store: "DocumentStore", secrets: "SecretsPort") -> Services:
+    from shared.audit.dead_letters import DeadLetters
+    from shared.audit.outbox import Outbox
+    from shared.audit.recorder import Recorder
+    from shared.audit.search import EventSearch
+    from shared.compliance.service import Reports
+    from shared.detection.service import AlertService, DetectionService
+    from shared.identity.directory import Directory
+    from shared.identity.passwords import Passwords
+    from shared.privacy.blind_index import BlindIndex
+    from shared.privacy.boxes import ClearBox
+
+    ids, index, box = IdFactory(clock), BlindIndex(secrets), ClearBox()
+    recorder = Recorder(store, clock, ids, box, index)
+    outbox = Outbox(store, recorder, clock, ids)
+    directory = Directory(store, index, clock)
+    passwords = Passwords()
+    common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
+    return Services(
+        settings=settings,
+        ids=ids,
+        secrets=secrets,
+        outbox=outbox,
+        search=EventSearch(store, index, box),
+        directory=directory,
+        passwords=passwords,
+        **_identity(settings, common, ids, outbox, directory, passwords, index, secrets),
+        detection=DetectionService(store, recorder, outbox, DeadLetters(store, clock), clock, ids),
+        alerts=AlertService(store),
+        reports=Reports(store, recorder, outbox, directory, clock),
+        **common,
+    )
+
+
+def _identity(
+    settings: Settings,
+    common: dict[str, Any],
+    ids: IdFactory,
+    outbox: "Outbox",
+    directory: "Directory",
+    passwords: "Passwords",
+    index: Any,
+    secrets: "SecretsPort",
+) -> dict[str, Any]:
+    from shared.identity.access import Access
+    from shared.identity.service import Identity, Policy
+    from shared.identity.tokens import AccessTokens
+
+    tokens = AccessTokens(secrets, common["clock"], timedelta(minutes=settings.access_token_minutes))
+    policy = Policy(timedelta(days=settings.session_days), settings.terms_version, settings.privacy_version)
+    return {
+        "access": Access(tokens=tokens, directory=directory, index=index, **common),
+        "identity": Identity(
+            outbox=outbox, directory=directory, passwords=passwords, tokens=tokens, ids=ids, policy=policy, **common
+        ),
+    }
