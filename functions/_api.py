@@ -128,7 +128,7 @@ class Api:
         """The functions of this module, bound to the app's services."""
         from functions._http import http_function
 
-        blueprint = func.Blueprint()
+        blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
         for endpoint in self.endpoints:
             blueprint.function_name(endpoint.name)(
                 blueprint.route(endpoint.route, methods=[endpoint.method], auth_level=func.AuthLevel.ANONYMOUS)(

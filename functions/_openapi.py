@@ -28,8 +28,8 @@ _ERROR_TITLES = {
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The document of these endpoints."""
-    models: list[type[BaseModel]] = list({m for e in endpoints for m in (e.body, e.query, e.response) if m})
-    models = sorted({*models, Problem} - {Nothing}, key=lambda m: m.__name__)
+    used: set[type[BaseModel]] = {m for e in endpoints for m in (e.body, e.query, e.response) if m}
+    models = sorted((used | {Problem}) - {Nothing}, key=lambda m: m.__name__)
     schemas, defined = models_json_schema([(m, "validation") for m in models], ref_template=_REFERENCE)
     by_model = {model: schemas[model, "validation"] for model in models}
     definitions = defined.get("$defs", {})

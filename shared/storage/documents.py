@@ -16,7 +16,7 @@ below that prefix, as ours are (UUIDv7): its pages go on after a value and an id
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from shared.storage.containers import Container
 
@@ -255,6 +255,7 @@ class Change:
     item: Item
 
 
+@runtime_checkable
 class ChangeSource(Protocol):
     """The ordered feed of an embedded store; in Azure the Functions host reads Cosmos DB's own."""
 

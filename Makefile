@@ -1,0 +1,34 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+UV_COMPILE := .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
+
+.PHONY: help setup serve demo test check bench lock
+
+help: ## Say what each target does
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: ## Find or fetch Python 3.13 and uv, make .venv from the locked requirements
+	@sh scripts/setup.sh
+
+serve: setup ## Serve the app on http://localhost:7071 from the embedded store in .kraftd
+	@$(PYTHON) -m devhost --host 127.0.0.1 --port 7071 --data .kraftd
+
+demo: setup ## Drive the app over HTTP: tenants, users, an attack; print trail, alert and report
+	@$(PYTHON) -m devhost.demo
+
+test: setup ## Run every check and test, as CI does
+	@sh scripts/check.sh
+	@$(PYTHON) -m pytest --cov --cov-report=term:skip-covered
+
+check: setup ## Run the checks alone: format, lint, types, layers
+	@sh scripts/check.sh
+
+bench: setup ## Measure; prints a table and one JSON line per figure
+	@$(PYTHON) -m bench.storage
+	@$(PYTHON) -m bench.requests
+	@$(PYTHON) -m bench.cold_start
+
+lock: setup ## Lock requirements.txt and requirements-dev.txt again from pyproject.toml
+	@$(UV_COMPILE) pyproject.toml -o requirements.txt >/dev/null
+	@$(UV_COMPILE) pyproject.toml --group dev -o requirements-dev.txt >/dev/null
