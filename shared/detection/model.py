@@ -1,0 +1,114 @@
+"""What detection is made of: patterns, the events they look at, crossing points, and spans of event time."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.storage.documents import Item
+
+type AlertSeverity = Literal["medium", "high", "critical"]
+type Moment = tuple[datetime, str]
+"""A place in the order of events: event time, then event id."""
+
+SEVERITIES: tuple[AlertSeverity, ...] = ("medium", "high", "critical")
+
+
+class Parameters(BaseModel):
+    """Base of a pattern's typed, bounded parameters. The bounds hold for defaults and overrides alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+    window_seconds: int = Field(ge=60, le=86_400)
+
+    @property
+    def window(self) -> timedelta:
+        """The sliding window. Both its edges belong to it: an event exactly this old still counts."""
+        return timedelta(seconds=self.window_seconds)
+
+
+class Observed(NamedTuple):
+    """One matching event as evaluation sees it. `fact` is what the pattern needs beyond time and id."""
+
+    at: datetime
+    id: str
+    fact: object = None
+
+
+class Crossing(NamedTuple):
+    """A position at which a pattern's condition holds: the event at `position`, its window from `since` on."""
+
+    at: datetime
+    id: str
+    severity: AlertSeverity
+    since: int
+    position: int
+
+    @property
+    def moment(self) -> Moment:
+        """Its place in the order of events."""
+        return self.at, self.id
+
+
+class Span(NamedTuple):
+    """A closed range of event time."""
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def around(cls, moment: datetime, reach: timedelta) -> "Span":
+        """The span of everything within `reach` of a moment. OverflowError outside the calendar."""
+        return cls(moment - reach, moment + reach)
+
+
+def no_fact(_event: Item) -> object:
+    """Nothing beyond time and id."""
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern[P: Parameters]:
+    """One threat pattern: its metadata and its pure functions. Every module in `patterns/` has one as `PATTERN`.
+
+    `types` and `key_path` say how its events are found: event types, and the dotted field that holds the key.
+    `fields` are the top-level fields that `matches`, `key` and `fact` read, beside type, id and times.
+    `crossings` gets every matching event of one key in order, and returns the crossing points in order.
+    """
+
+    id: str
+    title: str
+    severity: AlertSeverity
+    attack: tuple[str, ...]
+    description: str
+    false_positives: tuple[str, ...]
+    runbook: tuple[str, ...]
+    parameters: type[P]
+    types: tuple[str, ...]
+    key_path: str
+    fields: tuple[str, ...]
+    matches: Callable[[Item], bool]
+    key: Callable[[Item], str | None]
+    crossings: Callable[[Sequence[Observed], P], Iterable[Crossing]]
+    fact: Callable[[Item], object] = no_fact
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.runbook) <= 4:
+            raise ValueError(f"{self.id}: a runbook has two to four steps")
+        if not (self.attack and self.types and self.false_positives and self.description):
+            raise ValueError(f"{self.id}: ATT&CK ids, event types, description and false positives are all required")
+
+    def described(self) -> dict[str, Any]:
+        """The pattern as the API lists it."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "severity": self.severity,
+            "attack": list(self.attack),
+            "description": self.description,
+            "false_positives": list(self.false_positives),
+            "runbook": list(self.runbook),
+            "thresholds": self.parameters.model_validate({}).model_dump(),
+        }

@@ -1,0 +1,66 @@
+"""Password guessing against one account: failed sign-ins in a sliding window. Order-free by construction."""
+
+from collections.abc import Iterable, Sequence
+
+from pydantic import Field
+
+from shared.detection.engine import crossings_by_count
+from shared.detection.model import AlertSeverity, Crossing, Observed, Parameters, Pattern
+from shared.storage.documents import Item
+
+_REASONS = frozenset({"bad_credentials", "locked"})
+
+
+class BruteForceParameters(Parameters):
+    """`threshold` failures within `window_seconds` raise an alert; `critical_from` in one window make it critical."""
+
+    threshold: int = Field(default=5, ge=3, le=100)
+    window_seconds: int = Field(default=900, ge=60, le=3600)
+    critical_from: int = Field(default=20, ge=3, le=1000)
+
+
+def _matches(event: Item) -> bool:
+    return event["type"] == "auth.login" and event["outcome"] == "failure" and event["reason"] in _REASONS
+
+
+def _key(event: Item) -> str | None:
+    """The account that was tried; None for an unknown one."""
+    target = event.get("target")
+    return target["id"] if target else None
+
+
+def _crossings(observed: Sequence[Observed], parameters: BruteForceParameters) -> Iterable[Crossing]:
+    def severity_of(count: int) -> AlertSeverity:
+        return "critical" if count >= parameters.critical_from else "high"
+
+    return crossings_by_count(
+        observed, threshold=parameters.threshold, window=parameters.window, severity_of=severity_of
+    )
+
+
+PATTERN = Pattern(
+    id="brute_force",
+    title="Password guessing against one account",
+    severity="high",
+    attack=("T1110.001",),
+    description="Many sign-ins to one account failed within a few minutes, because the password was wrong or the "
+    "account was locked already.",
+    false_positives=(
+        "A person who forgot the password, or types it with Caps Lock on.",
+        "A device or script that goes on with the old password after a change.",
+    ),
+    runbook=(
+        "Search the trail for the account: GET /events?type=auth.login&target=<key>, around first_seen and last_seen.",
+        "If a sign-in succeeded after the failures, suspend the account (PUT /admin/users/<key> with status suspended) "
+        "and treat it as taken over.",
+        "Otherwise ask the account's owner, by another channel than e-mail, whether it was they who tried.",
+        "If not, have them set a new password and a second factor, then close the alert with a note of what was found.",
+    ),
+    parameters=BruteForceParameters,
+    types=("auth.login",),
+    key_path="target.id",
+    fields=("outcome", "reason", "target"),
+    matches=_matches,
+    key=_key,
+    crossings=_crossings,
+)
