@@ -19,8 +19,8 @@ from devhost.runtime import Datum, Invocation, Worker
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 
 _log = logging.getLogger("devhost")
-# croniter reads more dialects than NCRONTAB; these are the characters of NCRONTAB.
-_FIELD = re.compile(r"[0-9A-Za-z*/,\-]+")
+# croniter reads more dialects than NCRONTAB; NCRONTAB has numbers, names of months and days, and * / , -
+_FIELD = re.compile(r"(?:[0-9*/,\-]|[A-Za-z]{3,})+")
 _MONITORED_FROM = timedelta(minutes=1)
 _LONGEST_NAP_SECONDS = 3600.0
 

@@ -192,5 +192,5 @@ async def test_functions_tell_what_they_declare(web: Host) -> None:
     echo = triggers["echo"]
     assert isinstance(echo, HttpTrigger)
     assert (echo.route, echo.auth_level) == ("echo", "anonymous")
-    assert echo.methods == {"GET", "POST", "PUT", "PATCH", "DELETE"}
+    assert echo.methods == frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
     assert [each.name for each in web.functions] == sorted(triggers, key=str.upper)

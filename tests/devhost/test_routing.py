@@ -83,8 +83,14 @@ def test_paths(template: str, path: str, expected: dict[str, str] | None) -> Non
         "{x=1}",
         "a{x}",
         "{x}.{y}",
-    ]
-    + ["{x}/{X}", "{*x}/a", "{*x?}", "a//b", "{x", "x}", "{}"],
+        "{x}/{X}",
+        "{*x}/a",
+        "{*x?}",
+        "a//b",
+        "{x",
+        "x}",
+        "{}",
+    ],
 )
 def test_what_cannot_be_honored_is_refused_at_the_start(route: str) -> None:
     with pytest.raises(HostError, match="The 'f' function is in error: route"):
@@ -129,7 +135,7 @@ _paths = st.lists(st.sampled_from(["a", "A", "b", "1", "", "zz"]), max_size=5).m
 def test_the_router_answers_like_trying_every_function_in_order(
     declared: list[tuple[str, frozenset[str] | None]], raw: str, method: str
 ) -> None:
-    specs = []
+    specs: list[RouteSpec] = []
     for index, (template, methods) in enumerate(declared):
         try:
             Router([*specs, RouteSpec(f"f{index}", template, methods)], "")

@@ -126,7 +126,7 @@ async def slow(req: func.HttpRequest) -> func.HttpResponse:
     """Waits until the file that the caller names is there: tests see that it began by `<file>.started`."""
     flag = Path(req.params["flag"])
     flag.with_suffix(".started").touch()
-    while not flag.exists():  # noqa: ASYNC110 - the signal comes from another process
+    while not flag.exists():  # noqa: ASYNC110, ASYNC240 - the signal comes from another process
         await asyncio.sleep(0.01)
     flag.with_suffix(".finished").touch()
     return func.HttpResponse("slow")
