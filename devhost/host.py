@@ -216,7 +216,11 @@ class Host:
         if self._given_store is not None:
             return self._given_store
         if self._services is not None:
-            return cast("DocumentStore", (await self._services.get()).store)
+            try:
+                return cast("DocumentStore", (await self._services.get()).store)
+            except Exception as error:
+                text = " ".join(str(error).split())
+                raise HostError(f"the app's services cannot start: {type(error).__name__}: {text}") from error
         feeds = self._of_kind(CosmosTrigger)
         if feeds:
             raise HostError(f"The '{feeds[0][0].name}' function is in error: the app has no store to feed it.")

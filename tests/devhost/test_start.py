@@ -203,6 +203,25 @@ async def test_services_are_opened_and_closed(tmp_path: Path) -> None:
     assert host.module.calls == ["get", "close"]
 
 
+async def test_services_that_cannot_start_are_one_line(tmp_path: Path) -> None:
+    body = """
+    class Services:
+        async def get(self):
+            raise OSError("the data is in use\\nby another process")
+
+        async def close(self):
+            return None
+
+
+    services = Services()
+    """
+    host = await Host.load(write_app(tmp_path, body))
+    with pytest.raises(HostError) as caught:
+        await host.start()
+    assert str(caught.value) == "the app's services cannot start: OSError: the data is in use by another process"
+    await host.stop()
+
+
 async def test_apps_live_side_by_side_in_one_process(tmp_path: Path) -> None:
     """Functions of the same name stay apart, and loading an app again gives a fresh one."""
     body = http_function("ping", '@app.route("ping", methods=["GET"])')
