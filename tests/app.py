@@ -1,0 +1,130 @@
+"""The real app, in process: devhost's ASGI front over Microsoft's worker runtime, on a fresh store for each test."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from devhost.host import Host
+from shared.audit.model import PLATFORM_TENANT
+from shared.core.clock import Clock
+from shared.core.settings import Settings
+from shared.identity.model import Role, user_key
+from shared.storage.containers import AUDIT_EVENTS, IDENTITY
+from shared.storage.documents import DocumentStore, Item, PatchSet, Query
+from shared.storage.sqlite import SqliteStore
+from shared.wiring import Services, build_services
+from tests.fakes import ManualClock
+
+ROOT = Path(__file__).resolve().parents[1]
+PASSWORD = "correct horse battery staple"
+PEER = ("203.0.113.9", 50000)
+
+
+def registration(email: str = "ada@example.com", **changes: Any) -> dict[str, Any]:
+    """A valid body for POST /register."""
+    return {
+        "email": email,
+        "password": PASSWORD,
+        "first_name": "Ada",
+        "last_name": "Byron",
+        "organization": "Example",
+        "accept_terms": True,
+        "accept_privacy": True,
+    } | changes
+
+
+@dataclass
+class Account:
+    """A registered account and its access token."""
+
+    id: str
+    tenant_id: str
+    email: str
+    token: str = field(repr=False)
+
+    @property
+    def auth(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+@dataclass
+class App:
+    """One running app with its client, its clock and what a test wants to look into."""
+
+    host: Host
+    services: Services
+    client: httpx.AsyncClient
+    clock: ManualClock
+
+    @property
+    def store(self) -> DocumentStore:
+        return self.services.store
+
+    async def register(self, email: str = "ada@example.com", **changes: Any) -> Account:
+        answer = await self.client.post("/v1/register", json=registration(email, **changes))
+        assert answer.status_code == 201, answer.text
+        body = answer.json()
+        return Account(body["user"]["id"], body["user"]["tenant_id"], email, body["access_token"])
+
+    async def login(self, email: str, password: str = PASSWORD, **headers: str) -> httpx.Response:
+        return await self.client.post("/v1/login", json={"email": email, "password": password}, headers=headers)
+
+    async def give_role(self, account: Account, role: Role) -> None:
+        """Change a role behind the app's back: the endpoint for it is not what these tests are about."""
+        await self.store.patch(
+            IDENTITY, (account.tenant_id,), user_key(account.id), [PatchSet("role", role.value)], None
+        )
+
+    async def events(self, tenant_id: str = PLATFORM_TENANT, type_: str | None = None) -> list[Item]:
+        """A tenant's events in the order of their recording, read from the store itself."""
+        found: list[Item] = []
+        query = Query(order_by="recorded_at", limit=1000)
+        while True:
+            page = await self.store.query(AUDIT_EVENTS, (tenant_id,), query)
+            found += page.items
+            if page.next is None:
+                break
+            query = Query(order_by="recorded_at", limit=1000, after=page.next)
+        return [event for event in found if type_ in (None, event["type"])]
+
+    async def types(self, tenant_id: str = PLATFORM_TENANT) -> list[str]:
+        return sorted(event["type"] for event in await self.events(tenant_id))
+
+
+def assert_problem(answer: httpx.Response, status: int, code: str, *fields: str) -> dict[str, Any]:
+    """The error shape of RFC 9457 as the contract has it; the fields that it names."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == status
+    assert body["code"] == code
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert set(body) <= {"type", "title", "status", "detail", "code", "request_id", "errors"}
+    assert [error["field"] for error in body.get("errors", [])] == list(fields)
+    return body
+
+
+@asynccontextmanager
+async def running(
+    host: Host, clock: ManualClock, store: DocumentStore | None = None, settings: Settings | None = None
+) -> AsyncIterator[App]:
+    """The app on `store` (default: a fresh temporary one), its loops stopped: `host.drain_feed()` moves the feed."""
+    services = await services_for(clock, store, settings)
+    host.module.services.put(services)
+    transport = httpx.ASGITransport(app=host.asgi, client=PEER)
+    await host.start(background=False)
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://kraftd.test/api", timeout=30) as client:
+            yield App(host, services, client, clock)
+    finally:
+        await host.stop()
+
+
+async def services_for(clock: Clock, store: DocumentStore | None, settings: Settings | None = None) -> Services:
+    settings = settings or Settings(kraftd_data=":memory:")
+    store = store or await SqliteStore.open(None, clock=clock)
+    return await build_services(settings, clock=clock, store=store)

@@ -1,0 +1,36 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from devhost.host import Host
+from tests.app import ROOT, Account, App, running
+from tests.fakes import ManualClock
+
+
+@pytest.fixture(scope="session")
+async def host() -> Host:
+    """The real function app, loaded once: its functions can be indexed once per process."""
+    return await Host.load(ROOT, data=":memory:")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def app(host: Host, clock: ManualClock) -> AsyncIterator[App]:
+    async with running(host, clock) as started:
+        yield started
+
+
+@pytest.fixture
+async def ada(app: App) -> Account:
+    """The first tenant_admin of a tenant."""
+    return await app.register("ada@example.com")
+
+
+@pytest.fixture
+async def grace(app: App) -> Account:
+    """The first tenant_admin of another tenant."""
+    return await app.register("grace@example.org")
