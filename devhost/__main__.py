@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run until stopped. Exit code 0 after a graceful stop, 1 when the app cannot be served."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("devhost").setLevel(logging.INFO)
+    for name in ("devhost", "functions", "shared"):
+        logging.getLogger(name).setLevel(logging.INFO)
     try:
         uvloop.run(_run(options))
     except HostError as error:
@@ -51,7 +52,8 @@ async def _run(options: argparse.Namespace) -> None:
             raise
         address, port = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        print(f"Serving http://{shown}:{port}/{host.prefix}\n{host.describe()}", flush=True)
+        url = f"http://{shown}:{port}"
+        print(f"Serving {url}/{host.prefix}\n{host.describe(url)}", flush=True)
         await serve(host, listener)
 
 

@@ -180,15 +180,16 @@ class Host:
         task.add_done_callback(self._by_hand.discard)
         return True
 
-    def describe(self) -> str:
-        """What is served, one line per function."""
-        return "\n".join(f"  {function.name}: {self._described(function)}" for function in self.functions)
+    def describe(self, base_url: str = "") -> str:
+        """What is served: one line per function, its name and its trigger in columns."""
+        width = max((len(function.name) for function in self.functions), default=0)
+        return "\n".join(f"  {each.name:<{width}}  {self._described(each, base_url)}" for each in self.functions)
 
-    def _described(self, function: Function) -> str:
+    def _described(self, function: Function, base_url: str) -> str:
         match function.trigger:
             case HttpTrigger(route=route, methods=methods):
-                path = "/".join(part for part in ("", self.prefix, route.strip("/")) if part or not self.prefix)
-                return f"[{','.join(sorted(methods or {'*'}))}] /{path.strip('/')}"
+                path = f"{self.prefix}/{route.strip('/')}".strip("/")
+                return f"{','.join(sorted(methods or {'*'}))} {base_url}/{path}"
             case CosmosTrigger(container=container, lease_prefix=prefix):
                 note = "" if self.feed_runs else "  (not run here: the store has no local change feed)"
                 return f"change feed of {container}, lease prefix '{prefix}'{note}"

@@ -1,10 +1,13 @@
 """Background loops that are stopped between invocations, never in the middle of one."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from devhost.retry import Sleep
+
+_log = logging.getLogger("devhost")
 
 
 class Loop:
@@ -13,7 +16,13 @@ class Loop:
     def __init__(self, body: "Callable[[Loop], Coroutine[Any, Any, None]]") -> None:
         self.running = True
         self._paused = False
-        self._task = asyncio.create_task(body(self))
+        self._task = asyncio.create_task(self._guarded(body))
+
+    async def _guarded(self, body: "Callable[[Loop], Coroutine[Any, Any, None]]") -> None:
+        try:
+            await body(self)
+        except Exception as error:  # noqa: BLE001 - a loop that ends by itself must not do so in silence
+            _log.critical("LOOP ENDED error=%s: its function is not triggered any more", type(error).__name__)
 
     async def pause[T](self, waiting: Callable[[], Awaitable[T]]) -> T:
         """Wait for something that may be cut short by `stop`."""

@@ -4,6 +4,7 @@ The runtime keeps one registry per process and knows functions by a hash of thei
 in one process (the tests), every function is registered again under an id of its own worker.
 """
 
+import asyncio
 import importlib
 import itertools
 import logging
@@ -115,14 +116,21 @@ class Worker:
         retry_count: int = 0,
     ) -> Invocation:
         """Run a function. Never raises for what the function does: see `Invocation`."""
-        ok, value, _, error, _ = await native_invocation.invocation_request_native(
-            self._ids.new(),
-            function.id,
-            inputs,
-            metadata or {},
-            retry_count=retry_count,
-            max_retry_count=0 if function.retry is None else function.retry.max_retry_count,
-        )
+        try:
+            ok, value, _, error, _ = await native_invocation.invocation_request_native(
+                self._ids.new(),
+                function.id,
+                inputs,
+                metadata or {},
+                retry_count=retry_count,
+                max_retry_count=0 if function.retry is None else function.retry.max_retry_count,
+            )
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled us: something inside the function was cancelled, and it let that through.
+            return Invocation(False, error="CancelledError")
         if ok:
             return Invocation(True, value)
         # Only the type: the text of an exception may hold personal data.

@@ -5,7 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from croniter import croniter
@@ -22,6 +22,7 @@ _log = logging.getLogger("devhost")
 # croniter reads more dialects than NCRONTAB; NCRONTAB has numbers, names of months and days, and * / , -
 _FIELD = re.compile(r"(?:[0-9*/,\-]|[A-Za-z]{3,})+")
 _MONITORED_FROM = timedelta(minutes=1)
+_SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _LONGEST_NAP_SECONDS = 3600.0
 
 
@@ -33,8 +34,10 @@ class Schedule:
         if len(fields) != 6 or not all(_FIELD.fullmatch(field) for field in fields):
             raise HostError(_unrecognized(expression))
         self._expression = " ".join(fields)
-        if not croniter.is_valid(self._expression, second_at_beginning=True):
-            raise HostError(_unrecognized(expression))
+        try:
+            self.after(_SOME_DAY)
+        except ValueError as error:  # also for a day that never comes
+            raise HostError(_unrecognized(expression)) from error
 
     def after(self, moment: datetime) -> datetime:
         """The first occurrence later than `moment`."""

@@ -1,5 +1,6 @@
 """Cosmos triggers: order, batches, positions, retries, restarts."""
 
+import asyncio
 import logging
 from pathlib import Path
 
@@ -178,6 +179,16 @@ async def test_the_loop_outlives_a_store_that_fails() -> None:
     await eventually(lambda: "|count" in feed.leases and feed.leases["|count"]["position"] == 1)
     assert host.module.batches["count"] == [["x"], ["x"]]
     await host.stop()
+
+
+async def test_a_cancellation_inside_a_function_is_a_failure_like_others() -> None:
+    feed = MemoryFeed()
+    feed.put(AUDIT_EVENTS, "a")
+    async with await load(feed) as host:
+        host.module.failures["seal"] = 1
+        host.module.raised[0] = asyncio.CancelledError
+        await host.drain_feed()
+        assert host.module.batches["seal"] == [["a"]]
 
 
 async def test_a_store_without_a_feed_runs_no_triggers() -> None:

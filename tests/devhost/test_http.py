@@ -134,7 +134,7 @@ async def test_other_answers(client: httpx.AsyncClient) -> None:
     assert len(context["id"]) == 36
 
 
-@pytest.mark.parametrize("path", ["/fail", "/nothing", "/broken-answer"])
+@pytest.mark.parametrize("path", ["/fail", "/nothing", "/broken-answer", "/line-break", "/cancelled", "/odd-status"])
 async def test_a_failure_is_an_empty_500_and_logs_no_values(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:

@@ -31,9 +31,11 @@ async def launch(*arguments: str) -> asyncio.subprocess.Process:
 
 
 @asynccontextmanager
-async def serving(app: str, *arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str, list[str]]]:
+async def serving(
+    app: str, *, data: str = ":memory:"
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str, list[str]]]:
     """A running devhost: the process, its base URL and the lines of its table."""
-    process = await launch("--app", str(APPS / app), "--port", "0", "--data", ":memory:", *arguments)
+    process = await launch("--app", str(APPS / app), "--port", "0", "--data", data)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -41,7 +43,7 @@ async def serving(app: str, *arguments: str) -> AsyncIterator[tuple[asyncio.subp
             assert first[:1] == ["Serving"], (await process.communicate())[1].decode()
             functions = (APPS / app / "function_app.py").read_text(encoding="utf-8").count("@app.route")
             functions += (APPS / app / "function_app.py").read_text(encoding="utf-8").count("_trigger(")
-            lines = [(await process.stdout.readline()).decode().strip() for _ in range(functions)]
+            lines = [" ".join((await process.stdout.readline()).decode().split()) for _ in range(functions)]
         yield process, first[1], lines
     finally:
         if process.returncode is None:
@@ -62,9 +64,9 @@ async def appears(path: Path) -> None:
 
 async def test_it_prints_what_it_serves_and_answers() -> None:
     async with serving("web") as (process, url, lines), httpx.AsyncClient() as client:
-        assert "echo: [DELETE,GET,PATCH,POST,PUT] /kraftd/api/echo" in lines
-        assert "any_method: [*] /kraftd/api/any" in lines
-        assert "nightly: timer 0 0 3 * * *" in lines
+        assert f"echo DELETE,GET,PATCH,POST,PUT {url}/echo" in lines
+        assert f"any_method * {url}/any" in lines
+        assert "nightly timer 0 0 3 * * *" in lines
         response = await client.post(f"{url}/bytes", content=bytes(range(256)))
         assert response.content == bytes(range(256))
         assert "date" in response.headers
@@ -116,6 +118,20 @@ async def test_a_client_that_leaves_does_not_cancel_its_function(tmp_path: Path)
         await appears(flag.with_suffix(".finished"))
         process.send_signal(signal.SIGTERM)
         assert await ended(process) == 0
+
+
+async def test_the_feed_continues_in_the_next_process(tmp_path: Path) -> None:
+    data = tmp_path / "kraftd.db"
+    for name in ("ada", "grace"):
+        async with serving("stored", data=str(data)) as (process, url, lines), httpx.AsyncClient() as client:
+            assert "follow change feed of identity, lease prefix 'follow'" in lines
+            assert (await client.put(f"{url}/users/{name}")).status_code == 201
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while (followed := (await client.get(f"{url}/followed")).json()) == []:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.01)
+            assert followed == [name]
+            process.send_signal(signal.SIGTERM)
+            assert await ended(process) == 0
 
 
 async def failure(*arguments: str) -> tuple[int, str]:

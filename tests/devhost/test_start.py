@@ -116,7 +116,9 @@ async def test_a_setting_that_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
     assert "timer 0 0 3 * * *" in (await Host.load(app)).describe()
 
 
-@pytest.mark.parametrize("schedule", ["0 3 * * *", "@daily", "0 0 25 * * *", "0 0 3 * * * 2026", "0 0 3 L * *", "x"])
+@pytest.mark.parametrize(
+    "schedule", ["0 3 * * *", "@daily", "0 0 25 * * *", "0 0 3 * * * 2026", "0 0 3 L * *", "0 0 0 30 2 *", "x"]
+)
 async def test_a_schedule_that_is_not_ncrontab(tmp_path: Path, schedule: str) -> None:
     app = write_app(tmp_path, timer_function("f", f'schedule="{schedule}"'))
     assert f"The schedule expression '{schedule}' was not recognized" in await refusal(app)
@@ -176,7 +178,7 @@ async def test_an_empty_prefix_and_the_data_setting(tmp_path: Path, monkeypatch:
     body = "import os\n    SEEN = os.environ['KRAFTD_DATA']" + http_function("f", '@app.route("x", methods=["GET"])')
     host = await Host.load(write_app(tmp_path, "    " + body, host_json=settings), data=":memory:")
     assert (host.module.SEEN, os.environ["KRAFTD_DATA"]) == (":memory:", ":memory:")
-    assert host.describe() == "  f: [GET] /x"
+    assert host.describe() == "  f  GET /x"
 
 
 async def test_services_are_opened_and_closed(tmp_path: Path) -> None:

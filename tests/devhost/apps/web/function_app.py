@@ -7,8 +7,6 @@ from pathlib import Path
 import azure.functions as func
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-started = asyncio.Event()
-proceed = asyncio.Event()
 finished: list[str] = []
 
 
@@ -104,6 +102,21 @@ async def gone(req: func.HttpRequest) -> func.HttpResponse:
 @app.route("broken-answer", methods=["GET"])
 async def broken_answer(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse("x", headers={"x-name": "日本"})
+
+
+@app.route("line-break", methods=["GET"])
+async def line_break(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse("x", headers={"x-name": "a\r\nx-evil: 1"})
+
+
+@app.route("odd-status", methods=["GET"])
+async def odd_status(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse("x", status_code=101)
+
+
+@app.route("cancelled", methods=["GET"])
+async def cancelled(req: func.HttpRequest) -> func.HttpResponse:
+    raise asyncio.CancelledError
 
 
 @app.route("fail", methods=["GET"])

@@ -9,13 +9,14 @@ FROM_THE_BEGINNING: Any = True  # the library annotates this parameter as a time
 batches: dict[str, list[list[str]]] = {"seal": [], "detect": [], "count": [], "late": []}
 retries: list[tuple[int, int]] = []
 failures: dict[str, int] = {}
+raised: list[type[BaseException]] = [RuntimeError]
 timer_calls: list[tuple[str, bool]] = []
 
 
 def _take(name: str, documents: func.DocumentList) -> None:
     if failures.get(name, 0) > 0:
         failures[name] -= 1
-        raise RuntimeError("ada@example.org")
+        raise raised[0]("ada@example.org")
     batches[name].append([document["id"] for document in documents])
 
 
@@ -75,7 +76,7 @@ def _note(name: str, timer: func.TimerRequest) -> None:
     timer_calls.append((name, timer.past_due))
     if failures.get(name, 0) > 0:
         failures[name] -= 1
-        raise RuntimeError("ada@example.org")
+        raise raised[0]("ada@example.org")
 
 
 @app.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")
