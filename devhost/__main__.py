@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import uvloop
 
 from devhost.errors import HostError
 from devhost.host import Host
+from devhost.local_settings import apply_local_settings
 from devhost.server import listen, serve
 
 # The backstop of the outbox: what a crash left behind is published at the start.
@@ -36,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=7071, help="port to listen on, 0 for any (default: %(default)s)")
-    parser.add_argument("--data", default=".kraftd", help="directory of the data, or :memory: (default: %(default)s)")
+    parser.add_argument("--data", help="directory of the data, or :memory: (default: KRAFTD_DATA, or .kraftd)")
     parser.add_argument("--app", type=Path, default=Path(), help="directory of function_app.py (default: this one)")
     return parser
 
@@ -44,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(options: argparse.Namespace) -> None:
     listener = listen(options.host, options.port)
     with listener:
+        apply_local_settings(options.app, os.environ)
+        os.environ.setdefault("KRAFTD_DATA", ".kraftd")
         host = await Host.load(options.app, data=options.data, start_timers=START_TIMERS)
         try:
             await host.start()
