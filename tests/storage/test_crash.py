@@ -67,9 +67,8 @@ asyncio.run(main(*sys.argv[1:]))
 
 def crash(path: Path, label: str, lines_before: int) -> list[list[str]]:
     """Let a writer report so many writes, kill it, return every complete line that it reported."""
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), label], stdout=subprocess.PIPE, text=True
-    ) as process:
+    command = [sys.executable, "-c", WRITER, str(path), label, str(BATCH)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own script
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(lines_before)]
         os.kill(process.pid, signal.SIGKILL)
