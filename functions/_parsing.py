@@ -52,7 +52,7 @@ def parse_query[M: BaseModel](url: str, model: type[M]) -> M:
         else:
             values[name] = value
     try:
-        return model.model_validate_strings({k: tuple(v) if k in many else v for k, v in values.items()})
+        return model.model_validate(values, strict=False)
     except ValidationError as error:
         raise _invalid(error.errors(include_input=False, include_url=False, include_context=False)) from None
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from functions._api import Answer, Api, Call, ListQuery, Nothing
 from functions._cursors import read_cursor, write_cursor
@@ -10,7 +10,7 @@ from functions._shapes import EventShape, Listed, page
 from shared.audit.events.audit import AuditSearch
 from shared.audit.model import Draft
 from shared.audit.search import AUTHORIZATION_LOG, EventFilter
-from shared.core.text import Opaque, address
+from shared.core.text import Moment, Opaque, address
 from shared.identity.model import READERS
 from shared.privacy.emails import Email
 
@@ -32,8 +32,8 @@ class EventQuery(ListQuery):
     ip: Address | None = Field(default=None, description="Address it came from.")
     email: Email | None = Field(default=None, description="E-mail of the actor or the target.")
     data_class: Literal["none", "personal", "confidential", "phi", "cardholder"] | None = None
-    from_: AwareDatetime | None = Field(default=None, alias="from", description="Recorded at or after.")
-    to: AwareDatetime | None = Field(default=None, description="Recorded before.")
+    from_: Moment | None = Field(default=None, alias="from", description="Recorded at or after.")
+    to: Moment | None = Field(default=None, description="Recorded before.")
 
     def wanted(self) -> EventFilter:
         """The filters as the domain takes them."""

@@ -2,12 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from functions._api import Answer, Api, Call, ListQuery, Nothing, Shape
 from functions._cursors import read_cursor, write_cursor
 from functions._shapes import Listed, page
-from shared.core.text import Opaque
+from shared.core.text import Moment, Opaque
 from shared.identity.model import READERS
 
 api = Api("alerts")
@@ -19,8 +19,8 @@ class AlertQuery(ListQuery):
     pattern: Opaque | None = None
     severity: Literal["medium", "high", "critical"] | None = None
     status: Literal["open", "acknowledged", "resolved", "dismissed"] | None = None
-    from_: AwareDatetime | None = Field(default=None, alias="from", description="First seen at or after.")
-    to: AwareDatetime | None = Field(default=None, description="First seen before.")
+    from_: Moment | None = Field(default=None, alias="from", description="First seen at or after.")
+    to: Moment | None = Field(default=None, description="First seen before.")
 
 
 class HistoryEntry(Shape):

@@ -1,15 +1,19 @@
 """Accounts: register, login, logout."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, WithJsonSchema
 
 from functions._api import Answer, Api, Body, Call, Nothing, Shape
 from functions._shapes import UserShape
-from shared.core.text import Line
+from shared.core.text import Line, accepted
 from shared.identity.model import USERS, Registration, Tokens, shown_user
 from shared.identity.passwords import NewPassword, TypedPassword
 from shared.privacy.emails import Email
 
 api = Api("accounts")
+
+type Accepted = Annotated[bool, AfterValidator(accepted), WithJsonSchema({"const": True})]
 
 
 class RegisterBody(Body):
@@ -20,8 +24,8 @@ class RegisterBody(Body):
     first_name: Line
     last_name: Line
     organization: Line
-    accept_terms: Literal[True]
-    accept_privacy: Literal[True]
+    accept_terms: Accepted
+    accept_privacy: Accepted
     marketing_opt_in: bool = False
 
 

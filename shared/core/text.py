@@ -2,10 +2,13 @@
 
 import ipaddress
 import unicodedata
+from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
 from pydantic_core import PydanticCustomError
+
+from shared.core.clock import parse_rfc3339
 
 # Bidirectional controls can make a name read as another one.
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -33,6 +36,28 @@ type Line = Annotated[
 
 type Opaque = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 """An opaque id, ours or a producer's."""
+
+
+def accepted(given: bool) -> bool:
+    """True; anything else is refused. For consents that a request cannot do without."""
+    if not given:
+        raise PydanticCustomError("not_accepted", "must be true")
+    return given
+
+
+def moment(text: object) -> datetime:
+    """An RFC 3339 time with its offset, from the year 2000 to 9998."""
+    try:
+        parsed = parse_rfc3339(text) if isinstance(text, str) else None
+    except (ValueError, OverflowError):
+        parsed = None
+    if parsed is None or not 2000 <= parsed.year <= 9998:
+        raise PydanticCustomError("moment", "must be an RFC 3339 time such as 2026-01-31T00:00:00Z")
+    return parsed
+
+
+type Moment = Annotated[datetime, BeforeValidator(moment)]
+"""A point in time, as text."""
 
 
 def address(text: str) -> str:

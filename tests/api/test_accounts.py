@@ -110,7 +110,9 @@ async def test_a_creator_who_lost_the_reservation_takes_its_account_back(app: Ap
             await app.services.identity._confirm({"key": key, "tenant_id": ada.tenant_id, "user_id": ada.id})
     assert [i["kind"] for i in (await app.store.query(IDENTITY, (ada.tenant_id,), Query())).items] == ["session"]
     deleted = await app.events(ada.tenant_id, "user.delete")
-    assert [(e["reason"], e["actor"]["kind"], e["target"]["id"]) for e in deleted] == [("email_taken", "system", ada.id)]
+    assert [(e["reason"], e["actor"]["kind"], e["target"]["id"]) for e in deleted] == [
+        ("email_taken", "system", ada.id)
+    ]
     assert_problem(await app.client.get("/v1/profile", headers=ada.auth), 401, "invalid_token")
 
 
