@@ -13,6 +13,7 @@ from devhost.errors import HostError
 from devhost.host import Host
 from devhost.local_settings import apply_local_settings
 from devhost.server import listen, serve
+from shared.storage.errors import StoreError
 
 # The backstop of the outbox: what a crash left behind is published at the start.
 START_TIMERS = ("sweep_outbox",)
@@ -27,9 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         uvloop.run(_run(options))
     except HostError as error:
-        print(f"devhost: {error}", file=sys.stderr)
-        return 1
+        return _failed(str(error))
+    except StoreError as error:
+        return _failed(f"the store failed: {type(error).__name__}: {error}")
     return 0
+
+
+def _failed(message: str) -> int:
+    print(f"devhost: {message}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -96,6 +96,21 @@ async def test_a_stop_lets_a_request_finish(tmp_path: Path) -> None:
         assert await ended(process) == 0
 
 
+async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    async with serving("web") as (process, url, _), httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:
+        request = asyncio.create_task(client.get(f"{url}/slow", params={"flag": str(flag)}))
+        await appears(flag.with_suffix(".started"))
+        process.send_signal(signal.SIGTERM)
+        while await accepts(url):  # noqa: ASYNC110 - another process closes it
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert await ended(process) == 0
+        (outcome,) = await asyncio.gather(request, return_exceptions=True)
+        assert isinstance(outcome, httpx.HTTPError) or getattr(outcome, "status_code", 0) == 500
+        assert not flag.with_suffix(".finished").exists()
+
+
 async def accepts(url: str) -> bool:
     try:
         _, writer = await asyncio.open_connection(httpx.URL(url).host, httpx.URL(url).port)
