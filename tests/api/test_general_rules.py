@@ -1,0 +1,155 @@
+"""The rules that hold on every route, walked over every declared endpoint."""
+
+import re
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from functions import ENDPOINTS
+from functions._api import Endpoint, ListQuery, Nothing
+from functions._http import SECURITY_HEADERS
+from functions._openapi import error_statuses
+from functions._shapes import Problem
+from shared.identity.model import Role
+from tests.app import PASSWORD, Account, App, assert_problem, registration
+
+WALK = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=[e.name for e in ENDPOINTS])
+NOWHERE = "11111111-1111-7111-8111-111111111111"
+
+
+def _url(endpoint: Endpoint) -> str:
+    return "/" + re.sub(r"\{\w+:guid\}", NOWHERE, endpoint.route)
+
+
+def _body(endpoint: Endpoint) -> dict[str, Any]:
+    if endpoint.name == "register":
+        return registration("new@example.com")
+    if endpoint.name == "login":
+        return {"email": "ada@example.com", "password": PASSWORD}
+    assert endpoint.body is Nothing, f"say what a valid body of {endpoint.name} is"
+    return {}
+
+
+async def _call(app: App, endpoint: Endpoint, account: Account | None = None, **more: Any) -> Any:
+    headers = (account.auth if account and endpoint.who else {}) | more.pop("headers", {})
+    if endpoint.body is not Nothing and "content" not in more:
+        more.setdefault("json", _body(endpoint))
+    return await app.client.request(endpoint.method, _url(endpoint), headers=headers, **more)
+
+
+@WALK
+async def test_a_good_call_answers_in_the_declared_shape(app: App, ada: Account, endpoint: Endpoint) -> None:
+    await app.host.run_timer("daily_reports")
+    answer = await _call(app, endpoint, ada)
+    if ":guid" in endpoint.route:
+        assert_problem(answer, 404, "not_found")
+        return
+    assert answer.status_code == endpoint.status, answer.text
+    if endpoint.response is not None:
+        endpoint.response.model_validate_json(answer.content, strict=True)
+    if issubclass(endpoint.query, ListQuery):
+        assert set(answer.json()) == {"items", "next_cursor"}
+
+
+@WALK
+async def test_every_answer_carries_request_id_and_security_headers(app: App, ada: Account, endpoint: Endpoint) -> None:
+    for answer in (await _call(app, endpoint, ada), await _call(app, endpoint, ada, content=b"\xff")):
+        assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f-]+", answer.headers["x-request-id"])
+        assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+@WALK
+async def test_no_token(app: App, endpoint: Endpoint) -> None:
+    if endpoint.who is None:
+        assert (await _call(app, endpoint)).status_code != 401 or endpoint.name == "login"
+        return
+    answer = await _call(app, endpoint)
+    assert_problem(answer, 401, "missing_token")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@WALK
+@pytest.mark.parametrize("role", list(Role))
+async def test_roles(app: App, ada: Account, endpoint: Endpoint, role: Role) -> None:
+    await app.give_role(ada, role)
+    answer = await _call(app, endpoint, ada)
+    if endpoint.who is None or role in endpoint.who:
+        assert answer.status_code != 403
+        assert await app.events(ada.tenant_id, "access.denied") == [] or ":guid" in endpoint.route
+    else:
+        assert_problem(answer, 403, "forbidden")
+        assert len(await app.events(ada.tenant_id, "access.denied")) == 1
+
+
+@WALK
+async def test_a_query_parameter_that_nobody_knows(app: App, ada: Account, endpoint: Endpoint) -> None:
+    assert_problem(await _call(app, endpoint, ada, params={"surprise": "1"}), 422, "invalid_request", "surprise")
+
+
+@WALK
+async def test_a_body_field_that_nobody_knows(app: App, ada: Account, endpoint: Endpoint) -> None:
+    body = _body(endpoint) | {"surprise": 1}
+    assert_problem(await _call(app, endpoint, ada, json=body), 422, "invalid_request", "surprise")
+
+
+@WALK
+async def test_a_body_that_is_no_json(app: App, ada: Account, endpoint: Endpoint) -> None:
+    assert_problem(await _call(app, endpoint, ada, content=b"{"), 400, "malformed_json")
+    assert_problem(await _call(app, endpoint, ada, content=b"\xff\xfe"), 400, "invalid_encoding")
+
+
+@WALK
+async def test_a_body_that_is_too_large(app: App, ada: Account, endpoint: Endpoint) -> None:
+    answer = await _call(app, endpoint, ada, content=b" " * (2 * 1024 * 1024))
+    assert_problem(answer, 413, "body_too_large")
+
+
+@WALK
+async def test_another_method_is_405_with_what_is_allowed(app: App, endpoint: Endpoint) -> None:
+    allowed = sorted(e.method for e in ENDPOINTS if e.route == endpoint.route)
+    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - set(allowed):
+        answer = await app.client.request(method, _url(endpoint))
+        assert answer.status_code == 405, method
+        assert answer.headers["allow"] == ", ".join(allowed)
+        if method != "HEAD":
+            assert_problem(answer, 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/v1", "/v1/", "/v1/profiles", "/v2/profile", "/v1/reports/not-a-guid", "/v1/profile/x", "/v1/%2e%2e/admin"],
+)
+async def test_an_unknown_path_is_404(app: App, ada: Account, path: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        assert_problem(await app.client.request(method, path, headers=ada.auth), 404, "not_found")
+
+
+async def test_paths_are_case_insensitive(app: App, ada: Account) -> None:
+    assert (await app.client.get("/V1/Profile", headers=ada.auth)).status_code == 200
+
+
+@WALK
+def test_every_endpoint_documents_its_errors(endpoint: Endpoint) -> None:
+    assert (endpoint.handler.__doc__ or "").strip()
+    assert {400, 413, 422, 500} <= set(error_statuses(endpoint))
+
+
+@WALK
+async def test_a_defect_is_a_500_that_tells_nothing(
+    app: App, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The host would log an exception whole, personal data included; so none may get that far."""
+    secret = "ada@example.com said hello"
+
+    def broken(*_: object) -> BaseModel:
+        raise RuntimeError(secret)
+
+    account = await app.register() if endpoint.who else None
+    monkeypatch.setattr("functions._http.parse_body", broken)
+    answer = await _call(app, endpoint, account)
+    assert_problem(answer, 500, "internal_error")
+    Problem.model_validate_json(answer.content)
+    assert secret not in answer.text
+    assert secret not in caplog.text
+    assert "RuntimeError" in caplog.text

@@ -1,0 +1,80 @@
+"""What the Functions host will read of us: names, levels, triggers, retries."""
+
+import ast
+from pathlib import Path
+
+from devhost.bindings import CosmosTrigger, HttpTrigger, TimerTrigger
+from devhost.host import Host
+from functions import ENDPOINTS
+from functions.change_feed import CONSUMERS
+from functions.timers import TIMERS
+from tests.app import ROOT
+
+CATCH_ALL = "zz_not_found"
+
+
+def test_the_app_has_the_declared_functions(host: Host) -> None:
+    names = [function.name for function in host.functions]
+    assert len(names) == len(set(names))
+    assert set(names) == {e.name for e in ENDPOINTS} | set(CONSUMERS) | set(TIMERS) | {CATCH_ALL}
+
+
+def test_every_http_function_is_anonymous_we_authenticate(host: Host) -> None:
+    levels = {f.name: f.trigger.auth_level for f in host.functions if isinstance(f.trigger, HttpTrigger)}
+    assert len(levels) == len(ENDPOINTS) + 1
+    assert {level.upper() for level in levels.values()} == {"ANONYMOUS"}
+
+
+def test_one_function_per_method_and_route(host: Host) -> None:
+    pairs = [
+        (method, f.trigger.route.lower())
+        for f in host.functions
+        if isinstance(f.trigger, HttpTrigger)
+        for method in (f.trigger.methods or ["*"])
+    ]
+    assert len(pairs) == len(set(pairs))
+
+
+def test_the_catch_all_comes_last(host: Host) -> None:
+    http = sorted((f.name for f in host.functions if isinstance(f.trigger, HttpTrigger)), key=str.upper)
+    assert http[-1] == CATCH_ALL
+
+
+def test_change_feed_functions_retry_for_ever_and_keep_their_own_lease(host: Host) -> None:
+    """A finite policy that runs out loses the batch in Azure."""
+    feeds = [f for f in host.functions if isinstance(f.trigger, CosmosTrigger)]
+    assert {f.name for f in feeds} == set(CONSUMERS)
+    assert all(f.retry is not None and f.retry.max_retry_count == -1 for f in feeds)
+    prefixes = [f.trigger.lease_prefix for f in feeds if isinstance(f.trigger, CosmosTrigger)]
+    assert len(set(prefixes)) == len(prefixes)
+    assert all(f.trigger.start_from_beginning for f in feeds if isinstance(f.trigger, CosmosTrigger))
+
+
+def test_timers_do_not_run_at_startup_and_make_up_for_missed_runs(host: Host) -> None:
+    timers = [f.trigger for f in host.functions if isinstance(f.trigger, TimerTrigger)]
+    assert len(timers) == len(TIMERS)
+    assert not any(t.run_on_startup for t in timers)
+    assert all(t.use_monitor for t in timers)
+
+
+def test_azure_packages_stay_at_the_edges() -> None:
+    """azure.functions appears only in functions/ and function_app.py, any other azure package in adapters only."""
+    adapters = {Path("shared/storage/cosmos.py"), Path("shared/privacy/key_vault.py")}
+    for folder in ("functions", "shared", "devhost"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            where = path.relative_to(ROOT)
+            for name in _imported(path):
+                if name == "azure.functions" or name.startswith("azure.functions."):
+                    assert folder == "functions", f"{where} imports {name}"
+                elif name == "azure" or name.startswith("azure."):
+                    assert where in adapters, f"{where} imports {name}"
+
+
+def _imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
