@@ -151,14 +151,15 @@ def _all(conditions: Sequence[Condition], *, joint: str = " AND ") -> Condition:
 
 def _beyond(order: str, cursor: Cursor, *, descending: bool) -> Condition:
     """Strictly after the cursor; the first comparison alone is what an index can use."""
-    sign = "<" if descending else ">"
-    if isinstance(cursor.value, str):
-        cursor.value.encode()
-    elif abs(cursor.value) > _MAX_KEY:
-        raise ValueError("a cursor's number is too large")
+    value = cursor.value
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MAX_KEY:
+        raise ValueError("a cursor holds what a page gave")
     cursor.id.encode()
+    sign = "<" if descending else ">"
     sql = f"{order} {sign}= ? AND ({order} {sign} ? OR id {sign} ?)"
-    return sql, [cursor.value, cursor.value, cursor.id]
+    return sql, [value, value, cursor.id]
 
 
 def _condition(table: Table, each: Filter) -> Condition:
@@ -166,7 +167,10 @@ def _condition(table: Table, each: Filter) -> Condition:
         parts = [_condition(table, inner) for inner in each.filters]
         sql, parameters = _all(parts, joint=" OR ")
         return (f"({sql})", parameters) if parts else NOTHING
-    return _COMPILERS[type(each)](_Field.of(table, each.path), each)
+    compiler = _COMPILERS.get(type(each))
+    if compiler is None:
+        raise ValueError("an unknown filter")
+    return compiler(_Field.of(table, each.path), each)
 
 
 def _eq(field: _Field, each: Eq) -> Condition:

@@ -112,9 +112,20 @@ def prepare_file(database: Path) -> None:
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
     os.close(_open_private(database))
+    for folder in {database.parent, *(each.parent for each in missing)}:
+        _sync_folder(folder)
     for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             database.with_name(database.name + suffix).chmod(0o600)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a file whose name is lost is lost."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _open_private(path: Path) -> int:

@@ -238,8 +238,8 @@ class SqliteStore:
             return ops.patch_step(table, partition, item_id, frozen, operation.if_match), size
         if kind == "delete":
             return ops.delete_step(table, partition, item_id, operation.if_match), 0
-        if operation.if_match is not None:
-            raise ValueError("a read step has no if_match")
+        if kind != "read" or operation.if_match is not None:
+            raise ValueError("an unknown kind of step, or a read step with if_match")
         return ops.read_step(table, partition, item_id), 0
 
     def _table(self, container: Container) -> Table:

@@ -50,7 +50,7 @@ VALUES: dict[str, Any] = {
     "a*": "a*",
     "b": "b",
     "nul": "a\x00b",
-    "list": ["a", "ab", 1, True, None, ["deep"], {"x": "inner"}],
+    "list": ["a", "ab", 1, True, None, ["deep"], {"x": "inner"}, "nu\x00l"],
     "list-text": '["a"]',
     "list-a": ["a"],
     "object": {"x": "a"},
@@ -137,6 +137,7 @@ CASES: list[tuple[Filter, set[str]]] = [
     (Has("v", False), set()),
     (Has("v", "1"), set()),
     (Has("v", "deep"), set()),
+    (Has("v", "nu"), set()),
     (Has("v", "inner"), set()),
     (Has("v.x", "a"), set()),
     (Has("id", "a"), set()),
@@ -202,6 +203,18 @@ BAD_FILTERS: list[Any] = [
 async def test_a_value_that_stores_compare_differently_is_refused(values: DocumentStore, filter_: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - a defect of the caller, in various words
         await values.query(IDENTITY, T1, Query(where=(filter_,)))
+
+
+@pytest.mark.parametrize("value", [None, True, [1], {}, 2**64, -(2**64), "\ud800", float("inf")], ids=repr)
+async def test_a_cursor_that_no_page_gave_is_refused(values: DocumentStore, value: Any) -> None:
+    for order_by in ("id", "v"):
+        with pytest.raises(ValueError):  # noqa: PT011 - a defect of the caller, in various words
+            await values.query(IDENTITY, T1, Query(order_by=order_by, after=Cursor(value, "a")))
+
+
+async def test_an_unknown_filter_is_refused(values: DocumentStore) -> None:
+    with pytest.raises(ValueError, match="filter"):
+        await values.query(IDENTITY, T1, Query(where=("v = 1",)))  # type: ignore[arg-type]
 
 
 async def test_hostile_values_stay_values(values: DocumentStore) -> None:

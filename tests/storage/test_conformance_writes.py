@@ -436,6 +436,7 @@ async def test_a_batch_that_creates_an_id_twice_is_a_conflict(store: DocumentSto
         BatchOperation("delete"),
         BatchOperation("delete", item=item()),
         BatchOperation("read", id="a", if_match="x"),
+        BatchOperation("truncate", id="a"),  # type: ignore[arg-type]
         BatchOperation("patch", id="a"),
         BatchOperation("delete", id="a", patches=(PatchIncrement("n"),)),
         BatchOperation("create", item=item(tenant="t2")),
