@@ -6,7 +6,7 @@ UV_COMPILE := .venv/bin/uv pip compile --quiet --generate-hashes --universal --n
 .PHONY: help setup serve demo test check bench lock
 
 help: ## Say what each target does
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Find or fetch Python 3.13 and uv, make .venv from the locked requirements
 	@sh scripts/setup.sh

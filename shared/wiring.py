@@ -153,7 +153,7 @@ def _assemble(settings: Settings, clock: Clock, store: "DocumentStore", secrets:
         directory=directory,
         passwords=passwords,
         **_identity(settings, common, ids, outbox, directory, passwords, index, secrets),
-        detection=DetectionService(store, recorder, outbox, DeadLetters(store, clock), clock, ids),
+        detection=DetectionService(store, outbox, recorder, DeadLetters(store, clock), clock, ids),
         alerts=AlertService(store),
         reports=Reports(store, recorder, outbox, directory, clock),
         **common,
