@@ -79,7 +79,7 @@ class Sleeps:
         await asyncio.sleep(0)
 
 
-async def eventually(condition: Any, *, turns: int = 2000) -> None:
+async def eventually(condition: Any, *, turns: int = 10_000) -> None:
     """Let the loop turn until `condition()` holds; an assertion when it never does."""
     for _ in range(turns):
         if condition():
