@@ -177,8 +177,14 @@ class Host:
             case HttpTrigger():
                 return False
         self._by_hand.add(task)
-        task.add_done_callback(self._by_hand.discard)
+        task.add_done_callback(self._finished_by_hand)
         return True
+
+    def _finished_by_hand(self, task: asyncio.Task[bool]) -> None:
+        self._by_hand.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("by_hand_failed error=%s", type(error).__name__)
 
     def describe(self, base_url: str = "") -> str:
         """What is served: one line per function, its name and its trigger in columns."""

@@ -10,7 +10,9 @@ import pytest
 from devhost.errors import HostError
 from devhost.host import Host
 from devhost.timers import Schedule
-from shared.storage.containers import IDENTITY
+from shared.storage.containers import IDENTITY, Container
+from shared.storage.documents import Item, Partition
+from shared.storage.errors import Unavailable
 from tests.devhost.fakes import APPS, MemoryFeed, Sleeps, WakingFeed, eventually
 from tests.fakes import ManualClock
 
@@ -112,6 +114,31 @@ async def test_a_missed_occurrence_runs_once_past_due() -> None:
     assert "timer|unmonitored" not in feed.leases
 
 
+async def test_the_loop_outlives_a_store_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    feed, clock = MemoryFeed(), TurningClock(naps=2)
+    feed.failing = 2  # the note of the first start, and of the first run
+    host = await Host.load(APPS / "worker", feed.store, clock=clock, sleep=clock.sleep)
+    host.functions = tuple(each for each in host.functions if each.name == "five")
+    await host.start()
+    await eventually(lambda: clock.asleep == 1)
+    await host.stop()
+    assert host.module.timer_calls == [("five", False)] * 2
+    assert feed.leases["timer|five"]["last"] == "2026-03-15T12:10:00.000000Z"
+    assert caplog.text.count("timer_failed function=five error=Unavailable") == 2
+
+
+async def test_retries_of_a_timer_follow_its_policy(caplog: pytest.LogCaptureFixture) -> None:
+    clock = TurningClock(naps=1)
+    host = await Host.load(APPS / "worker", MemoryFeed().store, clock=clock, sleep=clock.sleep)
+    host.functions = tuple(each for each in host.functions if each.name == "five")
+    host.module.failures["five"] = 1
+    await host.start()
+    await eventually(lambda: clock.asleep == 1)
+    await host.stop()
+    assert host.module.timer_calls == [("five", False)]  # it declares none
+    assert "function_failed function=five error=RuntimeError attempt=1" in caplog.text
+
+
 async def test_one_timer_never_overlaps_itself() -> None:
     async with await load(MemoryFeed(), ManualClock()) as host:
         running = most = 0
@@ -185,6 +212,18 @@ async def test_a_function_is_triggered_by_hand(admin: tuple[Host, httpx.AsyncCli
     await eventually(lambda: host.module.failures["count"] == 0)
 
 
+async def test_a_store_that_fails_under_a_run_by_hand_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(MemoryFeed):
+        async def read(self, container: Container, partition: Partition, item_id: str) -> Item:
+            raise Unavailable
+
+    host = await Host.load(APPS / "worker", Broken().store, clock=ManualClock(), sleep=Sleeps())
+    host.functions = tuple(each for each in host.functions if each.name == "five")
+    async with host:
+        assert await host.run_by_hand("five", None) is True
+        await eventually(lambda: "by_hand_failed error=Unavailable" in caplog.text)
+
+
 async def test_the_admin_path_refuses_the_rest(admin: tuple[Host, httpx.AsyncClient]) -> None:
     host, client = admin
     assert (await client.post("/admin/functions/none", json={})).status_code == 404
@@ -198,6 +237,9 @@ async def test_the_admin_path_refuses_the_rest(admin: tuple[Host, httpx.AsyncCli
     transport = httpx.ASGITransport(app=host.asgi, client=("192.0.2.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as elsewhere:
         assert (await elsewhere.post("/admin/functions/five", json={})).status_code == 403
+    named = httpx.ASGITransport(app=host.asgi, client=("testclient", 50000))
+    async with httpx.AsyncClient(transport=named, base_url="http://localhost") as nowhere:
+        assert (await nowhere.post("/admin/functions/five", json={})).status_code == 403
     assert host.module.timer_calls == []
 
 

@@ -131,6 +131,17 @@ async def test_a_path_is_taken_literally(tmp_path: Path, clock: ManualClock, nam
     assert set(await asyncio.to_thread(os.listdir, tmp_path)) == {name, name + ".lock"}
 
 
+async def test_a_commit_waits_for_the_disk_and_readers_cannot_write(store: SqliteStore) -> None:
+    writer, readers = store._resources.writer, store._resources._readers
+    assert writer.execute("PRAGMA synchronous").fetchone() == (2,), "FULL; a power cut cannot be tested here"
+    assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert len(readers) > 1
+    for reader in readers:
+        assert reader.execute("PRAGMA query_only").fetchone() == (1,)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader.execute("DELETE FROM items_identity")
+
+
 async def test_a_private_store_leaves_nothing(clock: ManualClock) -> None:
     store = await SqliteStore.open(None, clock=clock)
     other = await SqliteStore.open(None, clock=clock)
