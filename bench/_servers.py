@@ -1,0 +1,95 @@
+"""Server processes of the benchmarks: started on a free port, measured through /proc, ended by their pid."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parents[1]
+_START_SECONDS = 30.0
+_STOP_SECONDS = 40.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A process that serves HTTP on loopback."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return urlsplit(self.url).port or 0
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all its threads so far, user and system."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def resident_mib(self) -> float:
+        """Memory that it holds now (RSS)."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise RuntimeError("the server is gone")
+
+
+@contextlib.contextmanager
+def devhost(app: Path, data: str) -> Iterator[Server]:
+    """`python -m devhost` on a free port; it is stopped gracefully on the way out."""
+    command = ["-m", "devhost", "--app", str(app), "--data", data, "--port", "0"]
+    with served(command) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def served(arguments: Sequence[str]) -> Iterator[Server]:
+    """A Python process whose first line ends in its base URL. RuntimeError when it does not come up."""
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        try:
+            yield Server(process, _url(process))
+        except BaseException:
+            log.seek(0)
+            print(log.read()[-2000:], file=sys.stderr)
+            raise
+        finally:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End one process: politely, then for good."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _url(process: subprocess.Popen[str]) -> str:
+    if process.stdout is None:
+        raise RuntimeError("the server's output is not read")
+    watchdog = threading.Timer(_START_SECONDS, process.kill)
+    watchdog.start()
+    try:
+        words = process.stdout.readline().split()
+    finally:
+        watchdog.cancel()
+    if len(words) != 2:
+        raise RuntimeError("the server did not start")
+    return words[1]
