@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from functions._api import Answer, Api, Body, Call, Nothing, Shape
 from functions._shapes import UserShape
@@ -19,7 +19,10 @@ type Accepted = Annotated[bool, AfterValidator(accepted), WithJsonSchema({"const
 class RegisterBody(Body):
     """A new account with a new organization."""
 
-    email: Email
+    email: Email = Field(
+        description="Kept as typed; compared without regard to case, in Unicode NFKC, the domain in its ASCII form. "
+        "Plus tags stay, so `a+x@example.com` is an address of its own."
+    )
     password: NewPassword
     first_name: Line
     last_name: Line
