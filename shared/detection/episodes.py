@@ -80,9 +80,10 @@ def episodes(
 
     Left out is what the edge of the view may have cut; see above why nothing that a new event changed is among it.
     """
+    exact = [crossing for crossing in crossings if crossing.at >= span.start + window]
     return [
         _episode(part, observed)
-        for run in _runs(crossings, window)
+        for run in _runs(exact, window)
         for piece in _pieces(run, span, window)
         for part in _parted(piece, closings)
     ]
@@ -97,7 +98,7 @@ def _runs(crossings: Sequence[Crossing], window: timedelta) -> Iterator[Sequence
 
 def _pieces(run: Sequence[Crossing], span: Span, window: timedelta) -> list[list[Crossing]]:
     """A run, cut if it is long, without the pieces whose extent lies beyond the view."""
-    # Crossing points are exact one window after the view's start; one before that may hide within another window.
+    # Known are the crossing points from one window after the view's start; another window on, none can join unseen.
     hidden_before = run[0].at < span.start + 2 * window
     hidden_after = run[-1].at > span.end - window
     if run[-1].at - run[0].at <= LONGEST:
