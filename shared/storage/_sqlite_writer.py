@@ -2,6 +2,9 @@
 
 An fsync costs the same for one operation as for a hundred, so under load operations share one. Each runs in its own
 savepoint: one that fails leaves the others alone. Whoever stops waiting (a cancelled task) changes nothing here.
+
+The loop hands over once per turn, and only when the thread has nothing to do: what comes in meanwhile is the next
+group. Handing over each operation by itself made groups of two under load, and two threads fight for the interpreter.
 """
 
 import asyncio
@@ -9,6 +12,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +59,9 @@ class GroupWriter:
         self._ttl_days = ttl_days
         self._committed = committed
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._groups: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._waiting: deque[_Job] = deque()
+        self._busy = False  # a group is with the thread, or will be in this turn of the loop
         self._queued_bytes = 0
         self._stopping = False
         self._next_purge = 0
@@ -72,43 +78,51 @@ class GroupWriter:
             raise Throttled("too many writes are waiting", retry_after_seconds=0.5)
         job = _Job(run, self._loop.create_future(), weight)
         self._queued_bytes += weight
-        self._jobs.put(job)
+        self._waiting.append(job)
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._hand_over)
         return await job.answer
 
     async def close(self) -> None:
         """Finish what waits, then close the connection."""
         if not self._stopping:
             self._stopping = True
-            self._jobs.put(None)
+            if not self._busy:
+                self._groups.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        """Give the thread its next group, up to a bound; or the sign to end, when nothing waits and nothing comes."""
+        group: list[_Job] = []
+        weight = 0
+        while self._waiting and len(group) < MAX_GROUP_JOBS and weight < MAX_GROUP_BYTES:
+            job = self._waiting.popleft()
+            group.append(job)
+            weight += job.weight
+        self._busy = bool(group)
+        if group:
+            self._groups.put(group)
+        elif self._stopping:
+            self._groups.put(None)
 
     # On the writer's thread from here on, but for _resolve.
 
     def _run(self) -> None:
-        stop = False
-        while not stop:
-            group, stop = self._take()
+        while (group := self._take()) is not None:
             outcomes, changed = self._commit(group)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._resolve, group, outcomes, changed)
+            if group:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    self._loop.call_soon_threadsafe(self._resolve, group, outcomes, changed)
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
 
-    def _take(self) -> tuple[list[_Job], bool]:
-        """Wait for work (or for the time to purge), then take what else is there, up to a bound."""
-        group: list[_Job] = []
-        weight = 0
+    def _take(self) -> list[_Job] | None:
+        """Wait for the next group; an empty one when it is time to purge, None at the end."""
         try:
-            job = self._jobs.get(timeout=PURGE_SECONDS)
-            while job is not None:
-                group.append(job)
-                weight += job.weight
-                if len(group) >= MAX_GROUP_JOBS or weight >= MAX_GROUP_BYTES:
-                    return group, False
-                job = self._jobs.get_nowait()
+            return self._groups.get(timeout=PURGE_SECONDS)
         except queue.Empty:
-            return group, False
-        return group, True
+            return []
 
     def _commit(self, group: list[_Job]) -> tuple[list[_Outcome], set[str]]:
         """One transaction of all jobs. If it cannot be committed, each of them is Unavailable."""
@@ -160,7 +174,8 @@ class GroupWriter:
         return int(self._clock.now().timestamp())
 
     def _resolve(self, group: list[_Job], outcomes: list[_Outcome], changed: set[str]) -> None:
-        """On the event loop: answer those who still wait."""
+        """On the event loop: hand over what came in meanwhile, then answer those who still wait."""
+        self._hand_over()
         for job, (result, error) in zip(group, outcomes, strict=True):
             self._queued_bytes -= job.weight
             if job.answer.done():
