@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.core.clock import rfc3339
 from shared.detection.engine import crossings_by_count, event_time
@@ -15,7 +17,7 @@ NOON = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
 WINDOW = timedelta(hours=1)
 HOUR = timedelta(hours=1)
 TICK = timedelta(microseconds=1)
-WIDE = Span(NOON - timedelta(days=30), NOON + timedelta(days=30))
+WIDE = Span(NOON - timedelta(days=500), NOON + timedelta(days=500))
 
 
 def seen(*at: datetime) -> list[Observed]:
@@ -134,6 +136,36 @@ def test_around_any_event_the_view_shows_what_the_whole_shows(length_hours: int,
         near = found([each for each in observed if view.start <= each.at <= view.end], span=view)
         assert set(near) <= set(whole)
         assert next(e for e in whole if e.anchor[0] <= event.at <= e.last[0]) in near
+
+
+GAPS = st.sampled_from([0, 1, 600, 1200, 1800, 2400, 3599, 3600, 3601, 7200, 40_000, 86_400])
+"""Seconds between neighbors: in a row they make dense, sparse and long histories, and every edge."""
+HISTORIES = st.lists(st.tuples(GAPS, st.integers(1, 40)), min_size=1, max_size=6)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(blocks=HISTORIES, pick=st.integers(0, 10_000), threshold=st.integers(1, 4))
+def test_all_that_one_more_event_changes_lies_in_the_view_around_it(
+    blocks: list[tuple[int, int]], pick: int, threshold: int
+) -> None:
+    """What makes batches independent of one another: the view around a new event tells all that it changed."""
+    at, times = NOON, []
+    for gap, repeat in blocks:
+        for _ in range(repeat):
+            at += timedelta(seconds=gap)
+            times.append(at)
+    observed = seen(*times)
+    new = observed[pick % len(observed)]
+    view = Span.around(new.at, reach(WINDOW))
+    before = found([each for each in observed if each != new], threshold=threshold)
+    after = found(observed, threshold=threshold)
+
+    near = found([each for each in observed if view.start <= each.at <= view.end], threshold=threshold, span=view)
+
+    assert set(after) - set(before) <= set(near) <= set(after)
+    kept = {episode.anchor for episode in after}
+    gone = [episode.anchor for episode in before if episode.anchor not in kept]
+    assert all(any(episode.covers(anchor) for episode in near) for anchor in gone)
 
 
 def test_what_the_edge_of_the_view_may_have_cut_is_left_out() -> None:
