@@ -1,7 +1,12 @@
 """Time, always passed in: the wall clock is one implementation among others."""
 
+import re
 from datetime import UTC, datetime
 from typing import Protocol
+
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 class Clock(Protocol):
@@ -21,18 +26,29 @@ class SystemClock:
 
 
 def rfc3339(moment: datetime) -> str:
-    """RFC 3339 in UTC with six digits: fixed width, so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """RFC 3339 in UTC with six digits: fixed width, so that text order is time order. ValueError without an offset."""
+    return _utc(moment).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """The inverse of `rfc3339`; also takes any RFC 3339 offset. ValueError when there is no offset."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time needs an offset, such as Z")
-    return moment.astimezone(UTC)
+    """The inverse of `rfc3339`; also takes any RFC 3339 offset. ValueError for any other text, or without an offset."""
+    if not _RFC3339.fullmatch(text):
+        raise ValueError("a time is RFC 3339 and needs an offset, such as Z")
+    return _utc(datetime.fromisoformat(text.upper()))
 
 
 def period_of(moment: datetime) -> str:
-    """The month that a moment belongs to, `YYYY-MM` in UTC: second level of the audit partition key."""
-    return moment.astimezone(UTC).strftime("%Y-%m")
+    """The month that a moment belongs to, `YYYY-MM` in UTC: second level of the audit partition key.
+
+    ValueError without an offset: a guess at the zone could put an event into the wrong partition.
+    """
+    return _utc(moment).date().isoformat()[:7]
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.utcoffset() is None:
+        raise ValueError("a time needs an offset, such as Z")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time within the years 1 to 9999 in UTC") from None

@@ -32,7 +32,10 @@ def time_of(uuid7: str) -> datetime:
     value = UUID(uuid7)
     if value.version != 7:
         raise ValueError("not a UUIDv7")
-    return _EPOCH + timedelta(milliseconds=value.int >> 80)
+    try:
+        return _EPOCH + timedelta(milliseconds=value.int >> 80)
+    except OverflowError:
+        raise ValueError("a UUIDv7 of a year after 9999") from None
 
 
 def lowest_id_at(moment: datetime) -> str:

@@ -15,16 +15,16 @@ _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def printable(text: str) -> str:
-    """The text itself. Refuses control characters (NUL too), lone surrogates and bidirectional overrides."""
+    """The text itself. Refuses controls (NUL too), line separators, lone surrogates and bidirectional overrides."""
     for char in text:
-        if unicodedata.category(char) in {"Cc", "Cs"} or char in _BIDI:
+        if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} or char in _BIDI:
             raise PydanticCustomError("control_character", "must not hold control characters")
     return text
 
 
 def not_blank(text: str) -> str:
-    """The text itself, unless it is only spaces."""
-    if not text.strip():
+    """The text itself, unless it is only spaces and characters of no width."""
+    if all(char.isspace() or unicodedata.category(char) == "Cf" for char in text):
         raise PydanticCustomError("blank", "must not be blank")
     return text
 
@@ -61,8 +61,11 @@ type Moment = Annotated[datetime, BeforeValidator(moment)]
 
 
 def address(text: str) -> str:
-    """An IP address in its canonical spelling."""
+    """An IP address in its canonical spelling. Zones (`fe80::1%eth0`) are refused: they are free text."""
     try:
-        return str(ipaddress.ip_address(text))
+        found = None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
-        raise PydanticCustomError("ip_address", "must be an IPv4 or IPv6 address") from None
+        found = None
+    if found is None:
+        raise PydanticCustomError("ip_address", "must be an IPv4 or IPv6 address")
+    return str(found)

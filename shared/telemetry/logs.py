@@ -40,6 +40,9 @@ class Log:
         blocked = BLOCKED_FIELDS & fields.keys()
         if blocked:
             raise ValueError(f"log fields not allowed: {sorted(blocked)}")
+        nested = sorted(k for k, v in fields.items() if not isinstance(v, str | int | float | None))
+        if nested:
+            raise ValueError(f"log fields must be plain scalars: {nested}")
         shown = {k: v[:_MAX_TEXT] if isinstance(v, str) else v for k, v in fields.items()}
         self._logger.log(level, "%s %s", event, json.dumps(shown, sort_keys=True))
 

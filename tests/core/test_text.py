@@ -1,0 +1,139 @@
+"""Text that people type. Hostile first: what must not come in; then what must, for names are not ASCII."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
+
+from shared.core.text import Line, Opaque, accepted, address, moment
+
+LINE: TypeAdapter[str] = TypeAdapter(Line)
+OPAQUE: TypeAdapter[str] = TypeAdapter(Opaque)
+
+
+def refusal(adapter: TypeAdapter[str], text: object) -> str:
+    with pytest.raises(ValidationError) as caught:
+        adapter.validate_python(text)
+    return caught.value.errors()[0]["type"]
+
+
+@pytest.mark.parametrize(
+    "char",
+    ["\x00", "\x07", "\t", "\n", "\r", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u2029"]
+    + [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))],
+    ids=ascii,
+)
+def test_controls_line_ends_and_bidirectional_overrides_are_refused(char: str) -> None:
+    for text in (char, f"Ada{char}", f"{char}Ada", f"A{char}da"):
+        assert refusal(LINE, text) == "control_character"
+
+
+@pytest.mark.parametrize("char", ["\ud800", "\udfff"], ids=ascii)  # noqa: PT014 - ruff reads both as U+FFFD
+def test_lone_surrogates_are_refused(char: str) -> None:
+    assert refusal(LINE, f"Ada{char}") in {"string_unicode", "control_character"}
+
+
+@pytest.mark.parametrize(
+    "text", [" ", "   ", "\u00a0", "\u3000", "\u200b", "\ufeff", "\u2060 \u200d", "\u00ad"], ids=ascii
+)
+def test_what_cannot_be_seen_is_blank(text: str) -> None:
+    assert refusal(LINE, text) == "blank"
+
+
+def test_length_counts_characters_not_bytes() -> None:
+    assert refusal(LINE, "") == "string_too_short"
+    assert LINE.validate_python("a" * 100) == "a" * 100
+    assert LINE.validate_python("𝕬" * 100) == "𝕬" * 100
+    assert refusal(LINE, "a" * 101) == "string_too_long"
+
+
+@pytest.mark.parametrize("value", [None, 7, True, b"Ada", ["Ada"]])
+def test_only_text_is_text(value: object) -> None:
+    with pytest.raises(ValidationError):
+        LINE.validate_python(value, strict=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "O’Brien-Śmith",
+        "José\u0301",
+        "李小龍",
+        "محمد",
+        "נועה",
+        "क्\u200dष",  # a joiner inside a word
+        "👩\u200d🚀",
+        "<script>alert(1)</script>",
+        "'; DROP TABLE users; --",
+        "=HYPERLINK(1)",
+        "{{7*7}} ${7*7} %s",
+        " Ada ",
+        "a\u200fb",
+    ],
+)
+def test_what_people_type_is_kept_as_typed(name: str) -> None:
+    assert LINE.validate_python(name) == name
+
+
+@given(text=st.text(max_size=120))
+def test_what_a_line_takes_is_one_line(text: str) -> None:
+    try:
+        kept = LINE.validate_python(text)
+    except ValidationError:
+        return
+    assert kept == text
+    assert len(text.splitlines()) == 1
+    assert text.encode("utf-8").decode("utf-8") == text
+    assert "\x00" not in text
+
+
+@pytest.mark.parametrize("text", ["a", "0195c000-0000-7000-8000-0000000000aa", "a.b:c_d-E9", "x" * 64])
+def test_opaque_ids(text: str) -> None:
+    assert OPAQUE.validate_python(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "x" * 65, "a b", "a\n", "a\x00", "é", "a/b", "a|b", "a%2f", "١", "ａ"], ids=ascii)
+def test_what_is_no_opaque_id(text: str) -> None:
+    assert refusal(OPAQUE, text) == "string_pattern_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("2001:DB8:0:0:0:0:0:1", "2001:db8::1"),
+        ("2001:0db8::0001", "2001:db8::1"),
+        ("::1", "::1"),
+        ("::FFFF:203.0.113.9", "::ffff:203.0.113.9"),
+    ],
+)
+def test_addresses_in_their_canonical_spelling(text: str, canonical: str) -> None:
+    assert address(text) == canonical
+    assert address(canonical) == canonical
+
+
+@pytest.mark.parametrize(
+    "text",
+    "|1.2.3|1.2.3.4.5|256.1.1.1|01.2.3.4|1.2.3.4/8|1.2.3.4:80|1.2.3.4\n|[::1]|:::|example.com|١.2.3.4|0x7f000001|"
+    "2130706433| |fe80::1%eth0|fe80::1%\x00<b>".split("|"),
+    ids=ascii,
+)
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        address(text)
+    assert caught.value.type == "ip_address"
+
+
+def test_a_consent_is_true_or_refused() -> None:
+    assert accepted(True) is True
+    with pytest.raises(PydanticCustomError, match="must be true"):
+        accepted(False)
+
+
+@pytest.mark.parametrize(
+    "text", ["1999-12-31T23:59:59Z", "9999-01-01T00:00:00Z", "2026-01-01", "", "now", None, 0, 1.5]
+)
+def test_what_is_no_moment(text: object) -> None:
+    with pytest.raises(PydanticCustomError):
+        moment(text)
