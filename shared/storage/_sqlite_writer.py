@@ -1,7 +1,7 @@
 """The thread that writes: it takes what waits, puts it into one transaction and answers after the commit.
 
-An fsync costs the same for one operation as for a hundred, so under load operations share one. Each runs in its own
-savepoint: one that fails leaves the others alone. Whoever stops waiting (a cancelled task) changes nothing here.
+An fsync costs the same for one operation as for a hundred, so under load operations share one. One that fails leaves
+the others alone: SQLite undoes a failed statement by itself, and a job of several runs in a savepoint. Whoever stops waiting (a cancelled task) changes nothing here.
 
 The loop hands over once per turn, and only when the thread has nothing to do: what comes in meanwhile is the next
 group. Handing over each operation by itself made groups of two under load, and two threads fight for the interpreter.
@@ -34,6 +34,7 @@ class _Job:
     run: Callable[[Transaction], Any]
     answer: asyncio.Future[Any]
     weight: int
+    single: bool
 
 
 type _Outcome = tuple[Any, Exception | None]
@@ -69,14 +70,17 @@ class GroupWriter:
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, run: Callable[[Transaction], Any], size: int = 0) -> Any:
-        """Run `run` in a transaction and return its result once that is durable. StoreError."""
+    async def submit(self, run: Callable[[Transaction], Any], size: int = 0, *, single: bool = False) -> Any:
+        """Run `run` in a transaction and return its result once that is durable. StoreError.
+
+        `single`: nothing of it has to be undone when it fails, since it fails before, or in, its one write that counts.
+        """
         if self._stopping:
             raise Unavailable("the store is closed")
         weight = size + JOB_BYTES
         if self._queued_bytes and self._queued_bytes + weight > MAX_QUEUED_BYTES:
             raise Throttled("too many writes are waiting", retry_after_seconds=0.5)
-        job = _Job(run, self._loop.create_future(), weight)
+        job = _Job(run, self._loop.create_future(), weight, single)
         self._queued_bytes += weight
         self._waiting.append(job)
         if not self._busy:
@@ -129,7 +133,7 @@ class GroupWriter:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             tx = Transaction(self._connection, self._now(), dict(self._positions), self._ttl_days)
-            outcomes = [self._attempt(tx, job.run) for job in group]
+            outcomes = [self._attempt(tx, job.run, single=job.single) for job in group]
             self._purge(tx)
             tx.connection.executemany(
                 "INSERT INTO feed (name, position) VALUES (?, ?) "
@@ -143,19 +147,22 @@ class GroupWriter:
         self._positions = tx.positions
         return outcomes, tx.changed
 
-    def _attempt(self, tx: Transaction, run: Callable[[Transaction], Any]) -> _Outcome:
-        """Run one job in a savepoint. Raises only when SQLite gave up the whole transaction."""
-        tx.connection.execute("SAVEPOINT job")
+    def _attempt(self, tx: Transaction, run: Callable[[Transaction], Any], *, single: bool = False) -> _Outcome:
+        """Run one job so that it leaves nothing when it fails. Raises only when SQLite gave up the whole transaction."""
+        if not single:
+            tx.connection.execute("SAVEPOINT job")
         outcome: _Outcome
         try:
             outcome = run(tx), None
         except Exception as error:
             if not tx.connection.in_transaction:
                 raise
-            tx.connection.execute("ROLLBACK TO job")
+            if not single:
+                tx.connection.execute("ROLLBACK TO job")
             leaks = isinstance(error, sqlite3.Error)
             outcome = None, Unavailable(f"not written: {type(error).__name__}") if leaks else error
-        tx.connection.execute("RELEASE job")
+        if not single:
+            tx.connection.execute("RELEASE job")
         return outcome
 
     def _purge(self, tx: Transaction) -> None:

@@ -110,7 +110,7 @@ class SqliteStore:
         """Remove an item. NotFound; PreconditionFailed if `if_match` is not its etag."""
         table = self._table(container)
         _check_key(container, partition, item_id)
-        await self._writer.submit(ops.delete_step(table, partition, item_id, if_match))
+        await self._writer.submit(ops.delete_step(table, partition, item_id, if_match), single=True)
 
     async def patch(
         self,
@@ -214,7 +214,7 @@ class SqliteStore:
         return table, prepared
 
     async def _write(self, step: ops.Step, size: int) -> Item:
-        return ops.decode(await self._writer.submit(step, size))
+        return ops.decode(await self._writer.submit(step, size, single=True))
 
     def _step(self, container: Container, partition: Partition, operation: BatchOperation) -> tuple[ops.Step, int]:
         """One step of a batch and its size. ValueError when it is malformed."""
