@@ -1,7 +1,8 @@
 """The thread that writes: it takes what waits, puts it into one transaction and answers after the commit.
 
 An fsync costs the same for one operation as for a hundred, so under load operations share one. One that fails leaves
-the others alone: SQLite undoes a failed statement by itself, and a job of several runs in a savepoint. Whoever stops waiting (a cancelled task) changes nothing here.
+the others alone: SQLite undoes a failed statement by itself, and a job of several runs in a savepoint. Whoever stops
+waiting (a cancelled task) changes nothing here.
 
 The loop hands over once per turn, and only when the thread has nothing to do: what comes in meanwhile is the next
 group. Handing over each operation by itself made groups of two under load, and two threads fight for the interpreter.
@@ -148,7 +149,7 @@ class GroupWriter:
         return outcomes, tx.changed
 
     def _attempt(self, tx: Transaction, run: Callable[[Transaction], Any], *, single: bool = False) -> _Outcome:
-        """Run one job so that it leaves nothing when it fails. Raises only when SQLite gave up the whole transaction."""
+        """Run one job; a failed one leaves nothing. Raises only when SQLite gave up the whole transaction."""
         if not single:
             tx.connection.execute("SAVEPOINT job")
         outcome: _Outcome
