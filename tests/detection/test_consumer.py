@@ -357,3 +357,10 @@ async def test_an_implausible_time_is_found_by_its_neighbors(world: World) -> No
     (alert,) = await world.current()
     assert alert["count"] == 5
     assert alert["first_seen"] == rfc3339(START)
+
+
+async def test_an_attack_of_more_events_than_a_page_holds(world: World) -> None:
+    await world.deliver(failures(*range(2100)))
+
+    (alert,) = await world.current()
+    assert (alert["count"], len(alert["event_ids"]), alert["event_ids"][-1]) == (2100, 500, "e0499")
