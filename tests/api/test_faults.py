@@ -1,0 +1,219 @@
+"""A store that fails at any one call of a request: the client hears the truth, and after recovery every committed
+change has exactly one event, and no event stands without its change."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from devhost.host import Host
+from shared.identity.model import attempts_key
+from shared.storage.containers import IDENTITY
+from shared.storage.documents import Eq, Query
+from shared.storage.errors import NotFound, Throttled
+from shared.storage.sqlite import SqliteStore
+from tests.app import Account, App, assert_problem, registration, running
+from tests.fakes import ManualClock
+from tests.faults import FaultyStore, Mode
+
+MODES: tuple[Mode, ...] = ("before", "after", "from_then_on")
+MOST_CALLS = 40
+
+
+@dataclass
+class Broken:
+    """The app on a store that fails on demand, with one account."""
+
+    app: App
+    store: FaultyStore
+    ada: Account
+
+    async def recover(self) -> None:
+        """Heal, then let the feed and the sweep do what a crash left undone."""
+        self.store.heal()
+        await self.app.host.drain_feed()
+        self.app.clock.advance(minutes=2)
+        assert await self.app.host.run_timer("sweep_outbox")
+
+    async def items(self, kind: str, tenant_id: str | None = None) -> int:
+        query = Query((Eq("kind", kind),), limit=1000)
+        return len((await self.store.query(IDENTITY, (tenant_id or self.ada.tenant_id,), query)).items)
+
+
+@pytest.fixture
+async def broken(host: Host, clock: ManualClock) -> AsyncIterator[Broken]:
+    store = FaultyStore(await SqliteStore.open(None, clock=clock))
+    async with running(host, clock, store) as app:
+        yield Broken(app, store, await app.register())
+
+
+type Request = Callable[[Broken], Awaitable[httpx.Response]]
+type Check = Callable[[Broken, int], Awaitable[None]]
+
+
+async def _walk(broken: Broken, request: Request, check: Check) -> int:
+    """Fail at the k-th store call of a request for each k and mode; how many calls a request makes."""
+    for mode in MODES:
+        for k in range(1, MOST_CALLS):
+            broken.store.arm(k, mode)
+            answer = await request(broken)
+            reached = len(broken.store.calls) >= k
+            if answer.status_code == 503:
+                assert answer.json()["code"] in {"store_unavailable", "audit_unavailable"}
+                assert int(answer.headers["retry-after"]) >= 1
+            await broken.recover()
+            assert await broken.items("outbox") == 0
+            await check(broken, answer.status_code)
+            if not reached:
+                break
+        else:
+            pytest.fail("a request without end")
+    return k
+
+
+async def test_profile(broken: Broken) -> None:
+    """No event, no answer."""
+    app, ada = broken.app, broken.ada
+    answered: list[int] = []
+
+    async def request(_: Broken) -> httpx.Response:
+        return await app.client.get("/v1/profile", headers=ada.auth)
+
+    async def check(_: Broken, status: int) -> None:
+        assert status in (200, 503)
+        answered.append(status)
+        app.clock.set(ManualClock().now())
+
+    calls = await _walk(broken, request, check)
+    events = len(await app.events(ada.tenant_id, "profile.view"))
+    assert answered.count(200) <= events <= len(answered)
+    assert calls == 4  # session, user, event; and once more without a fault
+    assert answered.count(200) == len(MODES)
+
+
+async def test_wrong_password(broken: Broken) -> None:
+    app, ada = broken.app, broken.ada
+
+    async def request(_: Broken) -> httpx.Response:
+        return await app.login(ada.email, "wrong")
+
+    async def check(_: Broken, status: int) -> None:
+        assert status in (401, 503)
+        try:
+            count = (await broken.store.read(IDENTITY, (ada.tenant_id,), attempts_key(ada.id)))["count"]
+        except NotFound:
+            count = 0
+        failures = await app.events(ada.tenant_id, "auth.login")
+        assert sorted(e["attributes"]["attempt_count"] for e in failures) == list(range(1, count + 1))
+
+    await _walk(broken, request, check)
+
+
+async def test_unknown_account(broken: Broken) -> None:
+    """Never a 401 without its event."""
+    app = broken.app
+    refused = 0
+
+    async def request(_: Broken) -> httpx.Response:
+        return await app.login("nobody@example.com", "wrong")
+
+    async def check(_: Broken, status: int) -> None:
+        nonlocal refused
+        assert status in (401, 503)
+        refused += status == 401
+        assert len(await app.events(type_="auth.login")) >= refused
+
+    await _walk(broken, request, check)
+
+
+async def test_login(broken: Broken) -> None:
+    app, ada = broken.app, broken.ada
+    signed_in = 0
+
+    async def request(_: Broken) -> httpx.Response:
+        return await app.login(ada.email)
+
+    async def check(_: Broken, status: int) -> None:
+        nonlocal signed_in
+        assert status in (200, 503)
+        signed_in += status == 200
+        sessions = await broken.items("session") - 1  # the one of the registration
+        assert signed_in <= sessions
+        assert len(await app.events(ada.tenant_id, "auth.login")) == sessions
+
+    await _walk(broken, request, check)
+
+
+async def test_logout(broken: Broken) -> None:
+    app, ada = broken.app, broken.ada
+    refused = 0
+    for mode in MODES:
+        for k in range(1, MOST_CALLS):
+            token = (await app.login(ada.email)).json()["access_token"]
+            broken.store.arm(k, mode)
+            answer = await app.client.post("/v1/logout", headers={"Authorization": f"Bearer {token}"})
+            reached = len(broken.store.calls) >= k
+            assert answer.status_code in (204, 503)
+            refused += answer.status_code == 503
+            await broken.recover()
+            assert await broken.items("outbox") == 0
+            opened = 1 + len(await app.events(ada.tenant_id, "auth.login"))
+            ended = len(await app.events(ada.tenant_id, "auth.logout"))
+            assert await broken.items("session") == opened - ended
+            assert ended >= opened - 1 - refused
+            if not reached:
+                break
+
+
+async def test_register(broken: Broken) -> None:
+    """Whatever fails: the account is whole with its events, or there is none and the e-mail is free a minute later."""
+    app = broken.app
+    for mode in MODES:
+        for k in range(1, MOST_CALLS):
+            email = f"{mode}-{k}@example.com".replace("_", "-")
+            broken.store.arm(k, mode)
+            answer = await app.client.post("/v1/register", json=registration(email))
+            reached = len(broken.store.calls) >= k
+            assert answer.status_code in (201, 503), answer.text
+            await broken.recover()
+            signed_in = await app.login(email)
+            if answer.status_code == 201:
+                assert signed_in.status_code == 200
+            again = await app.client.post("/v1/register", json=registration(email))
+            assert again.status_code == (409 if signed_in.status_code == 200 else 201)
+            entry = await app.services.directory.find(email)
+            assert entry is not None
+            events = await app.events(entry.tenant_id)
+            successes = [e for e in events if (e["type"], e["outcome"]) == ("auth.register", "success")]
+            assert [e["target"]["id"] for e in successes] == [entry.user_id]
+            assert len([e for e in events if e["type"] == "consent.grant"]) == 2
+            assert await broken.items("outbox", entry.tenant_id) == 0
+            if not reached:
+                break
+
+
+async def test_nothing_serves_while_the_store_is_away(broken: Broken) -> None:
+    broken.store.arm(1, "from_then_on")
+    for call in (
+        broken.app.client.get("/v1/profile", headers=broken.ada.auth),
+        broken.app.client.get("/v1/alerts", headers=broken.ada.auth),
+        broken.app.client.post("/v1/logout", headers=broken.ada.auth),
+        broken.app.login(broken.ada.email),
+        broken.app.client.post("/v1/register", json=registration("new@example.com")),
+        broken.app.client.get("/v1/profile", headers={"Authorization": "Bearer x"}),
+    ):
+        answer = await call
+        assert_problem(answer, 503, "store_unavailable")
+        assert answer.headers["retry-after"] == "5"
+    ready = await broken.app.client.get("/v1/health/ready")
+    assert (ready.status_code, ready.json()["status"]) == (503, "failed")
+    assert (await broken.app.client.get("/v1/health/live")).status_code == 200
+
+
+async def test_a_store_that_asks_to_slow_down_is_passed_on(broken: Broken) -> None:
+    broken.store.error = Throttled("busy", retry_after_seconds=7)
+    broken.store.arm(1)
+    answer = await broken.app.client.get("/v1/profile", headers=broken.ada.auth)
+    assert_problem(answer, 503, "store_unavailable")
+    assert answer.headers["retry-after"] == "7"
