@@ -17,7 +17,17 @@ MAX_LENGTH = 254
 
 @functools.lru_cache(maxsize=4096)
 def normal_email(email: str) -> str:
-    """The form in which addresses are compared. ValueError when it is no address."""
+    """The form in which addresses are compared. ValueError when it is no address, or its normal form is none."""
+    normal = _folded(email)
+    # Compatibility forms can fold into an @, a space or a leading dot, and one fold can open the way for another.
+    if not normal.isascii() or not email.isascii():
+        again = _folded(normal)
+        if again != normal:
+            raise ValueError("The address has no stable normal form.")
+    return normal
+
+
+def _folded(email: str) -> str:
     from email_validator import EmailNotValidError, validate_email
 
     try:

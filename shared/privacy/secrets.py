@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 type RootName = Literal["tokens", "index"]
 ROOTS: tuple[RootName, ...] = ("tokens", "index")
 ROOT_BYTES = 32
-_VERSION = re.compile(r"v\d{1,9}")
+_VERSION = re.compile(r"v[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +66,23 @@ class FileSecrets:
     def _load(self, name: RootName) -> tuple[SecretVersion, ...]:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._folder.stat().st_mode & 0o022:
+                raise SecretsError(f"secret {name}: its folder must not be writable by others (chmod 700)")
             found = self._read_all(name)
             if not found:
                 self._make(name)
                 found = self._read_all(name)
         except OSError as error:
             raise SecretsError(f"secret {name}: {error.strerror}") from None
+        if not found:
+            raise SecretsError(f"secret {name}: none is there, and none could be made")
         return tuple(found)
 
     def _read_all(self, name: RootName) -> list[SecretVersion]:
         found: list[tuple[int, SecretVersion]] = []
-        for path in self._folder.glob(f"{name}.v*"):
-            version = path.name.removeprefix(f"{name}.")
-            if not _VERSION.fullmatch(version):
+        for path in self._folder.iterdir():  # not glob: it takes an unreadable folder for an empty one
+            root, _, version = path.name.partition(".")
+            if root != name or not _VERSION.fullmatch(version):
                 continue
             if path.stat().st_mode & 0o077:
                 raise SecretsError(f"secret {name}: {path.name} must not be readable by others (chmod 600)")
@@ -90,13 +94,13 @@ class FileSecrets:
 
     def _make(self, name: RootName) -> None:
         """Write to the side and link: a crash leaves no half secret, a race keeps the first one."""
-        side = self._folder / f".{name}.{os.getpid()}"
-        handle = os.open(side, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(self._random_bytes(ROOT_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
+        side = self._folder / f".{name}.{random_source.token_hex(8)}"
+        handle = os.open(side, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(self._random_bytes(ROOT_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
             os.link(side, self._folder / f"{name}.v1")
         except FileExistsError:
             return

@@ -115,8 +115,25 @@ def test_addresses_in_their_canonical_spelling(text: str, canonical: str) -> Non
 
 @pytest.mark.parametrize(
     "text",
-    "|1.2.3|1.2.3.4.5|256.1.1.1|01.2.3.4|1.2.3.4/8|1.2.3.4:80|1.2.3.4\n|[::1]|:::|example.com|١.2.3.4|0x7f000001|"
-    "2130706433| |fe80::1%eth0|fe80::1%\x00<b>".split("|"),
+    [
+        "",
+        "1.2.3",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "01.2.3.4",
+        "1.2.3.4/8",
+        "1.2.3.4:80",
+        "1.2.3.4\n",
+        "[::1]",
+        ":::",
+        "example.com",
+        "١.2.3.4",
+        "0x7f000001",
+        "2130706433",
+        " ",
+        "fe80::1%eth0",
+        "fe80::1%\x00<b>",
+    ],
     ids=ascii,
 )
 def test_what_is_no_address(text: str) -> None:

@@ -1,0 +1,279 @@
+"""Root secrets on disk, and the keys that derive from them."""
+
+import asyncio
+import hashlib
+import hmac
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.privacy.secrets import ROOT_BYTES, ROOTS, FileSecrets, MemorySecrets, SecretsError, SecretVersion, derive
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "secrets"
+
+
+def write(folder: Path, name: str, value: bytes, mode: int = 0o600) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / name
+    path.write_bytes(value)
+    path.chmod(mode)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def chmod(path: Path, bits: int) -> None:
+    path.chmod(bits)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+async def test_secrets_are_made_once_for_their_owner_alone(folder: Path) -> None:
+    before = os.umask(0)  # the widest umask must not open them
+    try:
+        made = {name: await FileSecrets(folder).versions(name) for name in ROOTS}
+    finally:
+        os.umask(before)
+    assert mode(folder) == 0o700
+    assert names(folder) == ["index.v1", "tokens.v1"]
+    for name in ROOTS:
+        (only,) = made[name]
+        assert only.version == "v1"
+        assert len(only.value) == ROOT_BYTES
+        assert mode(folder / f"{name}.v1") == 0o600
+        assert (folder / f"{name}.v1").read_bytes() == only.value
+    assert made["tokens"][0].value != made["index"][0].value
+
+
+async def test_a_restart_finds_the_same_secrets(folder: Path) -> None:
+    first = await FileSecrets(folder).versions("tokens")
+    assert await FileSecrets(folder).versions("tokens") == first
+
+
+async def test_the_newest_version_comes_first_by_number(folder: Path) -> None:
+    for number in (1, 2, 10, 9):
+        write(folder, f"tokens.v{number}", bytes([number]) * ROOT_BYTES)
+    found = await FileSecrets(folder).versions("tokens")
+    assert [each.version for each in found] == ["v10", "v9", "v2", "v1"]
+    assert [each.value[0] for each in found] == [10, 9, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tokens.v1~", "tokens.v2.bak", "tokens.v", "tokens.vx", "tokens.v-2", "tokens.v01", "tokens.v٢", ".tokens.7"],
+)
+async def test_other_files_are_no_versions(folder: Path, name: str) -> None:
+    write(folder, "tokens.v1", b"1" * ROOT_BYTES)
+    write(folder, name, b"x", 0o644)
+    assert [each.version for each in await FileSecrets(folder).versions("tokens")] == ["v1"]
+
+
+@pytest.mark.parametrize("bits", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o644, 0o666, 0o777])
+async def test_a_secret_open_to_others_is_refused(folder: Path, bits: int) -> None:
+    write(folder, "tokens.v1", b"s" * ROOT_BYTES, bits)
+    with pytest.raises(SecretsError, match=r"tokens\.v1 .*chmod 600") as caught:
+        await FileSecrets(folder).versions("tokens")
+    assert "ssss" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bits", [0o720, 0o702, 0o777])
+async def test_a_folder_in_which_others_can_put_a_version_is_refused(folder: Path, bits: int) -> None:
+    write(folder, "tokens.v1", b"s" * ROOT_BYTES)
+    chmod(folder, bits)
+    with pytest.raises(SecretsError, match="chmod 700"):
+        await FileSecrets(folder).versions("tokens")
+
+
+@pytest.mark.parametrize("size", [0, 1, ROOT_BYTES - 1, ROOT_BYTES + 1, 4096])
+async def test_a_secret_of_the_wrong_size_is_refused(folder: Path, size: int) -> None:
+    """A newline that an editor left, or a file that a full disk cut short, must not become another key."""
+    write(folder, "tokens.v1", b"1" * ROOT_BYTES)
+    write(folder, "tokens.v2", b"s" * size)
+    with pytest.raises(SecretsError, match=r"tokens\.v2 must hold 32 bytes"):
+        await FileSecrets(folder).versions("tokens")
+    assert (folder / "tokens.v2").read_bytes() == b"s" * size
+
+
+async def test_one_bad_root_does_not_spoil_the_other(folder: Path) -> None:
+    write(folder, "tokens.v1", b"")
+    secrets = FileSecrets(folder)
+    with pytest.raises(SecretsError):
+        await secrets.versions("tokens")
+    assert len(await secrets.versions("index")) == 1
+
+
+async def test_an_error_is_not_remembered(folder: Path) -> None:
+    write(folder, "tokens.v1", b"1" * ROOT_BYTES, 0o644)
+    secrets = FileSecrets(folder)
+    with pytest.raises(SecretsError):
+        await secrets.versions("tokens")
+    (folder / "tokens.v1").chmod(0o600)
+    assert len(await secrets.versions("tokens")) == 1
+
+
+async def test_a_folder_that_cannot_be_used_is_a_secrets_error(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for folder in (file, file / "secrets", loop / "secrets", tmp_path / ("x" * 300)):
+        with pytest.raises(SecretsError, match="secret tokens: "):
+            await FileSecrets(folder).versions("tokens")
+
+
+async def test_a_version_that_leads_nowhere_is_a_secrets_error(folder: Path) -> None:
+    write(folder, "other", b"")
+    (folder / "tokens.v1").symlink_to(folder / "gone")
+    (folder / "index.v1").mkdir(mode=0o700)
+    for name in ROOTS:
+        with pytest.raises(SecretsError, match=f"secret {name}: "):
+            await FileSecrets(folder).versions(name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind the superuser")
+async def test_an_unreadable_folder_is_a_secrets_error(folder: Path) -> None:
+    write(folder, "tokens.v1", b"1" * ROOT_BYTES)
+    for bits in (0o000, 0o300, 0o500):
+        chmod(folder, bits)
+        try:
+            with pytest.raises(SecretsError):
+                await FileSecrets(folder).versions("index" if bits == 0o500 else "tokens")
+        finally:
+            chmod(folder, 0o700)
+
+
+class FullDisk(OSError):
+    """What a write raises when nothing fits any more."""
+
+
+async def test_a_failed_write_leaves_no_half_secret(folder: Path) -> None:
+    def no_space(_: int) -> bytes:
+        raise FullDisk(28, "No space left on device")
+
+    with pytest.raises(SecretsError, match="No space left"):
+        await FileSecrets(folder, no_space).versions("tokens")
+    assert names(folder) == []
+    assert len(await FileSecrets(folder).versions("tokens")) == 1
+
+
+async def test_what_a_crash_left_beside_is_no_secret_and_stays_out_of_the_way(folder: Path) -> None:
+    write(folder, f".tokens.{os.getpid()}", b"half", 0o644)
+    (made,) = await FileSecrets(folder).versions("tokens")
+    assert len(made.value) == ROOT_BYTES
+    assert mode(folder / "tokens.v1") == 0o600
+
+
+def test_threads_that_race_keep_one_secret(folder: Path) -> None:
+    """All see an empty folder, then all write: each holds the first one's secret in the end, and so does the disk."""
+    racers = 8
+    barrier = threading.Barrier(racers)
+
+    def load(number: int) -> bytes:
+        def random(count: int) -> bytes:
+            barrier.wait(30)  # everybody is about to write now
+            return bytes([number]) * count
+
+        return asyncio.run(FileSecrets(folder, random).versions("tokens"))[0].value
+
+    with ThreadPoolExecutor(racers) as pool:
+        held = set(pool.map(load, range(racers)))
+    assert held == {(folder / "tokens.v1").read_bytes()}
+    assert names(folder) == ["tokens.v1"]
+
+
+_RACER = """
+import asyncio, sys
+from pathlib import Path
+from shared.privacy.secrets import FileSecrets
+def random(count):
+    print("ready", flush=True)
+    sys.stdin.readline()
+    return bytes([int(sys.argv[2])]) * count
+print(asyncio.run(FileSecrets(Path(sys.argv[1]), random).versions("tokens"))[0].value.hex())
+"""
+
+
+def test_processes_that_race_keep_one_secret(folder: Path) -> None:
+    racers = [
+        subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-c", _RACER, str(folder), str(number)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in (1, 2)
+    ]
+    for each in racers:
+        assert each.stdout
+        assert each.stdout.readline() == "ready\n"
+    held = {each.communicate("go\n", timeout=30)[0].strip() for each in racers}
+    assert held == {(folder / "tokens.v1").read_bytes().hex()}
+
+
+async def test_no_value_shows_in_a_repr(folder: Path) -> None:
+    (secret,) = await FileSecrets(folder, lambda count: b"A" * count).versions("tokens")
+    for shown in (repr(secret), str(secret), f"{secret}", repr((secret,))):
+        assert "AAAA" not in shown
+        assert "v1" in shown
+
+
+async def test_memory_secrets_last_as_long_as_the_process() -> None:
+    secrets = MemorySecrets()
+    assert await secrets.versions("tokens") == await secrets.versions("tokens")
+    assert (await secrets.versions("tokens"))[0].value != (await secrets.versions("index"))[0].value
+    assert (await MemorySecrets().versions("tokens")) != await secrets.versions("tokens")
+    assert len((await secrets.versions("index"))[0].value) == ROOT_BYTES
+
+
+def hkdf(secret: bytes, info: bytes, length: int) -> bytes:
+    """RFC 5869 with SHA-256 and no salt, by hand."""
+    pseudorandom_key = hmac.new(b"\x00" * 32, secret, hashlib.sha256).digest()
+    made, block, counter = b"", b"", 0
+    while len(made) < length:
+        counter += 1
+        block = hmac.new(pseudorandom_key, block + info + bytes([counter]), hashlib.sha256).digest()
+        made += block
+    return made[:length]
+
+
+def test_the_hand_made_hkdf_agrees_with_rfc_5869() -> None:
+    """Appendix A.3: SHA-256, no salt, no info."""
+    wanted = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"
+    assert hkdf(b"\x0b" * 22, b"", 42).hex() == wanted
+
+
+@given(root=st.binary(min_size=1, max_size=64), label=st.text(max_size=40), length=st.integers(1, 200))
+def test_keys_are_hkdf_of_root_and_label(root: bytes, label: str, length: int) -> None:
+    try:
+        info = b"kraftd/" + label.encode()
+    except UnicodeEncodeError:
+        return
+    assert derive(root, label, length) == hkdf(root, info, length)
+
+
+def test_labels_and_roots_separate_keys() -> None:
+    roots, labels = (b"a" * 32, b"b" * 32), ("access-token", "cursor", "blind-index/address", "blind-index/directory")
+    keys = {derive(root, label) for root in roots for label in labels}
+    assert len(keys) == len(roots) * len(labels)
+    assert {len(key) for key in keys} == {32}
+
+
+def test_a_secret_version_is_what_it_holds() -> None:
+    assert SecretVersion("v1", b"a") == SecretVersion("v1", b"a")
+    assert SecretVersion("v1", b"a") != SecretVersion("v1", b"b")
