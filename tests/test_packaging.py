@@ -25,7 +25,7 @@ def test_the_lock_files_are_what_pyproject_compiles_to(tmp_path: Path, name: str
     shutil.copy(ROOT / name, tmp_path)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     uv = Path(sys.executable).with_name("uv")
-    command = [uv, *COMPILE, "pyproject.toml", *group, "-o", name]
+    command = [str(uv), *COMPILE, "pyproject.toml", *group, "-o", name]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
     assert (tmp_path / name).read_text(encoding="utf-8") == locked, "run `make lock`"

@@ -55,7 +55,7 @@ async def test_from_the_future(app: App, ada: Account) -> None:
 
 
 async def test_alg_none(app: App, ada: Account) -> None:
-    forged = jwt.encode(_payload(ada.token), None, algorithm="none", headers={"kid": "v1"})
+    forged = jwt.encode(_payload(ada.token), "", algorithm="none", headers={"kid": "v1"})
     await _rejected(app, forged, "malformed")
 
 
