@@ -4,6 +4,7 @@ The signing key derives from the `tokens` root secret; `kid` names its version, 
 anyone out: older versions still verify.
 """
 
+import functools
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -65,29 +66,50 @@ class AccessTokens:
         """The claims of a token that we signed and that has not expired. TokenRejected otherwise."""
         if len(token) > MAX_TOKEN_LENGTH:
             raise TokenRejected("malformed")
-        try:
-            kid = jwt.get_unverified_header(token).get("kid")
-        except jwt.PyJWTError:
-            raise TokenRejected("malformed") from None
-        for root in await self._secrets.versions("tokens"):
-            if root.version == kid:
-                return self._claims(_decode(token, root))
-        raise TokenRejected("unknown_key")
-
-    def _claims(self, payload: dict[str, Any]) -> Claims:
-        if set(payload) != set(_CLAIMS) or not all(type(payload[name]) is int for name in ("iat", "exp")):
-            raise TokenRejected("malformed")
+        signed = _signed(token, await self._secrets.versions("tokens"))
         now = self._clock.now().timestamp()
-        if payload["exp"] <= now or payload["iat"] > now + _LEEWAY_SECONDS:
+        if signed.expires_at <= now or signed.issued_at > now + _LEEWAY_SECONDS:
             raise TokenRejected("expired")
-        try:
-            ids = [str(UUID(payload[name])) for name in ("sub", "sid")]
-        except (ValueError, AttributeError, TypeError):
-            raise TokenRejected("malformed") from None
-        tenant_id = payload["tid"]
-        if not isinstance(tenant_id, str) or not tenant_id:
-            raise TokenRejected("malformed")
-        return Claims(ids[0], tenant_id, ids[1])
+        return signed.claims
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """What a token with a good signature says, whenever it is or was valid (times: Unix seconds)."""
+
+    claims: Claims
+    issued_at: int
+    expires_at: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _signed(token: str, roots: tuple[SecretVersion, ...]) -> _Signed:
+    """What a token signed under one of these roots says. TokenRejected otherwise.
+
+    The same token under the same keys always gives the same, so it is kept; a rejection is not. Whether the token
+    still holds (its times, its session, its user) is for the caller to check at every call.
+    """
+    try:
+        kid = jwt.get_unverified_header(token).get("kid")
+    except jwt.PyJWTError:
+        raise TokenRejected("malformed") from None
+    for root in roots:
+        if root.version == kid:
+            return _read(_decode(token, root))
+    raise TokenRejected("unknown_key")
+
+
+def _read(payload: dict[str, Any]) -> _Signed:
+    if set(payload) != set(_CLAIMS) or not all(type(payload[name]) is int for name in ("iat", "exp")):
+        raise TokenRejected("malformed")
+    try:
+        ids = [str(UUID(payload[name])) for name in ("sub", "sid")]
+    except (ValueError, AttributeError, TypeError):
+        raise TokenRejected("malformed") from None
+    tenant_id = payload["tid"]
+    if not isinstance(tenant_id, str) or not tenant_id:
+        raise TokenRejected("malformed")
+    return _Signed(Claims(ids[0], tenant_id, ids[1]), payload["iat"], payload["exp"])
 
 
 def _decode(token: str, root: SecretVersion) -> dict[str, Any]:
