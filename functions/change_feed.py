@@ -3,7 +3,6 @@
 Retries are unlimited: in Azure a batch whose finite retries run out is lost.
 """
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 
 import azure.functions as func
@@ -54,7 +53,7 @@ def blueprint(services: LazyServices, database: str) -> func.Blueprint:
 
 def _function(name: str, consumer: Consumer, services: LazyServices) -> Callable[[func.DocumentList], Awaitable[None]]:
     async def run(documents: func.DocumentList) -> None:
-        await consumer(await services.get(), [json.loads(document.to_json()) for document in documents])
+        await consumer(await services.get(), [dict(document) for document in documents])
 
     run.__name__ = name
     return run
