@@ -491,7 +491,7 @@ async def test_an_item_has_at_most_two_megabytes_of_utf8(store: DocumentStore) -
     with pytest.raises(TooLarge):
         await store.patch(IDENTITY, T1, "a", [PatchSet("more", "x" * 200)])
     with pytest.raises(TooLarge):
-        await store.patch(IDENTITY, T1, "a", [PatchSet("more", "x" * (MAX_REQUEST_BYTES + 1))])
+        await store.patch(IDENTITY, T1, "absent", [PatchSet(path, "x" * (MAX_REQUEST_BYTES // 2)) for path in "ab"])
     assert own(await store.read(IDENTITY, T1, "a")) == fits
 
 
@@ -503,7 +503,7 @@ def nested(levels: int) -> Any:
 
 
 async def test_an_item_nests_at_most_128_levels(store: DocumentStore) -> None:
-    await store.create(IDENTITY, T1, item("deep", value=nested(127)))
+    await store.create(IDENTITY, T1, item("deep", value=nested(127), more=[[], {}]))
     assert (await store.read(IDENTITY, T1, "deep"))["value"] == nested(127)
     for levels in (128, 500, 100_000):
         with pytest.raises(TooLarge):

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -357,6 +358,22 @@ async def test_a_failed_commit_fails_every_operation_of_its_group(store: SqliteS
     assert len(await store.changes(IDENTITY, position, 10)) == 3
 
 
+async def test_when_sqlite_gives_up_the_transaction_nothing_of_the_group_is_written(store: SqliteStore) -> None:
+    await store.create(IDENTITY, T1, item("poison", n=0))
+    writer = store._resources.writer
+    writer.execute(
+        "CREATE TRIGGER spring BEFORE UPDATE ON items_identity WHEN new.id = 'poison'"
+        " BEGIN SELECT RAISE(ROLLBACK, 'as a full disk may'); END"
+    )
+    async with one_group(store):
+        writes = [store.create(IDENTITY, T1, item("b")), store.replace(IDENTITY, T1, item("poison", n=1))]
+        together = asyncio.gather(*writes, store.create(IDENTITY, T1, item("c")), return_exceptions=True)
+    assert [type(each) for each in await together] == [Unavailable] * 3
+    writer.execute("DROP TRIGGER spring")
+    page = await store.query(IDENTITY, T1, Query(fields=("id", "n")))
+    assert page.items == [{"id": "poison", "n": 0}]
+
+
 async def test_nothing_of_sqlite_leaks_out_of_a_failed_read(store: SqliteStore) -> None:
     await store.create(IDENTITY, T1, item())
     for connection in store._resources._readers:
@@ -453,6 +470,24 @@ async def test_what_is_left_to_purge_does_not_wake_the_feed(store: SqliteStore, 
     assert await store.last_position(IDENTITY) == 0
     assert await store.changes(IDENTITY, 0, 10) == []
     assert not await store.wait_for_change(IDENTITY, 0, 0.01)
+
+
+class Ticking(ManualClock):
+    """A clock that a second passes on whenever it is asked."""
+
+    def now(self) -> datetime:
+        return self.advance(seconds=1)
+
+
+async def test_a_period_ends_at_one_second_however_long_its_writes_waited(path: Path) -> None:
+    store = await SqliteStore.open(path, clock=Ticking(), ttl_days=10)
+    for n in range(3):
+        event = {"id": str(n), "tenant_id": "t1", "period": "2026-03"}
+        await store.create(AUDIT_EVENTS, ("t1", "2026-03"), event)
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT DISTINCT expires FROM items_audit_events").fetchall()
+    assert rows == [(int(datetime(2026, 4, 11, tzinfo=UTC).timestamp()),)]
 
 
 # The feed
