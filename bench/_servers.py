@@ -55,7 +55,7 @@ def devhost(app: Path, data: str) -> Iterator[Server]:
 def served(arguments: Sequence[str]) -> Iterator[Server]:
     """A Python process whose first line ends in its base URL. RuntimeError when it does not come up."""
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own modules
             [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
         )
         try:
