@@ -1,20 +1,39 @@
-"""A store that fails where a test says: before the call reaches the inner store, after it was applied, or for ever."""
+"""A store that fails when a test says so: around any adapter, at any call, before or after the call took effect."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from shared.storage.containers import Container
-from shared.storage.documents import BatchOperation, Change, DocumentStore, Item, Page, Partition, Patch, Query
-from shared.storage.errors import StoreError, Unavailable
+from shared.storage.documents import BatchOperation, DocumentStore, Item, Page, Partition, Patch, Query
+from shared.storage.errors import Unavailable
 
-type Mode = Literal["before", "after", "from_then_on"]
+type Mode = Literal["before", "after"]
+
+
+class Call(NamedTuple):
+    """One call of the store: `create`, `batch`, …; the container's name; the partition (empty for `ping`)."""
+
+    operation: str
+    container: str
+    partition: Partition
+
+
+class Crash(BaseException):
+    """The process dies here. No `except Exception` and no `except StoreError` of the app may catch it."""
+
+
+def every(_: Call) -> bool:
+    """Counts every call."""
+    return True
 
 
 class FaultyStore:
-    """Counts calls from 1 and fails the `fail_at`-th of them. `arm` starts a new count, `heal` ends all faults.
+    """A DocumentStore that passes everything on to `inner`, and fails at the `fail_at`-th call (1 is the first).
 
-    before: the call is not made. after: it is made, and its answer lost. from_then_on: like before, for every call
-    from that one on.
+    `before`: the call does not reach the store. `after`: it takes effect, only its answer is lost. `times`: how many
+    calls in a row fail, None = all from then on. `counts`: which calls are counted at all (and may fail).
+    `calls` are all that were made; `counted` how many of them count; `failed` how many failed. `mend` ends the trouble.
     """
 
     def __init__(
@@ -22,55 +41,47 @@ class FaultyStore:
         inner: DocumentStore,
         fail_at: int | None = None,
         mode: Mode = "before",
-        error: StoreError | None = None,
+        error: BaseException | None = None,
+        *,
+        times: int | None = 1,
+        counts: Callable[[Call], bool] = every,
     ) -> None:
         self.inner = inner
-        self.fail_at = fail_at
-        self.mode: Mode = mode
-        self.error = error or Unavailable("a fault that the test asked for")
-        self.calls: list[str] = []
+        self.calls: list[Call] = []
+        self.counted = 0
+        self.failed = 0
+        self._fail_at = fail_at
+        self._mode = mode
+        self._error = error if error is not None else Unavailable("made to fail")
+        self._times = times
+        self._counts = counts
 
-    def arm(self, fail_at: int | None, mode: Mode = "before") -> None:
-        """Fail the `fail_at`-th call from here."""
-        self.fail_at, self.mode, self.calls = fail_at, mode, []
-
-    def heal(self) -> None:
-        """Fail no more."""
-        self.fail_at = None
-
-    async def _run[T](self, name: str, call: Callable[[], Awaitable[T]]) -> T:
-        self.calls.append(name)
-        number = len(self.calls)
-        hit = self.fail_at is not None and (
-            number == self.fail_at or (self.mode == "from_then_on" and number > self.fail_at)
-        )
-        if hit and self.mode != "after":
-            raise self.error
-        answer = await call()
-        if hit:
-            raise self.error
-        return answer
+    def mend(self) -> None:
+        """From now on every call passes."""
+        self._fail_at = None
 
     async def create(self, container: Container, partition: Partition, item: Item) -> Item:
-        return await self._run(f"create {container.name}", lambda: self.inner.create(container, partition, item))
+        return await self._pass("create", container, partition, lambda: self.inner.create(container, partition, item))
 
     async def read(self, container: Container, partition: Partition, item_id: str) -> Item:
-        return await self._run(f"read {container.name}", lambda: self.inner.read(container, partition, item_id))
+        return await self._pass("read", container, partition, lambda: self.inner.read(container, partition, item_id))
 
     async def replace(
         self, container: Container, partition: Partition, item: Item, if_match: str | None = None
     ) -> Item:
-        return await self._run(
-            f"replace {container.name}", lambda: self.inner.replace(container, partition, item, if_match)
+        return await self._pass(
+            "replace", container, partition, lambda: self.inner.replace(container, partition, item, if_match)
         )
 
     async def upsert(self, container: Container, partition: Partition, item: Item) -> Item:
-        return await self._run(f"upsert {container.name}", lambda: self.inner.upsert(container, partition, item))
+        return await self._pass("upsert", container, partition, lambda: self.inner.upsert(container, partition, item))
 
     async def delete(
         self, container: Container, partition: Partition, item_id: str, if_match: str | None = None
     ) -> None:
-        await self._run(f"delete {container.name}", lambda: self.inner.delete(container, partition, item_id, if_match))
+        await self._pass(
+            "delete", container, partition, lambda: self.inner.delete(container, partition, item_id, if_match)
+        )
 
     async def patch(
         self,
@@ -80,24 +91,45 @@ class FaultyStore:
         patches: Sequence[Patch],
         if_match: str | None = None,
     ) -> Item:
-        return await self._run(
-            f"patch {container.name}", lambda: self.inner.patch(container, partition, item_id, patches, if_match)
+        return await self._pass(
+            "patch", container, partition, lambda: self.inner.patch(container, partition, item_id, patches, if_match)
         )
 
     async def batch(
         self, container: Container, partition: Partition, operations: Sequence[BatchOperation]
     ) -> list[Item | None]:
-        return await self._run(f"batch {container.name}", lambda: self.inner.batch(container, partition, operations))
+        return await self._pass(
+            "batch", container, partition, lambda: self.inner.batch(container, partition, operations)
+        )
 
     async def query(self, container: Container, partition: Partition, query: Query) -> Page:
-        return await self._run(f"query {container.name}", lambda: self.inner.query(container, partition, query))
-
-    async def changes(self, container: Container, after: int, limit: int) -> list[Change]:
-        """The feed is read by the host, not by the app: it does not count and does not fail."""
-        return await self.inner.changes(container, after, limit)  # type: ignore[attr-defined,no-any-return]
+        return await self._pass("query", container, partition, lambda: self.inner.query(container, partition, query))
 
     async def ping(self) -> None:
-        await self._run("ping", self.inner.ping)
+        await self._pass("ping", None, (), self.inner.ping)
 
     async def close(self) -> None:
         await self.inner.close()
+
+    async def _pass[T](
+        self, operation: str, container: Container | None, partition: Partition, run: Callable[[], Awaitable[T]]
+    ) -> T:
+        call = Call(operation, container.name if container else "", partition)
+        self.calls.append(call)
+        failing = self._counts(call) and self._count()
+        if failing and self._mode == "before":
+            await asyncio.sleep(0)  # a real store gives way to others before it fails
+            raise self._error
+        answer = await run()
+        if failing:
+            raise self._error
+        return answer
+
+    def _count(self) -> bool:
+        self.counted += 1
+        first = self._fail_at
+        failing = (
+            first is not None and first <= self.counted and (self._times is None or self.counted < first + self._times)
+        )
+        self.failed += failing
+        return failing

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any, TypeAliasType, get_args
 
 from shared.audit.model import AuditEvent, Outcome, PersonalOf, Severity
 
@@ -31,13 +32,19 @@ _by_model: dict[type[AuditEvent], EventType] = {}
 def event_type[T: AuditEvent](
     name: str, *, outcomes: Iterable[Outcome] = ("success",), severity: Severity = "info"
 ) -> Callable[[type[T]], type[T]]:
-    """Register a class as the event type `name`. ValueError for a second class of that name, or no docstring."""
+    """Register a class as the event type `name`. ValueError for a second class of that name, a second name of that
+    class, a class without a docstring, or a PersonalOf that marks a part of a field instead of the field."""
 
     def register(model: type[T]) -> type[T]:
         if name in _by_name:
             raise ValueError(f"event type {name} is registered already")
+        if model in _by_model:
+            raise ValueError(f"the class of event type {name} is registered already, as {_by_model[model].name}")
         if not (model.__doc__ or "").strip():
             raise ValueError(f"event type {name} needs a docstring: it is its published description")
+        for field, info in model.model_fields.items():
+            if _marked_inside(info.annotation):
+                raise ValueError(f"event type {name}: PersonalOf must mark the whole of {field}")
         personal = {
             field: marker.whose
             for field, info in model.model_fields.items()
@@ -50,6 +57,20 @@ def event_type[T: AuditEvent](
         return model
 
     return register
+
+
+def _marked_inside(annotation: Any) -> bool:
+    """Whether a part of a type carries PersonalOf: `Annotated[str, PersonalOf(…)] | None` would not be sealed."""
+    waiting, aliases = [annotation], set()
+    while waiting:
+        part = waiting.pop()
+        if any(isinstance(marker, PersonalOf) for marker in getattr(part, "__metadata__", ())):
+            return True
+        if isinstance(part, TypeAliasType) and part not in aliases:
+            aliases.add(part)
+            waiting.append(part.__value__)
+        waiting += get_args(part)
+    return False
 
 
 def type_of(event: AuditEvent) -> EventType:

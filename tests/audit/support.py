@@ -1,0 +1,187 @@
+"""The audit core on an embedded store, and example drafts of every event type."""
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from shared.audit.dead_letters import DeadLetters
+from shared.audit.events.access import AccessCrossTenantDenied, AccessDenied
+from shared.audit.events.alert import AlertRaise, AlertUpdate
+from shared.audit.events.audit import AuditSearch
+from shared.audit.events.auth import AuthLogin, AuthLogout, AuthRegister, AuthTokenRejected
+from shared.audit.events.consent import ConsentGrant
+from shared.audit.events.profile import ProfileView
+from shared.audit.events.report import ReportGenerate, ReportRead
+from shared.audit.events.user import UserDelete
+from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, AuditEvent, Draft, RequestContext, Target
+from shared.audit.outbox import Outbox
+from shared.audit.recorder import Recorder
+from shared.audit.search import EventSearch
+from shared.core.ids import IdFactory
+from shared.privacy.blind_index import BlindIndex
+from shared.privacy.boxes import ClearBox
+from shared.privacy.secrets import MemorySecrets
+from shared.storage.containers import AUDIT_EVENTS, Container
+from shared.storage.documents import DocumentStore, Item, Query
+from shared.storage.sqlite import SqliteStore
+from tests.fakes import ManualClock
+
+NOW = datetime(2026, 3, 15, 12, 0, 0, 123_456, tzinfo=UTC)
+TENANT = "0195c000-0000-7000-8000-0000000000aa"
+OTHER = "0195c000-0000-7000-8000-0000000000bb"
+ADA = "0195c000-0000-7000-8000-00000000ada0"
+BOB = "0195c000-0000-7000-8000-00000000b0b0"
+SESSION = "0195c000-0000-7000-8000-00000000005e"
+ALERT = "0195c000-0000-7000-8000-00000000a1e7"
+REPORT = "5c0f5a4e-33b9-5d0a-8a5f-0000000000aa"
+EMAIL, IP, AGENT = "Ada@Example.com", "203.0.113.9", "Mozilla/5.0 (X11; Linux x86_64)"
+
+REQUEST = RequestContext(
+    request_id="0195c000-0000-7000-8000-0000000000f0",
+    route="GET /v1/profile",
+    function="get_profile",
+    started_at=NOW - timedelta(milliseconds=7),
+    ip=IP,
+    user_agent=AGENT,
+    trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+    session_id=SESSION,
+)
+ANYONE = RequestContext(
+    request_id="0195c000-0000-7000-8000-0000000000f1",
+    route="POST /v1/login",
+    function="login",
+    started_at=NOW - timedelta(milliseconds=80),
+    ip=IP,
+    user_agent=AGENT,
+)
+TIMER = RequestContext("0195c000-0000-7000-8000-0000000000f2", "timer/daily_reports", "daily_reports", NOW)
+AUDITOR = Actor("user", ADA, "auditor", EMAIL)
+
+
+def by_ada(event: AuditEvent, tenant_id: str = TENANT, *, target: Target | None = None, count: int = 0) -> Draft:
+    """What a signed-in person did."""
+    return Draft(tenant_id, event, REQUEST, actor=AUDITOR, target=target, person=ADA, record_count=count)
+
+
+def denied(event: AuditEvent, reason: str, target: Target | None = None) -> Draft:
+    """What a signed-in person was refused."""
+    return Draft(TENANT, event, REQUEST, outcome="denied", reason=reason, actor=AUDITOR, target=target, person=ADA)
+
+
+def by_the_system(event: AuditEvent, target: Target) -> Draft:
+    """What the service did by itself."""
+    return Draft(TENANT, event, TIMER, actor=SYSTEM, target=target)
+
+
+EXAMPLES: dict[str, Draft] = {
+    "access.cross_tenant_denied": denied(AccessCrossTenantDenied(), "cross_tenant", Target("user", BOB)),
+    "access.denied": denied(AccessDenied(required_role="tenant_admin", held_role="auditor"), "role"),
+    "alert.raise": by_the_system(AlertRaise(pattern="brute_force", severity="high"), Target("alert", ALERT)),
+    "alert.update": by_the_system(
+        AlertUpdate(pattern="brute_force", severity="critical", old_status="open", new_status="open"),
+        Target("alert", ALERT),
+    ),
+    "audit.search": by_ada(AuditSearch(log="authorization", filters={"email": EMAIL, "type": ["auth.*"]}), count=2),
+    "auth.login": Draft(
+        TENANT,
+        AuthLogin(attempt_count=3),
+        ANYONE,
+        outcome="failure",
+        reason="bad_credentials",
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
+        email_typed="ada@EXAMPLE.com",
+    ),
+    "auth.logout": by_ada(AuthLogout(session_seconds=3600)),
+    "auth.register": by_ada(
+        AuthRegister(organization=True, terms_version="1", privacy_version="2", first_name="Ada", last_name="Łovelace"),
+        target=Target("user", ADA, EMAIL),
+    ),
+    "auth.token_rejected": Draft(
+        PLATFORM_TENANT, AuthTokenRejected(count=4), ANYONE, outcome="denied", reason="bad_signature"
+    ),
+    "consent.grant": by_ada(ConsentGrant(purpose="terms", version="1"), target=Target("user", ADA, EMAIL)),
+    "profile.view": Draft(
+        TENANT,
+        ProfileView(),
+        REQUEST,
+        actor=AUDITOR,
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
+        data_class="personal",
+        record_count=1,
+    ),
+    "report.generate": by_the_system(
+        ReportGenerate(framework="activity", period_from="2026-03-14", period_to="2026-03-15", digest="00" * 32),
+        Target("report", REPORT),
+    ),
+    "report.read": by_ada(ReportRead(framework="activity", format="json"), target=Target("report", REPORT)),
+    "user.delete": Draft(TENANT, UserDelete(), TIMER, reason="email_taken", actor=SYSTEM, target=Target("user", BOB)),
+}
+"""One draft of every event type. Its stored form is golden: see test_golden.py."""
+
+
+@dataclass
+class World:
+    """The audit core over one store; ids, salts and keys are the same in every world."""
+
+    store: DocumentStore
+    clock: ManualClock
+    ids: IdFactory
+    index: BlindIndex
+    box: ClearBox
+
+    @property
+    def recorder(self) -> Recorder:
+        return Recorder(self.store, self.clock, self.ids, self.box, self.index)
+
+    @property
+    def search(self) -> EventSearch:
+        return EventSearch(self.store, self.index, self.box)
+
+    @property
+    def letters(self) -> DeadLetters:
+        return DeadLetters(self.store, self.clock)
+
+    def outbox(self, store: DocumentStore | None = None) -> Outbox:
+        """An outbox as one instance of the app has it, over `store`."""
+        through = store or self.store
+        recorder = Recorder(through, self.clock, self.ids, self.box, self.index)
+        return Outbox(through, recorder, self.clock, self.ids)
+
+    def over(self, store: DocumentStore) -> "World":
+        """The same world through another store."""
+        return World(store, self.clock, self.ids, self.index, self.box)
+
+    async def all(self, container: Container, *partition: str) -> list[Item]:
+        """Every item of a partition, by id, without the store's own fields."""
+        found: list[Item] = []
+        query = Query(limit=1000)
+        while True:
+            page = await self.store.query(container, partition, query)
+            found += page.items
+            if page.next is None:
+                return [without_store_fields(item) for item in found]
+            query = Query(limit=1000, after=page.next)
+
+    async def events(self, tenant_id: str = TENANT) -> list[Item]:
+        return await self.all(AUDIT_EVENTS, tenant_id)
+
+
+def without_store_fields(item: Item) -> Item:
+    return {name: value for name, value in item.items() if not name.startswith("_") and name != "ttl"}
+
+
+@asynccontextmanager
+async def new_world(now: datetime = NOW) -> AsyncIterator[World]:
+    clock = ManualClock(now)
+    store = await SqliteStore.open(None, clock=clock)
+    numbers = itertools.count(1)
+    ids = IdFactory(clock, lambda _: next(numbers))
+    index = BlindIndex(MemorySecrets(lambda count: bytes(range(count))))
+    try:
+        yield World(store, clock, ids, index, ClearBox(lambda count: b"\x5a" * count))
+    finally:
+        await store.close()
