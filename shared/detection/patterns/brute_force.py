@@ -50,9 +50,10 @@ PATTERN = Pattern(
         "A device or script that goes on with the old password after a change.",
     ),
     runbook=(
-        "Search the trail for the account: GET /events?type=auth.login&target=<key>, around first_seen and last_seen.",
-        "If a sign-in succeeded after the failures, suspend the account (PUT /admin/users/<key> with status suspended) "
-        "and treat it as taken over.",
+        "Search the trail: GET /admin/logs/authorization?type=auth.login&target=<key>, with from and to around "
+        "first_seen and last_seen.",
+        "If a sign-in succeeded after the failures, treat the account as taken over: suspend it, and look through what "
+        "it did since (the same search with actor=<key> and without type).",
         "Otherwise ask the account's owner, by another channel than e-mail, whether it was they who tried.",
         "If not, have them set a new password and a second factor, then close the alert with a note of what was found.",
     ),
