@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.storage.documents import Item
+if TYPE_CHECKING:  # cold start: functions import this module
+    from shared.storage.documents import Item
 
 SCHEMA = 1
 PLATFORM_TENANT = "platform"

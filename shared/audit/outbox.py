@@ -11,7 +11,7 @@ from typing import Any
 from shared.audit.model import StoredEvent
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
-from shared.core.errors import KraftdError
+from shared.core.errors import KraftdError, Unready
 from shared.core.ids import IdFactory
 from shared.storage.containers import Container
 from shared.storage.documents import BatchOperation, DocumentStore, Eq, Item, Query, Range, create
@@ -63,8 +63,9 @@ class Outbox:
     ) -> None:
         """Commit a change of one tenant with its events, then publish and follow up.
 
-        StoreErrors of the batch pass through: nothing was done. A KraftdError is a follow-up's verdict on the change.
-        A store that fails after the commit is no error to the caller: entry and events are durable and get drained.
+        StoreErrors of the batch pass through: nothing was done (Unavailable: or all of it, to be drained).
+        A KraftdError is a follow-up's verdict on the change. What is not ready after the commit (StoreError, Unready)
+        is no error to the caller: entry and events are durable and get drained.
         """
         for follow_up in follow_ups:
             if follow_up.kind not in self._handlers:
@@ -81,31 +82,46 @@ class Outbox:
         await self._store.batch(container, (tenant_id,), [*operations, create(entry)])
         try:
             await self._deliver(container, entry)
-        except StoreError as error:
+        except (StoreError, Unready) as error:
             _log.error("outbox_left_for_drain", error, entry_id=entry["id"], container=container.name)
 
     async def drain(self, container: Container, entry: Item) -> bool:
-        """Deliver an entry that the feed or the sweep brought, if it is still there. StoreError: try again."""
+        """Deliver an entry that the feed or the sweep brought, if it is still there. StoreError, Unready: try again."""
         try:
             current = await self._store.read(container, (entry["tenant_id"],), entry["id"])
         except NotFound:
             return False
         try:
             await self._deliver(container, current)
+        except Unready:
+            raise
         except KraftdError as verdict:
             _log.warning("outbox_follow_up_refused", entry_id=entry["id"], code=verdict.code)
         _log.info("outbox_drained", entry_id=entry["id"], container=container.name)
         return True
 
     async def sweep(self, container: Container, tenant_id: str, older_than: str) -> int:
-        """Drain a tenant's entries created before an RFC 3339 time; how many there were."""
+        """Drain a tenant's entries created before an RFC 3339 time; how many there were.
+
+        An entry that cannot be drained (a defect, or a follow-up of a newer version) does not hold up the others: the
+        first such error is raised at the end. A store that does not answer ends the sweep at once.
+        """
         query = Query((Eq("kind", OUTBOX_KIND), Range("created_at", lt=older_than)), order_by="created_at")
         drained = 0
+        first: Exception | None = None
         while True:
             page = await self._store.query(container, (tenant_id,), query)
             for entry in page.items:
-                drained += await self.drain(container, entry)
+                try:
+                    drained += await self.drain(container, entry)
+                except (StoreError, Unready):
+                    raise
+                except Exception as error:  # noqa: BLE001 - raised at the end
+                    _log.error("outbox_entry_stuck", error, entry_id=entry["id"], container=container.name)
+                    first = first or error
             if page.next is None:
+                if first is not None:
+                    raise first
                 return drained
             query = Query(query.where, order_by="created_at", after=page.next)
 
@@ -116,6 +132,8 @@ class Outbox:
         for follow_up in entry["follow_ups"]:
             try:
                 await self._handlers[follow_up["kind"]](follow_up["arguments"])
+            except Unready:  # no verdict: the follow-up was not done, so the entry stays
+                raise
             except KraftdError as error:
                 verdict = error
         try:

@@ -1,5 +1,6 @@
 """The recorder: finishes drafts into stored events and makes them durable. There is no other way into the trail."""
 
+import math
 from typing import Any
 
 from shared.audit.model import SCHEMA, Draft, StoredEvent
@@ -101,17 +102,20 @@ class Recorder:
 
 def audit_unavailable(error: StoreError) -> Unready:
     """The answer when an event cannot be made durable: the operation is refused."""
-    seconds = max(1, round(error.retry_after_seconds)) if isinstance(error, Throttled) else 5
+    seconds = max(1, math.ceil(error.retry_after_seconds)) if isinstance(error, Throttled) else 5
     return Unready("audit_unavailable", "The audit trail cannot be written now.", retry_after_seconds=seconds)
 
 
 def _personal_of(draft: Draft, kind: EventType) -> dict[str, Personal]:
-    """Personal data by subject: e-mail, address and user agent of `person`, then the event's own personal fields."""
+    """Personal data by subject: e-mail, address and user agent of `person`, the target's e-mail, then the event's own
+    personal fields."""
     found: dict[str, Personal] = {}
     if draft.person is not None:
         email = draft.actor.email or draft.email_typed
         base = {"email": email, "ip": draft.request.ip, "user_agent": draft.request.user_agent}
         found[draft.person] = {name: value for name, value in base.items() if value is not None}
+    if draft.target is not None and draft.target.email is not None:
+        found.setdefault(draft.target.id, {}).setdefault("email", draft.target.email)
     values: dict[str, Any] = draft.event.model_dump(mode="json", include=set(kind.personal))
     for name, value in values.items():
         owner = draft.person if kind.personal[name] == "actor" else draft.target.id if draft.target else None
