@@ -4,18 +4,20 @@ import base64
 import hashlib
 import hmac
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from functions._api import Call, ListQuery
 from shared.core.errors import FieldError, Invalid
-from shared.privacy.secrets import SecretVersion, derive
-from shared.storage.documents import Cursor
+
+if TYPE_CHECKING:  # cold start
+    from shared.privacy.secrets import SecretVersion
+    from shared.storage.documents import Cursor
 
 LIFETIME_SECONDS = 900
 _MAC_BYTES = 32
 
 
-async def read_cursor(call: Call[Any, Any]) -> Cursor | None:
+async def read_cursor(call: Call[Any, Any]) -> "Cursor | None":
     """The position that the request's cursor names; None without one. Invalid (422) unless it was made for this."""
     query: ListQuery = call.query
     if query.cursor is None:
@@ -30,11 +32,13 @@ async def read_cursor(call: Call[Any, Any]) -> Cursor | None:
             value, item_id, expires = json.loads(text)
             if expires <= call.services.clock.now().timestamp():
                 raise _refused()
+            from shared.storage.documents import Cursor
+
             return Cursor(value, item_id)
     raise _refused()
 
 
-async def write_cursor(call: Call[Any, Any], cursor: Cursor | None) -> str | None:
+async def write_cursor(call: Call[Any, Any], cursor: "Cursor | None") -> str | None:
     """A cursor for the page after `cursor`, for this caller and these filters only."""
     if cursor is None:
         return None
@@ -44,7 +48,9 @@ async def write_cursor(call: Call[Any, Any], cursor: Cursor | None) -> str | Non
     return base64.urlsafe_b64encode(_mac(root, text, call) + text).rstrip(b"=").decode()
 
 
-def _mac(root: SecretVersion, text: bytes, call: Call[Any, Any]) -> bytes:
+def _mac(root: "SecretVersion", text: bytes, call: Call[Any, Any]) -> bytes:
+    from shared.privacy.secrets import derive
+
     filters = call.query.model_dump(mode="json", exclude={"cursor", "limit"})
     bound = [call.principal.tenant_id, call.principal.session_id, call.request.route, filters]
     context = json.dumps(bound, sort_keys=True).encode()

@@ -102,11 +102,19 @@ class EventShape(Shape):
     schema_: int = Field(alias="schema")
 
 
-class Listed[T](Shape):
-    """One page of a list; `next_cursor` is null on the last."""
+class ListShape(Shape):
+    """One page of a list; `next_cursor` is null on the last. Each list adds `items` of its own type.
 
-    items: list[T]
+    Not a generic class: pydantic builds a schema for every use of one at once, which a cold start would wait for.
+    """
+
     next_cursor: str | None
+
+
+class EventList(ListShape):
+    """One page of events."""
+
+    items: list[EventShape]
 
 
 def page(items: list[dict[str, Any]], next_cursor: str | None) -> dict[str, Any]:

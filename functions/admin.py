@@ -1,18 +1,19 @@
 """What administrators and auditors look at."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from functions._api import Answer, Api, Call, ListQuery, Nothing
 from functions._cursors import read_cursor, write_cursor
-from functions._shapes import EventShape, Listed, page
-from shared.audit.events.audit import AuditSearch
+from functions._shapes import EventList, page
 from shared.audit.model import Draft
-from shared.audit.search import AUTHORIZATION_LOG, EventFilter
 from shared.core.text import Moment, Opaque, address
 from shared.identity.model import READERS
 from shared.privacy.emails import Email
+
+if TYPE_CHECKING:  # cold start
+    from shared.audit.search import EventFilter
 
 api = Api("admin")
 
@@ -35,8 +36,10 @@ class EventQuery(ListQuery):
     from_: Moment | None = Field(default=None, alias="from", description="Recorded at or after.")
     to: Moment | None = Field(default=None, description="Recorded before.")
 
-    def wanted(self) -> EventFilter:
+    def wanted(self) -> "EventFilter":
         """The filters as the domain takes them."""
+        from shared.audit.search import EventFilter
+
         return EventFilter(
             types=self.type,
             outcome=self.outcome,
@@ -52,9 +55,12 @@ class EventQuery(ListQuery):
         )
 
 
-@api.endpoint("GET", "v1/admin/logs/authorization", who=READERS, query=EventQuery, response=Listed[EventShape])
+@api.endpoint("GET", "v1/admin/logs/authorization", who=READERS, query=EventQuery, response=EventList)
 async def get_authorization_log(call: Call[Nothing, EventQuery]) -> Answer:
     """Sign-ins, refusals, role and status changes, newest first. A search is one event, not one per page."""
+    from shared.audit.events.audit import AuditSearch
+    from shared.audit.search import AUTHORIZATION_LOG
+
     search, query = call.services.search, call.query
     after = await read_cursor(call)
     found = await search.page(

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from functions._api import Answer, Api, Call, ListQuery, Nothing, Shape
 from functions._cursors import read_cursor, write_cursor
-from functions._shapes import Listed, page
+from functions._shapes import ListShape, page
 from shared.core.text import Moment, Opaque
 from shared.identity.model import READERS
 
@@ -52,7 +52,13 @@ class AlertShape(Shape):
     history: list[HistoryEntry]
 
 
-@api.endpoint("GET", "v1/alerts", who=READERS, query=AlertQuery, response=Listed[AlertShape])
+class AlertList(ListShape):
+    """One page of alerts."""
+
+    items: list[AlertShape]
+
+
+@api.endpoint("GET", "v1/alerts", who=READERS, query=AlertQuery, response=AlertList)
 async def list_alerts(call: Call[Nothing, AlertQuery]) -> Answer:
     """The tenant's alerts, newest episode first."""
     query = call.query

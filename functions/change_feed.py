@@ -4,13 +4,15 @@ Retries are unlimited: in Azure a batch whose finite retries run out is lost.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import azure.functions as func
 
-from shared.audit.outbox import is_entry
 from shared.storage.containers import ALERTS, AUDIT_EVENTS, IDENTITY, REPORTS, Container
-from shared.storage.documents import Item
 from shared.wiring import LazyServices, Services
+
+if TYPE_CHECKING:
+    from shared.storage.documents import Item
 
 type Consumer = Callable[[Services, Sequence[Item]], Awaitable[None]]
 
@@ -18,7 +20,7 @@ LEASES = "leases"
 BATCH = 100
 
 
-async def detect(services: Services, items: Sequence[Item]) -> None:
+async def detect(services: Services, items: "Sequence[Item]") -> None:
     """Run the threat patterns on new events."""
     await services.detection.consume(items)
 
@@ -26,7 +28,9 @@ async def detect(services: Services, items: Sequence[Item]) -> None:
 def drain(container: Container) -> Consumer:
     """A consumer that delivers the outbox entries of one container that are still there."""
 
-    async def run(services: Services, items: Sequence[Item]) -> None:
+    async def run(services: Services, items: "Sequence[Item]") -> None:
+        from shared.audit.outbox import is_entry
+
         for item in items:
             if is_entry(item):
                 await services.outbox.drain(container, item)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import azure.functions as func
 
@@ -12,11 +12,12 @@ from functions._http import problem
 from functions.change_feed import CONSUMERS
 from shared.core.errors import KraftdError, NotFoundError
 from shared.core.version import VERSION
-from shared.privacy.secrets import ROOTS, SecretsError
 from shared.storage.containers import LEASES, Container
-from shared.storage.documents import ChangeSource
 from shared.storage.errors import NotFound, StoreError
 from shared.wiring import LazyServices, Services
+
+if TYPE_CHECKING:  # cold start
+    from shared.storage.documents import ChangeSource
 
 api = Api("meta")
 
@@ -82,6 +83,8 @@ async def _store(services: Services) -> str:
 
 
 async def _secrets(services: Services) -> str:
+    from shared.privacy.secrets import ROOTS, SecretsError
+
     try:
         for name in ROOTS:
             await services.secrets.versions(name)
@@ -92,6 +95,8 @@ async def _secrets(services: Services) -> str:
 
 async def _feed(services: Services) -> dict[str, Any]:
     """The longest that a change has been waiting for its trigger. Only an embedded store can tell."""
+    from shared.storage.documents import ChangeSource
+
     store = services.store
     if not isinstance(store, ChangeSource):
         return {"status": "unknown", "lag_seconds": None}
@@ -104,7 +109,7 @@ async def _feed(services: Services) -> dict[str, Any]:
     return {"status": "ok", "lag_seconds": round(lag, 3)}
 
 
-async def _oldest(services: Services, store: ChangeSource, name: str, container: Container) -> int | None:
+async def _oldest(services: Services, store: "ChangeSource", name: str, container: Container) -> int | None:
     lease_id = f"{name}|{name}"
     try:
         position = (await services.store.read(LEASES, (lease_id,), lease_id))["position"]

@@ -6,8 +6,7 @@ from pydantic import Field
 
 from functions._api import Answer, Api, Call, ListQuery, Nothing, Shape
 from functions._cursors import read_cursor, write_cursor
-from functions._shapes import Listed, page
-from shared.compliance.model import shown_report
+from functions._shapes import ListShape, page
 from shared.identity.model import READERS
 
 api = Api("reports")
@@ -42,9 +41,17 @@ class ReportShape(Shape):
     access_denied: AccessDeniedCounts
 
 
-@api.endpoint("GET", "v1/reports", who=READERS, query=ListQuery, response=Listed[ReportShape])
+class ReportList(ListShape):
+    """One page of reports."""
+
+    items: list[ReportShape]
+
+
+@api.endpoint("GET", "v1/reports", who=READERS, query=ListQuery, response=ReportList)
 async def list_reports(call: Call[Nothing, ListQuery]) -> Answer:
     """The tenant's reports, newest period first."""
+    from shared.compliance.model import shown_report
+
     after = await read_cursor(call)
     found = await call.services.reports.page(call.principal.tenant_id, limit=call.query.limit, after=after)
     return Answer(page([shown_report(item) for item in found.items], await write_cursor(call, found.next)))
@@ -53,6 +60,8 @@ async def list_reports(call: Call[Nothing, ListQuery]) -> Answer:
 @api.endpoint("GET", "v1/reports/{id:guid}", who=READERS, response=ReportShape, errors=(404,))
 async def get_report(call: Call[Nothing, Nothing]) -> Answer:
     """One report. Reading it is an event of its own."""
+    from shared.compliance.model import shown_report
+
     wanted = call.path["id"]
     principal = call.principal
     item = await call.services.reports.read(principal.tenant_id, wanted, principal.actor, call.request)

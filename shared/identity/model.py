@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.audit.model import Actor
 from shared.core.clock import rfc3339
-from shared.storage.documents import Item
+
+if TYPE_CHECKING:  # cold start: functions import this module
+    from shared.storage.documents import Item
 
 PROFILE_FIELDS = ("phone", "company", "job_title", "location", "website", "bio")
 
@@ -43,7 +45,7 @@ class Principal:
     role: Role
     email: str = field(repr=False)
     session_started_at: datetime = field(repr=False)
-    user: Item = field(repr=False)
+    user: "Item" = field(repr=False)
 
     @property
     def actor(self) -> Actor:
@@ -87,7 +89,7 @@ def attempts_key(user_id: str) -> str:
     return f"attempts|{user_id}"
 
 
-def new_tenant(tenant_id: str, name: str, now: datetime) -> Item:
+def new_tenant(tenant_id: str, name: str, now: datetime) -> "Item":
     """The stored form of a new tenant."""
     return {
         "id": "tenant",
@@ -101,7 +103,7 @@ def new_tenant(tenant_id: str, name: str, now: datetime) -> Item:
 
 def new_user(
     user_id: str, tenant_id: str, registration: Registration, role: Role, password_hash: str, now: datetime
-) -> Item:
+) -> "Item":
     """The stored form of a new user."""
     return {
         "id": user_key(user_id),
@@ -122,7 +124,7 @@ def new_user(
     }
 
 
-def shown_user(user: Item) -> dict[str, Any]:
+def shown_user(user: "Item") -> dict[str, Any]:
     """A user as the API shows it: without hashes and store fields."""
     names = ("email", "first_name", "last_name", "role", "status", "tenant_id", "created_at", "updated_at", "mfa")
     return {"id": user["user_id"], **{name: user[name] for name in (*names, *PROFILE_FIELDS)}}
