@@ -7,7 +7,6 @@ Unicode NFKC, as NIST SP 800-63B asks.
 import asyncio
 import os
 import unicodedata
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
@@ -18,6 +17,8 @@ class Passwords:
     """Hashes and verifies, each in 20 ms or so of one core."""
 
     def __init__(self) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         from argon2 import PasswordHasher
 
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
