@@ -12,7 +12,7 @@ from shared.compliance.model import FRAMEWORK, Activity, Day, digest_of, new_rep
 from shared.core.clock import Clock, period_of, rfc3339
 from shared.storage.containers import AUDIT_EVENTS, REPORTS
 from shared.storage.documents import MAX_PAGE, Cursor, DocumentStore, Eq, Item, Page, Query, Range, create, replace
-from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
@@ -64,7 +64,7 @@ class Reports:
         as failed. What was missed is made up by the next run.
         """
         written = 0
-        first: StoreError | None = None
+        first: Exception | None = None
         today = self._clock.now().date()
         async for tenant in self._tenants.tenants():
             try:
@@ -72,7 +72,7 @@ class Reports:
                     day = Day(today - timedelta(days=back))
                     if day.end > tenant.enrolled_at:
                         written += await self.build(tenant.id, day, request)
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - raised at the end
                 _log.error("daily_report_failed", error, tenant_id=tenant.id)
                 first = first or error
         if first is not None:
