@@ -20,6 +20,7 @@ from shared.storage.documents import Change, ChangeFeed, ChangeSource
 
 _log = logging.getLogger("devhost")
 _SKIP_PAGE = 1000
+_GATHER_SECONDS = 0.1
 
 
 def container_of(function: Function, trigger: CosmosTrigger) -> Container:
@@ -74,12 +75,15 @@ class FeedTrigger:
             position = page[-1].position
         return position
 
-    async def step(self, sleep: Sleep | None, *, attempts_limit: int | None = None) -> bool:
-        """Handle the next batch, if there is one. FeedStuck when `attempts_limit` failures did not settle it."""
+    async def step(self, sleep: Sleep | None, *, attempts_limit: int | None = None) -> int:
+        """Handle the next batch, if there is one; the number of its changes.
+
+        FeedStuck when `attempts_limit` failures did not settle it.
+        """
         async with self._lock:
             batch = await self._source.changes(self.container, self._position, self.trigger.max_items)
             if not batch:
-                return False
+                return 0
             payload = Datum(json.dumps([change.item for change in batch], ensure_ascii=False), "json")
 
             async def attempt(retry_count: int) -> Invocation:
@@ -93,15 +97,22 @@ class FeedTrigger:
             if outcome is Outcome.LOST:
                 self._report_loss(batch)
             await self._store_position(batch[-1].position)
-            return True
+            return len(batch)
 
     async def run(self, loop: Loop, sleep: Sleep) -> None:
-        """Handle batches until the loop is stopped."""
+        """Handle batches until the loop is stopped.
+
+        Unless it is behind, it gives each batch a moment to gather, and requests the time to finish what they began (an
+        outbox entry is theirs to deliver first). In Azure the declared poll delay has that effect.
+        """
         pausing = loop.sleeper(sleep)
         while loop.running:
             try:
-                if not await self.step(pausing):
+                handled = await self.step(pausing)
+                if handled == 0:
                     await self._wait(loop, pausing)
+                if handled < self.trigger.max_items:
+                    await pausing(min(_GATHER_SECONDS, self.trigger.poll_delay_seconds))
             except Exception as error:  # noqa: BLE001 - the store may fail in any way; the feed must outlive it
                 _log.error("feed_failed function=%s error=%s", self.function.name, type(error).__name__)
                 await pausing(self.trigger.poll_delay_seconds)
