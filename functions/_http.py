@@ -110,7 +110,8 @@ def client_address(forwarded_for: str | None, trusted_hops: int) -> str | None:
     if trusted_hops == 0 or len(entries) < trusted_hops:
         return None
     entry = entries[-trusted_hops]
-    for candidate in (entry, entry.rpartition(":")[0]):
+    address, _, _ = entry.rpartition(":")
+    for candidate in (address,) if entry.count(":") == 1 else (entry, address):  # one colon: IPv4 and its port
         try:
             return str(ipaddress.ip_address(candidate.strip("[]")))
         except ValueError:
