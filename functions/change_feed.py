@@ -31,9 +31,7 @@ def drain(container: Container) -> Consumer:
     async def run(services: Services, items: "Sequence[Item]") -> None:
         from shared.audit.outbox import is_entry
 
-        for item in items:
-            if is_entry(item):
-                await services.outbox.drain(container, item)
+        await services.outbox.drain_each(container, filter(is_entry, items))
 
     return run
 

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple
 
 from shared.storage.containers import Container
-from shared.storage.documents import BatchOperation, DocumentStore, Item, Page, Partition, Patch, Query
+from shared.storage.documents import BatchOperation, Change, DocumentStore, Item, Page, Partition, Patch, Query
 from shared.storage.errors import Unavailable
+from shared.storage.sqlite import SqliteStore
 
 type Mode = Literal["before", "after"]
 
@@ -55,6 +56,15 @@ class FaultyStore:
         self._error = error if error is not None else Unavailable("made to fail")
         self._times = times
         self._counts = counts
+
+    def arm(
+        self, fail_at: int, mode: Mode = "before", error: BaseException | None = None, *, times: int | None = 1
+    ) -> None:
+        """Start counting anew, and fail at the `fail_at`-th call from here."""
+        self.calls, self.counted, self.failed = [], 0, 0
+        self._fail_at, self._mode, self._times = fail_at, mode, times
+        if error is not None:
+            self._error = error
 
     def mend(self) -> None:
         """From now on every call passes."""
@@ -133,3 +143,15 @@ class FaultyStore:
         )
         self.failed += failing
         return failing
+
+
+class FaultyFeedStore(FaultyStore):
+    """A faulty store whose change feed works: the host reads it, not the app."""
+
+    inner: SqliteStore
+
+    async def changes(self, container: Container, after: int, limit: int) -> list[Change]:
+        return await self.inner.changes(container, after, limit)
+
+    async def last_position(self, container: Container) -> int:
+        return await self.inner.last_position(container)

@@ -4,7 +4,7 @@ After the commit the events are published, the follow-ups run and the entry is d
 drained by a change-feed trigger on the container, and by a timer sweep as a backstop. All of it may run twice.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,19 +111,31 @@ class Outbox:
         first: Exception | None = None
         while True:
             page = await self._store.query(container, (tenant_id,), query)
-            for entry in page.items:
-                try:
-                    drained += await self.drain(container, entry)
-                except (StoreError, Unready):
-                    raise
-                except Exception as error:  # noqa: BLE001 - raised at the end
-                    _log.error("outbox_entry_stuck", error, entry_id=entry["id"], container=container.name)
-                    first = first or error
+            done, stuck = await self.drain_each(container, page.items)
+            drained += done
+            first = first or stuck
             if page.next is None:
                 if first is not None:
                     raise first
                 return drained
             query = Query(query.where, order_by="created_at", after=page.next)
+
+    async def drain_each(self, container: Container, entries: Iterable[Item]) -> tuple[int, Exception | None]:
+        """Drain entries one by one: how many were still there, and the first error of one that is stuck.
+
+        A stuck entry stays where it is, its own dead letter, for the next sweep. StoreError, Unready: try again.
+        """
+        drained = 0
+        first: Exception | None = None
+        for entry in entries:
+            try:
+                drained += await self.drain(container, entry)
+            except (StoreError, Unready):
+                raise
+            except Exception as error:  # noqa: BLE001 - the others must not be held up
+                _log.error("outbox_entry_stuck", error, entry_id=entry["id"], container=container.name)
+                first = first or error
+        return drained, first
 
     async def _deliver(self, container: Container, entry: Item) -> None:
         verdict: KraftdError | None = None
@@ -140,5 +152,9 @@ class Outbox:
             await self._store.delete(container, (entry["tenant_id"],), entry["id"])
         except NotFound:
             _log.info("outbox_entry_gone", entry_id=entry["id"])
+        except StoreError as error:
+            if verdict is None:
+                raise
+            _log.error("outbox_left_for_drain", error, entry_id=entry["id"], container=container.name)
         if verdict is not None:
             raise verdict
