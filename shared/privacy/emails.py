@@ -19,12 +19,8 @@ MAX_LENGTH = 254
 def normal_email(email: str) -> str:
     """The form in which addresses are compared. ValueError when it is no address, or its normal form is none."""
     normal = _folded(email)
-    # Compatibility forms can fold into an @, a space or a leading dot, and one fold can open the way for another.
-    if not normal.isascii() or not email.isascii():
-        again = _folded(normal)
-        if again != normal:
-            raise ValueError("The address has no stable normal form.")
-    return normal
+    # Compatibility forms can fold into an @, a space or a leading dot: the normal form has to be an address itself.
+    return normal if email.isascii() else _folded(normal)
 
 
 def _folded(email: str) -> str:
