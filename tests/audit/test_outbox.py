@@ -178,6 +178,18 @@ async def test_a_verdict_reaches_the_caller_and_ends_the_entry(world: World) -> 
     assert await entries(world) == []
 
 
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_verdict_reaches_the_caller_even_if_the_entry_cannot_be_deleted(mode: Mode, world: World) -> None:
+    """Otherwise a change that was refused would be answered as done."""
+    handler, events = Handler(Clash("email_taken")), await drafted(world, 1)
+    store = FaultyStore(world.store, 1, mode, counts=lambda call: call.operation == "delete")
+    with pytest.raises(Clash, match="email_taken"):
+        await outbox_of(world, handler, store).commit(IDENTITY, TENANT, [create(CHANGE)], events, [FOLLOW_UP])
+    assert await world.events() == events
+    await outbox_of(world, handler, world.store).sweep(IDENTITY, TENANT, FUTURE)
+    assert await entries(world) == []
+
+
 async def test_after_a_verdict_the_other_follow_ups_still_run(world: World) -> None:
     outbox, other = outbox_of(world, Handler(Clash("email_taken")), world.store), Handler()
     outbox.on("other", other)
@@ -360,6 +372,21 @@ async def test_one_stuck_entry_does_not_hold_up_the_others(world: World) -> None
         await outbox.sweep(IDENTITY, TENANT, FUTURE)
     assert await world.events() == first + second  # its events are not held back either
     assert [entry["id"] for entry in await entries(world)] == [stuck["id"]]
+
+
+async def test_more_stuck_entries_than_a_page_do_not_hold_up_the_rest(world: World) -> None:
+    stuck: Item = {"tenant_id": TENANT, "kind": "outbox", "created_at": rfc3339(NOW), "events": []}
+    for number in range(120):
+        follow_ups = [{"kind": "of_tomorrow", "arguments": {}}]
+        await world.store.create(IDENTITY, (TENANT,), {**stuck, "id": f"outbox|{number}", "follow_ups": follow_ups})
+    world.clock.advance(minutes=1)
+    events = await drafted(world, 1)
+    await left_behind(world, events)
+    async with asyncio.timeout(30):  # a sweep that begins at the first page again never ends
+        with pytest.raises(KeyError):
+            await outbox_of(world, Handler(), world.store).sweep(IDENTITY, TENANT, FUTURE)
+    assert await world.events() == events
+    assert len(await entries(world)) == 120
 
 
 async def test_a_sweep_gives_up_at_once_when_the_store_does_not_answer(world: World) -> None:
