@@ -69,6 +69,8 @@ def main() -> None:
         ratios = [each["function_app"][0] / each[floor][0] for each in rounds]
         figures.append((f"ratio_to_{floor.replace(' ', '_')}", statistics.median(ratios), "ratio", {"rounds": ROUNDS}))
     table([(" ".join((str(labels.get("imports", "")), m)).strip(), f"{v:,.2f} {u}") for m, v, u, labels in figures])
+    ratio = next(value for metric, value, _, _ in figures if metric == "ratio_to_floor")
+    print(f"aim: at most {RATIO_AIM} of the floor: {'met' if ratio <= RATIO_AIM else 'missed'} ({ratio:.2f})")
     for metric, value, unit, labels in figures:
         figure("cold_start", metric, value, unit, **labels)
 

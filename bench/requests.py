@@ -184,6 +184,10 @@ def report(rounds: dict[str, list[Round]], waits: Sequence[float], alone: Load, 
     figures.append(("feed_catch_up_after_profile", statistics.median(waits), "s", labels))
     figures.append(("profile_events_equal_answers", events, "events", labels))
     table([(" ".join((str(labels.get("call", "")), m)).strip(), f"{v:,.2f} {u}") for m, v, u, labels in figures])
+    found = {(metric, each.get("call")): value for metric, value, _, each in figures}
+    share, p99_ms = found["share_of_bare", "profile"], found["latency_p99", "profile"]
+    print(f"aim: profile >= {BARE_SHARE_AIM} of bare: {'met' if share >= BARE_SHARE_AIM else 'missed'} ({share:.2f})")
+    print(f"aim: profile p99 < {P99_AIM_MS:.0f} ms: {'met' if p99_ms < P99_AIM_MS else 'missed'} ({p99_ms:.1f} ms)")
     for metric, value, unit, each in figures:
         figure("requests", metric, value, unit, **each)
 
