@@ -1,5 +1,7 @@
 """Text that people type. Hostile first: what must not come in; then what must, for names are not ASCII."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,3 +156,15 @@ def test_a_consent_is_true_or_refused() -> None:
 def test_what_is_no_moment(text: object) -> None:
     with pytest.raises(PydanticCustomError):
         moment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2000-01-01T00:00:00Z", datetime(2000, 1, 1, tzinfo=UTC)),
+        ("2026-01-31T01:00:00+02:00", datetime(2026, 1, 30, 23, 0, tzinfo=UTC)),
+        ("9998-12-31T23:59:59.999999Z", datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_with_its_offset(text: str, utc: datetime) -> None:
+    assert moment(text) == utc
