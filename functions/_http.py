@@ -1,6 +1,5 @@
 """The edge: every HTTP function runs through `http_function`, so each rule of the contract holds on every route."""
 
-import ipaddress
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ from functions._api import Answer, Call, Endpoint
 from functions._parsing import parse_body, parse_query
 from shared.audit.model import RequestContext
 from shared.core.errors import KraftdError, Unready
+from shared.core.text import address
 from shared.storage.errors import StoreError, Throttled
 from shared.telemetry import get_log
 from shared.wiring import LazyServices, Services
@@ -110,10 +110,10 @@ def client_address(forwarded_for: str | None, trusted_hops: int) -> str | None:
     if trusted_hops == 0 or len(entries) < trusted_hops:
         return None
     entry = entries[-trusted_hops]
-    address, _, _ = entry.rpartition(":")
-    for candidate in (address,) if entry.count(":") == 1 else (entry, address):  # one colon: IPv4 and its port
+    host, _, _ = entry.rpartition(":")
+    for candidate in (host,) if entry.count(":") == 1 else (entry, host):  # one colon: IPv4 and its port
         try:
-            return str(ipaddress.ip_address(candidate.strip("[]")))
+            return address(candidate.strip("[]"))
         except ValueError:
             continue
     return None

@@ -23,9 +23,8 @@ async def daily_reports(services: Services, request: RequestContext) -> None:
 async def sweep_outbox(services: Services, request: RequestContext) -> None:
     """Deliver outbox entries that neither their request nor the change feed did."""
     older_than = rfc3339(request.started_at - SWEEP_AGE)
-    async for tenant in services.directory.tenants():
-        for container in (IDENTITY, ALERTS, REPORTS):
-            await services.outbox.sweep(container, tenant.id, older_than)
+    tenants = [tenant.id async for tenant in services.directory.tenants()]
+    await services.outbox.sweep_all((IDENTITY, ALERTS, REPORTS), tenants, older_than)
 
 
 TIMERS: dict[str, tuple[str, Job]] = {

@@ -90,6 +90,5 @@ class Draft:
     email_typed: str | None = field(default=None, repr=False)
     data_class: DataClass = "none"
     record_count: int = 0
-    event_id: str | None = None
     occurred_at: datetime | None = None
     severity: Severity | None = None

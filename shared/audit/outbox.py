@@ -100,6 +100,22 @@ class Outbox:
         _log.info("outbox_drained", entry_id=entry["id"], container=container.name)
         return True
 
+    async def sweep_all(self, containers: Sequence[Container], tenants: Iterable[str], older_than: str) -> int:
+        """Sweep containers of many tenants; what is stuck in one holds up no other, and is raised at the end."""
+        drained = 0
+        first: Exception | None = None
+        for tenant_id in tenants:
+            for container in containers:
+                try:
+                    drained += await self.sweep(container, tenant_id, older_than)
+                except (StoreError, Unready):
+                    raise
+                except Exception as error:  # noqa: BLE001 - raised at the end
+                    first = first or error
+        if first is not None:
+            raise first
+        return drained
+
     async def sweep(self, container: Container, tenant_id: str, older_than: str) -> int:
         """Drain a tenant's entries created before an RFC 3339 time; how many there were.
 

@@ -34,7 +34,7 @@ class Recorder:
         if draft.outcome not in kind.outcomes:
             raise ValueError(f"{kind.name} cannot have the outcome {draft.outcome}")
         now = self._clock.now()
-        event_id = draft.event_id or self._ids.new(now)
+        event_id = self._ids.new(now)
         personal = _personal_of(draft, kind)
         boxes = {s: await self._box.seal(draft.tenant_id, s, event_id, data) for s, data in personal.items()}
         return {

@@ -61,11 +61,15 @@ type Moment = Annotated[datetime, BeforeValidator(moment)]
 
 
 def address(text: str) -> str:
-    """An IP address in its canonical spelling. Zones (`fe80::1%eth0`) are refused: they are free text."""
+    """An IP address in its canonical spelling, an IPv4 address also where it came mapped into IPv6.
+
+    Zones (`fe80::1%eth0`) are refused: they are free text.
+    """
     try:
         found = None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
         found = None
     if found is None:
         raise PydanticCustomError("ip_address", "must be an IPv4 or IPv6 address")
-    return str(found)
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return str(mapped or found)

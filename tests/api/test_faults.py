@@ -239,8 +239,14 @@ async def test_a_stuck_entry_does_not_hold_up_the_feed(broken: Broken) -> None:
     await app.host.drain_feed()
     assert len(await app.events(ada.tenant_id, "auth.login")) == 1
     assert await broken.items("outbox") == 1
+    others = [await app.register(f"{n}@example.net") for n in range(5)]
+    for other in others:
+        await broken.store.create(
+            IDENTITY, (other.tenant_id,), {**stuck, "tenant_id": other.tenant_id, "follow_ups": []}
+        )
     app.clock.advance(minutes=2)
     assert not await app.host.run_timer("sweep_outbox")  # the run shows as failed: someone has to look
+    assert [await broken.items("outbox", each.tenant_id) for each in (ada, *others)] == [1, 0, 0, 0, 0, 0]
 
 
 async def test_a_lost_email_is_told_even_when_the_store_fails_right_after(broken: Broken) -> None:

@@ -6,7 +6,9 @@ import hmac
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.privacy.secrets import ROOT_BYTES, ROOTS, FileSecrets, MemorySecrets, SecretsError, SecretVersion, derive
+from shared.privacy.secrets import (
+    ROOT_BYTES,
+    ROOTS,
+    FileSecrets,
+    MemorySecrets,
+    RootName,
+    SecretsError,
+    SecretVersion,
+    derive,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -145,16 +156,31 @@ async def test_a_version_that_leads_nowhere_is_a_secrets_error(folder: Path) -> 
             await FileSecrets(folder).versions(name)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind the superuser")
-async def test_an_unreadable_folder_is_a_secrets_error(folder: Path) -> None:
-    write(folder, "tokens.v1", b"1" * ROOT_BYTES)
-    for bits in (0o000, 0o300, 0o500):
-        chmod(folder, bits)
+@pytest.fixture
+def as_anyone() -> Iterator[Path]:
+    """A folder of an ordinary user, whom permissions bind; the superuser becomes one for the test."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if os.geteuid() != 0:
+            yield folder
+            return
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
         try:
-            with pytest.raises(SecretsError):
-                await FileSecrets(folder).versions("index" if bits == 0o500 else "tokens")
+            yield folder
         finally:
-            chmod(folder, 0o700)
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize(("bits", "wanted"), [(0o000, "tokens"), (0o300, "tokens"), (0o500, "index")])
+async def test_an_unreadable_folder_is_a_secrets_error(as_anyone: Path, bits: int, wanted: RootName) -> None:
+    write(as_anyone, "tokens.v1", b"1" * ROOT_BYTES)
+    chmod(as_anyone, bits)
+    try:
+        with pytest.raises(SecretsError):
+            await FileSecrets(as_anyone).versions(wanted)
+    finally:
+        chmod(as_anyone, 0o700)
 
 
 class FullDisk(OSError):
