@@ -1,5 +1,6 @@
 """The edge: every HTTP function runs through `http_function`, so each rule of the contract holds on every route."""
 
+import functools
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -101,6 +102,7 @@ def _path(endpoint: Endpoint, req: func.HttpRequest) -> dict[str, str]:
     }
 
 
+@functools.lru_cache(maxsize=4096)
 def client_address(forwarded_for: str | None, trusted_hops: int) -> str | None:
     """The caller's address: of X-Forwarded-For only what our own front ends wrote, counted from the right.
 

@@ -1,7 +1,8 @@
 """Reading requests: bytes to checked models, every fault named by its field."""
 
+import functools
 import json
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ValidationError
@@ -20,7 +21,8 @@ def parse_body[M: BaseModel](raw: bytes, model: type[M]) -> M:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise BadRequest("invalid_encoding", "The body is not UTF-8.") from None
-    text = text if text.strip() else "{}"
+    if not text.strip():
+        return cast("M", _nothing(model))
     try:
         json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -28,7 +30,7 @@ def parse_body[M: BaseModel](raw: bytes, model: type[M]) -> M:
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
-        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        faults = _faults(error)
         if any(fault["type"] == "json_invalid" for fault in faults):
             raise BadRequest("malformed_json", "The body is not valid JSON.") from None
         raise _invalid(faults) from None
@@ -36,6 +38,8 @@ def parse_body[M: BaseModel](raw: bytes, model: type[M]) -> M:
 
 def parse_query[M: BaseModel](url: str, model: type[M]) -> M:
     """The query string as its model; read from the URL, since the host's own parsing drops and joins. Invalid (422)."""
+    if "?" not in url:
+        return cast("M", _nothing(model))
     many = {info.alias or name for name, info in model.model_fields.items() if "tuple" in str(info.annotation)}
     values: dict[str, Any] = {}
     try:
@@ -54,7 +58,20 @@ def parse_query[M: BaseModel](url: str, model: type[M]) -> M:
     try:
         return model.model_validate(values, strict=False)
     except ValidationError as error:
-        raise _invalid(error.errors(include_input=False, include_url=False, include_context=False)) from None
+        raise _invalid(_faults(error)) from None
+
+
+@functools.lru_cache(maxsize=256)
+def _nothing(model: type[BaseModel]) -> Any:
+    """The model of no fields at all, if it can be. Invalid (422) naming each field that is missing."""
+    try:
+        return model.model_validate({})
+    except ValidationError as error:
+        raise _invalid(_faults(error)) from None
+
+
+def _faults(error: ValidationError) -> list[Any]:
+    return list(error.errors(include_input=False, include_url=False, include_context=False))
 
 
 def _invalid(faults: list[Any]) -> Invalid:

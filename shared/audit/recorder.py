@@ -116,7 +116,7 @@ def _personal_of(draft: Draft, kind: EventType) -> dict[str, Personal]:
         found[draft.person] = {name: value for name, value in base.items() if value is not None}
     if draft.target is not None and draft.target.email is not None:
         found.setdefault(draft.target.id, {}).setdefault("email", draft.target.email)
-    values: dict[str, Any] = draft.event.model_dump(mode="json", include=set(kind.personal))
+    values: dict[str, Any] = draft.event.model_dump(mode="json", include=set(kind.personal)) if kind.personal else {}
     for name, value in values.items():
         owner = draft.person if kind.personal[name] == "actor" else draft.target.id if draft.target else None
         if owner is not None and value is not None:

@@ -23,8 +23,8 @@ class IdFactory:
         micros = ((at or self._clock.now()) - _EPOCH) // _MICROSECOND
         millis, sub = divmod(micros, 1000)
         fraction = sub * 4096 // 1000
-        value = (millis & (1 << 48) - 1) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62
-        return str(UUID(int=value | self._random_bits(62)))
+        text = f"{millis & (1 << 48) - 1:012x}{0x7 << 12 | fraction:04x}{0b10 << 62 | self._random_bits(62):016x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def time_of(uuid7: str) -> datetime:

@@ -5,6 +5,7 @@ are deployment-wide (an attacker's address has to be recognized across tenants, 
 known). Form: `<key version>:<hex>`.
 """
 
+import functools
 import hashlib
 import hmac
 
@@ -38,6 +39,6 @@ class BlindIndex:
         return (await self._secrets.versions("index"))[0]
 
 
+@functools.lru_cache(maxsize=4096)
 def _keyed(root: SecretVersion, label: str, value: str) -> str:
-    digest = hmac.new(derive(root.value, label), value.encode(), hashlib.sha256).hexdigest()
-    return f"{root.version}:{digest}"
+    return f"{root.version}:{hmac.digest(derive(root.value, label), value.encode(), hashlib.sha256).hex()}"
