@@ -5,7 +5,6 @@ restart continues where it was and delivery is at least once.
 """
 
 import asyncio
-import json
 import logging
 from typing import Any, cast
 
@@ -84,7 +83,7 @@ class FeedTrigger:
             batch = await self._source.changes(self.container, self._position, self.trigger.max_items)
             if not batch:
                 return 0
-            payload = Datum(json.dumps([change.item for change in batch], ensure_ascii=False), "json")
+            payload = Datum(f"[{','.join(change.text for change in batch)}]", "json")
 
             async def attempt(retry_count: int) -> Invocation:
                 return await self._worker.invoke(

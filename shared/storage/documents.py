@@ -14,6 +14,7 @@ different values, and text is ordered by code point. A query over a prefix of th
 below that prefix, as ours are (UUIDv7): its pages go on after a value and an id.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -249,10 +250,19 @@ class DocumentStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the change feed: the item as it is now, and its position."""
+    """One entry of the change feed: its position, and the item as it is now, as JSON text.
+
+    The local host passes the text on as it is; to read it here and write it again would cost more than storing it.
+    """
 
     position: int
-    item: Item
+    text: str
+
+    @property
+    def item(self) -> Item:
+        """The item, read from its text anew."""
+        found: Item = json.loads(self.text)
+        return found
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """A change source in memory, for hosts that need leases and a feed but no real store."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,9 @@ class MemoryFeed:
     def put(self, container: Container, *ids: str) -> None:
         """Append items to a container's feed."""
         for each in ids:
-            self.entries.append((container.name, Change(len(self.entries) + 1, {"id": each, "text": "grün"})))
+            self.entries.append(
+                (container.name, Change(len(self.entries) + 1, json.dumps({"id": each, "text": "grün"})))
+            )
 
     async def read(self, container: Container, partition: Partition, item_id: str) -> Item:
         if item_id not in self.leases:
