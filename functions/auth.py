@@ -20,12 +20,13 @@ class RegisterBody(Body):
     """A new account with a new organization."""
 
     email: Email = Field(
+        repr=False,
         description="Kept as typed; compared without regard to case, in Unicode NFKC, the domain in its ASCII form. "
-        "Plus tags stay, so `a+x@example.com` is an address of its own."
+        "Plus tags stay, so `a+x@example.com` is an address of its own.",
     )
-    password: NewPassword
-    first_name: Line
-    last_name: Line
+    password: NewPassword = Field(repr=False)
+    first_name: Line = Field(repr=False)
+    last_name: Line = Field(repr=False)
     organization: Line
     accept_terms: Accepted
     accept_privacy: Accepted
@@ -35,8 +36,8 @@ class RegisterBody(Body):
 class LoginBody(Body):
     """Who one is and the proof of it."""
 
-    email: Email
-    password: TypedPassword
+    email: Email = Field(repr=False)
+    password: TypedPassword = Field(repr=False)
 
 
 class TokensShape(Shape):
@@ -80,7 +81,12 @@ async def login(call: Call[LoginBody, Nothing]) -> Answer:
 @api.endpoint("POST", "v1/logout", who=USERS, status=204)
 async def logout(call: Call[Nothing, Nothing]) -> Answer:
     """End the session of the token; it and its refresh token die at once."""
-    await call.services.identity.logout(call.principal, call.request)
+    from shared.identity.tokens import TokenRejected
+
+    try:
+        await call.services.identity.logout(call.principal, call.request)
+    except TokenRejected as rejected:
+        raise await call.services.access.rejected(rejected.reason, call.request) from None
     return Answer(status=204)
 
 

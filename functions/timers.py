@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import azure.functions as func
 
-from shared.audit.model import RequestContext
+from shared.audit.model import PLATFORM_TENANT, RequestContext
 from shared.core.clock import rfc3339
 from shared.storage.containers import ALERTS, IDENTITY, REPORTS
 from shared.wiring import LazyServices, Services
@@ -23,12 +23,18 @@ async def daily_reports(services: Services, request: RequestContext) -> None:
 async def sweep_outbox(services: Services, request: RequestContext) -> None:
     """Deliver outbox entries that neither their request nor the change feed did."""
     older_than = rfc3339(request.started_at - SWEEP_AGE)
-    tenants = [tenant.id async for tenant in services.directory.tenants()]
+    tenants = [PLATFORM_TENANT, *[tenant.id async for tenant in services.directory.tenants()]]
     await services.outbox.sweep_all((IDENTITY, ALERTS, REPORTS), tenants, older_than)
+
+
+async def flush_rejections(services: Services, request: RequestContext) -> None:
+    """Record rejected tokens that were only counted so far."""
+    await services.rejections.flush(request)
 
 
 TIMERS: dict[str, tuple[str, Job]] = {
     "daily_reports": ("0 5 * * * *", daily_reports),
+    "flush_rejections": ("15 * * * * *", flush_rejections),
     "sweep_outbox": ("30 */5 * * * *", sweep_outbox),
 }
 """Every timer: its six-field NCRONTAB schedule (UTC) and what it does."""

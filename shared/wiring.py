@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.identity.access import Access
     from shared.identity.directory import Directory
     from shared.identity.passwords import Passwords
+    from shared.identity.rejections import Rejections
     from shared.identity.service import Identity
     from shared.privacy.secrets import SecretsPort
     from shared.storage.documents import DocumentStore
@@ -41,6 +42,7 @@ class Services:
     search: "EventSearch"
     directory: "Directory"
     access: "Access"
+    rejections: "Rejections"
     identity: "Identity"
     passwords: "Passwords"
     detection: "DetectionService"
@@ -114,6 +116,7 @@ async def build_services(
     secrets: "SecretsPort | None" = None,
 ) -> Services:
     """The app on its store. What is given takes the place of what the settings would make (tests, benchmarks)."""
+    from shared.privacy.key_check import check_index_key
     from shared.privacy.secrets import FileSecrets, MemorySecrets
 
     clock = clock or SystemClock()
@@ -123,7 +126,12 @@ async def build_services(
     await secrets.versions("tokens")  # fail now, not at the first login
     await secrets.versions("index")
     store = store or await open_store(settings, clock)
-    return _assemble(settings, clock, store, secrets)
+    try:
+        await check_index_key(store, secrets)
+        return _assemble(settings, clock, store, secrets)
+    except BaseException:
+        await store.close()
+        raise
 
 
 def _assemble(settings: Settings, clock: Clock, store: "DocumentStore", secrets: "SecretsPort") -> Services:
@@ -171,13 +179,16 @@ def _identity(
     secrets: "SecretsPort",
 ) -> dict[str, Any]:
     from shared.identity.access import Access
+    from shared.identity.rejections import Rejections
     from shared.identity.service import Identity, Policy
     from shared.identity.tokens import AccessTokens
 
     tokens = AccessTokens(secrets, common["clock"], timedelta(minutes=settings.access_token_minutes))
+    rejections = Rejections(outbox=outbox, index=index, **common)
     policy = Policy(timedelta(days=settings.session_days), settings.terms_version, settings.privacy_version)
     return {
-        "access": Access(tokens=tokens, directory=directory, index=index, **common),
+        "access": Access(tokens=tokens, directory=directory, rejections=rejections, **common),
+        "rejections": rejections,
         "identity": Identity(
             outbox=outbox, directory=directory, passwords=passwords, tokens=tokens, ids=ids, policy=policy, **common
         ),

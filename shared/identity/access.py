@@ -1,24 +1,19 @@
 """Who is calling, and may they: tokens, sessions and roles checked on every call, every refusal audited."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from shared.audit.events.access import AccessCrossTenantDenied, AccessDenied
-from shared.audit.events.auth import AuthTokenRejected
-from shared.audit.model import PLATFORM_TENANT, Draft, RequestContext, Target
+from shared.audit.model import Draft, RequestContext, Target
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import Forbidden, NotFoundError, Unauthenticated
 from shared.identity.directory import Directory
 from shared.identity.model import Principal, Role, session_key, user_key
+from shared.identity.rejections import Rejections
 from shared.identity.tokens import AccessTokens, Claims, TokenRejected
-from shared.privacy.blind_index import BlindIndex
-from shared.storage.containers import GUARDS, IDENTITY
-from shared.storage.documents import DocumentStore, Item, PatchIncrement
-from shared.storage.errors import Conflict, NotFound, PreconditionFailed
-
-_SAMPLE = timedelta(minutes=1)
-_SAMPLE_TTL_SECONDS = 86_400
+from shared.storage.containers import IDENTITY
+from shared.storage.documents import DocumentStore
+from shared.storage.errors import NotFound
 
 
 class Access:
@@ -30,14 +25,14 @@ class Access:
         recorder: Recorder,
         tokens: AccessTokens,
         directory: Directory,
-        index: BlindIndex,
+        rejections: Rejections,
         clock: Clock,
     ) -> None:
         self._store = store
         self._recorder = recorder
         self._tokens = tokens
         self._directory = directory
-        self._index = index
+        self._rejections = rejections
         self._clock = clock
 
     async def authenticate(self, token: str | None, request: RequestContext) -> Principal:
@@ -47,8 +42,12 @@ class Access:
         try:
             return await self._principal(await self._tokens.check(token))
         except TokenRejected as rejected:
-            await self._sample_rejection(rejected.reason, request)
-            raise Unauthenticated("invalid_token", "The token is not valid.") from None
+            raise await self.rejected(rejected.reason, request) from None
+
+    async def rejected(self, reason: str, request: RequestContext) -> Unauthenticated:
+        """The 401 for a token that does not hold, after auditing it."""
+        await self._rejections.count(reason, request)
+        return Unauthenticated("invalid_token", "The token is not valid.")
 
     async def _principal(self, claims: Claims) -> Principal:
         partition = (claims.tenant_id,)
@@ -73,31 +72,6 @@ class Access:
             email=user["email"],
             session_started_at=parse_rfc3339(session["created_at"]),
             user=user,
-        )
-
-    async def _sample_rejection(self, reason: str, request: RequestContext) -> None:
-        """Record auth.token_rejected, at most once per address and minute over all instances; count the rest."""
-        address = await self._index.for_address(request.ip or "unknown")
-        key = f"token_rejected|{address}"
-        now = self._clock.now()
-        marker: Item = {"id": key, "recorded_at": rfc3339(now), "pending": 0, "ttl": _SAMPLE_TTL_SECONDS}
-        try:
-            held = await self._store.read(GUARDS, (key,), key)
-        except NotFound:
-            held = None
-        try:
-            if held is None:
-                await self._store.create(GUARDS, (key,), marker)
-            elif now - parse_rfc3339(held["recorded_at"]) >= _SAMPLE:
-                await self._store.replace(GUARDS, (key,), marker, if_match=held["_etag"])
-            else:
-                await self._store.patch(GUARDS, (key,), key, [PatchIncrement("pending")])
-                return
-        except (Conflict, PreconditionFailed, NotFound):
-            return  # another rejection of this address is being recorded in this very moment
-        count = 1 + (held["pending"] if held else 0)
-        await self._recorder.record(
-            Draft(PLATFORM_TENANT, AuthTokenRejected(count=count), request, outcome="denied", reason=reason)
         )
 
     async def require_role(self, principal: Principal, allowed: Sequence[Role], request: RequestContext) -> None:

@@ -157,6 +157,13 @@ class Directory:
         item: Item = {"id": tenant_id, "shard": shard, "enrolled_at": rfc3339(self._clock.now())}
         await self._store.create(TENANTS, (shard,), item)
 
+    async def withdraw_tenant(self, tenant_id: str) -> None:
+        """Take a tenant that never came to be out of the registry."""
+        try:
+            await self._store.delete(TENANTS, (shard_of(tenant_id),), tenant_id)
+        except NotFound:
+            return  # its enrollment had failed
+
     async def tenants(self) -> AsyncIterator[Tenant]:
         """Every enrolled tenant, shard by shard. A tenant whose first batch failed is among them, and empty."""
         for shard in TENANT_SHARDS:

@@ -1,6 +1,6 @@
 """Accounts: register, login, logout, the own profile. Every outcome leaves its event."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ from shared.identity.model import (
     user_key,
 )
 from shared.identity.passwords import Passwords
-from shared.identity.tokens import AccessTokens, Claims, new_refresh_token
+from shared.identity.tokens import AccessTokens, Claims, TokenRejected, new_refresh_token
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, DocumentStore, Item, create, delete, replace
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError
@@ -44,7 +44,7 @@ _RACES = 20
 class SignedIn:
     """A user and the tokens of a new session."""
 
-    user: Item
+    user: Item = field(repr=False)
     tokens: Tokens
 
 
@@ -165,6 +165,7 @@ class Identity:
         try:
             if await self._user(entry) is None:
                 await self._directory.free(key, entry)
+                await self._directory.withdraw_tenant(entry.tenant_id)
         except StoreError as error:
             _log.error("reservation_left", error, user_id=entry.user_id)
 
@@ -283,7 +284,7 @@ class Identity:
         )
 
     async def logout(self, principal: Principal, request: RequestContext) -> None:
-        """End the caller's session; its tokens die at once. Unauthenticated when another call ended it just before."""
+        """End the caller's session; its tokens die at once. TokenRejected when another call ended it just before."""
         lived = self._clock.now() - principal.session_started_at
         event = await self._recorder.finish(
             Draft(
@@ -299,7 +300,7 @@ class Identity:
                 IDENTITY, principal.tenant_id, [delete(session_key(principal.session_id))], [event]
             )
         except NotFound:
-            raise Unauthenticated("invalid_token", "The token is not valid.") from None
+            raise TokenRejected("session_ended") from None
 
     async def view_profile(self, principal: Principal, request: RequestContext) -> Item:
         """The caller's own account, as it was when the token was checked."""

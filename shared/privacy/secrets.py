@@ -7,6 +7,7 @@ import functools
 import os
 import re
 import secrets as random_source
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,9 +66,11 @@ class FileSecrets:
 
     def _load(self, name: RootName) -> tuple[SecretVersion, ...]:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._folder.stat().st_mode & 0o022:
-                raise SecretsError(f"secret {name}: its folder must not be writable by others (chmod 700)")
+            for folder in (self._folder.parent, self._folder):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                mode = folder.stat().st_mode
+                if mode & 0o022 and not mode & stat.S_ISVTX:
+                    raise SecretsError(f"secret {name}: the folder {folder.name} must not be writable by others (chmod 700)")
             found = self._read_all(name)
             if not found:
                 self._make(name)
