@@ -1,14 +1,15 @@
 """How an HTTP function is declared: one frozen Endpoint per method and route, from which the blueprint, the OpenAPI
 document and the tests that walk every route are made."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import azure.functions as func
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.audit.model import RequestContext
+from shared.core.text import digits
 from shared.identity.model import Principal, Role
 from shared.wiring import LazyServices, Services
 
@@ -32,7 +33,7 @@ class Nothing(Body):
 class ListQuery(Body):
     """Paging of every list."""
 
-    limit: int = Field(default=50, ge=1, le=200, description="Items per page.")
+    limit: Annotated[int, BeforeValidator(digits)] = Field(default=50, ge=1, le=200, description="Items per page.")
     cursor: str | None = Field(default=None, max_length=2048, description="`next_cursor` of the page before.")
 
 
@@ -90,6 +91,7 @@ class Endpoint:
     errors: tuple[int, ...] = ()
     tag: str = ""
     bare: bool = False
+    also: Mapping[int, type[BaseModel]] = field(default_factory=dict)
 
 
 class Api:
@@ -111,13 +113,32 @@ class Api:
         status: int = 200,
         errors: tuple[int, ...] = (),
         bare: bool = False,
+        also: Mapping[int, type[BaseModel]] | None = None,
     ) -> Callable[[Handler], Handler]:
-        """Declare the function of one method and route; its name is the handler's. `bare`: needs no services."""
+        """Declare the function of one method and route; its name is the handler's.
+
+        `bare`: needs no services. `also`: other statuses that answer in a shape of their own.
+        """
+
+        if bare and who is not None:
+            raise ValueError("an endpoint that knows its caller needs the services")
 
         def declare(handler: Handler) -> Handler:
             self.endpoints.append(
                 Endpoint(
-                    handler.__name__, method, route, who, handler, body, query, response, status, errors, self.tag, bare
+                    handler.__name__,
+                    method,
+                    route,
+                    who,
+                    handler,
+                    body,
+                    query,
+                    response,
+                    status,
+                    errors,
+                    self.tag,
+                    bare,
+                    also or {},
                 )
             )
             return handler

@@ -30,6 +30,7 @@ SECURITY_HEADERS = {
 }
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_USER_AGENT = 512
+_MAX_ADDRESS = 64
 
 type HttpFunction = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
 
@@ -97,21 +98,33 @@ def _context(endpoint: Endpoint, req: func.HttpRequest, services: LazyServices, 
 def _path(endpoint: Endpoint, req: func.HttpRequest) -> dict[str, str]:
     """Route parameters; ids in their canonical spelling, for the host takes several."""
     return {
-        name: str(UUID(value)) if f"{{{name}:guid}}" in endpoint.route else value
+        name: _canonical(value) if f"{{{name}:guid}}" in endpoint.route else value
         for name, value in req.route_params.items()
     }
 
 
-@functools.lru_cache(maxsize=4096)
+def _canonical(guid: str) -> str:
+    """A GUID as our ids are written. .NET knows more spellings than Python: what is left as it is names nothing."""
+    try:
+        return str(UUID(guid.strip("{}()")))
+    except ValueError:
+        return guid
+
+
 def client_address(forwarded_for: str | None, trusted_hops: int) -> str | None:
     """The caller's address: of X-Forwarded-For only what our own front ends wrote, counted from the right.
 
     Whatever stands further left came with the request and proves nothing. None when there is no usable entry.
     """
-    entries = [entry.strip() for entry in (forwarded_for or "").split(",") if entry.strip()]
-    if trusted_hops == 0 or len(entries) < trusted_hops:
+    if not forwarded_for or trusted_hops == 0:
         return None
-    entry = entries[-trusted_hops]
+    entries = forwarded_for.rsplit(",", trusted_hops)[-trusted_hops:]
+    entry = entries[0].strip()
+    return _address_of(entry) if len(entries) == trusted_hops and len(entry) <= _MAX_ADDRESS else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _address_of(entry: str) -> str | None:
     host, _, _ = entry.rpartition(":")
     for candidate in (host,) if entry.count(":") == 1 else (entry, host):  # one colon: IPv4 and its port
         try:

@@ -91,11 +91,16 @@ def _responses(endpoint: Endpoint, schemas: dict[Any, Any]) -> dict[str, Any]:
     failed = {
         str(status): {
             "description": _ERROR_TITLES[status],
-            "content": {"application/problem+json": {"schema": schemas[Problem]}},
+            "content": _error_content(endpoint.also.get(status), schemas),
         }
         for status in error_statuses(endpoint)
     }
     return {str(endpoint.status): done, **failed}
+
+
+def _error_content(own: type[BaseModel] | None, schemas: dict[Any, Any]) -> dict[str, Any]:
+    problem = {"application/problem+json": {"schema": schemas[Problem]}}
+    return problem if own is None else {"application/json": {"schema": schemas[own]}, **problem}
 
 
 def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:

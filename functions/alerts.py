@@ -1,6 +1,6 @@
 """Alerts."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -47,8 +47,10 @@ class AlertShape(Shape):
     count: int
     event_ids: list[str]
     attack: list[str]
-    runbook: Any
+    runbook: list[str]
     superseded_by: str | None = None
+    created_at: str
+    closed_at: str | None = None
     history: list[HistoryEntry]
 
 

@@ -60,7 +60,7 @@ async def health_live(call: Call[Nothing, Nothing]) -> Answer:
     return Answer({"status": "ok", "version": VERSION})
 
 
-@api.endpoint("GET", "v1/health/ready", who=None, response=HealthShape, errors=(503,))
+@api.endpoint("GET", "v1/health/ready", who=None, response=HealthShape, also={503: HealthShape})
 async def health_ready(call: Call[Nothing, Nothing]) -> Answer:
     """Whether store, secrets and change feed do their work; 503 when one does not."""
     services = call.services
@@ -136,7 +136,7 @@ def blueprint(services: LazyServices) -> func.Blueprint:
         from functions import ENDPOINTS
 
         allowed = allowed_methods(ENDPOINTS, req.route_params.get("path") or "")
-        if allowed:
+        if allowed and req.method.upper() not in allowed:
             error: KraftdError = MethodNotAllowed("method_not_allowed", "This path does not take that method.")
             return problem(error, services.ids.new(), {"Allow": ", ".join(allowed)})
         return problem(NotFoundError("not_found", "There is nothing at this path."), services.ids.new())
@@ -148,11 +148,14 @@ def blueprint(services: LazyServices) -> func.Blueprint:
 
 def allowed_methods(endpoints: Sequence[Endpoint], path: str) -> list[str]:
     """The methods that a path takes, sorted; none for an unknown path."""
-    return sorted({e.method for e in endpoints if _pattern(e.route).fullmatch(path.strip("/"))})
+    return sorted({e.method for e in endpoints if _pattern(e.route).fullmatch(path.removesuffix("/"))})
 
 
 @lru_cache(maxsize=256)
 def _pattern(route: str) -> re.Pattern[str]:
     guid = r"\{?\(?[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\)?\}?"
-    parts = [guid if part.endswith(":guid}") else re.escape(part) for part in route.split("/")]
+    parts = [
+        guid if part.endswith(":guid}") else r"[^/]+" if part.startswith("{") else re.escape(part)
+        for part in route.split("/")
+    ]
     return re.compile("/".join(parts), re.IGNORECASE)

@@ -29,8 +29,8 @@ def registration(email: str = "ada@example.com", **changes: Any) -> dict[str, An
     return {
         "email": email,
         "password": PASSWORD,
-        "first_name": "Ada",
-        "last_name": "Byron",
+        "first_name": "Some",
+        "last_name": "Body",
         "organization": "Example",
         "accept_terms": True,
         "accept_privacy": True,

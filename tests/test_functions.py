@@ -3,12 +3,17 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 from devhost.bindings import CosmosTrigger, HttpTrigger, TimerTrigger
 from devhost.host import Host
 from functions import ENDPOINTS
+from functions._api import Api
+from functions.auth import LoginBody, RegisterBody
 from functions.change_feed import CONSUMERS
 from functions.timers import TIMERS
-from tests.app import ROOT
+from shared.identity.model import USERS
+from tests.app import PASSWORD, ROOT, registration
 
 CATCH_ALL = "zz_not_found"
 
@@ -78,3 +83,16 @@ def _imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
+
+
+def test_an_endpoint_that_knows_its_caller_is_not_bare() -> None:
+    with pytest.raises(ValueError, match="needs the services"):
+        Api("x").endpoint("GET", "v1/x", who=USERS, bare=True)
+
+
+def test_what_was_typed_is_not_in_a_repr() -> None:
+    body = RegisterBody(**registration())
+    login = LoginBody(email="ada@example.com", password=PASSWORD)
+    for shown in (repr(body), repr(login), str(body)):
+        assert PASSWORD not in shown
+        assert "ada@example.com" not in shown

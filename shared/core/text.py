@@ -45,6 +45,13 @@ def accepted(given: bool) -> bool:
     return given
 
 
+def digits(text: object) -> object:
+    """What a query string gives for a number: digits and nothing else, at most nine of them."""
+    if isinstance(text, str) and not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise PydanticCustomError("int_parsing", "must be a whole number")
+    return text
+
+
 def moment(text: object) -> datetime:
     """An RFC 3339 time with its offset, from the year 2000 to 9998."""
     try:

@@ -9,7 +9,7 @@ import functools
 import unicodedata
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 MAX_LENGTH = 254
@@ -42,5 +42,10 @@ def _check(email: str) -> str:
     return email
 
 
-type Email = Annotated[str, StringConstraints(min_length=3, max_length=MAX_LENGTH), AfterValidator(_check)]
+type Email = Annotated[
+    str,
+    StringConstraints(min_length=3, max_length=MAX_LENGTH),
+    AfterValidator(_check),
+    Field(json_schema_extra={"format": "idn-email"}),
+]
 """An e-mail address as typed."""

@@ -35,7 +35,7 @@ async def test_register_leaves_its_events(app: App) -> None:
     personal = registered["personal"][ada.id]["data"]
     assert personal["email"] == ada.email
     assert personal["ip"] == PEER[0]
-    assert personal["first_name"] == "Ada"
+    assert personal["first_name"] == "Some"
     assert {e["attributes"]["purpose"] for e in events if e["type"] == "consent.grant"} == {
         "terms",
         "privacy",

@@ -1,5 +1,8 @@
+import json
+
 import pytest
 
+from functions.alerts import AlertShape
 from shared.identity.model import Role
 from tests.app import Account, App, assert_problem
 
@@ -17,6 +20,7 @@ async def test_guessing_raises_one_alert_in_one_tenant(app: App, ada: Account, g
     assert [(i["pattern"], i["severity"], i["status"], i["key"], i["count"]) for i in items] == [
         ("brute_force", "high", "open", ada.id, 6)
     ]
+    AlertShape.model_validate_json(json.dumps(items[0]), strict=True)
     failures = [e["id"] for e in await app.events(ada.tenant_id, "auth.login")]
     assert items[0]["event_ids"] == failures
     assert items[0]["attack"] == ["T1110.001"]
@@ -112,6 +116,14 @@ async def test_another_tenants_report_is_not_there(app: App, ada: Account, grace
     assert await app.events(grace.tenant_id, "access.denied") == []
     nowhere = await app.client.get("/v1/reports/11111111-1111-7111-8111-111111111111", headers=ada.auth)
     assert nowhere.json() | {"request_id": ""} == answer.json() | {"request_id": ""}
+
+
+@pytest.mark.parametrize("spelling", ["({})", "{{{}}}", "{}"])
+async def test_other_spellings_of_a_guid(app: App, ada: Account, spelling: str) -> None:
+    await app.host.run_timer("daily_reports")
+    mine = (await app.client.get("/v1/reports", headers=ada.auth)).json()["items"][0]["id"]
+    answer = await app.client.get(f"/v1/reports/{spelling.format(mine)}", headers=ada.auth)
+    assert (answer.status_code, answer.json()["id"]) == (200, mine)
 
 
 async def test_an_id_that_the_directory_knows_elsewhere_is_a_cross_tenant_denial(

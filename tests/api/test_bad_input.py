@@ -190,6 +190,10 @@ async def test_logout_refuses_a_body_and_keeps_the_session(app: App, ada: Accoun
         ("limit=201", "limit"),
         ("limit=ten", "limit"),
         ("limit=", "limit"),
+        ("limit=%2B5", "limit"),
+        ("limit=1_0", "limit"),
+        ("limit=5.0", "limit"),
+        ("limit=%205", "limit"),
         ("limit=1&limit=2", "limit"),
         ("page=2", "page"),
         ("from=yesterday", "from"),
@@ -240,6 +244,7 @@ async def test_any_user_agent_can_be_recorded(app: App, ada: Account, user_agent
         ("198.51.100.7", "203.0.113.9"),
         ("198.51.100.7, 10.0.0.1:1234", "203.0.113.9"),
         ("<script>", "203.0.113.9"),
+        ("9" * 30_000, "203.0.113.9"),
         (", ,", "203.0.113.9"),
     ],
 )
