@@ -11,8 +11,8 @@ help: ## Say what each target does
 setup: ## Find or fetch Python 3.13 and uv, make .venv from the locked requirements
 	@sh scripts/setup.sh
 
-serve: setup ## Serve the app on http://localhost:7071 from the embedded store in .kraftd
-	@$(PYTHON) -m devhost --host 127.0.0.1 --port 7071 --data .kraftd
+serve: setup ## Serve the app on http://localhost:7071 from the embedded store (KRAFTD_DATA, or .kraftd)
+	@$(PYTHON) -m devhost
 
 demo: setup ## Drive the app over HTTP: tenants, users, an attack; print trail, alert and report
 	@$(PYTHON) -m devhost.demo

@@ -22,6 +22,7 @@ find_uv() {
     echo "$PWD/.tools/bin/uv"
 }
 
+export UV_SYSTEM_CERTS=1 # trust what pip and the system trust
 stamp=.venv/.locked
 if [ -f "$stamp" ] && cmp -s requirements-dev.txt "$stamp" && is_python_313 .venv/bin/python; then exit 0; fi
 uv=$(find_uv)
