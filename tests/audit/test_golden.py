@@ -65,7 +65,7 @@ def test_no_name_is_ever_removed_or_renamed() -> None:
 
 
 def test_a_fresh_process_finds_every_family() -> None:
-    """`all_types` must not depend on what was imported before it: the catalogue is made from it."""
+    """`all_types` must not depend on what was imported before it: the catalog is made from it."""
     program = "from shared.audit.registry import all_types; print(*all_types())"
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
