@@ -70,7 +70,9 @@ class FileSecrets:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 mode = folder.stat().st_mode
                 if mode & 0o022 and not mode & stat.S_ISVTX:
-                    raise SecretsError(f"secret {name}: the folder {folder.name} must not be writable by others (chmod 700)")
+                    raise SecretsError(
+                        f"secret {name}: the folder {folder.name} must not be writable by others (chmod 700)"
+                    )
             found = self._read_all(name)
             if not found:
                 self._make(name)
