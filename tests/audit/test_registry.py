@@ -99,7 +99,7 @@ def test_a_mark_that_would_not_seal_the_field_is_refused() -> None:
     assert "test.marked" not in all_types()
 
 
-def test_every_name_has_the_style_of_the_catalogue() -> None:
+def test_every_name_has_the_style_of_the_catalog() -> None:
     for name in all_types():
         assert STYLE.fullmatch(name), name
         assert not name.startswith(("custom.", "data."))  # those are the producers'
