@@ -6,9 +6,11 @@ Core's rules. `req.url` keeps the query as it was sent, and a body arrives as th
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from http.cookies import Morsel
+from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote
 
@@ -21,6 +23,9 @@ from devhost.runtime import Datum, Worker
 _log = logging.getLogger("devhost")
 
 MAX_BODY_BYTES = 100 * 1024 * 1024
+MAX_BODIES_BYTES = 256 * 1024 * 1024
+# Nothing in it may end the authority of a URL or start another part: the host becomes a part of `req.url`.
+_HOST = re.compile(rb"(?:([A-Za-z0-9!$&'()\-._~]{1,255})|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?")
 _EMPTY: dict[str, Any] = {}
 # The server frames the answer itself; what a function says about that would contradict it.
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
@@ -61,12 +66,41 @@ def build_router(functions: Iterable[Function], prefix: str) -> Router:
     )
 
 
+class BodyBudget:
+    """How many bytes the bodies of all requests under way may take together."""
+
+    def __init__(self, limit: int) -> None:
+        self.left = limit
+
+
+class _Share:
+    """What one request has of the budget, from the first byte of its body to its answer."""
+
+    __slots__ = ("_budget", "_taken")
+
+    def __init__(self, budget: BodyBudget) -> None:
+        self._budget = budget
+        self._taken = 0
+
+    def take(self, size: int) -> None:
+        """Count `size` bytes more. Refused (503) when that is more than is left."""
+        if size > self._budget.left:
+            raise Refused(503)
+        self._budget.left -= size
+        self._taken += size
+
+    def give_back(self) -> None:
+        """Nothing of the body is needed any more."""
+        self._budget.left += self._taken
+
+
 class HttpFront:
     """The ASGI endpoint that answers everything but the admin path."""
 
-    def __init__(self, worker: Worker, router: Router) -> None:
+    def __init__(self, worker: Worker, router: Router, bodies: BodyBudget | None = None) -> None:
         self._worker = worker
         self._router = router
+        self._bodies = bodies or BodyBudget(MAX_BODIES_BYTES)
         self._functions = {
             each.name: (each, each.trigger.parameter)
             for each in worker.functions
@@ -79,12 +113,13 @@ class HttpFront:
             reply = await self._reply(scope, receive)
         except Refused as refused:
             # A body that was not read must not be taken for the next request.
-            reply = Answer(refused.status, [(b"connection", b"close")] if refused.status == 413 else [])
+            reply = Answer(refused.status, [(b"connection", b"close")] if refused.status in {413, 503} else [])
         except ClientGone:
             return
         await send_answer(send, reply, head=scope["method"] == "HEAD")
 
     async def _reply(self, scope: Scope, receive: Receive) -> Answer:
+        read_host(scope)
         raw_path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
         path = parse_path(raw_path) if raw_path.isascii() else None
         if path is None:
@@ -93,8 +128,15 @@ class HttpFront:
         if found is None:
             raise Refused(404)
         name, route_params = found
+        share = _Share(self._bodies)
+        try:
+            body = await read_body(scope, receive, take=share.take)
+            return await self._run(name, _request_datum(scope, raw_path, route_params, body))
+        finally:
+            share.give_back()
+
+    async def _run(self, name: str, request: Any) -> Answer:
         function, parameter = self._functions[name]
-        request = _request_datum(scope, raw_path, route_params, await read_body(scope, receive))
         result = await self._worker.invoke(function, ((parameter, request),), _EMPTY)
         if not result.ok:
             _log.error("function_failed function=%s error=%s", name, result.error)
@@ -117,8 +159,35 @@ async def send_answer(send: Send, reply: Answer, *, head: bool = False) -> None:
     await send({"type": "http.response.body", "body": b"" if head else body})
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int = MAX_BODY_BYTES) -> bytes:
-    """The whole body. Refused (413) above `limit` bytes; ClientGone when it never arrives."""
+def read_host(scope: Scope) -> str:
+    """The request's host in lower case, without port and brackets. Refused (400) unless there is exactly one, valid.
+
+    Only HTTP/1.0 may leave it out; the host is empty then.
+    """
+    values = [value for name, value in scope["headers"] if name == b"host"]
+    if not values and scope.get("http_version") == "1.0":
+        return ""
+    found = _HOST.fullmatch(values[0]) if len(values) == 1 else None
+    if found is None:
+        raise Refused(400)
+    name, address, port = found.groups()
+    if port is not None and int(port) > 65535:
+        raise Refused(400)
+    if address is None:
+        return str(name.decode("ascii").lower())
+    try:
+        return str(IPv6Address(address.decode("ascii")))
+    except ValueError:
+        raise Refused(400) from None
+
+
+async def read_body(
+    scope: Scope, receive: Receive, limit: int = MAX_BODY_BYTES, take: Callable[[int], None] | None = None
+) -> bytes:
+    """The whole body; `take` is told the size of every piece before it is kept, and may refuse it.
+
+    Refused (413) above `limit` bytes; ClientGone when it never arrives.
+    """
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > limit:
             raise Refused(413)
@@ -132,6 +201,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int = MAX_BODY_BYTES)
         size += len(chunk)
         if size > limit:
             raise Refused(413)
+        if take is not None:
+            take(len(chunk))
         if not message.get("more_body", False):
             return chunk if not chunks else b"".join((*chunks, chunk))
         chunks.append(chunk)

@@ -10,6 +10,7 @@ import uvicorn
 
 from devhost.errors import HostError
 from devhost.host import Host
+from devhost.protocol import LimitedProtocol
 
 GRACE_SECONDS = 30
 
@@ -24,16 +25,17 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; connections wait there until the app is loaded. HostError for a port in use."""
+    """A listening socket; connections wait there until the app is loaded. HostError when there is none to be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(2048)
-    except OSError as error:
+    except (OSError, OverflowError, TypeError) as error:  # the latter two: a port or a name out of bounds
         listener.close()
-        raise HostError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise HostError(f"cannot listen on {host}:{port}: {reason}") from error
     return listener
 
 
@@ -44,7 +46,7 @@ async def serve(host: Host, listener: socket.socket) -> None:
     """
     config = uvicorn.Config(
         host.asgi,
-        http="httptools",
+        http=LimitedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

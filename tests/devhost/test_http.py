@@ -1,5 +1,6 @@
 """What reaches a function, and what comes back, through the real worker runtime."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from devhost.bindings import HttpTrigger
 from devhost.host import Host
-from devhost.http import ClientGone, HttpFront, Refused, build_router, read_body
+from devhost.http import BodyBudget, ClientGone, HttpFront, Refused, build_router, read_body
 
 
 async def test_the_route_prefix_comes_from_host_json(client: httpx.AsyncClient) -> None:
@@ -163,7 +164,7 @@ async def test_a_body_above_the_limit_is_refused(web: Host) -> None:
         "type": "http",
         "method": "POST",
         "path": "/kraftd/api/bytes",
-        "headers": [(b"content-length", b"%d" % (100 * 1024 * 1024 + 1))],
+        "headers": [(b"host", b"x"), (b"content-length", b"%d" % (100 * 1024 * 1024 + 1))],
         "query_string": b"",
     }
     await front(scope, receive, send)
@@ -185,6 +186,65 @@ async def test_a_body_is_counted_while_it_arrives() -> None:
         await read(first, {"type": "http.request", "body": b"def", "more_body": True})
     with pytest.raises(ClientGone):
         await read(first, {"type": "http.disconnect"})
+
+
+async def posted(front: HttpFront, coming: asyncio.Queue[Any]) -> tuple[int, Any]:
+    """Status and header lines of a POST whose messages come from a queue; status 0 without an answer."""
+    sent: list[Any] = [{"status": 0, "headers": []}]
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/kraftd/api/bytes",
+        "headers": [(b"host", b"x")],
+        "query_string": b"",
+    }
+    await front(scope, coming.get, send)
+    start = sent[min(1, len(sent) - 1)]
+    return start["status"], start["headers"]
+
+
+async def test_bodies_share_a_budget(web: Host) -> None:
+    assert HttpFront(web._worker, build_router((), ""))._bodies.left == 256 * 1024 * 1024
+    budget = BodyBudget(10)
+    front = HttpFront(web._worker, build_router(web.functions, web.prefix), budget)
+    queues: list[asyncio.Queue[Any]] = [asyncio.Queue() for _ in range(4)]
+    first, second, third, last = queues
+    first.put_nowait({"type": "http.request", "body": b"123456", "more_body": True})
+    waiting = asyncio.create_task(posted(front, first))
+    await asyncio.sleep(0)
+    second.put_nowait({"type": "http.request", "body": b"12345"})
+    assert await posted(front, second) == (503, [(b"connection", b"close"), (b"content-length", b"0")])
+    third.put_nowait({"type": "http.request", "body": b"1234", "more_body": True})
+    third.put_nowait({"type": "http.disconnect"})
+    assert (await posted(front, third))[0] == 0
+    assert budget.left == 4
+    first.put_nowait({"type": "http.request", "body": b"7890"})
+    assert (await waiting)[0] == 200
+    last.put_nowait({"type": "http.request", "body": b"1234567890"})
+    assert (await posted(front, last))[0] == 200
+    assert budget.left == 10
+
+
+async def test_a_body_keeps_its_share_while_its_function_runs(web: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = BodyBudget(10)
+    seen: list[int] = []
+    invoke = web._worker.invoke
+
+    async def watched(*given: Any) -> Any:
+        seen.append(budget.left)
+        return await invoke(*given)
+
+    monkeypatch.setattr(web._worker, "invoke", watched)
+    coming: asyncio.Queue[Any] = asyncio.Queue()
+    coming.put_nowait({"type": "http.request", "body": b"1234"})
+    front = HttpFront(web._worker, build_router(web.functions, web.prefix), budget)
+    assert (await posted(front, coming))[0] == 200
+    assert (seen, budget.left) == ([6], 10)
 
 
 async def test_functions_tell_what_they_declare(web: Host) -> None:
