@@ -10,7 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
+from devhost.__main__ import START_TIMERS
+from functions.timers import TIMERS
 from tests.devhost.fakes import APPS
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +167,74 @@ async def test_a_port_in_use_is_one_clear_line() -> None:
             1,
             f"devhost: cannot listen on 127.0.0.1:{port}: Address already in use\n",
         )
+
+
+@pytest.mark.parametrize("port", ["99999", "-1"])
+async def test_a_port_out_of_bounds_is_one_clear_line(port: str) -> None:
+    assert await failure("--app", str(APPS / "bare"), "--port", port) == (
+        1,
+        f"devhost: cannot listen on 127.0.0.1:{port}: bind(): port must be 0-65535.\n",
+    )
+
+
+async def test_a_name_that_is_none_is_one_clear_line() -> None:
+    code, errors = await failure("--app", str(APPS / "bare"), "--host", "ü..", "--port", "0")
+    assert (code, errors.count("\n")) == (1, 1)
+    assert errors.startswith("devhost: cannot listen on ü..:0: ")
+
+
+async def test_a_client_that_leaves_the_admin_path_leaves_no_traceback() -> None:
+    async with serving("web") as (process, url, _):
+        base = httpx.URL(url)
+        _, writer = await asyncio.open_connection(base.host, base.port)
+        writer.write(
+            b"POST /admin/functions/nightly HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b'Content-Length: 100\r\n\r\n{"input'
+        )
+        await writer.drain()
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"{url}/text")).status_code == 200
+        writer.close()
+        await writer.wait_closed()
+        process.send_signal(signal.SIGTERM)
+        assert await ended(process) == 0
+        assert process.stderr is not None
+        assert await process.stderr.read() == b""
+
+
+SWEEPER = """
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.timer_trigger(arg_name="timer", schedule="0 0 0 29 2 *")
+async def sweep_outbox(timer: func.TimerRequest) -> None:
+    print("swept")
+
+
+@app.timer_trigger(arg_name="timer", schedule="0 0 0 29 2 *")
+async def other(timer: func.TimerRequest) -> None:
+    print("other")
+"""
+
+
+async def test_every_start_sweeps_the_outbox_once(tmp_path: Path) -> None:
+    (tmp_path / "host.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "function_app.py").write_text(SWEEPER, encoding="utf-8")
+    for _ in range(2):
+        process = await launch("--app", str(tmp_path), "--port", "0", "--data", ":memory:")
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            lines = [(await process.stdout.readline()).decode().split()[0] for _ in range(4)]
+            process.send_signal(signal.SIGTERM)
+            rest, _ = await process.communicate()
+        assert (lines, rest) == (["swept", "Serving", "other", "sweep_outbox"], b"")
+
+
+def test_the_timers_of_the_start_are_timers_of_the_app() -> None:
+    assert set(START_TIMERS) <= TIMERS.keys()
+    assert "sweep_outbox" in START_TIMERS
 
 
 async def test_a_broken_app_is_one_clear_line(tmp_path: Path) -> None:
