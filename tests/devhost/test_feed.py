@@ -120,6 +120,45 @@ async def test_a_finite_policy_that_runs_out_loses_the_batch_loudly(caplog: pyte
     assert "ada@example.org" not in caplog.text
 
 
+async def test_a_finite_policy_loses_nothing_before_it_runs_out(caplog: pytest.LogCaptureFixture) -> None:
+    feed = MemoryFeed()
+    feed.put(AUDIT_EVENTS, "a")
+    async with await load(feed) as host:
+        host.module.failures["detect"] = 2  # what it declares
+        await host.drain_feed()
+        assert host.module.batches["detect"] == [["a"]]
+    assert "BATCH LOST" not in caplog.text
+
+
+async def test_a_finite_policy_gives_up_after_what_it_declares() -> None:
+    feed = MemoryFeed()
+    feed.put(AUDIT_EVENTS, "a")
+    async with await load(feed) as host:
+        host.module.failures["detect"] = 1000
+        await host.drain_feed()
+        assert host.module.failures["detect"] == 1000 - 3
+
+
+async def test_the_position_moves_after_each_batch_succeeded() -> None:
+    """Seen from within the function: what it was given is not yet stored as handled."""
+    feed = MemoryFeed()
+    feed.put(AUDIT_EVENTS, "a", "b", "c")
+    seen: list[int] = []
+    async with await load(feed) as host:
+
+        class Watching(list[list[str]]):
+            def append(self, batch: list[str]) -> None:
+                seen.append(positions(feed)["seal|seal"])
+                super().append(batch)
+
+        host.module.batches["seal"] = Watching()
+        host.module.failures["seal"] = 1
+        await host.drain_feed()
+        assert host.module.batches["seal"] == [["a", "b"], ["c"]]
+    assert seen == [0, 2]
+    assert positions(feed)["seal|seal"] == 3
+
+
 async def test_without_a_policy_one_failure_loses_the_batch() -> None:
     feed = MemoryFeed()
     feed.put(IDENTITY, "x")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -137,6 +138,33 @@ async def test_retries_of_a_timer_follow_its_policy(caplog: pytest.LogCaptureFix
     await host.stop()
     assert host.module.timer_calls == [("five", False)]  # it declares none
     assert "function_failed function=five error=RuntimeError attempt=1" in caplog.text
+
+
+RETRYING = """
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+calls: list[int] = []
+
+
+@app.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")
+@app.retry(strategy="fixed_delay", max_retry_count="2", delay_interval="00:00:07")
+async def retried(timer: func.TimerRequest, context: func.Context) -> None:
+    calls.append(context.retry_context.retry_count)
+    raise RuntimeError
+"""
+
+
+async def test_a_finite_policy_of_a_timer_ends(tmp_path: Path) -> None:
+    (tmp_path / "host.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "function_app.py").write_text(RETRYING, encoding="utf-8")
+    clock = TurningClock(naps=3)  # to the occurrence, and between three attempts
+    host = await Host.load(tmp_path, MemoryFeed().store, clock=clock, sleep=clock.sleep)
+    await host.start()
+    await eventually(lambda: clock.asleep == 1)
+    await host.stop()
+    assert host.module.calls == [0, 1, 2]
+    assert clock.now() == at("2026-03-15T12:05:14")
 
 
 async def test_one_timer_never_overlaps_itself() -> None:
