@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from textwrap import dedent
 
@@ -20,6 +21,8 @@ COSMOS = 'arg_name="documents", connection="C", database_name="d"'
 
 
 def write_app(directory: Path, body: str, *, host_json: object = None) -> Path:
+    # An app of the same size in the same second would be taken for the one before, by its cached bytecode.
+    shutil.rmtree(directory / "__pycache__", ignore_errors=True)
     (directory / "function_app.py").write_text(HEAD + dedent(body), encoding="utf-8")
     (directory / "host.json").write_text(json.dumps(host_json or {"version": "2.0"}), encoding="utf-8")
     return directory
