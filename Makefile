@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
-UV_COMPILE := .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
+UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
 .PHONY: help setup serve demo test check bench lock
 

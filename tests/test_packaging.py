@@ -1,6 +1,7 @@
 """What a fresh machine and Azure will install, and what they must not be told."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -26,7 +27,8 @@ def test_the_lock_files_are_what_pyproject_compiles_to(tmp_path: Path, name: str
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     uv = Path(sys.executable).with_name("uv")
     command = [str(uv), *COMPILE, "pyproject.toml", *group, "-o", name]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
+    environment = {**os.environ, "UV_SYSTEM_CERTS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
     assert (tmp_path / name).read_text(encoding="utf-8") == locked, "run `make lock`"
 
