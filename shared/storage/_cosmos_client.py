@@ -7,10 +7,24 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from aiohttp import (
+    ClientConnectionError,
+    ClientConnectorError,
+    ClientHandlerType,
+    ClientOSError,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    DummyCookieJar,
+    ServerDisconnectedError,
+)
 from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos.aio import ContainerProxy, CosmosClient
+from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
 from shared.storage.containers import Container
+from shared.storage.errors import Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +80,7 @@ class Client:
         self._proxies: dict[str, ContainerProxy] = {}
 
     async def container(self, container: Container) -> ContainerProxy:
-        """The container in the account. AzureError when the account does not answer."""
+        """The container in the account. AzureError when that does not answer; Unavailable if nobody provisioned it."""
         if self._client is None:
             async with self._lock:
                 if self._client is None:
@@ -75,6 +89,10 @@ class Client:
         if proxy is None:
             name = self._account.names.get(container.name, container.name)
             proxy = self._client.get_database_client(self._account.database).get_container_client(name)
+            try:
+                await proxy.read()  # which a later 404 then cannot be about
+            except CosmosResourceNotFoundError:
+                raise Unavailable(f"the account has no container {name}") from None
             self._proxies[container.name] = proxy
         return proxy
 
@@ -98,6 +116,10 @@ class Client:
         }
         if self._account.accept_self_signed:
             settings["connection_verify"] = False
+        session = ClientSession(
+            middlewares=(_send_once,), cookie_jar=DummyCookieJar(), auto_decompress=False, trust_env=True
+        )
+        settings["transport"] = AioHttpTransport(session=session)
         client = CosmosClient(self._account.endpoint, self._account.key or self._identify(), **settings)
         try:
             await client.__aenter__()
@@ -114,3 +136,13 @@ class Client:
             chosen = self._account.identity
             self._credential = ManagedIdentityCredential(client_id=chosen) if chosen else DefaultAzureCredential()
         return self._credential
+
+
+async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """A lost connection stays lost: aiohttp would send a PUT or DELETE again by itself, and tell nobody."""
+    try:
+        return await handler(request)
+    except (ClientOSError, ServerDisconnectedError) as error:
+        if isinstance(error, ClientConnectorError):
+            raise
+        raise ClientConnectionError("the connection was lost") from error

@@ -47,34 +47,44 @@ class NotOursError(Exception):
     """What stands in the store is not the write in question."""
 
 
+class ResentError(Exception):
+    """The SDK was about to send again, on its own, what may have been done already and must not be done twice."""
+
+
 @dataclass(slots=True)
 class Watch:
-    """What is known about one call while it runs."""
+    """What is known about one call while it runs. `unsure`: something was sent that may have taken effect unnoticed."""
 
     container: str
     operation: str
     charged: Charged
-    under_way: int = 0
+    repeatable: bool
     unsure: bool = False
+    pending: bool = False
     last: StoreError = field(default_factory=lambda: Unavailable("the store did not answer in time"))
 
     def hooks(self) -> Hooks:
         """What the SDK calls around each HTTP request."""
         return {"raw_request_hook": self._sent, "raw_response_hook": self._answered}
 
-    def _sent(self, _: Any) -> None:
-        self.under_way += 1
+    def _sent(self, request: Any) -> None:
+        writes = request.http_request.method != "GET"
+        self.unsure = self.unsure or self.pending
+        if writes and self.unsure and not self.repeatable:
+            raise ResentError
+        self.pending = writes
 
     def _answered(self, response: Any) -> None:
-        self.under_way -= 1
         answer = response.http_response
+        self.pending = False
+        self.unsure = self.unsure or answer.status_code in PASSING - NOT_DONE
         self.charged(self.container, self.operation, float(answer.headers.get("x-ms-request-charge", 0)))
         if answer.status_code == 429:
             self.last = Throttled("the store asks to slow down", retry_after_seconds=_retry_after(answer.headers))
 
     def out_of_time(self) -> StoreError:
         """Throttled only if the store said so last and nothing can have been written."""
-        if self.under_way or self.unsure or not isinstance(self.last, Throttled):
+        if self.pending or self.unsure or not isinstance(self.last, Throttled):
             return Unavailable("the store did not answer in time")
         return self.last
 
@@ -100,34 +110,32 @@ class Requests:
         `repeatable`: a second `send` cannot do harm after a first one took effect. `recognize`: the answer of a write
         that took effect unnoticed, or NotOursError.
         """
-        watch = Watch(container, operation, self._charged)
+        watch = Watch(container, operation, self._charged, repeatable)
         try:
             async with asyncio.timeout(self._deadline):
-                return await _attempts(watch, send, repeatable=repeatable, recognize=recognize)
+                return await _attempts(watch, send, recognize)
         except TimeoutError:
             raise watch.out_of_time() from None
 
 
 async def _attempts[T](
-    watch: Watch,
-    send: Callable[[Hooks], Awaitable[T]],
-    *,
-    repeatable: bool,
-    recognize: Callable[[Hooks], Awaitable[T]] | None,
+    watch: Watch, send: Callable[[Hooks], Awaitable[T]], recognize: Callable[[Hooks], Awaitable[T]] | None
 ) -> T:
     for attempt in range(MAX_ATTEMPTS):
         if attempt:
             await asyncio.sleep(FIRST_PAUSE_SECONDS * 2**attempt * (0.5 + random.random()))  # noqa: S311 - jitter
         try:
             return await send(watch.hooks())
+        except ResentError:
+            break
         except AzureError as error:
-            watch.under_way = 0
-            meaning, passing, done = meaning_of(error, patching=watch.operation == "patch")
+            meaning, passing, never_sent = meaning_of(error, patching=watch.operation == "patch")
+        watch.unsure = watch.unsure or (watch.pending and not never_sent)
+        watch.pending = False
         if not passing:
             return await _recognized(watch, meaning, recognize)
         watch.last = meaning
-        watch.unsure = watch.unsure or done is None
-        if watch.unsure and not repeatable:
+        if watch.unsure and not watch.repeatable:
             break
     last = Unavailable("the outcome of a write is unknown") if watch.unsure else watch.last
     return await _recognized(watch, last, recognize)
@@ -145,17 +153,17 @@ async def _recognized[T](watch: Watch, failure: StoreError, recognize: Callable[
     raise failure
 
 
-def meaning_of(error: AzureError, *, patching: bool) -> tuple[StoreError, bool, bool | None]:
-    """The port's error, whether it may pass by itself, and whether the request took effect (None: nobody knows)."""
+def meaning_of(error: AzureError, *, patching: bool) -> tuple[StoreError, bool, bool]:
+    """The port's error, whether it may pass by itself, and whether the last request cannot have been received."""
     if not isinstance(error, CosmosHttpResponseError | CosmosBatchOperationError):
         never_sent = isinstance(getattr(error, "inner_exception", None), ClientConnectorError)
-        return Unavailable(f"not reached: {type(error).__name__}"), True, False if never_sent else None
+        return Unavailable(f"not reached: {type(error).__name__}"), True, never_sent
     status: int = error.status_code or 0
     if status == 429:
         throttled = Throttled("the store asks to slow down", retry_after_seconds=_retry_after(error.headers or {}))
         return throttled, isinstance(error, CosmosBatchOperationError), False
     if status in PASSING:
-        return Unavailable(f"the store answered {status}"), True, False if status in NOT_DONE else None
+        return Unavailable(f"the store answered {status}"), True, False
     if status == 400 and (patching or isinstance(error, CosmosBatchOperationError)):
         return PreconditionFailed("a path of the patch leads nowhere"), False, False
     return _refusal(error, status), False, False

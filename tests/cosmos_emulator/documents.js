@@ -25,7 +25,7 @@ class Documents {
     this.fixed = new Set(["id", ...this.paths, ...SYSTEM]);
     this.now = now;
     this.entries = new Map();
-    this.bounds = ["", "FF"];
+    this.ranges = [{ id: "0", low: "", high: "FF", parents: [] }];
     this.queries = new Map();
   }
 
@@ -164,8 +164,9 @@ class Documents {
     }
     const range = headers["x-ms-documentdb-partitionkeyrangeid"];
     if (range !== undefined) {
-      const at = Number(range);
-      all = all.filter((each) => each.hash >= this.bounds[at] && each.hash < this.bounds[at + 1]);
+      const asked = this.ranges.find((each) => each.id === range);
+      if (!asked) throw refuse(410, "The partition key range is gone.", 1002);
+      all = all.filter((each) => each.hash >= asked.low && each.hash < asked.high);
     } else if (String(headers["x-ms-documentdb-query-enablecrosspartition"]).toLowerCase() !== "true") {
       throw refuse(400, "Cross partition query is required but disabled.");
     }
@@ -189,23 +190,18 @@ class Documents {
     }
   }
 
-  /** Cut the physical partition that holds a hash in two. */
-  split(components) {
-    const hash = effectiveKey(components);
-    const at = hash + "20";
-    this.bounds = [...new Set([...this.bounds, at])].sort();
-  }
-
-  ranges() {
-    return this.bounds.slice(0, -1).map((low, at) => ({
-      id: String(at),
-      minInclusive: low,
-      maxExclusive: this.bounds[at + 1],
-      ridPrefix: at,
-      throughputFraction: 1,
-      status: "online",
-      parents: [],
-    }));
+  /** Cut the physical partition that holds a prefix in two, within the prefix. The halves have ids of their own. */
+  split(prefix) {
+    const at = effectiveKey(prefix) + "20";
+    const index = this.ranges.findIndex((each) => each.low < at && at < each.high);
+    const { id, low, high, parents } = this.ranges[index];
+    const next = 1 + Math.max(...this.ranges.map((each) => Number(each.id)));
+    const lineage = [...parents, id];
+    const halves = [
+      { id: String(next), low, high: at, parents: lineage },
+      { id: String(next + 1), low: at, high, parents: lineage },
+    ];
+    this.ranges.splice(index, 1, ...halves);
   }
 }
 

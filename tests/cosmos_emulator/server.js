@@ -80,9 +80,15 @@ function answerItems(documents, operation, id, req, text) {
 }
 
 function answerRanges(documents, req) {
-  const etag = `"${documents.bounds.length}"`;
+  const etag = `"${documents.ranges.length}"`;
   if (req.headers["if-none-match"] === etag) return { status: 304, headers: { etag } };
-  const ranges = documents.ranges();
+  const ranges = documents.ranges.map(({ id, low, high, parents }) => ({
+    id,
+    minInclusive: low,
+    maxExclusive: high,
+    parents,
+    status: "online",
+  }));
   return { status: 200, headers: { etag }, body: { PartitionKeyRanges: ranges, _count: ranges.length } };
 }
 

@@ -362,7 +362,10 @@ def test_a_split_cuts_a_tenant_in_two(own: Database) -> None:
     assert ranges == [("", hashed("t1") + "20"), (hashed("t1") + "20", "FF")]
     again = own.emulator.request("GET", "/dbs/own/colls/deep/pkranges", None, {"if-none-match": headers["etag"]})
     assert again[0] == 304
-    halves = [own.query("SELECT * FROM c", x_ms_documentdb_partitionkeyrangeid=part)[1] for part in "01"]
+    assert [each["id"] for each in body["PartitionKeyRanges"]] == ["1", "2"]
+    assert [each["parents"] for each in body["PartitionKeyRanges"]] == [["0"], ["0"]]
+    assert own.query("SELECT * FROM c", x_ms_documentdb_partitionkeyrangeid="0")[0] == 410
+    halves = [own.query("SELECT * FROM c", x_ms_documentdb_partitionkeyrangeid=part)[1] for part in "12"]
     assert all(halves)
     assert sorted(halves[0] + halves[1]) == sorted(f"i{n}" for n in range(20))
 

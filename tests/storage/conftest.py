@@ -1,6 +1,7 @@
 """The adapters that the conformance suite runs on: an adapter joins by adding itself to ADAPTERS."""
 
 import itertools
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +15,15 @@ from shared.storage.documents import DocumentStore
 from shared.storage.sqlite import SqliteStore
 from tests.cosmos_emulator.emulator import KEY, Emulator
 from tests.fakes import ManualClock
+from tests.storage.account import Account
 
 WIDE = Container(name="wide", partition_key=("region", "shop", "day"), indexes=(("kind", "n"),), default_ttl_seconds=60)
 TESTED: Mapping[str, Container] = {**CONTAINERS, WIDE.name: WIDE}
 TTL_DAYS = 100
 
-ADAPTERS = ("cosmos", "sqlite")
+LOCAL = ("cosmos", "sqlite")
+ADAPTERS = (*LOCAL, "account") if "COSMOS_DB_ENDPOINT" in os.environ else LOCAL
+CLOCK_CANNOT_BE_SET = "the clock of a real account cannot be set; the emulator's can, and the adapter is the same"
 ORDERED = ("n", "kind", "v")
 """What the suite orders by without an index declared for it: SQLite sorts then, Cosmos would refuse."""
 
@@ -65,19 +69,29 @@ async def open_cosmos(emulator: Emulator, clock: ManualClock, **options: Any) ->
 
 
 @pytest.fixture(scope="session")
-def open_store(request: pytest.FixtureRequest) -> Open:
+async def open_store(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     """Opens a fresh store of the named adapter; what it stands on is started by the first that wants it."""
+    accounts: list[Account] = []
 
     async def opened(name: str, clock: ManualClock) -> DocumentStore:
         if name == "sqlite":
             return await SqliteStore.open(None, clock=clock, ttl_days=TTL_DAYS, containers=TESTED)
-        return await open_cosmos(request.getfixturevalue("emulator"), clock)
+        if name == "cosmos":
+            return await open_cosmos(request.getfixturevalue("emulator"), clock)
+        if not accounts:
+            accounts.append(await Account.create(os.environ, [definition(each) for each in TESTED.values()]))
+        await accounts[0].empty()
+        return await accounts[0].open(clock, TTL_DAYS, TESTED)
 
-    return opened
+    yield opened
+    for account in accounts:
+        await account.remove()
 
 
 @pytest.fixture(params=ADAPTERS)
 async def harness(request: pytest.FixtureRequest, open_store: Open) -> AsyncIterator[Harness]:
+    if request.param == "account" and request.node.get_closest_marker("moves_the_clock"):
+        pytest.skip(CLOCK_CANNOT_BE_SET)
     clock = ManualClock()
     store = await open_store(request.param, clock)
     yield Harness(store, clock)

@@ -34,7 +34,7 @@ from shared.storage.documents import (
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.storage.sqlite import SqliteStore
 from tests.fakes import ManualClock
-from tests.storage.conftest import ADAPTERS, Open
+from tests.storage.conftest import LOCAL, Open
 
 BOX = Container(name="wide", partition_key=("region", "shop", "day"), indexes=(("kind", "n"),), default_ttl_seconds=60)
 
@@ -176,7 +176,7 @@ prefixes = st.sampled_from([key[:length] for key in KEYS[:4] for length in (1, 2
 relaxed = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.fixture(scope="module", params=ADAPTERS)
+@pytest.fixture(scope="module", params=LOCAL)
 def adapter(
     request: pytest.FixtureRequest, open_store: Open
 ) -> Iterator[tuple[asyncio.Runner, DocumentStore, ManualClock]]:
