@@ -183,7 +183,7 @@ async function handle(req, res) {
 
 const [certificate, key] = process.argv.slice(2).map((path) => fs.readFileSync(path));
 const server = https.createServer({ cert: certificate, key }, handle);
-server.keepAliveTimeout = 60_000;
+server.keepAliveTimeout = 0; // never: a test may come back to its connection after minutes
 server.listen(0, "127.0.0.1", () => {
   const { port } = server.address();
   account = new Account("127.0.0.1", port);

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from azure.cosmos.aio import CosmosClient
+from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
 from shared.storage import _cosmos_client
 from shared.storage._cosmos_query import compile_query, composite_indexes
@@ -134,6 +135,18 @@ async def test_an_emulator_is_named_as_one(host: str) -> None:
 def test_the_key_is_not_shown() -> None:
     account = _cosmos_client.Account("https://account.documents.azure.com/", "d", key="very-secret")
     assert "very-secret" not in repr(account)
+
+
+@pytest.mark.parametrize(
+    ("identity", "kind"), [("client-id", ManagedIdentityCredential), (None, DefaultAzureCredential)]
+)
+async def test_without_a_key_we_are_a_managed_identity(identity: str | None, kind: type) -> None:
+    account = _cosmos_client.Account("https://account.documents.azure.com/", "d", identity=identity)
+    client = _cosmos_client.Client(account, deadline_seconds=1)
+    chosen = client._identify()
+    assert isinstance(chosen, kind)
+    assert client._identify() is chosen
+    await client.close()
 
 
 # The client
