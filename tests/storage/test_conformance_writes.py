@@ -104,20 +104,38 @@ async def test_names_of_fields_are_text(store: DocumentStore) -> None:
         await store.create(IDENTITY, T1, {**item(), 1: "one"})  # type: ignore[dict-item]
 
 
-@pytest.mark.parametrize("item_id", ["", "a/b", "a\\b", "a?b", "a#b", "ü", "a\x00", "a\n", "x" * 1024, None, 7])
+@pytest.mark.parametrize(
+    "item_id", ["", "a/b", "a\\b", "a?b", "a#b", "ü", "a\x00", "a\n", " ", "a ", ".", "..", "x" * 1024, None, 7]
+)
 async def test_an_unusable_id_is_refused(store: DocumentStore, item_id: Any) -> None:
     with pytest.raises(ValueError, match="id"):
         await store.create(IDENTITY, T1, item(item_id))
     assert await ids(store) == []
 
 
-@pytest.mark.parametrize("item_id", ["x" * 1023, "email|a@b.c", "'; DROP TABLE items_identity; --", '"', "%", " ", "_"])
+@pytest.mark.parametrize(
+    "item_id", ["x" * 1023, "email|a@b.c", "'; DROP TABLE items_identity; --", '"', "%", " a", "_", "...", ".a"]
+)
 async def test_any_other_id_is_kept(store: DocumentStore, item_id: str) -> None:
     await store.create(IDENTITY, T1, item(item_id))
     assert (await store.read(IDENTITY, T1, item_id))["id"] == item_id
     assert await ids(store) == [item_id]
     await store.delete(IDENTITY, T1, item_id)
     assert await ids(store) == []
+
+
+@pytest.mark.parametrize("item_id", ["", "a/b", "../docs/a", ".", "..", "a?x", "a#x", "a ", "ü", "a\x00", "x" * 2000])
+async def test_no_item_has_an_unusable_id(store: DocumentStore, item_id: str) -> None:
+    await store.create(IDENTITY, T1, item())
+    for attempt in (
+        store.read(IDENTITY, T1, item_id),
+        store.delete(IDENTITY, T1, item_id),
+        store.patch(IDENTITY, T1, item_id, [PatchSet("n", 1)]),
+        store.batch(IDENTITY, T1, [delete(item_id)]),
+    ):
+        with pytest.raises(NotFound):
+            await attempt
+    assert own(await store.read(IDENTITY, T1, "a")) == item()
 
 
 async def test_an_id_names_one_item_of_its_partition(store: DocumentStore) -> None:

@@ -1,0 +1,148 @@
+"""The one client of a process: where the account is, who we are to it, and the containers, all on first use."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import (
+    ClientConnectionError,
+    ClientConnectorError,
+    ClientHandlerType,
+    ClientOSError,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    DummyCookieJar,
+    ServerDisconnectedError,
+)
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.cosmos.aio import ContainerProxy, CosmosClient
+from azure.cosmos.exceptions import CosmosResourceNotFoundError
+
+from shared.storage.containers import Container
+from shared.storage.errors import Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How to reach an account. ValueError for an endpoint that is not safe to use.
+
+    `key`: the account key; None: a managed identity, of the client id `identity` where a process has several.
+    `names`: what containers are called in the account where that is not their own name.
+    """
+
+    endpoint: str
+    database: str
+    key: str | None = field(default=None, repr=False)
+    identity: str | None = None
+    accept_self_signed: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.endpoint)
+        if (
+            parts.scheme != "https"
+            or not parts.hostname
+            or parts.username
+            or parts.query
+            or parts.path not in ("", "/")
+        ):
+            raise ValueError("the endpoint of Cosmos DB is https://<account>/ and nothing more")
+        loopback = _is_loopback(parts.hostname)
+        if self.accept_self_signed and not loopback:
+            raise ValueError("a self-signed certificate is accepted of an emulator on this machine only")
+        if loopback and not self.accept_self_signed:  # the SDK would not verify it, and say nothing
+            raise ValueError("an endpoint on this machine is an emulator: say that its certificate is to be accepted")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Client:
+    """The SDK's client, made when it is first needed, and a proxy for each container."""
+
+    def __init__(self, account: Account, deadline_seconds: float) -> None:
+        self._account = account
+        self._deadline = deadline_seconds
+        self._lock = asyncio.Lock()
+        self._client: CosmosClient | None = None
+        self._credential: AsyncTokenCredential | None = None
+        self._proxies: dict[str, ContainerProxy] = {}
+
+    async def container(self, container: Container) -> ContainerProxy:
+        """The container in the account. AzureError when that does not answer; Unavailable if nobody provisioned it."""
+        if self._client is None:
+            async with self._lock:
+                if self._client is None:
+                    self._client = await self._connect()
+        proxy = self._proxies.get(container.name)
+        if proxy is None:
+            name = self._account.names.get(container.name, container.name)
+            proxy = self._client.get_database_client(self._account.database).get_container_client(name)
+            try:
+                await proxy.read()  # which a later 404 then cannot be about
+            except CosmosResourceNotFoundError:
+                raise Unavailable(f"the account has no container {name}") from None
+            self._proxies[container.name] = proxy
+        return proxy
+
+    async def close(self) -> None:
+        """Let go of connections and of the credential."""
+        client, self._client = self._client, None
+        credential, self._credential = self._credential, None
+        if client is not None:
+            await client.close()
+        if credential is not None:
+            await credential.close()
+
+    async def _connect(self) -> CosmosClient:
+        settings: dict[str, Any] = {
+            "enable_compact_utf8_item_writes": True,  # escaped text would exceed the limits that its bytes keep
+            "retry_connect": 0,  # what was perhaps written is not sent again unless the adapter says so
+            "retry_read": 0,
+            "retry_throttle_backoff_max": max(1, int(self._deadline)),
+            "connection_timeout": self._deadline,
+            "read_timeout": self._deadline,
+        }
+        if self._account.accept_self_signed:
+            settings["connection_verify"] = False
+        session = ClientSession(
+            middlewares=(_send_once,), cookie_jar=DummyCookieJar(), auto_decompress=False, trust_env=True
+        )
+        settings["transport"] = AioHttpTransport(session=session)
+        client = CosmosClient(self._account.endpoint, self._account.key or self._identify(), **settings)
+        try:
+            await client.__aenter__()
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    def _identify(self) -> AsyncTokenCredential:
+        """A managed identity; on a developer's machine, whoever is signed in."""
+        from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
+
+        if self._credential is None:
+            chosen = self._account.identity
+            self._credential = ManagedIdentityCredential(client_id=chosen) if chosen else DefaultAzureCredential()
+        return self._credential
+
+
+async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """A lost connection stays lost: aiohttp would send a PUT or DELETE again by itself, and tell nobody."""
+    try:
+        return await handler(request)
+    except (ClientOSError, ServerDisconnectedError) as error:
+        if isinstance(error, ClientConnectorError):
+            raise
+        raise ClientConnectionError("the connection was lost") from error
