@@ -1,5 +1,6 @@
 """Events that a consumer could not handle: kept with the error's place, so that the rest of the batch goes on."""
 
+from shared.audit.model import PLATFORM_TENANT
 from shared.core.clock import Clock, rfc3339
 from shared.storage.containers import DEAD_LETTERS
 from shared.storage.documents import DocumentStore, Item
@@ -21,7 +22,7 @@ class DeadLetters:
         tenant_id = item.get("tenant_id")
         letter: Item = {
             "id": f"{consumer}|{item.get('id')}",
-            "tenant_id": tenant_id if isinstance(tenant_id, str) and tenant_id else "platform",
+            "tenant_id": tenant_id if isinstance(tenant_id, str) and tenant_id else PLATFORM_TENANT,
             "kind": "dead_letter",
             "created_at": rfc3339(self._clock.now()),
             "consumer": consumer,

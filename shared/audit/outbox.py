@@ -14,7 +14,7 @@ from shared.core.clock import Clock, rfc3339
 from shared.core.errors import KraftdError, Unready
 from shared.core.ids import IdFactory
 from shared.storage.containers import Container
-from shared.storage.documents import BatchOperation, DocumentStore, Eq, Item, Query, Range, create
+from shared.storage.documents import BatchOperation, DocumentStore, Eq, Item, Query, Range, create, pages
 from shared.storage.errors import NotFound, StoreError
 from shared.telemetry import get_log
 
@@ -125,16 +125,13 @@ class Outbox:
         query = Query((Eq("kind", OUTBOX_KIND), Range("created_at", lt=older_than)), order_by="created_at")
         drained = 0
         first: Exception | None = None
-        while True:
-            page = await self._store.query(container, (tenant_id,), query)
-            done, stuck = await self.drain_each(container, page.items)
+        async for entries in pages(self._store, container, (tenant_id,), query):
+            done, stuck = await self.drain_each(container, entries)
             drained += done
             first = first or stuck
-            if page.next is None:
-                if first is not None:
-                    raise first
-                return drained
-            query = Query(query.where, order_by="created_at", after=page.next)
+        if first is not None:
+            raise first
+        return drained
 
     async def drain_each(self, container: Container, entries: Iterable[Item]) -> tuple[int, Exception | None]:
         """Drain entries one by one: how many were still there, and the first error of one that is stuck.

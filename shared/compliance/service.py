@@ -11,7 +11,19 @@ from shared.audit.recorder import Recorder
 from shared.compliance.model import FRAMEWORK, Activity, Day, digest_of, new_report, report_id, same_content
 from shared.core.clock import Clock, period_of, rfc3339
 from shared.storage.containers import AUDIT_EVENTS, REPORTS
-from shared.storage.documents import MAX_PAGE, Cursor, DocumentStore, Eq, Item, Page, Query, Range, create, replace
+from shared.storage.documents import (
+    MAX_PAGE,
+    Cursor,
+    DocumentStore,
+    Eq,
+    Item,
+    Page,
+    Query,
+    Range,
+    create,
+    pages,
+    replace,
+)
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.telemetry import get_log
 
@@ -111,14 +123,10 @@ class Reports:
         activity = Activity()
         within = (Range("recorded_at", ge=rfc3339(day.start), lt=rfc3339(day.end)),)
         fields = ("type", "outcome", "reason", "attributes")
-        after: Cursor | None = None
-        while True:
-            query = Query(within, order_by="recorded_at", limit=MAX_PAGE, after=after, fields=fields)
-            page = await self._store.query(AUDIT_EVENTS, (tenant_id, period_of(day.start)), query)
-            activity.add(page.items)
-            after = page.next
-            if after is None:
-                return activity
+        query = Query(within, order_by="recorded_at", limit=MAX_PAGE, fields=fields)
+        async for events in pages(self._store, AUDIT_EVENTS, (tenant_id, period_of(day.start)), query):
+            activity.add(events)
+        return activity
 
     async def page(self, tenant_id: str, *, limit: int, after: Cursor | None) -> Page:
         """Reports of a tenant, newest period first."""

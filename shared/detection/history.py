@@ -1,14 +1,12 @@
 """What a pattern looks at: the stored events of one key within a span of event time, from two indexed queries."""
 
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 from shared.core.clock import rfc3339
 from shared.detection.engine import MAX_BEHIND, event_time
 from shared.detection.model import Observed, Pattern, Span
 from shared.storage.containers import AUDIT_EVENTS
-from shared.storage.documents import MAX_PAGE, AnyOf, DocumentStore, Eq, Item, Query, Range
+from shared.storage.documents import MAX_PAGE, AnyOf, DocumentStore, Eq, Item, Query, Range, pages
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
@@ -41,20 +39,12 @@ class EventHistory:
         """All matching events of one key whose event time lies within `span`, by time and id."""
         found: dict[str, Observed] = {}
         for query in _queries(pattern, key, span):
-            async for event in self._rows(tenant_id, query):
-                observed = _of_key(pattern, key, event)
-                if observed is not None and span.start <= observed.at <= span.end:
-                    found[observed.id] = observed
+            async for events in pages(self._store, AUDIT_EVENTS, (tenant_id,), query):
+                for event in events:
+                    observed = _of_key(pattern, key, event)
+                    if observed is not None and span.start <= observed.at <= span.end:
+                        found[observed.id] = observed
         return sorted(found.values(), key=lambda each: (each.at, each.id))
-
-    async def _rows(self, tenant_id: str, query: Query) -> AsyncIterator[Item]:
-        while True:
-            page = await self._store.query(AUDIT_EVENTS, (tenant_id,), query)
-            for item in page.items:
-                yield item
-            if page.next is None:
-                return
-            query = replace(query, after=page.next)
 
 
 def _queries(pattern: Pattern[Any], key: str, span: Span) -> list[Query]:

@@ -1,7 +1,7 @@
 """Detection as services: the consumer of stored events that keeps the alerts, and reading of alerts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -32,8 +32,9 @@ from shared.storage.documents import (
     Query,
     Range,
     create,
+    pages,
+    replace,
 )
-from shared.storage.documents import replace as replacing
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError
 from shared.telemetry import get_log
 
@@ -160,17 +161,11 @@ class DetectionService:
     async def _stored(self, series: Series, first_seen: Span) -> list[Item]:
         seen = Range("first_seen", ge=rfc3339(first_seen.start), le=rfc3339(first_seen.end))
         query = Query((Eq("kind", ALERT_KIND), Eq("series", series.name), seen), order_by="first_seen", limit=MAX_PAGE)
-        found: list[Item] = []
-        while True:
-            page = await self._store.query(ALERTS, (series.tenant_id,), query)
-            found += page.items
-            if page.next is None:
-                return found
-            query = replace(query, after=page.next)
+        return [each async for page in pages(self._store, ALERTS, (series.tenant_id,), query) for each in page]
 
     async def _write(self, series: Series, head: Item | None, changes: Sequence[Change]) -> None:
         operations = [_head_operation(series, head)]
-        operations += [replacing(c.item, c.etag) if c.etag else create(c.item) for c in changes]
+        operations += [replace(c.item, c.etag) if c.etag else create(c.item) for c in changes]
         events = [await self._event(series, change) for change in changes if change.event is not None]
         if events:
             await self._outbox.commit(ALERTS, series.tenant_id, operations, events)
@@ -203,7 +198,7 @@ def _head_operation(series: Series, head: Item | None) -> BatchOperation:
         "series": series.name,
         "version": 1 if head is None else head["version"] + 1,
     }
-    return create(item) if head is None else replacing(item, head["_etag"])
+    return create(item) if head is None else replace(item, head["_etag"])
 
 
 class AlertService:

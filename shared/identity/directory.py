@@ -13,7 +13,7 @@ from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.identity.model import user_key
 from shared.privacy.blind_index import BlindIndex
 from shared.storage.containers import DIRECTORY, IDENTITY, TENANTS
-from shared.storage.documents import MAX_PAGE, DocumentStore, Item, Query
+from shared.storage.documents import MAX_PAGE, DocumentStore, Item, Query, pages
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 
 _PATIENCE = timedelta(minutes=1)
@@ -167,14 +167,9 @@ class Directory:
     async def tenants(self) -> AsyncIterator[Tenant]:
         """Every enrolled tenant, shard by shard. A tenant whose first batch failed is among them, and empty."""
         for shard in TENANT_SHARDS:
-            query = Query(limit=MAX_PAGE)
-            while True:
-                page = await self._store.query(TENANTS, (shard,), query)
-                for item in page.items:
+            async for items in pages(self._store, TENANTS, (shard,), Query(limit=MAX_PAGE)):
+                for item in items:
                     yield Tenant(item["id"], parse_rfc3339(item["enrolled_at"]))
-                if page.next is None:
-                    break
-                query = Query(limit=MAX_PAGE, after=page.next)
 
 
 def shard_of(tenant_id: str) -> str:

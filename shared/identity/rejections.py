@@ -24,6 +24,7 @@ from shared.storage.documents import (
     Query,
     Range,
     create,
+    pages,
     replace,
 )
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
@@ -81,13 +82,10 @@ class Rejections:
         silent_since = rfc3339(self._clock.now() - _SAMPLE)
         flushed = 0
         query = Query((Eq("kind", KIND), Range("created_at", lt=silent_since)), order_by="created_at")
-        while True:
-            page = await self._store.query(IDENTITY, (PLATFORM_TENANT,), query)
-            for held in page.items:
+        async for markers in pages(self._store, IDENTITY, (PLATFORM_TENANT,), query):
+            for held in markers:
                 flushed += await self._flush(held, request)
-            if page.next is None:
-                return flushed
-            query = Query(query.where, order_by="created_at", after=page.next)
+        return flushed
 
     async def _flush(self, held: Item, request: RequestContext) -> bool:
         try:

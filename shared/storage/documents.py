@@ -14,8 +14,9 @@ different values, and text is ordered by code point. A query over a prefix of th
 below that prefix, as ours are (UUIDv7): its pages go on after a value and an id.
 """
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -246,6 +247,18 @@ class DocumentStore(Protocol):
     async def close(self) -> None:
         """Finish what is under way and let go of everything."""
         ...
+
+
+async def pages(
+    store: DocumentStore, container: Container, partition: Partition, query: Query
+) -> AsyncIterator[list[Item]]:
+    """The items of a query, page after page of `query.limit` to the end."""
+    while True:
+        page = await store.query(container, partition, query)
+        yield page.items
+        if page.next is None:
+            return
+        query = dataclasses.replace(query, after=page.next)
 
 
 @dataclass(frozen=True, slots=True)
