@@ -13,6 +13,7 @@ import azure.functions as func
 from functions._api import Answer, Call, Endpoint
 from functions._parsing import parse_body, parse_query
 from shared.audit.model import RequestContext
+from shared.core.deadline import deadline
 from shared.core.errors import KraftdError, Unready
 from shared.core.text import address
 from shared.storage.errors import StoreError, Throttled
@@ -42,8 +43,9 @@ def http_function(endpoint: Endpoint, services: LazyServices) -> HttpFunction:
         request_id = services.ids.new()
         try:
             request = _context(endpoint, req, services, request_id)
-            ready = None if endpoint.bare else await _ready(services)
-            return _response(await _answer(endpoint, req, ready, request), request_id)
+            with deadline(services.settings.request_deadline_seconds):
+                ready = None if endpoint.bare else await _ready(services)
+                return _response(await _answer(endpoint, req, ready, request), request_id)
         except KraftdError as error:
             return problem(error, request_id)
         except StoreError as error:

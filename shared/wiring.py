@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.core.clock import Clock, SystemClock
 from shared.core.ids import IdFactory
-from shared.core.settings import Settings, SettingsError
+from shared.core.settings import Settings
 
 if TYPE_CHECKING:  # the domain is imported when the first request needs it: cold start counts
     from shared.audit.outbox import Outbox
@@ -99,13 +99,32 @@ class LazyServices:
 
 
 async def open_store(settings: Settings, clock: Clock) -> "DocumentStore":
-    """The store that the settings name. SettingsError for one that this build has no adapter for."""
+    """The store that the settings name: Cosmos DB, or the embedded one."""
     if settings.cosmos_db_endpoint is not None:
-        raise SettingsError("COSMOS_DB_ENDPOINT: this version serves from the embedded store only; leave it unset")
+        return await _open_cosmos(settings.cosmos_db_endpoint, settings, clock)
     from shared.storage.sqlite import SqliteStore
 
     path = None if settings.kraftd_data == MEMORY else Path(settings.kraftd_data) / "kraftd.sqlite"
     return await SqliteStore.open(path, clock=clock, ttl_days=settings.cosmos_db_ttl_days)
+
+
+async def _open_cosmos(endpoint: str, settings: Settings, clock: Clock) -> "DocumentStore":
+    from shared.storage.containers import AUDIT_EVENTS
+    from shared.storage.cosmos import CosmosStore
+    from shared.telemetry.metrics import StoreCharges
+
+    key = settings.cosmos_db_key
+    return await CosmosStore.open(
+        endpoint,
+        clock=clock,
+        database=settings.cosmos_db_name,
+        key=key.get_secret_value() if key else None,
+        identity=settings.azure_client_id,
+        accept_self_signed=settings.cosmos_db_emulator,
+        ttl_days=settings.cosmos_db_ttl_days,
+        names={AUDIT_EVENTS.name: settings.cosmos_db_audit_container},
+        charged=StoreCharges(),
+    )
 
 
 async def build_services(

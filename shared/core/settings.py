@@ -1,55 +1,129 @@
-"""Settings: every one an environment variable of its upper-case name, checked at start."""
+"""Settings: every one an environment variable of its upper-case name, checked at start (pydantic-settings).
 
-import os
-from collections.abc import Mapping
+Each field's docstring and bounds are its published documentation: docs/settings.md is made of them.
+"""
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import base64
+import binascii
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.core.endpoints import check_endpoint
 
 KEY_VAULT_REFERENCE = "@Microsoft.KeyVault("
+CONTAINER_NAME = r"^[A-Za-z0-9_-]{1,255}$"
 
 
 class SettingsError(Exception):
     """A setting has a value that we cannot run with; the message names it and never shows the value."""
 
 
-class Settings(BaseModel):
+def _flag(value: Any) -> Any:
+    """`true` or `false` and no other spelling: of a switch that weakens a check, a guess is worse than a refusal."""
+    if isinstance(value, str):
+        if value.lower() not in ("true", "false"):
+            raise ValueError("true or false")
+        return value.lower() == "true"
+    return value
+
+
+class Settings(BaseSettings):
     """All settings of the app. Field names in upper case are the environment variables."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        case_sensitive=True,
+        env_ignore_empty=True,
+        alias_generator=str.upper,
+        populate_by_name=True,
+    )
 
     kraftd_data: str = Field(default=".kraftd", min_length=1)
-    """Folder of the embedded store and its secrets, or `:memory:`."""
+    """Folder of the embedded store and of the embedded secrets, or `:memory:`."""
     cosmos_db_endpoint: str | None = None
-    """Account URI of Cosmos DB; absent: the embedded SQLite store."""
-    cosmos_db_name: str = Field(default="kraftd_audit", pattern=r"^[A-Za-z0-9_-]{1,255}$")
-    """Database of Cosmos DB."""
+    """Account URI of Cosmos DB. Unset: the embedded SQLite store."""
+    cosmos_db_key: SecretStr | None = None
+    """Account key of Cosmos DB (base64). Unset: a managed identity; on a developer's machine, whoever is signed in."""
+    cosmos_db_name: str = Field(default="kraftd_audit", pattern=CONTAINER_NAME)
+    """Database in the account."""
+    cosmos_db_audit_container: str = Field(default="audit_events", pattern=CONTAINER_NAME)
+    """What the container of audit events is called in the account."""
+    cosmos_db_throughput: str = Field(default="serverless", pattern=r"^(serverless|(autoscale:)?[1-9][0-9]{2,6})$")
+    """Of the provisioning command only: `serverless`, request units per second that the containers share (`400`), or
+    the most that they may scale to (`autoscale:4000`)."""
     cosmos_db_ttl_days: int = Field(default=2555, ge=1, le=24_000)
     """Days that a month's audit events are kept after the month's end."""
+    cosmos_db_emulator: Annotated[bool, BeforeValidator(_flag)] = False
+    """`true`: the endpoint is an emulator on this machine, and its self-signed certificate is accepted."""
+    key_vault_uri: str | None = None
+    """URI of the Key Vault that holds the root secrets. Unset: files below `KRAFTD_DATA`."""
+    azure_client_id: str | None = Field(default=None, pattern=r"^[0-9A-Fa-f-]{36}$")
+    """Client id of the user-assigned managed identity, where the app has one."""
+    website_site_name: str | None = None
+    """Set by Azure, never by you: the app's name there. With it, `COSMOS_DB_ENDPOINT` and `KEY_VAULT_URI` are required:
+    what a function app keeps on its own disk is lost."""
+    request_deadline_seconds: int = Field(default=30, ge=1, le=200)
+    """Seconds that an HTTP request may spend on store and secrets, all waiting and retries included; then 503."""
     access_token_minutes: int = Field(default=15, ge=1, le=60)
-    """Life of an access token."""
+    """Minutes that an access token lives."""
     session_days: int = Field(default=30, ge=1, le=365)
-    """Absolute life of a session."""
+    """Days that a session lives."""
     terms_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
-    """Version of the terms that POST /register accepts."""
+    """Version of the terms that `POST /register` records consent to."""
     privacy_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
-    """Version of the privacy notice that POST /register accepts."""
+    """Version of the privacy notice that `POST /register` records consent to."""
     trusted_proxy_hops: int = Field(default=1, ge=0, le=10)
-    """Entries of X-Forwarded-For, from the right, that our own front ends wrote; 0: the header is ignored."""
+    """Entries of `X-Forwarded-For`, from the right, that our own front ends wrote; 0: the header is ignored."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _resolved(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith(KEY_VAULT_REFERENCE):
+            raise ValueError("its Key Vault reference was not resolved")
+        return value
+
+    @field_validator("cosmos_db_key")
+    @classmethod
+    def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            if value is not None and not base64.b64decode(value.get_secret_value(), validate=True):
+                raise ValueError("the account key is base64")
+        except binascii.Error:
+            raise ValueError("the account key is base64") from None
+        return value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.cosmos_db_endpoint is not None:
+            _checked("COSMOS_DB_ENDPOINT", self.cosmos_db_endpoint, emulator=self.cosmos_db_emulator)
+        elif self.cosmos_db_emulator:
+            raise ValueError("COSMOS_DB_EMULATOR: there is no COSMOS_DB_ENDPOINT that it could be about")
+        if self.key_vault_uri is not None:
+            _checked("KEY_VAULT_URI", self.key_vault_uri)
+        if self.website_site_name is not None:
+            for name in ("cosmos_db_endpoint", "key_vault_uri"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name.upper()}: must be set in Azure")
+        return self
 
 
-def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from the environment. SettingsError names the first variable that is wrong."""
-    env = os.environ if environment is None else environment
-    values: dict[str, str] = {}
-    for name in Settings.model_fields:
-        value = env.get(name.upper())
-        if value is None or value == "":
-            continue
-        if value.startswith(KEY_VAULT_REFERENCE):
-            raise SettingsError(f"{name.upper()}: its Key Vault reference was not resolved")
-        values[name] = value
+def _checked(name: str, endpoint: str, *, emulator: bool = False) -> None:
     try:
-        return Settings.model_validate(values)
+        check_endpoint(endpoint, emulator=emulator)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def load_settings() -> Settings:
+    """Settings from the environment. SettingsError names the first variable that is wrong."""
+    try:
+        return Settings()
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise SettingsError(f"{str(first['loc'][0]).upper()}: {first['msg']}") from None
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        message = first["msg"].removeprefix("Value error, ")
+        name = f"{str(first['loc'][0]).upper()}: " if first["loc"] else ""
+        raise SettingsError(name + message) from None

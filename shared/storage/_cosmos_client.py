@@ -3,9 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import (
     ClientConnectionError,
@@ -23,6 +21,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos.aio import ContainerProxy, CosmosClient
 from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
+from shared.core.endpoints import check_endpoint
 from shared.storage.containers import Container
 from shared.storage.errors import Unavailable
 
@@ -43,29 +42,7 @@ class Account:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.endpoint)
-        if (
-            parts.scheme != "https"
-            or not parts.hostname
-            or parts.username
-            or parts.query
-            or parts.path not in ("", "/")
-        ):
-            raise ValueError("the endpoint of Cosmos DB is https://<account>/ and nothing more")
-        loopback = _is_loopback(parts.hostname)
-        if self.accept_self_signed and not loopback:
-            raise ValueError("a self-signed certificate is accepted of an emulator on this machine only")
-        if loopback and not self.accept_self_signed:  # the SDK would not verify it, and say nothing
-            raise ValueError("an endpoint on this machine is an emulator: say that its certificate is to be accepted")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+        check_endpoint(self.endpoint, emulator=self.accept_self_signed)
 
 
 class Client:

@@ -15,6 +15,7 @@ from aiohttp import ClientConnectorError
 from azure.core.exceptions import AzureError
 from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpResponseError
 
+from shared.core.deadline import remaining
 from shared.storage.errors import (
     Conflict,
     NotFound,
@@ -38,8 +39,8 @@ type Hooks = dict[str, Any]
 class Charged(Protocol):
     """Whoever wants to know what calls cost: told of each answer's request units."""
 
-    def __call__(self, container: str, operation: str, ru: float, /) -> None:
-        """`ru`: the request units of one answer, also of a refusal."""
+    def __call__(self, container: str, operation: str, ru: float, status: int, /) -> None:
+        """`ru`: the request units of one answer of HTTP status `status`, also of a refusal."""
         ...
 
 
@@ -78,7 +79,8 @@ class Watch:
         answer = response.http_response
         self.pending = False
         self.unsure = self.unsure or answer.status_code in PASSING - NOT_DONE
-        self.charged(self.container, self.operation, float(answer.headers.get("x-ms-request-charge", 0)))
+        charge = float(answer.headers.get("x-ms-request-charge", 0))
+        self.charged(self.container, self.operation, charge, answer.status_code)
         if answer.status_code == 429:
             self.last = Throttled("the store asks to slow down", retry_after_seconds=_retry_after(answer.headers))
 
@@ -90,7 +92,7 @@ class Watch:
 
 
 class Requests:
-    """Runs calls within `deadline_seconds` each and reports their charges to `charged`."""
+    """Runs calls within `deadline_seconds` each, less where the request around has less, and tells `charged`."""
 
     def __init__(self, deadline_seconds: float, charged: Charged) -> None:
         self._deadline = deadline_seconds
@@ -111,8 +113,11 @@ class Requests:
         that took effect unnoticed, or NotOursError.
         """
         watch = Watch(container, operation, self._charged, repeatable)
+        seconds = remaining(self._deadline)
+        if seconds <= 0:
+            raise Unavailable("the request's time is over")
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(seconds):
                 return await _attempts(watch, send, recognize)
         except TimeoutError:
             raise watch.out_of_time() from None

@@ -55,7 +55,7 @@ _PING: Item = {"id": "ping", "ttl": 60}
 type Send[T] = Callable[[ContainerProxy, Hooks], Awaitable[T]]
 
 
-def _ignored(_container: str, _operation: str, _ru: float) -> None:
+def _ignored(_container: str, _operation: str, _ru: float, _status: int) -> None:
     """Nobody asked what calls cost."""
 
 

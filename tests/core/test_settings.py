@@ -1,14 +1,25 @@
 """Settings: what each takes and refuses. A refusal names the variable and never shows the value."""
 
-import pytest
-from pydantic import ValidationError
+import os
+from collections.abc import Mapping
 
-from shared.core.settings import Settings, SettingsError, load_settings
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from shared.core import settings
+from shared.core.settings import Settings, SettingsError
 
 ACCEPTED: dict[str, list[tuple[str, object]]] = {
     "KRAFTD_DATA": [(":memory:", ":memory:"), ("/data", "/data")],
     "COSMOS_DB_ENDPOINT": [("https://a.documents.azure.com:443/", "https://a.documents.azure.com:443/")],
+    "COSMOS_DB_KEY": [("c2VzYW1lLi4=", SecretStr("c2VzYW1lLi4="))],
     "COSMOS_DB_NAME": [("audit-2_b", "audit-2_b"), ("x" * 255, "x" * 255)],
+    "COSMOS_DB_AUDIT_CONTAINER": [("events_2", "events_2")],
+    "COSMOS_DB_THROUGHPUT": [("serverless", "serverless"), ("400", "400"), ("autoscale:4000", "autoscale:4000")],
+    "COSMOS_DB_EMULATOR": [("false", False), ("False", False)],
+    "KEY_VAULT_URI": [("https://v.vault.azure.net/", "https://v.vault.azure.net/")],
+    "AZURE_CLIENT_ID": [("11111111-2222-3333-4444-555555555555", "11111111-2222-3333-4444-555555555555")],
+    "REQUEST_DEADLINE_SECONDS": [("1", 1), ("200", 200)],
     "COSMOS_DB_TTL_DAYS": [("1", 1), ("24000", 24_000)],
     "ACCESS_TOKEN_MINUTES": [("1", 1), ("60", 60)],
     "SESSION_DAYS": [("1", 1), ("365", 365)],
@@ -17,17 +28,60 @@ ACCEPTED: dict[str, list[tuple[str, object]]] = {
     "TRUSTED_PROXY_HOPS": [("0", 0), ("10", 10)],
 }
 REFUSED: dict[str, list[str]] = {
+    "COSMOS_DB_ENDPOINT": [
+        "http://sesame.example.com/",
+        "https://sesame:open@a.documents.azure.com/",
+        "https://a.documents.azure.com/?sesame",
+        "https://a.documents.azure.com/#sesame",
+        "https://a.documents.azure.com/dbs/sesame",
+        "https://a.documents.azure.com:sesame/",
+        "https://[sesame/",
+        "https://sesame example.com/",
+        "https://127.0.0.1:77441/",
+        "https://localhost:8081/",
+        "https://[::1]:8081/",
+        "https://s\u00e9same.example.com/",
+        "AccountEndpoint=https://a.documents.azure.com:443/;AccountKey=sesame;",
+    ],
+    "COSMOS_DB_KEY": ["sesame!", "sesame", "c2VzYW1l\n", "s\u00e9same"],
+    "COSMOS_DB_AUDIT_CONTAINER": ["sesame/", "x" * 256],
+    "COSMOS_DB_THROUGHPUT": [
+        "0",
+        "40",
+        "sesame",
+        "autoscale:0",
+        "autoscale:77441sesame",
+        "-77441",
+        "77441.5",
+        "serverless ",
+    ],
+    "COSMOS_DB_EMULATOR": ["1", "yes", "on", "sesame", "true", "truesesame"],
+    "KEY_VAULT_URI": [
+        "http://sesame.vault.azure.net/",
+        "https://sesame.vault.azure.net/secrets/x",
+        "https://127.0.0.1:77441/",
+    ],
+    "AZURE_CLIENT_ID": ["sesame", "77441"],
+    "REQUEST_DEADLINE_SECONDS": ["0", "201", "sesame"],
     "COSMOS_DB_NAME": ["x" * 256, "sesame/", "sesame name", "sesame\n", "sésame"],
     "COSMOS_DB_TTL_DAYS": ["0", "-77441", "24001", "77441.5", "sesame", "1e77441", "nan"],
     "ACCESS_TOKEN_MINUTES": ["0", "61", "-77441", "sesame"],
     "SESSION_DAYS": ["0", "366", "77441", "sesame"],
     "TERMS_VERSION": ["x" * 65, "sesame open", "sesame\n", "<sesame>"],
-    "PRIVACY_VERSION": ["x" * 65, "sesame open", "sesame\x00"],
+    "PRIVACY_VERSION": ["x" * 65, "sesame open"],
     "TRUSTED_PROXY_HOPS": ["-1", "11", "sesame", "77441"],
 }
 DEFAULTS = {
     "KRAFTD_DATA": ".kraftd",
     "COSMOS_DB_ENDPOINT": None,
+    "COSMOS_DB_KEY": None,
+    "COSMOS_DB_AUDIT_CONTAINER": "audit_events",
+    "COSMOS_DB_THROUGHPUT": "serverless",
+    "COSMOS_DB_EMULATOR": False,
+    "KEY_VAULT_URI": None,
+    "AZURE_CLIENT_ID": None,
+    "REQUEST_DEADLINE_SECONDS": 30,
+    "WEBSITE_SITE_NAME": None,
     "COSMOS_DB_NAME": "kraftd_audit",
     "COSMOS_DB_TTL_DAYS": 2555,
     "ACCESS_TOKEN_MINUTES": 15,
@@ -38,9 +92,19 @@ DEFAULTS = {
 }
 
 
+def load_settings(environment: Mapping[str, str]) -> Settings:
+    """What the app starts with when its environment is exactly that."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return settings.load_settings()
+
+
 def test_every_setting_is_tested() -> None:
     names = {name.upper() for name in Settings.model_fields}
-    assert names == set(ACCEPTED) == set(DEFAULTS)
+    assert names == set(ACCEPTED) | {"WEBSITE_SITE_NAME"} == set(DEFAULTS)
 
 
 def test_nothing_given_means_the_defaults() -> None:
@@ -83,15 +147,34 @@ def test_a_value_that_is_not_unicode_is_refused_by_name() -> None:
         load_settings({"COSMOS_DB_NAME": "a\udcff"})
 
 
-def test_unknown_variables_and_lower_case_ones_are_ignored() -> None:
-    assert load_settings({"PATH": "/bin", "KRAFTD_UNKNOWN": "1", "session_days": "7"}) == load_settings({})
+def test_unknown_variables_are_ignored() -> None:
+    assert load_settings({"PATH": "/bin", "KRAFTD_UNKNOWN": "1"}) == load_settings({})
+
+
+def test_the_emulator_is_one_on_this_machine() -> None:
+    on = {"COSMOS_DB_EMULATOR": "true"}
+    assert load_settings({**on, "COSMOS_DB_ENDPOINT": "https://localhost:8081/"}).cosmos_db_emulator
+    assert load_settings({**on, "COSMOS_DB_ENDPOINT": "https://127.0.0.1:8081"}).cosmos_db_emulator
+    for elsewhere in ("https://a.documents.azure.com/", "https://10.0.0.1:8081/", "https://127.0.0.1.example.com/"):
+        with pytest.raises(SettingsError, match=r"^COSMOS_DB_ENDPOINT: .*this machine"):
+            load_settings({**on, "COSMOS_DB_ENDPOINT": elsewhere})
+
+
+def test_in_azure_nothing_is_kept_on_the_disk_of_the_app() -> None:
+    store = {"COSMOS_DB_ENDPOINT": "https://a.documents.azure.com/"}
+    vault = {"KEY_VAULT_URI": "https://v.vault.azure.net/"}
+    there = {"WEBSITE_SITE_NAME": "app"}
+    for given, missing in [(vault, "COSMOS_DB_ENDPOINT"), (store, "KEY_VAULT_URI"), ({}, "COSMOS_DB_ENDPOINT")]:
+        with pytest.raises(SettingsError, match=f"^{missing}: must be set in Azure$"):
+            load_settings({**there, **given})
+    assert load_settings({**there, **store, **vault}).website_site_name == "app"
+
+
+def test_the_key_is_never_shown() -> None:
+    held = load_settings({"COSMOS_DB_ENDPOINT": "https://a.documents.azure.com/", "COSMOS_DB_KEY": "c2VzYW1lLi4="})
+    assert "c2VzYW1l" not in f"{held!r} {held} {held.model_dump()} {held.model_dump_json()}"
 
 
 def test_settings_cannot_change() -> None:
     with pytest.raises(ValidationError):
         load_settings({}).session_days = 1  # type: ignore[misc] # that is the point
-
-
-def test_the_process_environment_is_the_default_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SESSION_DAYS", "9")
-    assert load_settings().session_days == 9

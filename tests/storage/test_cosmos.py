@@ -59,9 +59,7 @@ class Bench:
 async def opened(emulator: Emulator, **options: Any) -> Bench:
     clock = ManualClock()
     charges: list[tuple[str, str, float]] = []
-    store = await open_cosmos(
-        emulator, clock, charged=lambda container, operation, ru: charges.append((container, operation, ru)), **options
-    )
+    store = await open_cosmos(emulator, clock, charged=lambda *charge: charges.append(charge[:3]), **options)
     return Bench(store, emulator, store._client._account.database, clock, charges)
 
 

@@ -1,0 +1,34 @@
+"""Which addresses of Azure services are safe to speak to. Pure: nothing is looked up."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+
+def check_endpoint(endpoint: str, *, emulator: bool = False) -> None:
+    """ValueError unless `endpoint` is `https://<host>/` and nothing more: on this machine for an emulator, else not.
+
+    azure-cosmos verifies no certificate of this machine, and says nothing; so a loopback endpoint has to be asked for.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("the endpoint is https://<account>/ and nothing more") from None
+    if parts.scheme != "https" or not host or parts.username or parts.query or parts.path not in ("", "/"):
+        raise ValueError("the endpoint is https://<account>/ and nothing more")
+    if parts.fragment or not endpoint.isascii() or not endpoint.isprintable() or " " in endpoint:
+        raise ValueError("the endpoint is https://<account>/ and nothing more")
+    if emulator and not is_loopback(host):
+        raise ValueError("a self-signed certificate is accepted of an emulator on this machine only")
+    if is_loopback(host) and not emulator:
+        raise ValueError("an endpoint on this machine is an emulator: say that its certificate is to be accepted")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name is this machine, without asking a resolver."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,28 @@
+"""Metrics through OpenTelemetry. The worker's own set-up exports them; where nobody does, recording costs nothing.
+
+Names and attributes are those of OpenTelemetry's semantic conventions (database client, Azure Cosmos DB) where they
+have one, else begin with `kraftd.`. Attributes are names of the program and codes: never a tenant, a person or an id.
+"""
+
+from opentelemetry import metrics
+
+STORE_CHARGE = "azure.cosmosdb.client.operation.request_charge"
+
+
+class StoreCharges:
+    """What each answer of Cosmos DB cost, by container, operation and status."""
+
+    def __init__(self) -> None:
+        self._charge = metrics.get_meter("kraftd").create_histogram(
+            STORE_CHARGE, unit="{request_unit}", description="Request units of one answer of Cosmos DB"
+        )
+
+    def __call__(self, container: str, operation: str, ru: float, status: int, /) -> None:
+        """Count one answer; a refusal (429) too, at what it cost."""
+        attributes = {
+            "db.system.name": "azure.cosmosdb",
+            "db.collection.name": container,
+            "db.operation.name": operation,
+            "db.response.status_code": str(status),
+        }
+        self._charge.record(ru, attributes)
