@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve demo test check bench lock
+.PHONY: help setup serve demo test check bench docs lock
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.storage
 	@$(PYTHON) -m bench.requests
 	@$(PYTHON) -m bench.cold_start
+
+docs: setup ## Write the generated pages of docs/ again
+	@$(PYTHON) -m tools.docs
 
 lock: setup ## Lock requirements.txt and requirements-dev.txt again from pyproject.toml
 	@$(UV_COMPILE) pyproject.toml -o requirements.txt >/dev/null

@@ -11,6 +11,7 @@ import pytest
 from azure.cosmos.aio import CosmosClient
 from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
+from shared.core.deadline import deadline
 from shared.storage import _cosmos_client
 from shared.storage._cosmos_query import compile_query, composite_indexes
 from shared.storage.containers import ALERTS, AUDIT_EVENTS, CONTAINERS, GUARDS, IDENTITY
@@ -303,6 +304,27 @@ async def test_silence_ends_with_the_deadline(hurried: Bench) -> None:
         hurried.faults({"operation": operation, "action": "hang", "times": 10})
         with pytest.raises(Unavailable):
             await attempt()
+
+
+async def test_a_call_has_no_more_time_than_the_request_around_it(bench: Bench) -> None:
+    await bench.store.create(IDENTITY, T1, item("first"))
+    bench.faults({"status": 429, "headers": {"x-ms-retry-after-ms": "700"}, "times": 1000})
+    with pytest.raises(Throttled), deadline(0.3):
+        await bench.store.create(IDENTITY, T1, item())
+    bench.faults({"action": "hang", "times": 10})
+    with pytest.raises(Unavailable), deadline(0.3):
+        await bench.store.read(IDENTITY, T1, "first")
+    bench.faults()
+    with deadline(0):
+        for attempt in (
+            lambda: bench.store.create(IDENTITY, T1, item()),
+            lambda: bench.store.read(IDENTITY, T1, "first"),
+            lambda: bench.store.query(IDENTITY, T1, Query()),
+        ):
+            with pytest.raises(Unavailable, match="time is over"):
+                await attempt()
+    assert bench.asked() == []  # nothing is sent that nobody waits for
+    assert own(await bench.store.read(IDENTITY, T1, "first")) == item("first")
 
 
 # What passes by itself
