@@ -9,7 +9,7 @@ from shared.storage.documents import BatchOperation, Change, DocumentStore, Item
 from shared.storage.errors import Unavailable
 from shared.storage.sqlite import SqliteStore
 
-type Mode = Literal["before", "after"]
+type Mode = Literal["before", "after", "hang", "hang_after"]
 
 
 class Call(NamedTuple):
@@ -32,8 +32,9 @@ def every(_: Call) -> bool:
 class FaultyStore:
     """A DocumentStore that passes everything on to `inner`, and fails at the `fail_at`-th call (1 is the first).
 
-    `before`: the call does not reach the store. `after`: it takes effect, only its answer is lost. `times`: how many
-    calls in a row fail, None = all from then on. `counts`: which calls are counted at all (and may fail).
+    `before`: the call does not reach the store. `after`: it takes effect, only its answer is lost. `hang`, `hang_after`
+    the same, but after a wait that uses up all the time there was: no later call is made until `mend`. `times`:
+    how many calls in a row fail, None = all from then on. `counts`: which calls are counted at all (and may fail).
     `calls` are all that were made; `counted` how many of them count; `failed` how many failed. `mend` ends the trouble.
     """
 
@@ -127,7 +128,8 @@ class FaultyStore:
         call = Call(operation, container.name if container else "", partition)
         self.calls.append(call)
         failing = self._counts(call) and self._count()
-        if failing and self._mode == "before":
+        late = failing and self.failed > 1 and self._mode == "hang_after"
+        if failing and (late or self._mode in ("before", "hang")):
             await asyncio.sleep(0)  # a real store gives way to others before it fails
             raise self._error
         answer = await run()
@@ -138,9 +140,8 @@ class FaultyStore:
     def _count(self) -> bool:
         self.counted += 1
         first = self._fail_at
-        failing = (
-            first is not None and first <= self.counted and (self._times is None or self.counted < first + self._times)
-        )
+        endless = self._times is None or self._mode in ("hang", "hang_after")
+        failing = first is not None and first <= self.counted and (endless or self.counted < first + (self._times or 0))
         self.failed += failing
         return failing
 

@@ -8,18 +8,21 @@ from typing import Any
 import httpx
 import pytest
 
+from devhost.errors import FeedStuck
 from devhost.host import Host
-from shared.identity.model import attempts_key
-from shared.storage.containers import DIRECTORY, IDENTITY
+from functions import ENDPOINTS
+from shared.identity.model import Role, attempts_key
+from shared.storage.containers import ALERTS, DIRECTORY, IDENTITY, REPORTS
 from shared.storage.documents import Eq, Query
-from shared.storage.errors import NotFound, Throttled
+from shared.storage.errors import NotFound, Throttled, Unavailable
 from shared.storage.sqlite import SqliteStore
 from tests.app import Account, App, assert_problem, registration, running
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore, Mode
 
-MODES: tuple[tuple[Mode, int | None], ...] = (("before", 1), ("after", 1), ("before", None))
-"""Each call fails once before it is made, once after it took effect, and with every call after it."""
+MODES: tuple[tuple[Mode, int | None], ...] = (("before", 1), ("after", 1), ("before", None), ("hang_after", None))
+"""Each call fails once before it is made, once after it took effect, and both with every call after it, as when the
+store hangs until the request's time is over."""
 MOST_CALLS = 40
 
 
@@ -74,24 +77,120 @@ async def _walk(broken: Broken, request: Request, check: Check) -> int:
     return k
 
 
-async def test_profile(broken: Broken) -> None:
+@dataclass(frozen=True)
+class Recorded:
+    """A call that changes nothing and leaves one event: what it answers, and which event in whose trail."""
+
+    path: str
+    status: int
+    event: str
+    calls: int
+    """Store calls that the call makes."""
+    role: Role = Role.TENANT_ADMIN
+    outcome: str = "success"
+
+
+UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
+RECORDED = {
+    "get_profile": Recorded("/v1/profile", 200, "profile.view", 3),
+    "get_authorization_log": Recorded("/v1/admin/logs/authorization", 200, "audit.search", 4),
+    "get_report": Recorded("/v1/reports/{report}", 200, "report.read", 4),
+    "unknown id": Recorded(f"/v1/reports/{UNKNOWN}", 404, "access.denied", 5, outcome="denied"),
+    "role": Recorded("/v1/admin/logs/authorization", 403, "access.denied", 3, Role.USER, outcome="denied"),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+async def test_what_is_only_recorded(broken: Broken, name: str) -> None:
     """No event, no answer."""
-    app, ada = broken.app, broken.ada
+    app, ada, case = broken.app, broken.ada, RECORDED[name]
+    app.clock.advance(days=1, hours=2)
+    token = (await app.login(ada.email)).json()["access_token"]
+    assert await app.host.run_timer("daily_reports")
+    query = Query((Eq("kind", "report"),), order_by="from")
+    reports = (await broken.store.query(REPORTS, (ada.tenant_id,), query)).items
+    await app.give_role(ada, case.role)
+    now = app.clock.now()
     answered: list[int] = []
 
     async def request(_: Broken) -> httpx.Response:
-        return await app.client.get("/v1/profile", headers=ada.auth)
+        path = case.path.format(report=reports[0]["id"])
+        return await app.client.get(path, headers={"Authorization": f"Bearer {token}"})
 
     async def check(_: Broken, status: int) -> None:
-        assert status in (200, 503)
+        assert status in (case.status, 503)
         answered.append(status)
-        app.clock.set(ManualClock().now())
+        app.clock.set(now)
 
     calls = await _walk(broken, request, check)
-    events = len(await app.events(ada.tenant_id, "profile.view"))
-    assert answered.count(200) <= events <= len(answered)
-    assert calls == 4  # session, user, event; and once more without a fault
-    assert answered.count(200) == len(MODES)
+    events = [e for e in await app.events(ada.tenant_id, case.event) if e["outcome"] == case.outcome]
+    assert answered.count(case.status) <= len(events) <= len(answered)
+    assert calls == case.calls + 1  # and once more without a fault
+    assert answered.count(case.status) >= len(MODES)  # more: a read that finds nothing has no answer to lose
+
+
+async def test_a_rejected_token(broken: Broken) -> None:
+    """Each rejection that was answered is in a count of the trail, and none is invented."""
+    app = broken.app
+    attempts = refused = 0
+
+    async def request(_: Broken) -> httpx.Response:
+        return await app.client.get("/v1/profile", headers={"Authorization": "Bearer nothing"})
+
+    async def check(_: Broken, status: int) -> None:
+        nonlocal attempts, refused
+        assert status in (401, 503)
+        attempts += 1
+        refused += status == 401
+        app.clock.advance(minutes=2)
+        assert await app.host.run_timer("flush_rejections")
+        counted = sum(e["attributes"]["count"] for e in await app.events(type_="auth.token_rejected"))
+        assert refused <= counted <= attempts
+
+    await _walk(broken, request, check)
+
+
+async def test_an_alert(broken: Broken) -> None:
+    """Whatever fails while the feed is handled: one alert, and one event of its raising."""
+    app = broken.app
+    raised = 0
+    for mode, times in MODES:
+        for k in range(1, MOST_CALLS):
+            email = f"{mode}-{times}-{k}@example.com"
+            account = await app.register(email)
+            await app.host.drain_feed()
+            for _ in range(10):
+                assert (await app.login(email, "wrong")).status_code == 401
+            broken.store.arm(k, mode, times=times)
+            try:
+                await app.host.drain_feed(attempts_limit=2)
+            except (FeedStuck, Unavailable):
+                assert len(broken.store.calls) >= k
+            reached = len(broken.store.calls) >= k
+            await broken.recover()
+            alerts = await broken.store.query(ALERTS, (account.tenant_id,), Query((Eq("kind", "alert"),), limit=9))
+            events = await app.events(account.tenant_id, "alert.raise")
+            assert [each["count"] for each in alerts.items] == [10]
+            assert [each["target"]["id"] for each in events] == [alerts.items[0]["id"]]
+            assert await broken.items("outbox", account.tenant_id) == 0
+            raised += 1
+            if not reached:
+                break
+    assert raised > 4 * len(MODES)
+
+
+async def test_every_endpoint_that_writes_is_walked(broken: Broken) -> None:
+    """Of the others, a call makes no write at all."""
+    app, ada = broken.app, broken.ada
+    walked = {"register", "login", "logout", *RECORDED}
+    for endpoint in ENDPOINTS:
+        if endpoint.name in walked:
+            continue
+        broken.store.arm(10**6)
+        path = endpoint.route.replace("{id:guid}", UNKNOWN)
+        answer = await app.client.request(endpoint.method, f"/{path}", headers=ada.auth)
+        assert answer.status_code == 200, endpoint.name
+        assert {call.operation for call in broken.store.calls} <= {"read", "query", "ping"}, endpoint.name
 
 
 async def test_wrong_password(broken: Broken) -> None:
