@@ -26,7 +26,9 @@ check: setup ## Run the checks alone: format, lint, types, layers
 	@sh scripts/check.sh
 
 bench: setup ## Measure; prints a table and one JSON line per figure
+	@sh scripts/setup.sh tests
 	@$(PYTHON) -m bench.storage
+	@$(PYTHON) -m bench.cosmos
 	@$(PYTHON) -m bench.requests
 	@$(PYTHON) -m bench.cold_start
 
