@@ -29,6 +29,7 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@sh scripts/setup.sh tests
 	@$(PYTHON) -m bench.storage
 	@$(PYTHON) -m bench.cosmos
+	@$(PYTHON) -m bench.store_budget
 	@$(PYTHON) -m bench.requests
 	@$(PYTHON) -m bench.cold_start
 

@@ -1,0 +1,152 @@
+"""Store calls and reckoned request units per endpoint: `python -m bench.store_budget` (a few seconds).
+
+Each call is made once, in the real app on the embedded store, in a steady state (a tenant with one account and a
+little history). The calls are those that Cosmos DB would get; their cost is a model (`_metered.py`). `--write` puts
+what was found into `store_budget.json`, which a test holds the app to: a change that costs more has to say so.
+"""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench._figures import figure, table
+from bench._metered import Meter, MeteredStore
+from bench._servers import ROOT
+from devhost.host import Host
+from shared.core.settings import Settings
+from shared.wiring import build_services
+
+FILE = Path(__file__).with_name("store_budget.json")
+HEADROOM = 1.05
+"""A budget's request units: sizes of items differ a little between runs (ids, times, tokens)."""
+EMAIL, PASSWORD = "someone@example.com", "a long enough password"
+UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+type Budget = dict[str, dict[str, Any]]
+"""By name of what is done: `calls` (how often each call of the store) and `ru`."""
+
+
+class _Noon:
+    """A clock that stands still, at a moment when neither a minute nor a day can end in between."""
+
+    def now(self) -> datetime:
+        """Always the same moment."""
+        return datetime(2026, 3, 15, 12, tzinfo=UTC)
+
+
+class Walk:
+    """One app under measurement."""
+
+    def __init__(self, host: Host, client: httpx.AsyncClient, meter: Meter) -> None:
+        self.host = host
+        self.client = client
+        self.meter = meter
+        self.found: Budget = {}
+
+    async def call(
+        self, name: str, method: str, path: str, status: int, *, token: str | None = None, body: Any = None
+    ) -> Any:
+        """Make one call and book what it cost. RuntimeError for another status than expected."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.meter.reset()
+        answer = await self.client.request(method, path, headers=headers, json=body)
+        if answer.status_code != status:
+            raise RuntimeError(f"{name}: {answer.status_code} instead of {status}")
+        self._book(name)
+        return answer.json() if answer.content else None
+
+    async def run(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Let a trigger run and book what it cost."""
+        self.meter.reset()
+        await work()
+        self._book(name)
+
+    def _book(self, name: str) -> None:
+        calls = dict(sorted(Counter(self.meter.calls).items()))
+        self.found[name] = {"calls": calls, "ru": round(self.meter.ru, 1)}
+
+
+@asynccontextmanager
+async def _app(host: Host) -> AsyncIterator[Walk]:
+    clock = _Noon()
+    store = await MeteredStore.open(None, clock=clock)
+    assert isinstance(store, MeteredStore)  # noqa: S101 - what `open` of a subclass gives
+    store.meter = Meter()
+    host.module.services.put(await build_services(Settings(kraftd_data=":memory:"), clock=clock, store=store))
+    await host.start(background=False)
+    try:
+        transport = httpx.ASGITransport(app=host.asgi, client=("203.0.113.9", 50000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v1", timeout=30) as client:
+            yield Walk(host, client, store.meter)
+    finally:
+        await host.stop()
+
+
+async def measure(host: Host) -> Budget:
+    """What each endpoint, rejection and trigger asks of the store."""
+    async with _app(host) as walk:
+        body = {"email": EMAIL, "password": PASSWORD, "first_name": "Some", "last_name": "Body"}
+        body |= {"organization": "Example"}
+        consents = {"accept_terms": True, "accept_privacy": True}
+        right, wrong = {"email": EMAIL, "password": PASSWORD}, {"email": EMAIL, "password": "wrong"}
+        await walk.call("POST register", "POST", "/register", 201, body=body | consents)
+        await walk.call("POST register, e-mail taken", "POST", "/register", 409, body=body | consents)
+        await walk.call("POST login", "POST", "/login", 200, body=right)
+        await walk.call("POST login, first failure", "POST", "/login", 401, body=wrong)
+        await walk.call("POST login, further failure", "POST", "/login", 401, body=wrong)
+        await walk.call("POST login, unknown", "POST", "/login", 401, body=wrong | {"email": "nobody@example.com"})
+        token = (await walk.call("POST login after failures", "POST", "/login", 200, body=right))["access_token"]
+        for name in ("profile", "admin/logs/authorization", "alerts", "reports"):
+            await walk.call(f"GET {name}", "GET", f"/{name}", 200, token=token)
+        await walk.call("GET reports/{id}, unknown", "GET", f"/reports/{UNKNOWN_ID}", 404, token=token)
+        await walk.call("GET health/ready", "GET", "/health/ready", 200)
+        await walk.call("rejected token, first of its minute", "GET", "/profile", 401, token="x")
+        await walk.call("rejected token, counted", "GET", "/profile", 401, token="x")
+        await walk.call("POST logout", "POST", "/logout", 204, token=token)
+        await host.drain_feed()
+        await _triggers(walk, wrong)
+        return walk.found
+
+
+async def _triggers(walk: Walk, wrong: dict[str, str]) -> None:
+    """The feed behind calls, and the timers when there is nothing to do."""
+    token = (await walk.client.post("/login", json=wrong | {"password": PASSWORD})).json()["access_token"]
+    await walk.host.drain_feed()
+    await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})
+    await walk.run("feed: an event that no pattern looks at", walk.host.drain_feed)
+    for _ in range(9):
+        await walk.client.post("/login", json=wrong)
+    await walk.host.drain_feed()
+    await walk.client.post("/login", json=wrong)
+    await walk.run("feed: a failure that raises an alert", walk.host.drain_feed)
+    for timer in sorted(each.name for each in walk.host.functions if type(each.trigger).__name__ == "TimerTrigger"):
+        await walk.run(f"timer {timer}, two tenants", partial(walk.host.run_timer, timer))
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Measure and print; with `--write` the budget file is made anew."""
+    found = asyncio.run(_measured())
+    table([(name, f"{sum(each['calls'].values()):3d} calls {each['ru']:7.1f} RU") for name, each in found.items()])
+    for name, each in found.items():
+        figure("store_budget", "calls", sum(each["calls"].values()), "1", of=name)
+        figure("store_budget", "request_units", each["ru"], "RU (model)", of=name)
+    if "--write" in arguments:
+        FILE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+async def _measured() -> Budget:
+    return await measure(await Host.load(ROOT, data=":memory:"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
