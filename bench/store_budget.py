@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,15 @@ type Budget = dict[str, dict[str, Any]]
 
 
 class _Noon:
-    """A clock that stands still, at a moment when neither a minute nor a day can end in between."""
+    """A clock that moves a millisecond each time it is asked, from noon: no minute and no day ends in between."""
+
+    def __init__(self) -> None:
+        self._asked = 0
 
     def now(self) -> datetime:
-        """Always the same moment."""
-        return datetime(2026, 3, 15, 12, tzinfo=UTC)
+        """A moment that is later than the one before."""
+        self._asked += 1
+        return datetime(2026, 3, 15, 12, tzinfo=UTC) + timedelta(milliseconds=self._asked)
 
 
 class Walk:
@@ -123,11 +127,12 @@ async def _triggers(walk: Walk, wrong: dict[str, str]) -> None:
     await walk.host.drain_feed()
     await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})
     await walk.run("feed: an event that no pattern looks at", walk.host.drain_feed)
-    for _ in range(9):
+    for _ in range(7):  # and two before: the tenth raises the alert
         await walk.client.post("/login", json=wrong)
     await walk.host.drain_feed()
-    await walk.client.post("/login", json=wrong)
-    await walk.run("feed: a failure that raises an alert", walk.host.drain_feed)
+    for what in ("raises an alert", "an open alert counts"):
+        await walk.client.post("/login", json=wrong)
+        await walk.run(f"feed: a failure that {what}", walk.host.drain_feed)
     for timer in sorted(each.name for each in walk.host.functions if type(each.trigger).__name__ == "TimerTrigger"):
         await walk.run(f"timer {timer}, two tenants", partial(walk.host.run_timer, timer))
 
