@@ -23,6 +23,7 @@ from bench._metered import Meter, MeteredStore
 from bench._servers import ROOT
 from devhost.host import Host
 from shared.core.settings import Settings
+from shared.detection.patterns import brute_force
 from shared.wiring import build_services
 
 FILE = Path(__file__).with_name("store_budget.json")
@@ -127,7 +128,8 @@ async def _triggers(walk: Walk, wrong: dict[str, str]) -> None:
     await walk.host.drain_feed()
     await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})
     await walk.run("feed: an event that no pattern looks at", walk.host.drain_feed)
-    for _ in range(7):  # and two before: the tenth raises the alert
+    before = 2 + 1  # failures that the walk began with, and the one that raises the alert
+    for _ in range(brute_force.PATTERN.parameters.model_validate({}).threshold - before):
         await walk.client.post("/login", json=wrong)
     await walk.host.drain_feed()
     for what in ("raises an alert", "an open alert counts"):
