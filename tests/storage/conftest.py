@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.storage._cosmos_query import composite_indexes
+from shared.storage._cosmos_definition import definition as cosmos_definition
 from shared.storage.containers import CONTAINERS, Container
 from shared.storage.cosmos import CosmosStore
 from shared.storage.documents import DocumentStore
@@ -41,21 +41,17 @@ class Harness:
 
 
 def definition(container: Container) -> dict[str, Any]:
-    """The container as Cosmos DB is asked to create it."""
-    paths = [f"/{path}" for path in container.partition_key]
-    kind = "MultiHash" if len(paths) > 1 else "Hash"
-    own = composite_indexes(container)
+    """The container as it is provisioned, and what the suite and the emulator need beside."""
+    made = cosmos_definition(container, ttl_days=TTL_DAYS)
+    policy = made["indexingPolicy"]
+    own = policy["compositeIndexes"]
     more = [[{"path": f"/{name}", "order": "ascending"}, {"path": "/id", "order": "ascending"}] for name in ORDERED]
     ascending = own + [each for each in more if each not in own]
     # The emulator does not know that an index serves its exact reverse, too.
     descending = [[{**path, "order": "descending"} for path in each] for each in ascending]
-    policy = {"compositeIndexes": ascending + descending}
-    made = {
-        "id": container.name,
-        "partitionKey": {"paths": paths, "kind": kind, "version": 2},
-        "indexingPolicy": policy,
-    }
-    return made if container.default_ttl_seconds is None else {**made, "defaultTtl": container.default_ttl_seconds}
+    paths = {each["path"] for each in policy["includedPaths"]} | {f"/{name}/?" for name in ORDERED}
+    policy |= {"compositeIndexes": ascending + descending, "includedPaths": [{"path": path} for path in sorted(paths)]}
+    return made
 
 
 async def open_cosmos(emulator: Emulator, clock: ManualClock, **options: Any) -> CosmosStore:
