@@ -6,6 +6,8 @@ does. See docs/provisioning.md.
 
 import argparse
 import asyncio
+import contextlib
+import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -175,9 +177,15 @@ def _left(remaining: Sequence[Drift], meaning: str) -> int:
 def _answer_of(error: CosmosHttpResponseError) -> str:
     """What the account answered, in one line. Its own words only where they say what is wrong with ours."""
     status = error.status_code or 0
-    text = " ".join(str(error.http_error_message or "").split())[:_MAX_TEXT] if status == 400 else ""
-    said = _REFUSED.get(status) or text or "try again"
+    said = _REFUSED.get(status) or (_words_of(error) if status == 400 else "try again")
     return f"the account answered {status}/{error.sub_status or 0}: {said}"
+
+
+def _words_of(error: CosmosHttpResponseError) -> str:
+    text = str(error.http_error_message or "")
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # a proxy's answer need not be JSON
+        text = str(json.loads(text)["message"])
+    return " ".join(text.split())[:_MAX_TEXT]
 
 
 def _failed(message: str) -> int:

@@ -22,6 +22,7 @@ let account;
 const containers = new Map(); // by the container's _rid
 const clocks = new Map(); // database → the Unix second that a test set
 const offers = new Offers();
+let refused = null; // what is not about items, below a path
 let faults = [];
 let log = [];
 
@@ -117,11 +118,12 @@ async function answerDatabases(name, req, res) {
 }
 
 const control = {
-  /** {consistency, serverless}: the kind of account; what is not named stays. */
-  account: ({ consistency, serverless }) => {
+  /** {consistency, serverless, refused: {path, status} or null}: what kind of account it is; what is not named stays. */
+  account: ({ consistency, serverless, refused: wanted }) => {
     const policy = account.read().userConsistencyPolicy;
     policy.defaultConsistencyLevel = consistency ?? policy.defaultConsistencyLevel;
     offers.serverless = serverless ?? offers.serverless;
+    if (wanted !== undefined) refused = wanted;
   },
   /** {database, now}: what the database takes for the present, in Unix seconds. */
   clock: ({ database, now }) => void clocks.set(database, now),
@@ -171,6 +173,7 @@ async function answer(req, res, text) {
   }
   const items = ITEMS.exec(pathname);
   if (items) return itemsOrFault(items, req, text);
+  if (refused && pathname.startsWith(refused.path)) throw refuse(refused.status, "Refused as a test wishes.");
   const databases = DATABASES.exec(pathname);
   if (databases) return answerDatabases(databases[1] && decodeURIComponent(databases[1]), req, res);
   const offer = OFFERS.exec(pathname);
