@@ -23,7 +23,7 @@ from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
 from shared.core.endpoints import check_endpoint
 from shared.storage.containers import Container
-from shared.storage.errors import NotProvisioned
+from shared.storage.errors import NotProvisioned, Unavailable
 
 TO_DO = "run python -m shared.storage.provision"
 STRONG = "Strong"
@@ -59,6 +59,7 @@ class Client:
         self._client: CosmosClient | None = None
         self._credential: AsyncTokenCredential | None = None
         self._proxies: dict[str, ContainerProxy] = {}
+        self._closed = False
 
     async def container(self, container: Container) -> ContainerProxy:
         """The container in the account. AzureError when that does not answer; NotProvisioned if it is not there."""
@@ -70,12 +71,14 @@ class Client:
             try:
                 await proxy.read()  # which a later 404 then cannot be about
             except CosmosResourceNotFoundError:
-                raise NotProvisioned(f"there is no container {name} in a database {database}: {TO_DO}") from None
+                raise NotProvisioned(f"database {database} lacks {name}, if it is there at all: {TO_DO}") from None
             self._proxies[container.name] = proxy
         return proxy
 
     async def connected(self) -> CosmosClient:
-        """The SDK's own client. AzureError when the account does not answer."""
+        """The SDK's own client. AzureError when the account does not answer; Unavailable after `close`."""
+        if self._closed:
+            raise Unavailable("the store is closed")
         if self._client is None:
             async with self._lock:
                 if self._client is None:
@@ -89,18 +92,25 @@ class Client:
         return str((account.ConsistencyPolicy or {}).get("defaultConsistencyLevel"))
 
     async def check(self, containers: Iterable[Container]) -> None:
-        """NotProvisioned unless the account is strongly consistent and has the containers."""
+        """NotProvisioned unless the account is strongly consistent and has the containers. Two requests."""
         found = await self.consistency()
         if found != STRONG:
             raise NotProvisioned(
                 f"the account of COSMOS_DB_ENDPOINT has {found} consistency: make {STRONG} its default consistency"
             )
-        for outcome in await asyncio.gather(*map(self.container, containers), return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        name = self._account.database
+        database = (await self.connected()).get_database_client(name)
+        try:
+            there = {each["id"] async for each in database.list_containers()}
+        except CosmosResourceNotFoundError:
+            raise NotProvisioned(f"the account has no database {name}: {TO_DO}") from None
+        missing = {self._account.names.get(each.name, each.name) for each in containers} - there
+        if missing:
+            raise NotProvisioned(f"database {name} lacks {', '.join(sorted(missing))}: {TO_DO}")
 
     async def close(self) -> None:
-        """Let go of connections and of the credential."""
+        """Let go of connections and of the credential, for good."""
+        self._closed = True
         client, self._client = self._client, None
         credential, self._credential = self._credential, None
         if client is not None:

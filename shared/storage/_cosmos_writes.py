@@ -13,7 +13,7 @@ import copy
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,12 +50,6 @@ def marked(prepared: Prepared, mark: str) -> Item:
 def shown(stored: Item) -> Item:
     """The item as a caller sees it."""
     return {name: value for name, value in stored.items() if not name.startswith("_") or name in _SHOWN}
-
-
-def item_of(answer: Mapping[str, Any]) -> Item | None:
-    """The item in one answer of a batch, as a caller sees it."""
-    body = answer.get("resourceBody")
-    return None if body is None else shown(body)
 
 
 def etag_to_send(if_match: str) -> str:

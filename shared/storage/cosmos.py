@@ -27,7 +27,6 @@ from shared.storage._cosmos_writes import (
     Plan,
     etag_to_send,
     is_native,
-    item_of,
     marked,
     native_patch,
     new_mark,
@@ -87,8 +86,7 @@ class CosmosStore:
         `deadline_seconds`: for each call, all its retries included. `charged`: told of every answer's request units.
         ValueError for an endpoint that is not safe to use.
         """
-        account = Account(endpoint, database, key, identity, accept_self_signed, dict(names or {}))
-        client = Client(account, deadline_seconds)
+        client = Client(Account(endpoint, database, key, identity, accept_self_signed, names or {}), deadline_seconds)
         return cls(client, Requests(deadline_seconds, charged), containers, clock=clock, ttl_days=ttl_days)
 
     def __init__(
@@ -106,8 +104,6 @@ class CosmosStore:
 
     async def verify(self) -> None:
         """Raise NotProvisioned unless the account is strongly consistent and has all containers. To be asked once."""
-        if self._closed:
-            raise Unavailable("the store is closed")
         await self._requests.run("account", "verify", lambda _: self._client.check(self._containers.values()))
 
     async def create(self, container: Container, partition: Partition, item: Item) -> Item:
@@ -271,7 +267,8 @@ class CosmosStore:
                     if error.status_code != 412 or error.error_index not in current.raced:
                         raise
                 else:
-                    return [item_of(answer) for answer in answers]
+                    bodies = [answer.get("resourceBody") for answer in answers]
+                    return [None if body is None else shown(body) for body in bodies]
 
         async def recognize(proxy: ContainerProxy, hooks: Hooks) -> list[Item | None]:
             return await _recognize_batch(proxy, partition, sent[0], hooks) if sent else await _nobody_knows()
