@@ -136,7 +136,8 @@ async def _provision(client: Client, wanted: Wanted) -> int:
     else:
         return _left(ours, "it does not stay as it is made; does something else provision, too?")
     _note_what_is_unknown(seen)
-    _show(wanted, done)
+    if done or not seen.drifts:
+        _show(wanted, done)
     return _left(seen.drifts, "to be changed by hand (portal, CLI or templates)") if seen.drifts else AS_DECLARED
 
 

@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 
+from shared.storage import provision
+from shared.storage._cosmos_account import Wanted, change, survey
+from shared.storage._cosmos_client import Account, Client
 from shared.storage._cosmos_definition import definition
+from shared.storage._cosmos_throughput import Throughput
 from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, IDENTITY
 from shared.storage.cosmos import CosmosStore
 from shared.storage.documents import Eq, Query
@@ -164,6 +168,21 @@ async def test_two_at_once_both_succeed(bench: Bench) -> None:
     assert set(bench.containers()) == set(CONTAINERS)
 
 
+async def test_what_a_rival_made_meanwhile_is_no_error(bench: Bench) -> None:
+    """The same, with the rival at the worst moment: after this one looked, before it creates."""
+    wanted = Wanted(
+        bench.database, [definition(each, ttl_days=2555) for each in CONTAINERS.values()], Throughput.of("400")
+    )
+    client = Client(Account(bench.emulator.endpoint, bench.database, KEY, accept_self_signed=True), 30)
+    seen = await survey(client, wanted)
+    await asyncio.to_thread(bench.run)
+    made = bench.containers()
+    await change(client, wanted, seen)
+    assert bench.containers() == made
+    assert not (await survey(client, wanted)).drifts
+    await client.close()
+
+
 @pytest.mark.parametrize(
     ("throughput", "content"),
     [
@@ -279,7 +298,38 @@ def test_weak_consistency_is_told(bench: Bench) -> None:
     bench.emulator.control("account", {"consistency": "BoundedStaleness"})
     line = "account: default consistency: is BoundedStaleness, should be Strong"
     assert said(bench.run("--check"), 1)[0] == line
-    said(bench.run(), 1, line, "to be changed by hand (portal, CLI or templates)")
+    for lines in (1 + len(CONTAINERS), 0):
+        made = said(bench.run(), 1, line, "to be changed by hand (portal, CLI or templates)")
+        assert len(made) == lines
+
+
+def test_a_run_that_was_cut_short_is_finished_by_the_next(bench: Bench) -> None:
+    bench.emulator.create_database(bench.database, [definition(IDENTITY, ttl_days=1)])
+    bench.emulator.control("account", {"serverless": True})
+    lines = said(bench.run(COSMOS_DB_THROUGHPUT=None), 0)
+    assert [line.split()[2] for line in lines] == [
+        "unchanged",
+        *("unchanged" if name == "identity" else "created" for name in CONTAINERS),
+    ]
+
+
+def test_what_does_not_stay_as_it_is_made_ends_the_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, for nothing but a rival at just the wrong moments makes it so."""
+
+    async def undone(*_: Any) -> None:
+        """The change that somebody takes back."""
+
+    monkeypatch.setattr(provision, "change", undone)
+    for name, value in bench.environment().items():
+        monkeypatch.setenv(name, value)
+    assert provision.main([]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines()[-1] == (
+        "provision: it does not stay as it is made; does something else provision, too?"
+    )
 
 
 def test_a_wrong_partition_key_stops_everything(bench: Bench) -> None:
