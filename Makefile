@@ -3,10 +3,10 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve demo test check bench docs lock
+.PHONY: help setup serve demo provision test check bench docs lock
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Find or fetch Python 3.13 and uv, make .venv from the locked requirements
 	@sh scripts/setup.sh
@@ -16,6 +16,9 @@ serve: setup ## Serve the app on http://localhost:7071 from the embedded store (
 
 demo: setup ## Drive the app over HTTP: tenants, users, an attack; print trail, alert and report
 	@$(PYTHON) -m devhost.demo
+
+provision: setup ## Create or update database and containers in the account of COSMOS_DB_ENDPOINT
+	@$(PYTHON) -m shared.storage.provision
 
 test: setup ## Run every check and test, as CI does
 	@sh scripts/setup.sh tests

@@ -9,6 +9,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from shared.storage._cosmos_definition import indexed_paths
+from shared.storage._cosmos_query import composite_indexes
 from shared.storage.containers import GUARDS, LEASES, Container
 from shared.storage.documents import BatchOperation, Item, Page, Partition, Patch, Query
 from shared.storage.errors import NotFound
@@ -17,11 +19,11 @@ from shared.storage.sqlite import SqliteStore
 READ_FIRST_KB, READ_NEXT_KB = 1.0, 0.09
 STRONG = 2.0
 """Reads under strong consistency cost twice."""
-WRITE_FIRST_KB, WRITE_NEXT_KB = 5.0, 0.45
+WRITE_FIRST_KB, WRITE_NEXT_KB = 5.8, 0.45
 REPLACE = 2.0
 """A replace or patch costs twice an insert, a delete as much as one."""
-INDEX_ENTRY = 0.3
-"""Assumed, per entry of an index that an item adds or takes away."""
+INDEX_ENTRY = 0.2
+"""Per path and, assumed, per composite index that a written item has an entry in (docs/adr/0012)."""
 QUERY_BASE, QUERY_PER_ITEM = 2.5, 0.1
 MISS = 1.0
 
@@ -38,8 +40,7 @@ def write_ru(container: Container, item: Item) -> float:
 
 def entries(container: Container) -> int:
     """Index entries of an item: one per path and one per composite index."""
-    paths = {path for index in container.indexes for path in index} | set(container.partition_key)
-    return len(paths) + len(container.indexes)
+    return len(indexed_paths(container)) + len(composite_indexes(container))
 
 
 def kilobytes(item: Item) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shared.core.clock import Clock, SystemClock
 from shared.core.ids import IdFactory
 from shared.core.settings import Settings
+from shared.telemetry import get_log
 
 if TYPE_CHECKING:  # the domain is imported when the first request needs it: cold start counts
     from shared.audit.outbox import Outbox
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.storage.documents import DocumentStore
 
 MEMORY = ":memory:"
+
+_log = get_log(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +114,11 @@ async def open_store(settings: Settings, clock: Clock) -> "DocumentStore":
 async def _open_cosmos(endpoint: str, settings: Settings, clock: Clock) -> "DocumentStore":
     from shared.storage.containers import AUDIT_EVENTS
     from shared.storage.cosmos import CosmosStore
+    from shared.storage.errors import NotProvisioned
     from shared.telemetry.metrics import StoreCharges
 
     key = settings.cosmos_db_key
-    return await CosmosStore.open(
+    store = await CosmosStore.open(
         endpoint,
         clock=clock,
         database=settings.cosmos_db_name,
@@ -125,6 +129,14 @@ async def _open_cosmos(endpoint: str, settings: Settings, clock: Clock) -> "Docu
         names={AUDIT_EVENTS.name: settings.cosmos_db_audit_container},
         charged=StoreCharges(),
     )
+    try:
+        await store.verify()
+    except BaseException as error:
+        if isinstance(error, NotProvisioned):  # the log of an error is its type alone
+            _log.error("store_not_provisioned", reason=str(error))
+        await store.close()
+        raise
+    return store
 
 
 async def build_services(

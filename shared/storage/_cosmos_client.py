@@ -1,7 +1,7 @@
 """The one client of a process: where the account is, who we are to it, and the containers, all on first use."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,11 @@ from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
 from shared.core.endpoints import check_endpoint
 from shared.storage.containers import Container
-from shared.storage.errors import Unavailable
+from shared.storage.errors import NotProvisioned, Unavailable
+
+TO_DO = "run python -m shared.storage.provision"
+STRONG = "Strong"
+"""The consistency that the app needs: a logout or a lock holds for the next request, whichever instance gets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +59,58 @@ class Client:
         self._client: CosmosClient | None = None
         self._credential: AsyncTokenCredential | None = None
         self._proxies: dict[str, ContainerProxy] = {}
+        self._closed = False
 
     async def container(self, container: Container) -> ContainerProxy:
-        """The container in the account. AzureError when that does not answer; Unavailable if nobody provisioned it."""
+        """The container in the account. AzureError when that does not answer; NotProvisioned if it is not there."""
+        client = await self.connected()
+        proxy = self._proxies.get(container.name)
+        if proxy is None:
+            database, name = self._account.database, self._account.names.get(container.name, container.name)
+            proxy = client.get_database_client(database).get_container_client(name)
+            try:
+                await proxy.read()  # which a later 404 then cannot be about
+            except CosmosResourceNotFoundError:
+                raise NotProvisioned(f"database {database} lacks {name}, if it is there at all: {TO_DO}") from None
+            self._proxies[container.name] = proxy
+        return proxy
+
+    async def connected(self) -> CosmosClient:
+        """The SDK's own client. AzureError when the account does not answer; Unavailable after `close`."""
+        if self._closed:
+            raise Unavailable("the store is closed")
         if self._client is None:
             async with self._lock:
                 if self._client is None:
                     self._client = await self._connect()
-        proxy = self._proxies.get(container.name)
-        if proxy is None:
-            name = self._account.names.get(container.name, container.name)
-            proxy = self._client.get_database_client(self._account.database).get_container_client(name)
-            try:
-                await proxy.read()  # which a later 404 then cannot be about
-            except CosmosResourceNotFoundError:
-                raise Unavailable(f"the account has no container {name}") from None
-            self._proxies[container.name] = proxy
-        return proxy
+        return self._client
+
+    async def consistency(self) -> str:
+        """The account's default consistency, as it is now. AzureError when the account does not answer."""
+        client = await self.connected()
+        account = await client.client_connection.GetDatabaseAccount()
+        return str((account.ConsistencyPolicy or {}).get("defaultConsistencyLevel"))
+
+    async def check(self, containers: Iterable[Container]) -> None:
+        """NotProvisioned unless the account is strongly consistent and has the containers. Two requests."""
+        found = await self.consistency()
+        if found != STRONG:
+            raise NotProvisioned(
+                f"the account of COSMOS_DB_ENDPOINT has {found} consistency: make {STRONG} its default consistency"
+            )
+        name = self._account.database
+        database = (await self.connected()).get_database_client(name)
+        try:
+            there = {each["id"] async for each in database.list_containers()}
+        except CosmosResourceNotFoundError:
+            raise NotProvisioned(f"the account has no database {name}: {TO_DO}") from None
+        missing = {self._account.names.get(each.name, each.name) for each in containers} - there
+        if missing:
+            raise NotProvisioned(f"database {name} lacks {', '.join(sorted(missing))}: {TO_DO}")
 
     async def close(self) -> None:
-        """Let go of connections and of the credential."""
+        """Let go of connections and of the credential, for good."""
+        self._closed = True
         client, self._client = self._client, None
         credential, self._credential = self._credential, None
         if client is not None:

@@ -15,11 +15,13 @@ class Container:
     `default_ttl_seconds`: None = no TTL at all; -1 = only items that carry `ttl` expire.
     `expires_by_period`: the adapter sets each item's `ttl` so that a whole `period` expires together.
     `indexes`: the composite indexes, each a tuple of paths below the partition key.
+    `also_indexed`: what is filtered by in no index of its own; `subjects[]` stands for the values of an array.
     """
 
     name: str
     partition_key: tuple[str, ...]
     indexes: tuple[tuple[str, ...], ...] = ()
+    also_indexed: tuple[str, ...] = ()
     default_ttl_seconds: int | None = None
     expires_by_period: bool = False
 
@@ -44,6 +46,7 @@ AUDIT_EVENTS = Container(
         ("ip_key", "recorded_at"),
         ("type", "target.id", "occurred_at"),
     ),
+    also_indexed=("subjects[]",),
     default_ttl_seconds=2555 * 86_400,
     expires_by_period=True,
 )
@@ -59,6 +62,7 @@ ALERTS = Container(
     name="alerts",
     partition_key=("tenant_id",),
     indexes=(("kind", "created_at"), ("kind", "first_seen"), ("kind", "series", "first_seen")),
+    also_indexed=("pattern", "severity", "status", "superseded_by"),
     default_ttl_seconds=-1,
 )
 REPORTS = Container(

@@ -78,7 +78,7 @@ class CosmosStore:
         deadline_seconds: float = 10.0,
         charged: Charged = _ignored,
     ) -> "CosmosStore":
-        """The store in a database that was provisioned before. Nothing is asked of the account yet.
+        """The store in a database that was provisioned before. Nothing is asked of the account yet: see `verify`.
 
         `key`: the account key; None: a managed identity, of client id `identity` where there are several.
         `accept_self_signed`: for an emulator on this machine. `ttl_days`: how long items of a container that expires by
@@ -86,8 +86,7 @@ class CosmosStore:
         `deadline_seconds`: for each call, all its retries included. `charged`: told of every answer's request units.
         ValueError for an endpoint that is not safe to use.
         """
-        account = Account(endpoint, database, key, identity, accept_self_signed, dict(names or {}))
-        client = Client(account, deadline_seconds)
+        client = Client(Account(endpoint, database, key, identity, accept_self_signed, names or {}), deadline_seconds)
         return cls(client, Requests(deadline_seconds, charged), containers, clock=clock, ttl_days=ttl_days)
 
     def __init__(
@@ -95,13 +94,17 @@ class CosmosStore:
     ) -> None:
         self._client = client
         self._requests = requests
-        self._containers = {container.name for container in containers.values()}
+        self._containers = {container.name: container for container in containers.values()}
         self._clock = clock
         self._ttl_days = ttl_days
         self._closed = False
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    async def verify(self) -> None:
+        """Raise NotProvisioned unless the account is strongly consistent and has all containers. To be asked once."""
+        await self._requests.run("account", "verify", lambda _: self._client.check(self._containers.values()))
 
     async def create(self, container: Container, partition: Partition, item: Item) -> Item:
         """Add an item. Conflict if its id exists in the partition."""
@@ -264,7 +267,8 @@ class CosmosStore:
                     if error.status_code != 412 or error.error_index not in current.raced:
                         raise
                 else:
-                    return [_item_of(answer) for answer in answers]
+                    bodies = [answer.get("resourceBody") for answer in answers]
+                    return [None if body is None else shown(body) for body in bodies]
 
         async def recognize(proxy: ContainerProxy, hooks: Hooks) -> list[Item | None]:
             return await _recognize_batch(proxy, partition, sent[0], hooks) if sent else await _nobody_knows()
@@ -365,11 +369,6 @@ async def _find(proxy: ContainerProxy, partition: Partition, item_id: str, hooks
         return await proxy.read_item(item_id, _key(partition), **hooks)
     except CosmosResourceNotFoundError:
         return None
-
-
-def _item_of(answer: Mapping[str, Any]) -> Item | None:
-    body = answer.get("resourceBody")
-    return None if body is None else shown(body)
 
 
 async def _recognize_batch(proxy: ContainerProxy, partition: Partition, plan: Plan, hooks: Hooks) -> list[Item | None]:

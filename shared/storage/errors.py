@@ -7,6 +7,7 @@
     ├── TooLarge             an item, batch or page above the documented limits
     ├── Throttled            slow down; `retry_after_seconds` says for how long
     └── Unavailable          the store did not answer; the outcome of a write is unknown
+        └── NotProvisioned   the store answers, but is not what the app needs; the message says what to do
 A misuse (item outside its partition, unknown operator) is a ValueError: a defect of ours, not of the store.
 """
 
@@ -45,3 +46,7 @@ class Throttled(StoreError):
 
 class Unavailable(StoreError):
     """The store did not answer in time; a write may or may not have happened."""
+
+
+class NotProvisioned(Unavailable):
+    """The store answers, but is not set up as the app needs it. The message says what to do, and may be logged."""

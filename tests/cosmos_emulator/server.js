@@ -10,14 +10,19 @@ const Account = require("@vercel/cosmosdb-server/lib/account").default;
 const routes = require("@vercel/cosmosdb-server/lib/routes").default;
 const { Documents, MAX_BYTES } = require("./documents");
 const { refuse } = require("./errors");
+const { Offers } = require("./throughput");
 
 const ITEMS = /^\/dbs\/([^/]+)\/colls\/([^/]+)\/docs(?:\/([^/]*))?\/?$/;
 const RANGES = /^\/dbs\/([^/]+)\/colls\/([^/]+)\/pkranges\/?$/;
+const DATABASES = /^\/+dbs(?:\/([^/]+))?\/?$/;
+const OFFERS = /^\/offers(?:\/([^/]+))?\/?$/;
 const LOG_LENGTH = 10000;
 
 let account;
 const containers = new Map(); // by the container's _rid
 const clocks = new Map(); // database → the Unix second that a test set
+const offers = new Offers();
+let refused = null; // what is not about items, below a path
 let faults = [];
 let log = [];
 
@@ -32,6 +37,7 @@ function container(database, name) {
     documents = new Documents(definition, now);
     containers.set(definition._rid, documents);
   }
+  documents.definition = definition; // it may have been replaced
   return documents;
 }
 
@@ -100,7 +106,25 @@ async function answerOther(req, res) {
   return { status: res.statusCode, headers: body?._etag ? { etag: body._etag } : {}, body };
 }
 
+/** Databases are the emulator's, what they share is ours. */
+async function answerDatabases(name, req, res) {
+  const isNew = req.method === "POST" && name === undefined && !isTrue(req.headers["x-ms-documentdb-isquery"]);
+  const content = isNew ? offers.asked(req.headers) : undefined;
+  const there = name === undefined ? undefined : account.database(name).read();
+  const answer = await answerOther(req, res);
+  if (content && answer.status === 201) offers.add(answer.body, content);
+  if (req.method === "DELETE" && answer.status === 204) offers.remove(there._self);
+  return answer;
+}
+
 const control = {
+  /** {consistency, serverless, refused: {path, status} or null}: what kind of account it is; what is not named stays. */
+  account: ({ consistency, serverless, refused: wanted }) => {
+    const policy = account.read().userConsistencyPolicy;
+    policy.defaultConsistencyLevel = consistency ?? policy.defaultConsistencyLevel;
+    offers.serverless = serverless ?? offers.serverless;
+    if (wanted !== undefined) refused = wanted;
+  },
   /** {database, now}: what the database takes for the present, in Unix seconds. */
   clock: ({ database, now }) => void clocks.set(database, now),
   /** A list of {database, operation, action, status, headers, skip, times}; an empty one ends all trouble. */
@@ -149,6 +173,11 @@ async function answer(req, res, text) {
   }
   const items = ITEMS.exec(pathname);
   if (items) return itemsOrFault(items, req, text);
+  if (refused && pathname.startsWith(refused.path)) throw refuse(refused.status, "Refused as a test wishes.");
+  const databases = DATABASES.exec(pathname);
+  if (databases) return answerDatabases(databases[1] && decodeURIComponent(databases[1]), req, res);
+  const offer = OFFERS.exec(pathname);
+  if (offer) return offers.answer(req.method, offer[1], text ? JSON.parse(text) : undefined);
   const ranges = RANGES.exec(pathname);
   return ranges ? answerRanges(container(decodeURIComponent(ranges[1]), decodeURIComponent(ranges[2])), req) : null;
 }
@@ -165,7 +194,7 @@ function send(res, { status, headers = {}, body, drop, hang }) {
 }
 
 async function handle(req, res) {
-  const isOurs = /\/(docs|pkranges)(\/|$)|^\/+_control\//.test(req.url);
+  const isOurs = /\/(docs|pkranges)(\/|$)|^\/+(_control|offers)(\/|$)/.test(req.url);
   try {
     let text = "";
     if (isOurs) {

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from azure.cosmos import PartitionKey
 from azure.cosmos.aio import CosmosClient
 
+from shared.storage._cosmos_account import partition_key
 from shared.storage.containers import Container
 from shared.storage.cosmos import CosmosStore
 from tests.fakes import ManualClock
@@ -34,10 +34,9 @@ class Account:
         made = cls(environment, client, definitions)
         database = await client.create_database(made._name)
         for each in definitions:
-            key = each["partitionKey"]
             await database.create_container(
                 each["id"],
-                PartitionKey(path=key["paths"] if len(key["paths"]) > 1 else key["paths"][0], kind=key["kind"]),
+                partition_key(each),
                 indexing_policy=each["indexingPolicy"],
                 default_ttl=each.get("defaultTtl"),
             )

@@ -1,19 +1,19 @@
 """The adapters that the conformance suite runs on: an adapter joins by adding itself to ADAPTERS."""
 
 import itertools
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from shared.storage._cosmos_query import composite_indexes
+from shared.storage._cosmos_definition import definition as cosmos_definition
 from shared.storage.containers import CONTAINERS, Container
 from shared.storage.cosmos import CosmosStore
 from shared.storage.documents import DocumentStore
 from shared.storage.sqlite import SqliteStore
 from tests.cosmos_emulator.emulator import KEY, Emulator
+from tests.environment import ACCOUNT
 from tests.fakes import ManualClock
 from tests.storage.account import Account
 
@@ -22,7 +22,7 @@ TESTED: Mapping[str, Container] = {**CONTAINERS, WIDE.name: WIDE}
 TTL_DAYS = 100
 
 LOCAL = ("cosmos", "sqlite")
-ADAPTERS = (*LOCAL, "account") if "COSMOS_DB_ENDPOINT" in os.environ else LOCAL
+ADAPTERS = (*LOCAL, "account") if "COSMOS_DB_ENDPOINT" in ACCOUNT else LOCAL
 CLOCK_CANNOT_BE_SET = "the clock of a real account cannot be set; the emulator's can, and the adapter is the same"
 ORDERED = ("n", "kind", "v")
 """What the suite orders by without an index declared for it: SQLite sorts then, Cosmos would refuse."""
@@ -41,21 +41,17 @@ class Harness:
 
 
 def definition(container: Container) -> dict[str, Any]:
-    """The container as Cosmos DB is asked to create it."""
-    paths = [f"/{path}" for path in container.partition_key]
-    kind = "MultiHash" if len(paths) > 1 else "Hash"
-    own = composite_indexes(container)
+    """The container as it is provisioned, and what the suite and the emulator need beside."""
+    made = cosmos_definition(container, ttl_days=TTL_DAYS)
+    policy = made["indexingPolicy"]
+    own = policy["compositeIndexes"]
     more = [[{"path": f"/{name}", "order": "ascending"}, {"path": "/id", "order": "ascending"}] for name in ORDERED]
     ascending = own + [each for each in more if each not in own]
     # The emulator does not know that an index serves its exact reverse, too.
     descending = [[{**path, "order": "descending"} for path in each] for each in ascending]
-    policy = {"compositeIndexes": ascending + descending}
-    made = {
-        "id": container.name,
-        "partitionKey": {"paths": paths, "kind": kind, "version": 2},
-        "indexingPolicy": policy,
-    }
-    return made if container.default_ttl_seconds is None else {**made, "defaultTtl": container.default_ttl_seconds}
+    paths = {each["path"] for each in policy["includedPaths"]} | {f"/{name}/?" for name in ORDERED}
+    policy |= {"compositeIndexes": ascending + descending, "includedPaths": [{"path": path} for path in sorted(paths)]}
+    return made
 
 
 async def open_cosmos(emulator: Emulator, clock: ManualClock, **options: Any) -> CosmosStore:
@@ -79,7 +75,7 @@ async def open_store(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
         if name == "cosmos":
             return await open_cosmos(request.getfixturevalue("emulator"), clock)
         if not accounts:
-            accounts.append(await Account.create(os.environ, [definition(each) for each in TESTED.values()]))
+            accounts.append(await Account.create(ACCOUNT, [definition(each) for each in TESTED.values()]))
         await accounts[0].empty()
         return await accounts[0].open(clock, TTL_DAYS, TESTED)
 

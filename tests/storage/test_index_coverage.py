@@ -1,0 +1,176 @@
+"""Whatever the app filters or orders by is indexed in Cosmos DB. Every place that makes a query or a filter is found in
+the source and has to be passed here: a new query that nobody drives fails, as does a path that nobody declared."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devhost.host import Host
+from functions import ENDPOINTS
+from functions._api import Endpoint, ListQuery
+from functions.timers import TIMERS
+from shared.detection import all_patterns
+from shared.storage._cosmos_definition import indexed_paths
+from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, Container
+from shared.storage.documents import AnyOf, Defined, Eq, Filter, Has, In, Page, Partition, Prefix, Query, Range
+from shared.storage.sqlite import SqliteStore
+from tests.app import ROOT, Account, App, running
+from tests.fakes import ManualClock
+from tests.faults import FaultyFeedStore
+
+MAKERS: tuple[type, ...] = (Query, Eq, In, Range, Prefix, Defined, Has, AnyOf)
+NOWHERE = "11111111-1111-7111-8111-111111111111"
+SAMPLES: dict[str, tuple[str, ...]] = {
+    "type": ("auth.login", "auth.*"),
+    "outcome": ("failure",),
+    "actor": (NOWHERE,),
+    "target": (NOWHERE,),
+    "subject": (NOWHERE,),
+    "ip": ("203.0.113.9",),
+    "email": ("ada@example.com",),
+    "data_class": ("personal",),
+    "pattern": ("brute_force",),
+    "severity": ("high",),
+    "status": ("open",),
+    "from": ("2026-03-01T00:00:00Z",),
+    "to": ("2026-04-01T00:00:00Z",),
+}
+"""A value or two for every filter of every list; a new filter needs one."""
+
+type Place = tuple[str, int]
+
+
+def used(query: Query) -> set[str]:
+    """The paths that a query filters or orders by; those of arrays with their brackets."""
+
+    def of(each: Filter) -> set[str]:
+        if isinstance(each, AnyOf):
+            return set().union(*map(of, each.filters))
+        return {f"{each.path}[]" if isinstance(each, Has) else each.path}
+
+    return set().union({query.order_by}, *map(of, query.where))
+
+
+def lacking(container: Container, query: Query) -> set[str]:
+    return used(query) - {*indexed_paths(container), "id"}
+
+
+class Recording(FaultyFeedStore):
+    """Keeps every query with its container."""
+
+    queries: list[tuple[Container, Query]]
+
+    async def query(self, container: Container, partition: Partition, query: Query) -> Page:
+        self.queries.append((container, query))
+        return await super().query(container, partition, query)
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> set[Place]:
+    """The places that made a query or a filter."""
+    places: set[Place] = set()
+
+    def watch(made: Any) -> None:
+        original = made.__init__
+
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            caller = sys._getframe(1)
+            places.add((caller.f_code.co_filename, caller.f_lineno))
+            original(self, *args, **kwargs)
+
+        monkeypatch.setattr(made, "__init__", init)
+
+    for each in MAKERS:
+        watch(each)
+    return places
+
+
+def places_in(path: Path) -> Iterator[tuple[int, int]]:
+    """First and last line of every expression of a module that makes a query or a filter."""
+    names = {each.__name__ for each in MAKERS}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            if name in names:
+                yield node.lineno, node.end_lineno or node.lineno
+
+
+async def drive_list(app: App, endpoint: Endpoint, account: Account) -> None:
+    """Every filter by itself, then the next page."""
+    for name, field in endpoint.query.model_fields.items():
+        if name not in ListQuery.model_fields:
+            label = field.alias or name
+            for value in SAMPLES[label]:
+                answer = await app.client.get(f"/{endpoint.route}", params={label: value}, headers=account.auth)
+                assert answer.status_code == 200, answer.text
+    types = {"type": list(SAMPLES["type"]), "limit": "1"} if "type" in endpoint.query.model_fields else {"limit": "1"}
+    first = (await app.client.get(f"/{endpoint.route}", params=types, headers=account.auth)).json()
+    next_page = {**types, "cursor": first["next_cursor"]}
+    assert (
+        first["next_cursor"] is None
+        or (await app.client.get(f"/{endpoint.route}", params=next_page, headers=account.auth)).is_success
+    )
+
+
+async def drive(app: App) -> None:
+    """Every endpoint, timer and consumer, with something to find."""
+    ada = await app.register("ada@example.com")
+    grace = await app.register("grace@example.org")
+    for _ in range(6):
+        await app.login(ada.email, "a guess")
+    for _ in range(3):
+        await app.client.get("/v1/profile", headers={"Authorization": "Bearer x"})
+    await app.host.drain_feed()
+    app.clock.advance(minutes=2)
+    for name in TIMERS:
+        assert await app.host.run_timer(name)
+    for endpoint in ENDPOINTS:
+        if issubclass(endpoint.query, ListQuery):
+            await drive_list(app, endpoint, ada)
+        else:
+            url = "/" + re.sub(r"\{\w+:guid\}", NOWHERE, endpoint.route)
+            answer = await app.client.request(endpoint.method, url, json={}, headers=grace.auth)
+            assert answer.status_code < 500
+    await app.host.drain_feed()
+
+
+async def test_every_query_of_the_app_is_served_by_what_is_indexed(
+    host: Host, clock: ManualClock, passed: set[Place]
+) -> None:
+    store = Recording(await SqliteStore.open(None, clock=clock))
+    store.queries = []
+    async with running(host, clock, store) as app:
+        await drive(app)
+    for container, query in store.queries:
+        assert lacking(container, query) == set(), f"{container.name} {query}"
+    modules = [*(ROOT / "functions").rglob("*.py"), *(ROOT / "shared").rglob("*.py")]
+    driven = {path for path in modules if ROOT / "shared/storage" not in path.parents}
+    found = {(path, *lines) for path in driven for lines in places_in(path)}
+    assert len(found) > 20
+    for path, first, last in found:
+        reached = any(Path(file) == path and first <= line <= last for file, line in passed)
+        assert reached, f"{path.relative_to(ROOT)}:{first} was not driven: no one knows what it asks for"
+
+
+def test_every_pattern_finds_its_events_by_an_index() -> None:
+    for pattern in all_patterns().values():
+        for order_by in ("occurred_at", "recorded_at"):
+            query = Query((Eq("type", "x"), Eq(pattern.key_path, "x")), order_by=order_by)
+            assert lacking(AUDIT_EVENTS, query) == set(), pattern.id
+
+
+def test_what_is_not_declared_is_noticed() -> None:
+    query = Query((AnyOf((Eq("attributes.x", 1), Has("type", "x"))),), order_by="context.route")
+    assert lacking(AUDIT_EVENTS, query) == {"attributes.x", "type[]", "context.route"}
+    assert lacking(CONTAINERS["directory"], Query((Defined("user_id"),))) == {"user_id"}
+
+
+def test_a_new_query_is_found(tmp_path: Path) -> None:
+    module = tmp_path / "new.py"
+    module.write_text("x = documents.Query(\n  (Eq('a', 1),),\n)\n", encoding="utf-8")
+    assert sorted(places_in(module)) == [(1, 3), (2, 2)]
