@@ -94,7 +94,7 @@ class World:
         """A consumer of its own, as another instance of the app has one."""
         through = store or self.store
         ids = IdFactory(self.clock)
-        recorder = Recorder(through, self.clock, ids, ClearBox(), BlindIndex(MemorySecrets()))
+        recorder = Recorder(through, self.clock, ids, ClearBox(), BlindIndex(MemorySecrets(), "v1"))
         outbox = Outbox(through, recorder, self.clock, ids)
         letters = DeadLetters(through, self.clock)
         return DetectionService(

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.privacy.file_secrets import FileSecrets
 from shared.privacy.secrets import (
     ROOT_BYTES,
     ROOTS,
-    FileSecrets,
     MemorySecrets,
     RootName,
     SecretsError,
@@ -225,7 +225,7 @@ def test_threads_that_race_keep_one_secret(folder: Path) -> None:
 _RACER = """
 import asyncio, sys
 from pathlib import Path
-from shared.privacy.secrets import FileSecrets
+from shared.privacy.file_secrets import FileSecrets
 def random(count):
     print("ready", flush=True)
     sys.stdin.readline()
