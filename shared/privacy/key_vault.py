@@ -129,7 +129,11 @@ class KeyVaultSecrets:
         """What may count, now or later, newest first; ids break ties, so that all instances see one order."""
         now = self._clock.now()
         pages = self._connected().list_properties_of_secret_versions(name)
-        found = [each async for each in pages if each.enabled and (each.expires_on is None or each.expires_on > now)]
+        found = [
+            each
+            async for each in pages
+            if each.version and each.enabled and (each.expires_on is None or each.expires_on > now)
+        ]
         return sorted(found, key=lambda each: (each.created_on or _EPOCH, _id(each)), reverse=True)
 
     async def _fetch(self, name: str, versions: list[str]) -> dict[str, bytes]:

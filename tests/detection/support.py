@@ -30,7 +30,7 @@ from shared.storage.documents import (
     Patch,
     Query,
 )
-from shared.storage.errors import Conflict, StoreError
+from shared.storage.errors import Conflict
 from shared.storage.sqlite import SqliteStore
 from tests.fakes import ManualClock
 
@@ -226,7 +226,7 @@ class Bystander:
 class FailsAt:
     """A `before` that raises at the k-th call, once: also after a batch has been applied."""
 
-    def __init__(self, k: int, error: StoreError) -> None:
+    def __init__(self, k: int, error: Exception) -> None:
         self._left = k
         self._error = error
         self.raised = False
