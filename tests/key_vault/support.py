@@ -34,3 +34,8 @@ def tokens_of(secrets: SecretsPort, clock: Clock) -> AccessTokens:
 
 def kid_of(token: str) -> str:
     return str(jwt.get_unverified_header(token)["kid"])
+
+
+def forged_with(kid: str) -> str:
+    """A token that names a key and is signed with none of ours."""
+    return jwt.encode({"sub": "x"}, "k" * 32, headers={"kid": kid})

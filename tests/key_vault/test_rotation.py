@@ -13,7 +13,7 @@ from shared.identity.tokens import AccessTokens, TokenRejected
 from shared.privacy.secrets import SETTLING, SecretsError, SecretsPort, signing_version
 from tests.fakes import ManualClock
 from tests.key_vault.sources import Source, VaultSource
-from tests.key_vault.support import CLAIMS, LIFETIME, kid_of, names, tokens_of
+from tests.key_vault.support import CLAIMS, LIFETIME, forged_with, kid_of, names, tokens_of
 from tests.key_vault.vault import Fault, Vault
 
 FIVE_MINUTES = timedelta(minutes=5)
@@ -83,8 +83,9 @@ async def test_nobody_is_logged_out_while_versions_are_rotated(world: World, see
         for instance in world.instances:
             if chance.random() < 0.4:
                 continue  # nobody asks this one just now
+            kid = chance.choice([random_source.token_hex(16), f"v{random_source.randbelow(1000) + 1000}"])
             with pytest.raises(TokenRejected, match="unknown_key"):
-                await instance.tokens.check(forged(world.issued))
+                await instance.tokens.check(forged_with(kid))
             token = await world.issue(instance)
             if now - since > FIVE_MINUTES:
                 assert kid_of(token) == newest
@@ -92,14 +93,6 @@ async def test_nobody_is_logged_out_while_versions_are_rotated(world: World, see
         if chance.random() < 0.7:
             await asyncio.sleep(0.005)  # refreshes come to their end before the next request, or after it
     assert len(await names(world.start().secrets)) > (1 if seed % 2 else 4)
-
-
-def forged(issued: list[tuple[str, datetime]]) -> str:
-    """A token under a key of the right form that nobody has."""
-    import jwt
-
-    kid = random_source.choice([random_source.token_hex(16), f"v{random_source.randbelow(1000) + 1000}"])
-    return jwt.encode({"sub": "x"}, "k" * 32, headers={"kid": kid})
 
 
 async def test_two_instances_never_sign_with_what_the_other_cannot_know(world: World) -> None:
@@ -187,12 +180,6 @@ async def test_when_the_vault_cannot_be_asked_a_newer_key_is_not_called_unknown(
     clock.advance(seconds=11)
     assert await second.tokens.check(token) == CLAIMS
     await world.close()
-
-
-def forged_with(kid: str) -> str:
-    import jwt
-
-    return jwt.encode({"sub": "x"}, "k" * 32, headers={"kid": kid})
 
 
 async def test_a_version_that_was_enabled_again_settles_anew(vault: Vault, clock: ManualClock) -> None:
