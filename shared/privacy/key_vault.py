@@ -105,8 +105,6 @@ class KeyVaultSecrets:
         async def load(known: Mapping[str, SecretVersion] | None, wanted: str | None) -> Loaded:
             try:
                 return await self._ask(name, known or {}, wanted)
-            except ResourceNotFoundError:
-                return Loaded(())  # the secret was deleted, or never made
             except HttpResponseError as error:
                 raise SecretsError(f"secret {name}: the vault answered {error.status_code or 'nothing'}") from None
             except AzureError as error:
@@ -129,9 +127,13 @@ class KeyVaultSecrets:
         """What may count, now or later, newest first; ids break ties, so that all instances see one order."""
         now = self._clock.now()
         pages = self._connected().list_properties_of_secret_versions(name)
+        try:
+            everything = [each async for each in pages]
+        except ResourceNotFoundError:
+            return []  # the secret was deleted, or never made: that is an answer
         found = [
             each
-            async for each in pages
+            for each in everything
             if each.version and each.enabled and (each.expires_on is None or each.expires_on > now)
         ]
         return sorted(found, key=lambda each: (each.created_on or _EPOCH, _id(each)), reverse=True)

@@ -278,6 +278,26 @@ async def test_a_refusal_is_named_and_not_tried_again(vault: Vault, connect: Ope
     assert len(vault.seen) == before + 1
 
 
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_value_that_is_not_given_changes_nothing(
+    vault: Vault, connect: Open, clock: ManualClock, status: int
+) -> None:
+    """Disabled or gone since it was listed: the next list will say so."""
+    secrets = connect()
+    before = await names(secrets)
+    new = vault.put(TOKENS)
+    vault.faults = [Fault(status=status, on_values=True, times=100)]
+    clock.advance(minutes=5)
+    assert await names(secrets) == before
+    vault.mend()
+
+    async def seen() -> bool:
+        clock.advance(seconds=11)
+        return await names(secrets) == [new, *before]
+
+    await until(seen)
+
+
 async def test_a_token_that_the_vault_does_not_take_is_a_refusal(vault: Vault, connect: Open) -> None:
     secrets = connect(credential=Credential("another"))
     with pytest.raises(SecretsError, match="the vault answered 401"):
@@ -331,9 +351,9 @@ async def test_an_outage_is_bridged_for_an_hour_then_nothing_is_answered(
     with pytest.raises(SecretsError, match="the vault answered 403"):
         await secrets.find("tokens", before[0])
     vault.mend()
-    clock.advance(minutes=1)
 
     async def back() -> bool:
+        clock.advance(seconds=11)
         try:
             return await names(secrets) == before
         except SecretsError:

@@ -61,13 +61,17 @@ class Version:
 
 @dataclass(frozen=True)
 class Fault:
-    """What the next requests run into, instead of an answer: a status, silence, or a lost connection."""
+    """What the next requests run into, instead of an answer: a status, silence, or a lost connection.
+
+    `on_values`: only requests for a value do.
+    """
 
     kind: Literal["status", "hang", "drop"] = "status"
     status: int = 500
     times: int = 1
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    on_values: bool = False
 
 
 @dataclass(frozen=True)
@@ -306,7 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         answer = vault.answer(url.path, parse_qs(url.query), token if scheme == "Bearer" else None)
-        fault = _next(vault.faults)
+        fault = _next(vault.faults, url.path)
         if fault is None:
             self._write(answer.status, json.dumps(answer.body).encode(), answer.headers)
         elif fault.kind == "status":
@@ -328,8 +332,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Silent: what was asked for is in `seen`."""
 
 
-def _next(faults: list[Fault]) -> Fault | None:
-    if not faults:
+def _next(faults: list[Fault], path: str) -> Fault | None:
+    if not faults or (faults[0].on_values and path.endswith("/versions")):
         return None
     first = faults[0]
     faults[:1] = [] if first.times == 1 else [replace(first, times=first.times - 1)]
