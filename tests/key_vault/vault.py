@@ -4,6 +4,7 @@ Shapes as documented for api-version 7.4 (Get Secret, Get Secret Versions, REST 
 under a name of the real service: its resolver leads there, its certificate says so, and no check of the SDK is off.
 """
 
+import asyncio
 import base64
 import itertools
 import json
@@ -96,6 +97,7 @@ class Vault:
         self.faults: list[Fault] = []
         self.page = PAGE
         self.released = threading.Event()
+        self.hung = False
         self._server = server
         self._sessions: list[ClientSession] = []
         server.vaults[self.host] = self
@@ -143,6 +145,8 @@ class Vault:
         self.mend()
         for session in self._sessions:
             await session.close()
+        if self.hung:
+            await asyncio.sleep(0.1)  # a connection that was given up while it hung says goodbye to its peer
 
     def client(self, clock: Clock | None = None, **options: Any) -> KeyVaultSecrets:
         """An adapter on this vault, with caches and connections of its own: what one app instance has."""
@@ -317,6 +321,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(fault.status, fault.body, fault.headers)
         else:
             if fault.kind == "hang":
+                vault.hung = True
                 vault.released.wait(60)
             self.close_connection = True  # without a word
 
