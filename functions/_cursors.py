@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from functions._api import Call, ListQuery
@@ -42,9 +43,13 @@ async def write_cursor(call: Call[Any, Any], cursor: "Cursor | None") -> str | N
     """A cursor for the page after `cursor`, for this caller and these filters only."""
     if cursor is None:
         return None
-    expires = int(call.services.clock.now().timestamp()) + LIFETIME_SECONDS
+    now = call.services.clock.now()
+    expires = int(now.timestamp()) + LIFETIME_SECONDS
     text = json.dumps([cursor.value, cursor.id, expires], separators=(",", ":")).encode()
-    root = (await call.services.secrets.versions("tokens"))[0]
+    from shared.privacy.secrets import signing_version
+
+    versions = await call.services.secrets.versions("tokens")
+    root = signing_version(versions, now, timedelta(seconds=LIFETIME_SECONDS))
     return base64.urlsafe_b64encode(_mac(root, text, call) + text).rstrip(b"=").decode()
 
 

@@ -16,6 +16,7 @@ from shared.audit.model import RequestContext
 from shared.core.deadline import deadline
 from shared.core.errors import KraftdError, Unready
 from shared.core.text import address
+from shared.privacy.secrets import SecretsError
 from shared.storage.errors import StoreError, Throttled
 from shared.telemetry import get_log
 from shared.wiring import LazyServices, Services
@@ -47,6 +48,8 @@ def http_function(endpoint: Endpoint, services: LazyServices) -> HttpFunction:
                 ready = None if endpoint.bare else await _ready(services)
                 return _response(await _answer(endpoint, req, ready, request), request_id)
         except KraftdError as error:
+            if isinstance(error, SecretsError):
+                _log.error("secrets_error", error, request_id=request_id)
             return problem(error, request_id)
         except StoreError as error:
             return problem(_store_down(error), request_id)

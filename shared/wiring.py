@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.identity.passwords import Passwords
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity
+    from shared.privacy.blind_index import BlindIndex
     from shared.privacy.secrets import SecretsPort
     from shared.storage.documents import DocumentStore
 
@@ -40,6 +42,7 @@ class Services:
     ids: IdFactory
     store: "DocumentStore"
     secrets: "SecretsPort"
+    index: "BlindIndex"
     recorder: "Recorder"
     outbox: "Outbox"
     search: "EventSearch"
@@ -55,7 +58,10 @@ class Services:
     async def close(self) -> None:
         """Let go of threads and files."""
         self.passwords.close()
-        await self.store.close()
+        try:
+            await self.store.close()
+        finally:
+            await self.secrets.close()
 
 
 type Builder = Callable[[], Awaitable[Services]]
@@ -139,6 +145,21 @@ async def _open_cosmos(endpoint: str, settings: Settings, clock: Clock) -> "Docu
     return store
 
 
+def open_secrets(settings: Settings, clock: Clock) -> "SecretsPort":
+    """The root secrets that the settings name: in Key Vault, in files, or of this process alone."""
+    if settings.key_vault_uri is not None:
+        from shared.privacy.key_vault import KeyVaultSecrets
+
+        return KeyVaultSecrets(settings.key_vault_uri, clock=clock, identity=settings.azure_client_id)
+    if settings.kraftd_data == MEMORY:
+        from shared.privacy.secrets import MemorySecrets
+
+        return MemorySecrets()
+    from shared.privacy.file_secrets import FileSecrets
+
+    return FileSecrets(Path(settings.kraftd_data) / "secrets", clock=clock)
+
+
 async def build_services(
     settings: Settings,
     *,
@@ -147,25 +168,24 @@ async def build_services(
     secrets: "SecretsPort | None" = None,
 ) -> Services:
     """The app on its store. What is given takes the place of what the settings would make (tests, benchmarks)."""
-    from shared.privacy.key_check import check_index_key
-    from shared.privacy.secrets import FileSecrets, MemorySecrets
+    from shared.privacy.key_check import pin_index
 
     clock = clock or SystemClock()
-    if secrets is None:
-        in_memory = settings.kraftd_data == MEMORY
-        secrets = MemorySecrets() if in_memory else FileSecrets(Path(settings.kraftd_data) / "secrets")
-    await secrets.versions("tokens")  # fail now, not at the first login
-    await secrets.versions("index")
-    store = store or await open_store(settings, clock)
-    try:
-        await check_index_key(store, secrets)
-        return _assemble(settings, clock, store, secrets)
-    except BaseException:
-        await store.close()
-        raise
+    secrets = secrets or open_secrets(settings, clock)
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(secrets.close)
+        await secrets.versions("tokens")  # fail now, not at the first login
+        await secrets.versions("index")
+        store = store or await open_store(settings, clock)
+        undo.push_async_callback(store.close)
+        services = _assemble(settings, clock, store, secrets, await pin_index(store, secrets))
+        undo.pop_all()
+    return services
 
 
-def _assemble(settings: Settings, clock: Clock, store: "DocumentStore", secrets: "SecretsPort") -> Services:
+def _assemble(
+    settings: Settings, clock: Clock, store: "DocumentStore", secrets: "SecretsPort", index_version: str
+) -> Services:
     from shared.audit.dead_letters import DeadLetters
     from shared.audit.outbox import Outbox
     from shared.audit.recorder import Recorder
@@ -177,7 +197,7 @@ def _assemble(settings: Settings, clock: Clock, store: "DocumentStore", secrets:
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import ClearBox
 
-    ids, index, box = IdFactory(clock), BlindIndex(secrets), ClearBox()
+    ids, index, box = IdFactory(clock), BlindIndex(secrets, index_version), ClearBox()
     recorder = Recorder(store, clock, ids, box, index)
     outbox = Outbox(store, recorder, clock, ids)
     directory = Directory(store, index, clock)
@@ -187,6 +207,7 @@ def _assemble(settings: Settings, clock: Clock, store: "DocumentStore", secrets:
         settings=settings,
         ids=ids,
         secrets=secrets,
+        index=index,
         outbox=outbox,
         search=EventSearch(store, index, box),
         directory=directory,

@@ -16,7 +16,15 @@ from shared.identity.model import USERS
 from tests.app import PASSWORD, ROOT, registration
 
 CATCH_ALL = "zz_not_found"
-COSMOS_ADAPTER = ("cosmos", "_cosmos_account", "_cosmos_client", "_cosmos_pages", "_cosmos_requests", "provision")
+COSMOS_ADAPTER = (
+    "azure_identity",
+    "cosmos",
+    "_cosmos_account",
+    "_cosmos_client",
+    "_cosmos_pages",
+    "_cosmos_requests",
+    "provision",
+)
 
 
 def test_the_app_has_the_declared_functions(host: Host) -> None:

@@ -8,7 +8,7 @@
     ├── Clash               409 email_taken
     ├── TooLargeBody        413 body_too_large
     ├── Invalid             422 invalid_request, with one FieldError per field
-    └── Unready             503 store_unavailable, audit_unavailable; Retry-After
+    └── Unready             503 store_unavailable, audit_unavailable, secrets_unavailable; Retry-After
 
 `code` is stable public API; `detail` is for people and holds nothing that the caller did not know.
 """

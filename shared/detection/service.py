@@ -10,7 +10,7 @@ from shared.audit.model import SYSTEM, Draft, RequestContext, StoredEvent, Targe
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
-from shared.core.errors import NotFoundError
+from shared.core.errors import NotFoundError, Unready
 from shared.core.ids import IdFactory
 from shared.detection import alerts
 from shared.detection.alerts import ALERT_KIND, SERIES_KIND, Change, Series
@@ -79,13 +79,13 @@ class DetectionService:
     async def consume(self, items: Sequence[Item]) -> None:
         """Bring the alerts up to date with a batch of stored events, of any tenants.
 
-        An event that cannot be handled goes to the dead letters. A StoreError means: deliver the batch again.
+        An event that cannot be handled goes to the dead letters. StoreError, Unready: deliver the batch again.
         """
         for series, touched in (await self._sorted_out(items)).items():
             try:
                 for span in merged(touched.spans):
                     await self._evaluate(series, span)
-            except StoreError:
+            except (StoreError, Unready):
                 raise
             except Exception as error:  # noqa: BLE001 - the other keys of the batch must not be held up
                 for item in touched.items:

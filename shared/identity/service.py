@@ -100,7 +100,7 @@ class Identity:
         try:
             await self._directory.enroll_tenant(entry.tenant_id)
             return await self._commit_account(registration, entry, key, password_hash, request)
-        except StoreError:
+        except (StoreError, Unready):
             await self._give_back(key, entry)
             raise
 

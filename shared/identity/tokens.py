@@ -1,7 +1,7 @@
 """Access tokens (JWT, HS256, claims sub, tid, sid, iat, exp) and refresh tokens (random, stored as a hash).
 
 The signing key derives from the `tokens` root secret; `kid` names its version, so keys rotate without logging
-anyone out: older versions still verify.
+anyone out: older versions still verify, and a new one signs only when every instance knows it (docs/adr/0011).
 """
 
 import functools
@@ -16,7 +16,7 @@ from uuid import UUID
 import jwt
 
 from shared.core.clock import Clock
-from shared.privacy.secrets import SecretsPort, SecretVersion, derive
+from shared.privacy.secrets import SecretsPort, SecretVersion, derive, signing_version
 
 _ALGORITHM = "HS256"
 _CLAIMS = ("sub", "tid", "sid", "iat", "exp")
@@ -50,9 +50,10 @@ class AccessTokens:
         self.lifetime = lifetime
 
     async def issue(self, claims: Claims) -> str:
-        """A token for one session, valid from now."""
-        root = (await self._secrets.versions("tokens"))[0]
-        now = int(self._clock.now().timestamp())
+        """A token for one session, valid from now. SecretsError (503) when there is no key to be had."""
+        moment = self._clock.now()
+        root = signing_version(await self._secrets.versions("tokens"), moment, self.lifetime)
+        now = int(moment.timestamp())
         payload = {
             "sub": claims.user_id,
             "tid": claims.tenant_id,
@@ -63,10 +64,17 @@ class AccessTokens:
         return jwt.encode(payload, _key(root), algorithm=_ALGORITHM, headers={"kid": root.version})
 
     async def check(self, token: str) -> Claims:
-        """The claims of a token that we signed and that has not expired. TokenRejected otherwise."""
+        """The claims of a token that we signed and that has not expired. TokenRejected otherwise.
+
+        SecretsError (503) when nobody can tell, because the key that it names is not known and cannot be asked for.
+        """
         if len(token) > MAX_TOKEN_LENGTH:
             raise TokenRejected("malformed")
-        signed = _signed(token, await self._secrets.versions("tokens"))
+        kid = _kid(token)
+        root = None if kid is None else await self._secrets.find("tokens", kid)
+        if root is None:
+            raise TokenRejected("unknown_key")
+        signed = _signed(token, root)
         now = self._clock.now().timestamp()
         if signed.expires_at <= now or signed.issued_at > now + _LEEWAY_SECONDS:
             raise TokenRejected("expired")
@@ -83,20 +91,23 @@ class _Signed:
 
 
 @functools.lru_cache(maxsize=4096)
-def _signed(token: str, roots: tuple[SecretVersion, ...]) -> _Signed:
-    """What a token signed under one of these roots says. TokenRejected otherwise.
-
-    The same token under the same keys always gives the same, so it is kept; a rejection is not. Whether the token
-    still holds (its times, its session, its user) is for the caller to check at every call.
-    """
+def _kid(token: str) -> str | None:
+    """The version of the root secret that a token says it was signed under."""
     try:
         kid = jwt.get_unverified_header(token).get("kid")
     except jwt.PyJWTError:
         raise TokenRejected("malformed") from None
-    for root in roots:
-        if root.version == kid:
-            return _read(_decode(token, root))
-    raise TokenRejected("unknown_key")
+    return kid if isinstance(kid, str) else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _signed(token: str, root: SecretVersion) -> _Signed:
+    """What a token signed under this root says. TokenRejected otherwise.
+
+    The same token under the same key always gives the same, so it is kept; a rejection is not. Whether the token
+    still holds (its times, its session, its user) is for the caller to check at every call.
+    """
+    return _read(_decode(token, root))
 
 
 def _read(payload: dict[str, Any]) -> _Signed:

@@ -1,46 +1,83 @@
-"""The secrets port, its embedded adapter (files of mode 0600), and the keys that derive from root secrets.
+"""The secrets port, what it promises, and the keys that derive from root secrets.
 
-Every key is HKDF-SHA256 (RFC 5869) of one versioned root secret, with a label that names its one use.
+Every key is HKDF-SHA256 (RFC 5869) of one versioned root secret, with a label that names its one use. Adapters:
+`key_vault.KeyVaultSecrets` in Azure, `file_secrets.FileSecrets` on a disk, `MemorySecrets` for a process.
 """
 
 import functools
-import os
-import re
 import secrets as random_source
-import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
+
+from shared.core.errors import Unready
 
 type RootName = Literal["tokens", "index"]
 ROOTS: tuple[RootName, ...] = ("tokens", "index")
 ROOT_BYTES = 32
-_VERSION = re.compile(r"v[1-9][0-9]{0,8}")
+SETTLING = timedelta(seconds=150)
+"""How long a new version only verifies: until every instance must have seen it (docs/adr/0011)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretVersion:
-    """One version of a root secret. Its value never shows in a repr."""
+    """One version of a root secret. Its value never shows in a repr, and never changes; all the rest may.
+
+    `changed_at`: when it was made, or last changed; `not_before`, `expires_at`: when it begins and ends. None: always.
+    """
 
     version: str
     value: bytes = field(repr=False)
+    changed_at: datetime | None = field(default=None, compare=False)
+    not_before: datetime | None = field(default=None, compare=False)
+    expires_at: datetime | None = field(default=None, compare=False)
+
+    def is_usable(self, now: datetime) -> bool:
+        """Whether it has begun and not ended."""
+        begun = self.not_before is None or self.not_before <= now
+        return begun and (self.expires_at is None or now < self.expires_at)
+
+    def is_settled(self, now: datetime) -> bool:
+        """Whether every instance knows it as it is now."""
+        return all(moment is None or moment <= now - SETTLING for moment in (self.changed_at, self.not_before))
 
 
-class SecretsError(Exception):
-    """A secret is missing, unreadable or open to others. The message names it, never its value."""
+class SecretsError(Unready):
+    """A secret is missing, unreadable or open to others, or nobody can tell. The text names it, never its value.
+
+    Callers of the API get 503 `secrets_unavailable` and not this text.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("secrets_unavailable", "The app cannot get at its keys now.", retry_after_seconds=5)
+        self._message = message
+
+    def __str__(self) -> str:
+        return self._message
 
 
 class SecretsPort(Protocol):
-    """Where root secrets live."""
+    """Where root secrets live. Answers come from memory where they can, and are asked for anew within two minutes."""
 
     async def versions(self, name: RootName) -> tuple[SecretVersion, ...]:
-        """All usable versions, newest first (at least one). SecretsError when there is none to be had."""
+        """The usable versions that are held, newest first (at least one). SecretsError when there is none to be had."""
+        ...
+
+    async def find(self, name: RootName, version: str) -> SecretVersion | None:
+        """One usable version. What is not held is looked for, at most once in ten seconds; None: there is none such.
+
+        SecretsError when that could not be found out. Text that no version can be called is None at once.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. What is held goes on being answered, nothing is asked for any more."""
         ...
 
 
 class MemorySecrets:
-    """Root secrets that live as long as the process: for `:memory:` stores."""
+    """Root secrets that live as long as the process: for `:memory:` stores. They cannot be rotated."""
 
     def __init__(self, random_bytes: Callable[[int], bytes] = random_source.token_bytes) -> None:
         self._held = {name: (SecretVersion("v1", random_bytes(ROOT_BYTES)),) for name in ROOTS}
@@ -49,73 +86,25 @@ class MemorySecrets:
         """The one version of this process."""
         return self._held[name]
 
+    async def find(self, name: RootName, version: str) -> SecretVersion | None:
+        """The one version, if it is called so."""
+        (only,) = self._held[name]
+        return only if only.version == version else None
 
-class FileSecrets:
-    """Root secrets as files `<folder>/<name>.v<N>`, mode 0600, made on first use."""
+    async def close(self) -> None:
+        """Nothing to let go of."""
 
-    def __init__(self, folder: Path, random_bytes: Callable[[int], bytes] = random_source.token_bytes) -> None:
-        self._folder = folder
-        self._random_bytes = random_bytes
-        self._cache: dict[RootName, tuple[SecretVersion, ...]] = {}
 
-    async def versions(self, name: RootName) -> tuple[SecretVersion, ...]:
-        """Versions on disk, newest first; the first one is made when there is none."""
-        if name not in self._cache:
-            self._cache[name] = self._load(name)
-        return self._cache[name]
+def signing_version(versions: Sequence[SecretVersion], now: datetime, lifetime: timedelta) -> SecretVersion:
+    """Of all usable versions (newest first), the one to sign with what has to verify everywhere for `lifetime`.
 
-    def _load(self, name: RootName) -> tuple[SecretVersion, ...]:
-        try:
-            for folder in (self._folder.parent, self._folder):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                mode = folder.stat().st_mode
-                if mode & 0o022 and not mode & stat.S_ISVTX:
-                    raise SecretsError(
-                        f"secret {name}: the folder {folder.name} must not be writable by others (chmod 700)"
-                    )
-            found = self._read_all(name)
-            if not found:
-                self._make(name)
-                found = self._read_all(name)
-        except OSError as error:
-            raise SecretsError(f"secret {name}: {error.strerror}") from None
-        if not found:
-            raise SecretsError(f"secret {name}: none is there, and none could be made")
-        return tuple(found)
-
-    def _read_all(self, name: RootName) -> list[SecretVersion]:
-        found: list[tuple[int, SecretVersion]] = []
-        for path in self._folder.iterdir():  # not glob: it takes an unreadable folder for an empty one
-            root, _, version = path.name.partition(".")
-            if root != name or not _VERSION.fullmatch(version):
-                continue
-            if path.stat().st_mode & 0o077:
-                raise SecretsError(f"secret {name}: {path.name} must not be readable by others (chmod 600)")
-            value = path.read_bytes()
-            if len(value) != ROOT_BYTES:
-                raise SecretsError(f"secret {name}: {path.name} must hold {ROOT_BYTES} bytes")
-            found.append((int(version[1:]), SecretVersion(version, value)))
-        return [secret for _, secret in sorted(found, key=lambda pair: -pair[0])]
-
-    def _make(self, name: RootName) -> None:
-        """Write to the side and link: a crash leaves no half secret, a race keeps the first one."""
-        side = self._folder / f".{name}.{random_source.token_hex(8)}"
-        handle = os.open(side, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(self._random_bytes(ROOT_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(side, self._folder / f"{name}.v1")
-        except FileExistsError:
-            return
-        finally:
-            side.unlink()
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    The newest that is settled and does not end before what it signs. If none is both: the oldest that does not end, for
+    most instances know it; if all end, the newest settled one.
+    """
+    lasting = [each for each in versions if each.expires_at is None or each.expires_at >= now + lifetime]
+    candidates = lasting or versions
+    settled = [each for each in candidates if each.is_settled(now)]
+    return settled[0] if settled else candidates[-1]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -22,6 +22,7 @@ from azure.cosmos.aio import ContainerProxy, CosmosClient
 from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
 from shared.core.endpoints import check_endpoint
+from shared.storage.azure_identity import identify
 from shared.storage.containers import Container
 from shared.storage.errors import NotProvisioned, Unavailable
 
@@ -142,12 +143,8 @@ class Client:
         return client
 
     def _identify(self) -> AsyncTokenCredential:
-        """A managed identity; on a developer's machine, whoever is signed in."""
-        from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
-
         if self._credential is None:
-            chosen = self._account.identity
-            self._credential = ManagedIdentityCredential(client_id=chosen) if chosen else DefaultAzureCredential()
+            self._credential = identify(self._account.identity)
         return self._credential
 
 

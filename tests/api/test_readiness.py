@@ -21,6 +21,14 @@ class Sealed:
             raise SecretsError(f"secret {name}: gone")
         return await self._inner.versions(name)
 
+    async def find(self, name: RootName, version: str) -> SecretVersion | None:
+        """As the inner port has it."""
+        return await self._inner.find(name, version)
+
+    async def close(self) -> None:
+        """Closes the inner port."""
+        await self._inner.close()
+
 
 async def test_a_whole_app_is_ready(app: App) -> None:
     answer = await app.client.get("/v1/health/ready")

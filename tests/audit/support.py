@@ -180,7 +180,7 @@ async def new_world(now: datetime = NOW) -> AsyncIterator[World]:
     store = await SqliteStore.open(None, clock=clock)
     numbers = itertools.count(1)
     ids = IdFactory(clock, lambda _: next(numbers))
-    index = BlindIndex(MemorySecrets(lambda count: bytes(range(count))))
+    index = BlindIndex(MemorySecrets(lambda count: bytes(range(count))), "v1")
     try:
         yield World(store, clock, ids, index, ClearBox(lambda count: b"\x5a" * count))
     finally:

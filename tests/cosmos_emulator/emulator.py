@@ -108,11 +108,11 @@ class Emulator:
         return seen
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for loopback, signed by itself, and its key, as PEM files in `folder`."""
+def make_certificate(folder: Path, host: str = "localhost") -> tuple[Path, Path]:
+    """A certificate for a host and loopback, signed by itself, and its key, as PEM files in `folder`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "emulator of the tests")])
-    names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names: list[x509.GeneralName] = [x509.DNSName(host), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     now = SystemClock().now()
     certificate = (
         x509.CertificateBuilder()

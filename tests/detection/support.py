@@ -30,7 +30,7 @@ from shared.storage.documents import (
     Patch,
     Query,
 )
-from shared.storage.errors import Conflict, StoreError
+from shared.storage.errors import Conflict
 from shared.storage.sqlite import SqliteStore
 from tests.fakes import ManualClock
 
@@ -94,7 +94,7 @@ class World:
         """A consumer of its own, as another instance of the app has one."""
         through = store or self.store
         ids = IdFactory(self.clock)
-        recorder = Recorder(through, self.clock, ids, ClearBox(), BlindIndex(MemorySecrets()))
+        recorder = Recorder(through, self.clock, ids, ClearBox(), BlindIndex(MemorySecrets(), "v1"))
         outbox = Outbox(through, recorder, self.clock, ids)
         letters = DeadLetters(through, self.clock)
         return DetectionService(
@@ -226,7 +226,7 @@ class Bystander:
 class FailsAt:
     """A `before` that raises at the k-th call, once: also after a batch has been applied."""
 
-    def __init__(self, k: int, error: StoreError) -> None:
+    def __init__(self, k: int, error: Exception) -> None:
         self._left = k
         self._error = error
         self.raised = False

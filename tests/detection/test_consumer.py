@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from shared.core.clock import rfc3339
+from shared.core.errors import Unready
 from shared.detection import Pattern
+from shared.privacy.secrets import SecretsError
 from shared.storage.containers import ALERTS
 from shared.storage.documents import Item
 from shared.storage.errors import PreconditionFailed, StoreError, Throttled, Unavailable
@@ -250,11 +252,11 @@ async def test_a_pattern_that_fails_on_one_key_leaves_the_others_in_peace(world:
     assert len(await world.current()) == 1
 
 
-FAULTS: list[StoreError] = [Unavailable(), Throttled()]
+FAULTS: list[Exception] = [Unavailable(), Throttled(), SecretsError("secret index: gone")]
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
-async def test_a_fault_at_any_call_is_repaired_by_repetition(error: StoreError) -> None:
+async def test_a_fault_at_any_call_is_repaired_by_repetition(error: Exception) -> None:
     """Fail at the k-th store call, for every k there is, then deliver again: same alerts, one event each."""
     batches = [
         failures(100, 101, 102, 103, 104),
@@ -285,7 +287,7 @@ async def test_a_fault_at_any_call_is_repaired_by_repetition(error: StoreError) 
 async def _until_it_works(consume: Any, batch: list[Item]) -> None:
     try:
         await consume(batch)
-    except StoreError:
+    except (StoreError, Unready):
         await consume(batch)
 
 

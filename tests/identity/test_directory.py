@@ -60,7 +60,7 @@ class Desk:
 async def desk() -> AsyncIterator[Desk]:
     clock = ManualClock()
     inner = await SqliteStore.open(None, clock=clock)
-    store, index = Interrupted(inner), BlindIndex(MemorySecrets())
+    store, index = Interrupted(inner), BlindIndex(MemorySecrets(), "v1")
     yield Desk(store, clock, Directory(store, index, clock), Directory(inner, index, clock))
     await inner.close()
 

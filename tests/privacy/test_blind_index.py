@@ -2,10 +2,13 @@
 
 import hashlib
 import hmac
+import logging
 import re
 
+import pytest
+
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.secrets import MemorySecrets, RootName, SecretVersion
+from shared.privacy.secrets import MemorySecrets, RootName, SecretsError, SecretVersion
 from tests.privacy.test_secrets import hkdf
 
 TENANT, OTHER = "0195c000-0000-7000-8000-0000000000aa", "0195c000-0000-7000-8000-0000000000bb"
@@ -13,14 +16,21 @@ EMAIL, ADDRESS, AGENT = "ada@example.com", "203.0.113.9", "curl/8.0"
 
 
 class Rotated:
-    """Root secrets of which the newest is `v2`."""
+    """Root secrets of which the newest is `v2`; `v0` is there, but not among those that are held."""
 
     async def versions(self, name: RootName) -> tuple[SecretVersion, ...]:
         return (SecretVersion("v2", name.encode() * 8), SecretVersion("v1", b"old" * 8))
 
+    async def find(self, name: RootName, version: str) -> SecretVersion | None:
+        old = (SecretVersion("v0", b"first" * 8),)
+        return next((each for each in (*await self.versions(name), *old) if each.version == version), None)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
 
 def index(byte: bytes = b"\x01") -> BlindIndex:
-    return BlindIndex(MemorySecrets(lambda count: byte * count))
+    return BlindIndex(MemorySecrets(lambda count: byte * count), "v1")
 
 
 def by_hand(root: bytes, label: str, value: str) -> str:
@@ -44,9 +54,27 @@ async def test_the_form_and_that_nothing_of_the_value_shows() -> None:
         assert "203" not in value[:8]
 
 
-async def test_the_newest_version_of_the_index_secret_is_used() -> None:
-    value = await BlindIndex(Rotated()).for_address(ADDRESS)
-    assert value == "v2:" + by_hand(b"index" * 8, "blind-index/address", ADDRESS)
+@pytest.mark.parametrize(("version", "root"), [("v2", b"index" * 8), ("v1", b"old" * 8), ("v0", b"first" * 8)])
+async def test_the_version_of_the_store_is_used_however_new_others_are(version: str, root: bytes) -> None:
+    value = await BlindIndex(Rotated(), version).for_address(ADDRESS)
+    assert value == f"{version}:" + by_hand(root, "blind-index/address", ADDRESS)
+
+
+async def test_a_newer_version_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    held = BlindIndex(Rotated(), "v1")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            await held.for_address(ADDRESS)
+            await held.for_directory(EMAIL)
+    (line,) = caplog.messages
+    assert line == 'index_secret_version_ignored {"newest": "v2", "used": "v1"}'
+
+
+async def test_no_other_version_takes_the_place_of_one_that_is_gone() -> None:
+    held = BlindIndex(Rotated(), "v9")
+    for each in (held.for_address(ADDRESS), held.for_directory(EMAIL), held.for_email(TENANT, EMAIL), held.check()):
+        with pytest.raises(SecretsError, match=r"secret index: .* under version v9"):
+            await each
 
 
 async def test_tenants_do_not_meet() -> None:

@@ -1,15 +1,41 @@
-"""The store knows under which key it was indexed."""
+"""The store knows under which version it was indexed, and that one is used whatever else is there."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from shared.core.settings import Settings
-from shared.privacy.key_check import check_index_key
-from shared.privacy.secrets import MemorySecrets, SecretsError
+from shared.privacy.key_check import pin_index
+from shared.privacy.secrets import MemorySecrets, RootName, SecretsError, SecretVersion
 from shared.storage.sqlite import SqliteStore
 from shared.wiring import build_services
 from tests.fakes import ManualClock
+
+EMAIL = "ada@example.com"
+
+
+class Versions:
+    """Root secrets of these versions, newest first; `closed` counts closings."""
+
+    def __init__(self, *names: str) -> None:
+        self._held = tuple(SecretVersion(name, name.encode() * 16) for name in names)
+        self.closed = 0
+
+    async def versions(self, name: RootName) -> tuple[SecretVersion, ...]:
+        return self._held
+
+    async def find(self, name: RootName, version: str) -> SecretVersion | None:
+        return next((each for each in self._held if each.version == version), None)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def write(folder: Path, name: str, value: bytes) -> None:
+    path = folder / "secrets" / name
+    path.write_bytes(value)
+    path.chmod(0o600)
 
 
 async def test_the_right_key_opens_again_and_again(tmp_path: Path) -> None:
@@ -19,35 +45,100 @@ async def test_the_right_key_opens_again_and_again(tmp_path: Path) -> None:
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("change", ["lost", "newer"])
-async def test_another_key_does_not_start_and_lets_go_of_the_store(tmp_path: Path, change: str) -> None:
+@pytest.mark.parametrize("restored", [False, True])
+async def test_without_its_key_nothing_starts_and_the_store_is_let_go_of(tmp_path: Path, restored: bool) -> None:
     """Else no e-mail would be found, and every one of them could be registered again."""
     folder = tmp_path / "data"
     settings = Settings(kraftd_data=str(folder))
     await (await build_services(settings, clock=ManualClock())).close()
     kept = folder / "secrets" / "index.v1"
     held = kept.read_bytes()
-    if change == "lost":
-        kept.unlink()
-    else:
-        newer = folder / "secrets" / "index.v2"
-        newer.write_bytes(b"2" * 32)
-        newer.chmod(0o600)
+    kept.unlink()
+    if restored:  # under another name: a version is its name, too
+        write(folder, "index.v2", held)
+    message = r"version v1, which is not there" if restored else r"another one \(v1\)"
     for _ in range(2):
-        with pytest.raises(SecretsError, match=r"secret index: .* another one \(v1\)"):
+        with pytest.raises(SecretsError, match=f"secret index: .*{message}"):
             await build_services(settings, clock=ManualClock())
     for each in (folder / "secrets").glob("index.*"):
         each.unlink()
-    kept.write_bytes(held)
-    kept.chmod(0o600)
+    write(folder, "index.v1", held)
     await (await build_services(settings, clock=ManualClock())).close()
 
 
-async def test_the_first_of_two_instances_decides() -> None:
-    store = await SqliteStore.open(None, clock=ManualClock())
-    try:
-        await check_index_key(store, MemorySecrets())
-        with pytest.raises(SecretsError):
-            await check_index_key(store, MemorySecrets())
-    finally:
+async def test_a_newer_version_changes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    settings = Settings(kraftd_data=str(folder))
+    services = await build_services(settings, clock=ManualClock())
+    before = await services.index.for_directory(EMAIL)
+    await services.close()
+    write(folder, "index.v2", b"2" * 32)
+    services = await build_services(settings, clock=ManualClock())
+    assert (await services.secrets.versions("index"))[0].version == "v2"
+    assert await services.index.for_directory(EMAIL) == before
+    await services.close()
+
+
+async def test_a_newer_version_changes_nothing_in_a_running_app(tmp_path: Path) -> None:
+    """And taking the pinned one away stops it, instead of indexing under another."""
+    folder, clock = tmp_path / "data", ManualClock()
+    services = await build_services(Settings(kraftd_data=str(folder)), clock=clock)
+    before = await services.index.for_directory(EMAIL)
+    write(folder, "index.v2", b"2" * 32)
+    clock.advance(minutes=5)
+    assert await services.index.for_directory(EMAIL) == before
+    assert [each.version for each in await services.secrets.versions("index")] == ["v2", "v1"]
+    (folder / "secrets" / "index.v1").unlink()
+    clock.advance(minutes=5)
+    with pytest.raises(SecretsError, match="version v1, which is not there"):
+        await services.index.for_directory(EMAIL)
+    await services.close()
+
+
+async def test_two_instances_with_different_newest_versions_end_with_one() -> None:
+    """One of them has not seen the newest version yet."""
+    for first, second in [(Versions("b", "a"), Versions("a")), (Versions("a"), Versions("b", "a"))]:
+        store = await SqliteStore.open(None, clock=ManualClock())
+        knows_both = Versions("b", "a")
+        pinned = [await pin_index(store, first), await pin_index(store, knows_both)]
+        assert len(set(pinned)) == 1
+        if await second.find("index", pinned[0]) is None:
+            with pytest.raises(SecretsError, match="version b, which is not there"):
+                await pin_index(store, second)
+        else:
+            assert await pin_index(store, second) == pinned[0]
         await store.close()
+
+
+async def test_two_instances_at_the_same_time_end_with_one() -> None:
+    store = await SqliteStore.open(None, clock=ManualClock())
+    racers = [Versions("b", "a"), Versions("c", "b", "a"), Versions("a", "b", "c")]
+    everything = Versions("a", "b", "c")
+    pinned = await asyncio.gather(*(pin_index(store, each) for each in racers), return_exceptions=True)
+    (kept,) = {each for each in pinned if isinstance(each, str)}
+    assert await pin_index(store, everything) == kept
+    await store.close()
+
+
+async def test_another_secret_of_the_same_name_is_refused() -> None:
+    store = await SqliteStore.open(None, clock=ManualClock())
+    await pin_index(store, MemorySecrets())
+    with pytest.raises(SecretsError, match=r"another one \(v1\)"):
+        await pin_index(store, MemorySecrets())
+    await store.close()
+
+
+async def test_services_that_cannot_be_built_let_go_of_the_secrets() -> None:
+    store = await SqliteStore.open(None, clock=ManualClock())
+    await pin_index(store, MemorySecrets())
+    secrets = Versions("v1")
+    with pytest.raises(SecretsError):
+        await build_services(Settings(kraftd_data=":memory:"), clock=ManualClock(), store=store, secrets=secrets)
+    assert secrets.closed == 1
+
+
+async def test_services_let_go_of_the_secrets_at_the_end() -> None:
+    secrets = Versions("v1")
+    services = await build_services(Settings(kraftd_data=":memory:"), clock=ManualClock(), secrets=secrets)
+    await services.close()
+    assert secrets.closed == 1

@@ -10,22 +10,27 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.core.errors import Unready
+from shared.privacy.file_secrets import FileSecrets
 from shared.privacy.secrets import (
     ROOT_BYTES,
     ROOTS,
-    FileSecrets,
+    SETTLING,
     MemorySecrets,
     RootName,
     SecretsError,
     SecretVersion,
     derive,
+    signing_version,
 )
+from tests.fakes import ManualClock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +53,10 @@ def names(folder: Path) -> list[str]:
 
 def chmod(path: Path, bits: int) -> None:
     path.chmod(bits)
+
+
+def move(path: Path, to: Path) -> None:
+    path.rename(to)
 
 
 def mode(path: Path) -> int:
@@ -183,6 +192,100 @@ async def test_an_unreadable_folder_is_a_secrets_error(as_anyone: Path, bits: in
         chmod(as_anyone, 0o700)
 
 
+# While the app runs
+
+
+@pytest.fixture
+def running(folder: Path, clock: ManualClock) -> FileSecrets:
+    """An app that started with one version of each."""
+    for name in ROOTS:
+        write(folder, f"{name}.v1", name[:1].encode() * ROOT_BYTES)
+    return FileSecrets(folder, clock=clock)
+
+
+async def held(secrets: FileSecrets, clock: ManualClock) -> list[str]:
+    """The versions of the token secret five minutes later."""
+    clock.advance(minutes=5)
+    return [each.version for each in await secrets.versions("tokens")]
+
+
+async def test_a_file_that_was_added_is_read(running: FileSecrets, folder: Path, clock: ManualClock) -> None:
+    assert await held(running, clock) == ["v1"]
+    write(folder, "tokens.v2", b"2" * ROOT_BYTES)
+    os.utime(folder / "tokens.v2", (0, 1_700_000_000))
+    assert await held(running, clock) == ["v2", "v1"]
+    newest = (await running.versions("tokens"))[0]
+    assert newest.value == b"2" * ROOT_BYTES
+    assert newest.changed_at is not None
+    assert newest.changed_at.timestamp() == 1_700_000_000
+
+
+@pytest.mark.parametrize(("size", "bits"), [(31, 0o600), (0, 0o600), (32, 0o644), (32, 0o000)])
+async def test_a_broken_new_file_takes_nothing_down(
+    as_anyone: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture, size: int, bits: int
+) -> None:
+    """For as long as it lies there. Only a start refuses it."""
+    write(as_anyone, "tokens.v1", b"1" * ROOT_BYTES)
+    running = FileSecrets(as_anyone, clock=clock)
+    assert await held(running, clock) == ["v1"]
+    write(as_anyone, "tokens.v2", b"s" * size, bits)
+    write(as_anyone, "tokens.v3", b"3" * ROOT_BYTES)
+    with caplog.at_level("ERROR"):
+        for _ in range(30):
+            assert await held(running, clock) == ["v3", "v1"]
+    assert '"root": "tokens"' in caplog.messages[0]
+    assert '"version": "v2"' in caplog.messages[0]
+    assert "ssss" not in caplog.text
+    with pytest.raises(SecretsError):
+        await FileSecrets(as_anyone).versions("tokens")
+    write(as_anyone, "tokens.v2", b"2" * ROOT_BYTES) if bits else chmod(as_anyone / "tokens.v2", 0o600)
+    assert await held(running, clock) == ["v3", "v2", "v1"]
+
+
+async def test_a_file_that_was_deleted_is_a_version_that_ended(
+    running: FileSecrets, folder: Path, clock: ManualClock
+) -> None:
+    write(folder, "tokens.v2", b"2" * ROOT_BYTES)
+    assert await held(running, clock) == ["v2", "v1"]
+    (folder / "tokens.v1").unlink()
+    assert await held(running, clock) == ["v2"]
+    assert await running.find("tokens", "v1") is None
+
+
+async def test_a_running_app_makes_no_secret(running: FileSecrets, folder: Path, clock: ManualClock) -> None:
+    """Whoever deleted the last one is to learn of it, and not to find another one in its place."""
+    assert await held(running, clock) == ["v1"]
+    (folder / "tokens.v1").unlink()
+    for _ in range(3):
+        with pytest.raises(SecretsError, match="secret tokens: no version is usable"):
+            await held(running, clock)
+    assert names(folder) == ["index.v1"]
+    write(folder, "tokens.v1", b"t" * ROOT_BYTES)
+    assert await held(running, clock) == ["v1"]
+
+
+async def test_a_file_that_is_written_over_stays_what_it_was(
+    running: FileSecrets, folder: Path, clock: ManualClock
+) -> None:
+    """A version is one value for good: tokens that name it were signed with that."""
+    before = await running.versions("tokens")
+    write(folder, "tokens.v1", b"x" * ROOT_BYTES)
+    assert await held(running, clock) == ["v1"]
+    assert await running.versions("tokens") == before
+
+
+async def test_a_folder_that_cannot_be_read_any_more_is_bridged_for_an_hour(
+    running: FileSecrets, folder: Path, clock: ManualClock
+) -> None:
+    await running.versions("tokens")
+    move(folder, folder.with_name("moved"))
+    for _ in range(12):
+        assert await held(running, clock) == ["v1"]
+    with pytest.raises(SecretsError, match="secret tokens: No such file"):
+        await held(running, clock)
+    assert names(folder.parent) == ["moved"], "and none is made anew"
+
+
 class FullDisk(OSError):
     """What a write raises when nothing fits any more."""
 
@@ -225,7 +328,7 @@ def test_threads_that_race_keep_one_secret(folder: Path) -> None:
 _RACER = """
 import asyncio, sys
 from pathlib import Path
-from shared.privacy.secrets import FileSecrets
+from shared.privacy.file_secrets import FileSecrets
 def random(count):
     print("ready", flush=True)
     sys.stdin.readline()
@@ -303,3 +406,50 @@ def test_labels_and_roots_separate_keys() -> None:
 def test_a_secret_version_is_what_it_holds() -> None:
     assert SecretVersion("v1", b"a") == SecretVersion("v1", b"a")
     assert SecretVersion("v1", b"a") != SecretVersion("v1", b"b")
+    assert SecretVersion("v1", b"a") == SecretVersion("v1", b"a", NOW, NOW, NOW), "the rest may change"
+    assert len({SecretVersion("v1", b"a"), SecretVersion("v1", b"a", NOW)}) == 1
+
+
+def test_a_secrets_error_tells_an_operator_what_and_a_caller_that() -> None:
+    error = SecretsError("secret tokens: gone")
+    assert isinstance(error, Unready)
+    assert str(error) == "secret tokens: gone"
+    assert (error.status, error.code, error.retry_after_seconds) == (503, "secrets_unavailable", 5)
+    assert "tokens" not in error.detail
+
+
+# What signs
+
+NOW = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
+LIFETIME = timedelta(minutes=15)
+OLD, SETTLED, YOUNG = NOW - timedelta(days=9), NOW - SETTLING, NOW - SETTLING + timedelta(seconds=1)
+LONG, SHORT = NOW + LIFETIME, NOW + LIFETIME - timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("versions", "wanted"),
+    [
+        ([(None, None)], 0),
+        ([(YOUNG, None)], 0),
+        ([(SETTLED, None), (OLD, None)], 0),
+        ([(YOUNG, None), (OLD, None)], 1),
+        ([(YOUNG, None), (YOUNG, None), (OLD, None)], 2),
+        ([(YOUNG, None), (YOUNG, None)], 1),
+        ([(SETTLED, SHORT), (OLD, None)], 1),
+        ([(SETTLED, LONG), (OLD, None)], 0),
+        ([(YOUNG, None), (OLD, SHORT)], 0),
+        ([(YOUNG, None), (YOUNG, None), (OLD, SHORT)], 1),
+        ([(YOUNG, SHORT), (OLD, SHORT)], 1),
+        ([(YOUNG, SHORT)], 0),
+    ],
+)
+def test_what_signs(versions: list[tuple[datetime | None, datetime | None]], wanted: int) -> None:
+    all_of_them = [SecretVersion("v", b"", changed_at=changed, expires_at=ends) for changed, ends in versions]
+    assert signing_version(all_of_them, NOW, LIFETIME) is all_of_them[wanted]
+
+
+def test_a_version_settles_from_its_beginning_on() -> None:
+    begun = SecretVersion("v2", b"", changed_at=OLD, not_before=YOUNG)
+    older = SecretVersion("v1", b"", changed_at=OLD)
+    assert signing_version([begun, older], NOW, LIFETIME) is older
+    assert signing_version([begun, older], NOW + timedelta(seconds=1), LIFETIME) is begun

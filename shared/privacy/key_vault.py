@@ -1,0 +1,173 @@
+"""The production adapter of the secrets port: Azure Key Vault.
+
+The vault holds one secret for each root, NAMES; the value of a version is the base64 of 32 random bytes, its name is
+the version id that the vault gave it. What counts is every version that is enabled, has begun and has not expired. A
+value is fetched once, for it cannot change; after that the list of versions is enough.
+
+Rotating: `az keyvault secret set` with the same name makes a new version, which signs after SETTLING and is known
+everywhere by then. Older ones verify until they expire, are disabled, or the secret is deleted (docs/secrets.md).
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.keyvault.secrets import SecretProperties
+from azure.keyvault.secrets.aio import SecretClient
+
+from shared.core.clock import Clock
+from shared.core.endpoints import check_endpoint
+from shared.privacy._held_versions import LOAD_SECONDS, HeldVersions, Load, Loaded
+from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion
+from shared.storage.azure_identity import identify
+from shared.telemetry import get_log
+
+NAMES: Mapping[RootName, str] = {"tokens": "kraftd-tokens", "index": "kraftd-index"}
+API_VERSION = "7.4"
+MAX_HELD = 10
+"""Values fetched of the newest versions without being asked; of an older one, when a token or the store names it."""
+_VERSION = re.compile(r"[0-9a-f]{32}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_log = get_log(__name__)
+
+
+class KeyVaultSecrets:
+    """Root secrets in a vault; `_held_versions` says when it is asked.
+
+    `identity`: client id of the managed identity to be, where there are several. `credential` takes its place, and
+    `load_seconds` and `options` (of the SDK's client) are for tests: no setting leads to them. Nothing is asked of the
+    vault yet. ValueError for a URI that is not safe to use.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        clock: Clock,
+        identity: str | None = None,
+        credential: AsyncTokenCredential | None = None,
+        load_seconds: float = LOAD_SECONDS,
+        **options: Any,
+    ) -> None:
+        check_endpoint(uri)
+        self._uri = uri
+        self._clock = clock
+        self._identity = identity
+        self._credential = credential
+        self._options = options
+        self._client: SecretClient | None = None
+        self._malformed: set[str] = set()
+        self._held = {
+            root: HeldVersions(name, self._loader(name), _VERSION, clock, load_seconds) for root, name in NAMES.items()
+        }
+
+    async def versions(self, name: RootName) -> tuple[SecretVersion, ...]:
+        """The usable versions that are held, newest first. SecretsError, also an hour after the vault fell silent."""
+        return await self._held[name].usable()
+
+    async def find(self, name: RootName, version: str) -> SecretVersion | None:
+        """The usable version of that id, asked for if need be. SecretsError when the vault cannot be asked."""
+        return await self._held[name].find(version)
+
+    async def close(self) -> None:
+        """Let go of connections and of the credential."""
+        for root in ROOTS:
+            await self._held[root].close()
+        client, self._client = self._client, None
+        credential, self._credential = self._credential, None
+        if client is not None:
+            await client.close()
+        if credential is not None:
+            await credential.close()
+
+    def _connected(self) -> SecretClient:
+        if self._client is None:
+            if self._credential is None:
+                self._credential = identify(self._identity)
+            settings: dict[str, Any] = {
+                "api_version": API_VERSION,
+                "retry_total": 3,  # of 429, 5xx and lost connections, all within the time of one load
+                "retry_backoff_factor": 0.2,
+                "retry_backoff_max": 2,
+                "permit_redirects": False,
+                **self._options,
+            }
+            self._client = SecretClient(self._uri, self._credential, **settings)
+        return self._client
+
+    def _loader(self, name: str) -> Load:
+        async def load(known: Mapping[str, SecretVersion] | None, wanted: str | None) -> Loaded:
+            try:
+                return await self._ask(name, known or {}, wanted)
+            except HttpResponseError as error:
+                raise SecretsError(f"secret {name}: the vault answered {error.status_code or 'nothing'}") from None
+            except AzureError as error:
+                raise SecretsError(f"secret {name}: the vault was not reached ({type(error).__name__})") from None
+
+        return load
+
+    async def _ask(self, name: str, known: Mapping[str, SecretVersion], wanted: str | None) -> Loaded:
+        listed = await self._list(name)
+        chosen = [each for i, each in enumerate(listed) if i < MAX_HELD or _id(each) in known or _id(each) == wanted]
+        values = await self._fetch(name, [_id(each) for each in chosen if _id(each) not in known])
+        values |= {version: held.value for version, held in known.items()}
+        held = tuple(_version(each, values[_id(each)]) for each in chosen if _id(each) in values)
+        wrong = [_id(each) for each in listed if _id(each) in self._malformed]
+        if wrong and not held:
+            raise SecretsError(f"secret {name}: version {wrong[0]} must be the base64 of {ROOT_BYTES} bytes")
+        return Loaded(held, frozenset(_id(each) for each in listed) - values.keys() - set(wrong))
+
+    async def _list(self, name: str) -> list[SecretProperties]:
+        """What may count, now or later, newest first; ids break ties, so that all instances see one order."""
+        now = self._clock.now()
+        pages = self._connected().list_properties_of_secret_versions(name)
+        try:
+            everything = [each async for each in pages]
+        except ResourceNotFoundError:
+            return []  # the secret was deleted, or never made: that is an answer
+        found = [
+            each
+            for each in everything
+            if each.version and each.enabled and (each.expires_on is None or each.expires_on > now)
+        ]
+        return sorted(found, key=lambda each: (each.created_on or _EPOCH, _id(each)), reverse=True)
+
+    async def _fetch(self, name: str, versions: list[str]) -> dict[str, bytes]:
+        """Values by version. A malformed one is passed over, with an error in the log the first time."""
+        client = self._connected()
+        asked = [version for version in versions if version not in self._malformed]
+        values: dict[str, bytes] = {}
+        for version in asked:
+            value = _decoded((await client.get_secret(name, version)).value or "")
+            if value is None:
+                self._malformed.add(version)
+                _log.error("secret_version_passed_over", root=name, version=version, why="not base64 of 32 bytes")
+            else:
+                values[version] = value
+        return values
+
+
+def _id(properties: SecretProperties) -> str:
+    return properties.version or ""
+
+
+def _version(properties: SecretProperties, value: bytes) -> SecretVersion:
+    changed = max(properties.created_on or _EPOCH, properties.updated_on or _EPOCH)
+    return SecretVersion(
+        _id(properties), value, changed_at=changed, not_before=properties.not_before, expires_at=properties.expires_on
+    )
+
+
+def _decoded(text: str) -> bytes | None:
+    """The bytes of a root secret; None for anything else. White space around it is a pasted line's."""
+    try:
+        value = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return value if len(value) == ROOT_BYTES else None

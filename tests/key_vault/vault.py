@@ -1,0 +1,345 @@
+"""A stand-in for Key Vault's secrets over HTTPS: challenge, get, list of versions with pages, errors, scripted faults.
+
+Shapes as documented for api-version 7.4 (Get Secret, Get Secret Versions, REST API error codes). The client reaches it
+under a name of the real service: its resolver leads there, its certificate says so, and no check of the SDK is off.
+"""
+
+import asyncio
+import base64
+import itertools
+import json
+import secrets
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Literal, cast
+from urllib.parse import parse_qs, urlsplit
+
+from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+from aiohttp.abc import AbstractResolver, ResolveResult
+from azure.core.credentials import AccessToken
+from azure.core.pipeline.transport import AioHttpTransport
+
+from shared.core.clock import Clock, SystemClock
+from shared.privacy.key_vault import KeyVaultSecrets
+from tests.cosmos_emulator.emulator import make_certificate
+from tests.fakes import ManualClock
+
+PAGE = 25
+RESOURCE = "https://vault.azure.net"
+TENANT = "0195c000-0000-7000-8000-0000000000aa"
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Version:
+    """One version of a secret as the vault keeps it; times are Unix seconds."""
+
+    id: str
+    value: str
+    created: int
+    updated: int
+    enabled: bool = True
+    not_before: int | None = None
+    expires: int | None = None
+
+    def item(self, uri: str, name: str) -> dict[str, Any]:
+        attributes: dict[str, Any] = {"enabled": self.enabled, "created": self.created, "updated": self.updated}
+        attributes |= {"recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90}
+        if self.not_before is not None:
+            attributes["nbf"] = self.not_before
+        if self.expires is not None:
+            attributes["exp"] = self.expires
+        return {"id": f"{uri}secrets/{name}/{self.id}", "attributes": attributes, "tags": {}}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What the next requests run into, instead of an answer: a status, silence, or a lost connection.
+
+    `on_values`: only requests for a value do.
+    """
+
+    kind: Literal["status", "hang", "drop"] = "status"
+    status: int = 500
+    times: int = 1
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    on_values: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request: what was asked for (`versions` or a version's id) of which secret, and whether with our token."""
+
+    name: str
+    what: str
+    authorized: bool
+
+
+class Vault:
+    """One vault. `faults` come first, one by one; `seen` are all requests; `down` hangs every one until it ends."""
+
+    def __init__(self, server: "Server", clock: ManualClock) -> None:
+        self.host = f"kraftd-{next(_numbers)}.vault.azure.net"
+        self.uri = f"https://{self.host}/"
+        self.clock = clock
+        self.token = secrets.token_urlsafe(16)
+        self.secrets: dict[str, list[Version]] = {}
+        self.seen: list[Seen] = []
+        self.faults: list[Fault] = []
+        self.page = PAGE
+        self.released = threading.Event()
+        self.hung = False
+        self._server = server
+        self._sessions: list[ClientSession] = []
+        server.vaults[self.host] = self
+
+    def put(self, name: str, value: str | bytes | None = None, **attributes: datetime | bool) -> str:
+        """`az keyvault secret set`: a new version (of 32 random bytes); its id."""
+        raw = secrets.token_bytes(32) if value is None else value
+        text = raw if isinstance(raw, str) else base64.b64encode(raw).decode()
+        now = int(self.clock.now().timestamp())
+        made = Version(secrets.token_hex(16), text, now, now)
+        self.secrets.setdefault(name, []).append(made)
+        self._set(made, attributes)
+        return made.id
+
+    def change(self, name: str, version: str, **attributes: datetime | bool) -> None:
+        """`az keyvault secret set-attributes` of one version."""
+        (found,) = (each for each in self.secrets[name] if each.id == version)
+        found.updated = int(self.clock.now().timestamp())
+        self._set(found, attributes)
+
+    def delete(self, name: str) -> None:
+        """`az keyvault secret delete`: all versions."""
+        del self.secrets[name]
+
+    def value(self, name: str, version: str) -> bytes:
+        """What a version holds."""
+        (found,) = (each for each in self.secrets[name] if each.id == version)
+        return base64.b64decode(found.value)
+
+    def listings(self, name: str = "kraftd-tokens") -> int:
+        """How often the versions of a secret were listed (first pages and others alike)."""
+        return self.seen.count(Seen(name, "versions", authorized=True))
+
+    def gets(self, name: str = "kraftd-tokens") -> list[str]:
+        """The versions whose values were fetched."""
+        return [each.what for each in self.seen if each.name == name and each.authorized and each.what != "versions"]
+
+    def mend(self) -> None:
+        """End all faults, hanging requests too."""
+        self.faults.clear()
+        self.released.set()
+
+    async def close(self) -> None:
+        """Mend, and close the connections of adapters that never used theirs."""
+        self.mend()
+        for session in self._sessions:
+            await session.close()
+        if self.hung:
+            await asyncio.sleep(0.1)  # a connection that was given up while it hung says goodbye to its peer
+
+    def client(self, clock: Clock | None = None, **options: Any) -> KeyVaultSecrets:
+        """An adapter on this vault, with caches and connections of its own: what one app instance has."""
+        connector = TCPConnector(resolver=Resolver(self.host, self._server.port), ssl=self._server.trust)
+        session = ClientSession(connector=connector, cookie_jar=DummyCookieJar(), auto_decompress=False)
+        self._sessions.append(session)
+        settings: dict[str, Any] = {
+            "transport": AioHttpTransport(session=session),
+            "credential": Credential(self.token),
+            **options,
+        }
+        return KeyVaultSecrets(self.uri, clock=clock or self.clock, **settings)
+
+    def answer(self, path: str, query: Mapping[str, Sequence[str]], token: str | None) -> "Answer":
+        """The answer to one GET."""
+        match path.strip("/").split("/"):
+            case ["secrets", name, what]:
+                self.seen.append(Seen(name, what, token == self.token))
+            case _:
+                return _error(400, "BadParameter", "The request URI is not as documented")
+        if token != self.token:
+            challenge = f'Bearer authorization="https://login.microsoftonline.com/{TENANT}", resource="{RESOURCE}"'
+            unauthorized = _error(401, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.")
+            return replace(unauthorized, headers={"WWW-Authenticate": challenge})
+        if query.get("api-version") != ["7.4"]:
+            return _error(400, "BadParameter", "The api-version is not as documented")
+        versions = self.secrets.get(name, [])
+        if what == "versions":
+            return self._list(name, versions, int(query.get("$skiptoken", ["0"])[0]))
+        return self._get(name, [each for each in versions if each.id == what])
+
+    def _list(self, name: str, versions: Sequence[Version], start: int) -> "Answer":
+        if not versions:
+            return _not_found(name)
+        ordered = sorted(versions, key=lambda each: each.id)  # the order is not documented: this one means nothing
+        page, more = ordered[start : start + self.page], len(ordered) > start + self.page
+        link = f"https://{self.host}:443/secrets/{name}/versions?api-version=7.4&$skiptoken={start + self.page}"
+        items = [each.item(self.uri, name) for each in page]
+        return Answer(200, {"value": items, "nextLink": link if more else None})
+
+    def _get(self, name: str, versions: Sequence[Version]) -> "Answer":
+        if not versions:
+            return _not_found(name)
+        if not versions[0].enabled:
+            disabled = {"code": "SecretDisabled"}
+            return _error(403, "Forbidden", "Operation get is not allowed on a disabled secret.", disabled)
+        return Answer(200, {"value": versions[0].value, **versions[0].item(self.uri, name)})
+
+    def _set(self, version: Version, attributes: Mapping[str, datetime | bool]) -> None:
+        for key, given in attributes.items():
+            setattr(version, key, given if isinstance(given, bool) else int(given.timestamp()))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, JSON body, and headers beside the usual ones."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def _error(status: int, code: str, message: str, inner: Mapping[str, str] | None = None) -> Answer:
+    error = {"code": code, "message": message, **({"innererror": inner} if inner else {})}
+    return Answer(status, {"error": error})
+
+
+def _not_found(name: str) -> Answer:
+    return _error(404, "SecretNotFound", f"A secret with (name/id) {name} was not found in this key vault.")
+
+
+class Credential:
+    """Gives one token, and only for the vault's own resource, as a managed identity would."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+        self.asked = 0
+        self.closed = 0
+
+    async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+        assert scopes == (f"{RESOURCE}/.default",)
+        self.asked += 1
+        return AccessToken(self._token, int(SystemClock().now().timestamp()) + 3600)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    async def __aenter__(self) -> "Credential":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class Resolver(AbstractResolver):
+    """Knows one name, and leads to a port of this machine."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if host != self._host:
+            raise OSError(f"no such host: {host}")
+        found = ResolveResult(hostname=host, host="127.0.0.1", port=self._port, family=socket.AF_INET, proto=0, flags=0)
+        return [found]
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class Server(ThreadingHTTPServer):
+    """Serves vaults by their host names, on a loopback port of its own."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.trust = ssl.create_default_context(cafile=certificate)
+        self.vaults: dict[str, Vault] = {}
+        self.defects: list[str] = []
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up is its right; anything else is a defect of the stand-in."""
+        import sys
+
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            self.defects.append(repr(error))
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """A server for as long as the block lasts; `folder` takes its certificate."""
+    server = Server(*make_certificate(folder, "*.vault.azure.net"))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        for vault in server.vaults.values():
+            vault.mend()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert server.defects == []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def do_GET(self) -> None:
+        vault = cast("Server", self.server).vaults[self.headers["Host"].partition(":")[0]]
+        url = urlsplit(self.path)
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        answer = vault.answer(url.path, parse_qs(url.query), token if scheme == "Bearer" else None)
+        fault = _next(vault.faults, url.path)
+        if fault is None:
+            self._write(answer.status, json.dumps(answer.body).encode(), answer.headers)
+        elif fault.kind == "status":
+            self._write(fault.status, fault.body, fault.headers)
+        else:
+            if fault.kind == "hang":
+                vault.hung = True
+                vault.released.wait(60)
+            self.close_connection = True  # without a word
+
+    def _write(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        usual = {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(body))}
+        for name, value in {**usual, **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it that
+        """Silent: what was asked for is in `seen`."""
+
+
+def _next(faults: list[Fault], path: str) -> Fault | None:
+    if not faults or (faults[0].on_values and path.endswith("/versions")):
+        return None
+    first = faults[0]
+    faults[:1] = [] if first.times == 1 else [replace(first, times=first.times - 1)]
+    return first
