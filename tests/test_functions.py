@@ -16,7 +16,7 @@ from shared.identity.model import USERS
 from tests.app import PASSWORD, ROOT, registration
 
 CATCH_ALL = "zz_not_found"
-COSMOS_ADAPTER = ("cosmos", "_cosmos_client", "_cosmos_pages", "_cosmos_requests")
+COSMOS_ADAPTER = ("cosmos", "_cosmos_client", "_cosmos_feed", "_cosmos_pages", "_cosmos_requests")
 
 
 def test_the_app_has_the_declared_functions(host: Host) -> None:

@@ -7,7 +7,8 @@
     ├── TooLarge             an item, batch or page above the documented limits
     ├── Throttled            slow down; `retry_after_seconds` says for how long
     └── Unavailable          the store did not answer; the outcome of a write is unknown
-A misuse (item outside its partition, unknown operator) is a ValueError: a defect of ours, not of the store.
+A misuse (item outside its partition, unknown operator) is a ValueError: a defect of ours, not of the store. One of them
+has a name, UnknownPosition, because a reader of the change feed has to tell its operator.
 """
 
 
@@ -45,3 +46,7 @@ class Throttled(StoreError):
 
 class Unavailable(StoreError):
     """The store did not answer in time; a write may or may not have happened."""
+
+
+class UnknownPosition(ValueError):
+    """Not a position of this container's change feed: to read on from it, or from the start, would be a guess."""
