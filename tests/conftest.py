@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from devhost.host import Host
+from tests import environment  # noqa: F401 - before anything reads settings
 from tests.app import ROOT, Account, App, running
 from tests.cosmos_emulator.emulator import Emulator
 from tests.fakes import ManualClock

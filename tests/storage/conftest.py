@@ -1,7 +1,6 @@
 """The adapters that the conformance suite runs on: an adapter joins by adding itself to ADAPTERS."""
 
 import itertools
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from shared.storage.containers import CONTAINERS, Container
 from shared.storage.cosmos import CosmosStore
 from shared.storage.sqlite import SqliteStore
 from tests.cosmos_emulator.emulator import KEY, Emulator
+from tests.environment import ACCOUNT
 from tests.fakes import ManualClock
 from tests.faults import FeedStore
 from tests.storage.account import Account
@@ -22,7 +22,7 @@ TESTED: Mapping[str, Container] = {**CONTAINERS, WIDE.name: WIDE}
 TTL_DAYS = 100
 
 LOCAL = ("cosmos", "sqlite")
-ADAPTERS = (*LOCAL, "account") if "COSMOS_DB_ENDPOINT" in os.environ else LOCAL
+ADAPTERS = (*LOCAL, "account") if "COSMOS_DB_ENDPOINT" in ACCOUNT else LOCAL
 CLOCK_CANNOT_BE_SET = "the clock of a real account cannot be set; the emulator's can, and the adapter is the same"
 ORDERED = ("n", "kind", "v")
 """What the suite orders by without an index declared for it: SQLite sorts then, Cosmos would refuse."""
@@ -79,7 +79,7 @@ async def open_store(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
         if name == "cosmos":
             return await open_cosmos(request.getfixturevalue("emulator"), clock)
         if not accounts:
-            accounts.append(await Account.create(os.environ, [definition(each) for each in TESTED.values()]))
+            accounts.append(await Account.create(ACCOUNT, [definition(each) for each in TESTED.values()]))
         await accounts[0].empty()
         return await accounts[0].open(clock, TTL_DAYS, TESTED)
 
