@@ -74,17 +74,21 @@ class FeedTrigger:
     async def prepare(self) -> None:
         """Continue from the stored position; without one, from the beginning or from now, as declared.
 
-        HostError when the feed does not know the stored position: to begin anew is for the operator to decide.
+        HostError when the feed does not know the stored position: to begin anew is for the operator to decide. The
+        store's own errors when there is no feed to be read.
         """
         lease = await self._leases.read(self.lease_id)
-        if lease is None:
-            await self._store_position(FEED_START if self.trigger.start_from_beginning else await self._end_of_feed())
+        if lease is None and not self.trigger.start_from_beginning:
+            await self._store_position(await self._end_of_feed())
             return
-        self._position = lease.get("position", "")
+        position = FEED_START if lease is None else lease.get("position", "")
         try:
-            await self._source.changes(self.container, self._position, 1)
+            await self._source.changes(self.container, position, 1)
         except UnknownPosition as error:
             raise HostError(f"The '{self.function.name}' function is in error: {self._explained(error)}") from error
+        if lease is None:
+            await self._store_position(position)
+        self._position = position
 
     def _explained(self, error: UnknownPosition) -> str:
         return (
