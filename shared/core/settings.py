@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.core.endpoints import check_endpoint
+from shared.core.endpoints import OnThisMachineError, check_endpoint
 
 KEY_VAULT_REFERENCE = "@Microsoft.KeyVault("
 MEMORY = ":memory:"
@@ -118,6 +118,9 @@ class Settings(BaseSettings):
 def _checked(name: str, endpoint: str, *, emulator: bool = False) -> None:
     try:
         check_endpoint(endpoint, emulator=emulator)
+    except OnThisMachineError as error:
+        how = ", with COSMOS_DB_EMULATOR=true" if name == "COSMOS_DB_ENDPOINT" else ""
+        raise ValueError(f"{name}: {error}{how}") from None
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
