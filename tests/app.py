@@ -13,6 +13,7 @@ from shared.audit.model import PLATFORM_TENANT
 from shared.core.clock import Clock
 from shared.core.settings import Settings
 from shared.identity.model import Role, user_key
+from shared.privacy.secrets import SecretsPort
 from shared.storage.containers import AUDIT_EVENTS, IDENTITY
 from shared.storage.documents import DocumentStore, Item, PatchSet, Query
 from shared.storage.sqlite import SqliteStore
@@ -110,10 +111,14 @@ def assert_problem(answer: httpx.Response, status: int, code: str, *fields: str)
 
 @asynccontextmanager
 async def running(
-    host: Host, clock: ManualClock, store: DocumentStore | None = None, settings: Settings | None = None
+    host: Host,
+    clock: ManualClock,
+    store: DocumentStore | None = None,
+    settings: Settings | None = None,
+    secrets: SecretsPort | None = None,
 ) -> AsyncIterator[App]:
     """The app on `store` (default: a fresh temporary one), its loops stopped: `host.drain_feed()` moves the feed."""
-    services = await services_for(clock, store, settings)
+    services = await services_for(clock, store, settings, secrets)
     host.module.services.put(services)
     transport = httpx.ASGITransport(app=host.asgi, client=PEER)
     await host.start(background=False)
@@ -124,7 +129,12 @@ async def running(
         await host.stop()
 
 
-async def services_for(clock: Clock, store: DocumentStore | None, settings: Settings | None = None) -> Services:
+async def services_for(
+    clock: Clock,
+    store: DocumentStore | None,
+    settings: Settings | None = None,
+    secrets: SecretsPort | None = None,
+) -> Services:
     settings = settings or Settings(kraftd_data=":memory:")
     store = store or await SqliteStore.open(None, clock=clock)
-    return await build_services(settings, clock=clock, store=store)
+    return await build_services(settings, clock=clock, store=store, secrets=secrets)
