@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve demo provision test check bench docs lock
+.PHONY: help setup serve emulator demo provision test check bench docs lock
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,8 +11,12 @@ help: ## Say what each target does
 setup: ## Find or fetch Python 3.13 and uv, make .venv from the locked requirements
 	@sh scripts/setup.sh
 
-serve: setup ## Serve the app on http://localhost:7071 from the embedded store (KRAFTD_DATA, or .kraftd)
+serve: setup ## Serve the app on http://localhost:7071, from the embedded store unless COSMOS_DB_ENDPOINT is set
 	@$(PYTHON) -m devhost
+
+emulator: setup ## Run an emulator of Cosmos DB on https://127.0.0.1:8081, in memory, and print its settings
+	@sh scripts/setup.sh tests
+	@$(PYTHON) -m tests.cosmos_emulator
 
 demo: setup ## Drive the app over HTTP: tenants, users, an attack; print trail, alert and report
 	@$(PYTHON) -m devhost.demo

@@ -1,4 +1,4 @@
-"""Cosmos triggers on the embedded store's change feed: ordered batches, one stored position per function.
+"""Cosmos triggers on the store's own change feed: ordered batches, one stored position per function.
 
 The position moves only after the batch succeeded (or was lost for good by a finite retry policy, as in Azure), so a
 restart continues where it was and delivery is at least once.
@@ -6,6 +6,7 @@ restart continues where it was and delivery is at least once.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any, cast
 
 from devhost.bindings import CosmosTrigger, Function
@@ -15,18 +16,24 @@ from devhost.loops import Loop
 from devhost.retry import Outcome, Sleep, run_with_retries
 from devhost.runtime import Datum, Invocation, Worker
 from shared.storage.containers import CONTAINERS, Container
-from shared.storage.documents import Change, ChangeFeed, ChangeSource
+from shared.storage.documents import FEED_START, ChangeFeed, ChangeSource, Position
+from shared.storage.errors import UnknownPosition
 
 _log = logging.getLogger("devhost")
 _SKIP_PAGE = 1000
 _GATHER_SECONDS = 0.1
+_UNKNOWN_POSITION_SECONDS = 60.0
 
 
-def container_of(function: Function, trigger: CosmosTrigger) -> Container:
-    """The declared container that a trigger watches. HostError when there is none of that name."""
-    if trigger.container not in CONTAINERS:
-        raise HostError(f"The '{function.name}' function is in error: there is no container '{trigger.container}'.")
-    return CONTAINERS[trigger.container]
+def container_of(function: Function, trigger: CosmosTrigger, names: Mapping[str, str]) -> Container:
+    """The declared container that a trigger watches. HostError when there is none of that name.
+
+    `names`: what containers are called in the account, by our name, where the app has other names for them.
+    """
+    for container in CONTAINERS.values():
+        if trigger.container == names.get(container.name, container.name):
+            return container
+    raise HostError(f"The '{function.name}' function is in error: there is no container '{trigger.container}'.")
 
 
 def refuse_shared_leases(functions: list[tuple[Function, CosmosTrigger]]) -> None:
@@ -46,30 +53,53 @@ class FeedTrigger:
     """Drives one function from one container's feed. `prepare` comes first; `step` handles one batch."""
 
     def __init__(
-        self, worker: Worker, function: Function, trigger: CosmosTrigger, source: ChangeSource, leases: Leases
+        self,
+        worker: Worker,
+        function: Function,
+        trigger: CosmosTrigger,
+        container: Container,
+        source: ChangeSource,
+        leases: Leases,
     ) -> None:
         self.function = function
         self.trigger = trigger
-        self.container = container_of(function, trigger)
+        self.container = container
         self.lease_id = feed_lease_id(trigger.lease_prefix, function.name)
         self._worker = worker
         self._source = source
         self._leases = leases
-        self._position = 0
+        self._position = FEED_START
         self._lock = asyncio.Lock()
 
     async def prepare(self) -> None:
-        """Continue from the stored position; without one, from the beginning or from now, as declared."""
-        lease = await self._leases.read(self.lease_id)
-        if lease is not None:
-            self._position = int(lease["position"])
-            return
-        await self._store_position(0 if self.trigger.start_from_beginning else await self._end_of_feed())
+        """Continue from the stored position; without one, from the beginning or from now, as declared.
 
-    async def _end_of_feed(self) -> int:
+        HostError when the feed does not know the stored position: to begin anew is for the operator to decide. The
+        store's own errors when there is no feed to be read.
+        """
+        lease = await self._leases.read(self.lease_id)
+        if lease is None and not self.trigger.start_from_beginning:
+            await self._store_position(await self._end_of_feed())
+            return
+        position = FEED_START if lease is None else lease.get("position", "")
+        try:
+            await self._source.changes(self.container, position, 1)
+        except UnknownPosition as error:
+            raise HostError(f"The '{self.function.name}' function is in error: {self._explained(error)}") from error
+        if lease is None:
+            await self._store_position(position)
+        self._position = position
+
+    def _explained(self, error: UnknownPosition) -> str:
+        return (
+            f"its lease '{self.lease_id}' holds {error}. Delete the lease, and the function gets everything that the "
+            f"container '{self.trigger.container}' holds once more."
+        )
+
+    async def _end_of_feed(self) -> Position:
         if hasattr(self._source, "last_position"):
             return await cast("ChangeFeed", self._source).last_position(self.container)
-        position = 0
+        position = FEED_START
         while page := await self._source.changes(self.container, position, _SKIP_PAGE):
             position = page[-1].position
         return position
@@ -94,7 +124,7 @@ class FeedTrigger:
             if outcome is Outcome.POSTPONED:
                 raise FeedStuck(f"{self.function.name} failed {attempts_limit} times in a row")
             if outcome is Outcome.LOST:
-                self._report_loss(batch)
+                self._report_loss(len(batch), batch[-1].position)
             await self._store_position(batch[-1].position)
             return len(batch)
 
@@ -112,6 +142,9 @@ class FeedTrigger:
                     await self._wait(loop, pausing)
                 if handled < self.trigger.max_items:
                     await pausing(min(_GATHER_SECONDS, self.trigger.poll_delay_seconds))
+            except UnknownPosition as error:
+                _log.critical("feed_stands_still function=%s: %s", self.function.name, self._explained(error))
+                await pausing(_UNKNOWN_POSITION_SECONDS)
             except Exception as error:  # noqa: BLE001 - the store may fail in any way; the feed must outlive it
                 _log.error("feed_failed function=%s error=%s", self.function.name, type(error).__name__)
                 await pausing(self.trigger.poll_delay_seconds)
@@ -125,17 +158,16 @@ class FeedTrigger:
         await loop.pause(lambda: feed.wait_for_change(self.container, self._position, delay_seconds))
         return None
 
-    def _report_loss(self, batch: list[Change]) -> None:
+    def _report_loss(self, changes: int, position: Position) -> None:
         _log.critical(
-            "BATCH LOST function=%s changes=%d positions=%d..%d: the retry policy ran out, and Azure would drop the "
+            "BATCH LOST function=%s changes=%d up to position=%s: the retry policy ran out, and Azure would drop the "
             "batch too. Declare max_retry_count=-1.",
             self.function.name,
-            len(batch),
-            batch[0].position,
-            batch[-1].position,
+            changes,
+            position,
         )
 
-    async def _store_position(self, position: int) -> None:
+    async def _store_position(self, position: Position) -> None:
         fields: dict[str, Any] = {
             "function": self.function.name,
             "container": self.container.name,

@@ -23,6 +23,7 @@ from devhost.retry import Sleep
 from devhost.runtime import Datum, Worker
 from devhost.timers import Schedule, Timer
 from shared.core.clock import Clock, SystemClock
+from shared.storage.containers import Container
 from shared.storage.documents import ChangeSource, DocumentStore
 
 _log = logging.getLogger("devhost")
@@ -30,7 +31,10 @@ _MOST_BATCHES = 10_000
 
 
 class _Services(Protocol):
-    """What the app's module may expose as `services`."""
+    """What the app's module may expose as `services`.
+
+    It may also tell `container_names` (what containers are called in the account, by our name) and `served_from`.
+    """
 
     async def get(self) -> Any:
         """The app's services, built on first use; `.store` is its DocumentStore."""
@@ -113,7 +117,7 @@ class Host:
         if self.feed_runs:
             source = cast("ChangeSource", store)
             self._feeds = [
-                FeedTrigger(self._worker, function, trigger, source, leases)
+                FeedTrigger(self._worker, function, trigger, self._container_of(function, trigger), source, leases)
                 for function, trigger in self._of_kind(CosmosTrigger)
             ]
         for feed in self._feeds:
@@ -187,9 +191,11 @@ class Host:
             _log.error("by_hand_failed error=%s", type(error).__name__)
 
     def describe(self, base_url: str = "") -> str:
-        """What is served: one line per function, its name and its trigger in columns."""
+        """What is served: one line per function, its name and its trigger in columns; then the store, if known."""
         width = max((len(function.name) for function in self.functions), default=0)
-        return "\n".join(f"  {each.name:<{width}}  {self._described(each, base_url)}" for each in self.functions)
+        lines = [f"  {each.name:<{width}}  {self._described(each, base_url)}" for each in self.functions]
+        store = getattr(self._services, "served_from", None)
+        return "\n".join([*lines, f"From {store}"] if store else lines)
 
     def _described(self, function: Function, base_url: str) -> str:
         match function.trigger:
@@ -197,7 +203,7 @@ class Host:
                 path = f"{self.prefix}/{route.strip('/')}".strip("/")
                 return f"{','.join(sorted(methods or {'*'}))} {base_url}/{path}"
             case CosmosTrigger(container=container, lease_prefix=prefix):
-                note = "" if self.feed_runs else "  (not run here: the store has no local change feed)"
+                note = "" if self.feed_runs else "  (not run here: the store has no change feed)"
                 return f"change feed of {container}, lease prefix '{prefix}'{note}"
             case TimerTrigger(schedule=schedule):
                 return f"timer {schedule}"
@@ -208,13 +214,16 @@ class Host:
     def _check_triggers(self) -> None:
         feeds = self._of_kind(CosmosTrigger)
         for function, trigger in feeds:
-            container_of(function, trigger)
+            self._container_of(function, trigger)
         refuse_shared_leases(feeds)
         for function, timer in self._of_kind(TimerTrigger):
             try:
                 Schedule(timer.schedule)
             except HostError as error:
                 raise HostError(f"The '{function.name}' function is in error: {error}") from error
+
+    def _container_of(self, function: Function, trigger: CosmosTrigger) -> Container:
+        return container_of(function, trigger, getattr(self._services, "container_names", {}))
 
     def _loop(self, trigger: FeedTrigger | Timer) -> Loop:
         return Loop(lambda loop: trigger.run(loop, self._sleep))

@@ -16,5 +16,5 @@ def register(app: func.FunctionApp, services: LazyServices) -> None:
     for api in _APIS:
         app.register_functions(api.blueprint(services))
     app.register_functions(meta.blueprint(services))
-    app.register_functions(change_feed.blueprint(services, services.settings.cosmos_db_name))
+    app.register_functions(change_feed.blueprint(services))
     app.register_functions(timers.blueprint(services))

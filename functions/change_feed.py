@@ -45,17 +45,22 @@ CONSUMERS: dict[str, tuple[Container, Consumer]] = {
 """Every change-feed function: its container and what it does. The name is its lease prefix, too."""
 
 
-def blueprint(services: LazyServices, database: str) -> func.Blueprint:
-    """The change-feed functions, bound to the app's services."""
+def blueprint(services: LazyServices) -> func.Blueprint:
+    """The change-feed functions, bound to the app's services and to the containers that its settings name."""
     made = func.Blueprint()  # type: ignore[no-untyped-call]
+    database, names = services.settings.cosmos_db_name, services.container_names
     for name, (container, consumer) in CONSUMERS.items():
-        _add(made, name, database, container, _function(name, consumer, services))
+        called = names.get(container.name, container.name)
+        _add(made, name, database, called, _function(name, consumer, services))
     return made
 
 
 def _function(name: str, consumer: Consumer, services: LazyServices) -> Callable[[func.DocumentList], Awaitable[None]]:
     async def run(documents: func.DocumentList) -> None:
-        await consumer(await services.get(), [dict(document) for document in documents])
+        from shared.storage.documents import shown
+
+        # The Functions host delivers what is stored: Cosmos DB's own fields, and the marks of our adapter.
+        await consumer(await services.get(), [shown(document) for document in documents])
 
     run.__name__ = name
     return run
@@ -65,14 +70,14 @@ def _add(
     blueprint: func.Blueprint,
     name: str,
     database: str,
-    container: Container,
+    container: str,
     function: Callable[[func.DocumentList], Awaitable[None]],
 ) -> None:
     trigger = blueprint.cosmos_db_trigger(
         arg_name="documents",
         connection="COSMOS_DB",
         database_name=database,
-        container_name=container.name,
+        container_name=container,
         lease_container_name=LEASES,
         lease_container_prefix=name,
         create_lease_container_if_not_exists=False,

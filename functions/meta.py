@@ -13,11 +13,11 @@ from functions.change_feed import CONSUMERS
 from shared.core.errors import KraftdError, NotFoundError
 from shared.core.version import VERSION
 from shared.storage.containers import LEASES, Container
-from shared.storage.errors import NotFound, StoreError
+from shared.storage.errors import NotFound, StoreError, UnknownPosition
 from shared.wiring import LazyServices, Services
 
 if TYPE_CHECKING:  # cold start
-    from shared.storage.documents import ChangeSource
+    from shared.storage.documents import ChangeFeed
 
 api = Api("meta")
 
@@ -39,7 +39,7 @@ class Check(Shape):
 
 
 class Checks(Shape):
-    """The parts of readiness. `feed`: age of the oldest change that a trigger has not handled; unknown in Azure."""
+    """The parts of readiness. `feed`: age of the oldest change that a trigger has not handled; unknown on Cosmos DB."""
 
     store: Check
     secrets: Check
@@ -95,27 +95,33 @@ async def _secrets(services: Services) -> str:
 
 
 async def _feed(services: Services) -> dict[str, Any]:
-    """The longest that a change has been waiting for its trigger. Only an embedded store can tell."""
-    from shared.storage.documents import ChangeSource
+    """The longest that a change has been waiting for its trigger.
+
+    Only an embedded store is asked. Cosmos DB's feed costs request units at each look, and in Azure it is the Functions
+    host that knows how far it is.
+    """
+    from shared.storage.documents import ChangeFeed
 
     store = services.store
-    if not isinstance(store, ChangeSource):
+    if not isinstance(store, ChangeFeed):
         return {"status": "unknown", "lag_seconds": None}
     try:
         waiting = [await _oldest(services, store, name, container) for name, (container, _) in CONSUMERS.items()]
-    except StoreError:
+    except (StoreError, UnknownPosition):
         return {"status": "failed", "lag_seconds": None}
     oldest = [moment for moment in waiting if moment is not None]
     lag = max(0.0, services.clock.now().timestamp() - min(oldest)) if oldest else 0.0
     return {"status": "ok", "lag_seconds": round(lag, 3)}
 
 
-async def _oldest(services: Services, store: "ChangeSource", name: str, container: Container) -> int | None:
+async def _oldest(services: Services, store: "ChangeFeed", name: str, container: Container) -> int | None:
+    from shared.storage.documents import FEED_START
+
     lease_id = f"{name}|{name}"
     try:
         position = (await services.store.read(LEASES, (lease_id,), lease_id))["position"]
     except NotFound:
-        position = 0
+        position = FEED_START
     changes = await store.changes(container, position, 1)
     return int(changes[0].item["_ts"]) if changes else None
 

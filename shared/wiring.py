@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from shared.core.clock import Clock, SystemClock
 from shared.core.ids import IdFactory
-from shared.core.settings import Settings
+from shared.core.settings import MEMORY, Settings
+from shared.storage.containers import container_names
 from shared.telemetry import get_log
 
 if TYPE_CHECKING:  # the domain is imported when the first request needs it: cold start counts
@@ -27,8 +29,6 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.secrets import SecretsPort
     from shared.storage.documents import DocumentStore
-
-MEMORY = ":memory:"
 
 _log = get_log(__name__)
 
@@ -88,6 +88,19 @@ class LazyServices:
         """The services' ids, or the system's while there are none."""
         return self._built.ids if self._built else self._system_ids
 
+    @property
+    def container_names(self) -> dict[str, str]:
+        """What containers are called where the settings say, by our name. SettingsError: see `container_names`."""
+        return container_names(self.settings)
+
+    @property
+    def served_from(self) -> str:
+        """The store that the settings name, for the person at the terminal."""
+        endpoint, data = self.settings.cosmos_db_endpoint, self.settings.kraftd_data
+        if endpoint is not None:
+            return f"Cosmos DB at {urlsplit(endpoint).netloc}, database {self.settings.cosmos_db_name}"
+        return "SQLite, in memory" if data == MEMORY else f"SQLite in {data}"
+
     async def get(self) -> Services:
         """The services. Whatever building them raises; the next call tries again."""
         if self._built is None:
@@ -118,7 +131,6 @@ async def open_store(settings: Settings, clock: Clock) -> "DocumentStore":
 
 
 async def _open_cosmos(endpoint: str, settings: Settings, clock: Clock) -> "DocumentStore":
-    from shared.storage.containers import AUDIT_EVENTS
     from shared.storage.cosmos import CosmosStore
     from shared.storage.errors import NotProvisioned
     from shared.telemetry.metrics import StoreCharges
@@ -132,7 +144,7 @@ async def _open_cosmos(endpoint: str, settings: Settings, clock: Clock) -> "Docu
         identity=settings.azure_client_id,
         accept_self_signed=settings.cosmos_db_emulator,
         ttl_days=settings.cosmos_db_ttl_days,
-        names={AUDIT_EVENTS.name: settings.cosmos_db_audit_container},
+        names=container_names(settings),
         charged=StoreCharges(),
     )
     try:

@@ -7,6 +7,7 @@ from tests import environment  # noqa: F401 - before anything reads settings
 from tests.app import ROOT, Account, App, running
 from tests.cosmos_emulator.emulator import Emulator
 from tests.fakes import ManualClock
+from tests.storage.conftest import open_cosmos
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +30,15 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def app(host: Host, clock: ManualClock) -> AsyncIterator[App]:
-    async with running(host, clock) as started:
+def adapter() -> str:
+    """What `app` stores in. A module that is worth the time overrides this, with `params=LOCAL`."""
+    return "sqlite"
+
+
+@pytest.fixture
+async def app(host: Host, clock: ManualClock, adapter: str, request: pytest.FixtureRequest) -> AsyncIterator[App]:
+    store = await open_cosmos(request.getfixturevalue("emulator"), clock) if adapter == "cosmos" else None
+    async with running(host, clock, store) as started:
         yield started
 
 

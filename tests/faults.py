@@ -2,12 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from shared.storage.containers import Container
-from shared.storage.documents import BatchOperation, Change, DocumentStore, Item, Page, Partition, Patch, Query
+from shared.storage.documents import (
+    BatchOperation,
+    Change,
+    ChangeSource,
+    DocumentStore,
+    Item,
+    Page,
+    Partition,
+    Patch,
+    Position,
+    Query,
+)
 from shared.storage.errors import Unavailable
-from shared.storage.sqlite import SqliteStore
 
 type Mode = Literal["before", "after", "hang", "hang_after"]
 
@@ -146,13 +156,14 @@ class FaultyStore:
         return failing
 
 
+class FeedStore(DocumentStore, ChangeSource, Protocol):
+    """A store with a change feed, of whatever kind."""
+
+
 class FaultyFeedStore(FaultyStore):
     """A faulty store whose change feed works: the host reads it, not the app."""
 
-    inner: SqliteStore
+    inner: FeedStore
 
-    async def changes(self, container: Container, after: int, limit: int) -> list[Change]:
+    async def changes(self, container: Container, after: Position, limit: int) -> list[Change]:
         return await self.inner.changes(container, after, limit)
-
-    async def last_position(self, container: Container) -> int:
-        return await self.inner.last_position(container)

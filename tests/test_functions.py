@@ -1,8 +1,11 @@
 """What the Functions host will read of us: names, levels, triggers, retries."""
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
+import azure.functions as func
 import pytest
 
 from devhost.bindings import CosmosTrigger, HttpTrigger, TimerTrigger
@@ -10,9 +13,12 @@ from devhost.host import Host
 from functions import ENDPOINTS
 from functions._api import Api
 from functions.auth import LoginBody, RegisterBody
-from functions.change_feed import CONSUMERS
+from functions.change_feed import CONSUMERS, _function, blueprint
 from functions.timers import TIMERS
+from shared.core.settings import Settings, SettingsError
 from shared.identity.model import USERS
+from shared.storage.containers import AUDIT_EVENTS, CONTAINERS
+from shared.wiring import LazyServices, Services
 from tests.app import PASSWORD, ROOT, registration
 
 CATCH_ALL = "zz_not_found"
@@ -21,6 +27,7 @@ COSMOS_ADAPTER = (
     "cosmos",
     "_cosmos_account",
     "_cosmos_client",
+    "_cosmos_feed",
     "_cosmos_pages",
     "_cosmos_requests",
     "provision",
@@ -106,3 +113,38 @@ def test_what_was_typed_is_not_in_a_repr() -> None:
     for shown in (repr(body), repr(login), str(body)):
         assert PASSWORD not in shown
         assert "ada@example.com" not in shown
+
+
+async def test_a_consumer_sees_no_field_that_only_a_store_or_the_host_sets() -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def consumer(_: Services, items: Sequence[dict[str, Any]]) -> None:
+        seen.extend(items)
+
+    async def nothing() -> Services:
+        return cast("Services", None)
+
+    run = _function("f", consumer, LazyServices(Settings(kraftd_data=":memory:"), nothing))
+    own = {"id": "a", "n": {"_inner": 1}, "_etag": '"1"', "_ts": 5}
+    more = {"_rid": "r", "_self": "s", "_attachments": "a", "_lsn": 7, "_write": "mark", "_metadata": {}}
+    await run(func.DocumentList([func.Document.from_dict({**own, **more})]))
+    assert seen == [own]
+
+
+def test_triggers_name_the_containers_that_the_settings_do() -> None:
+    settings = Settings(kraftd_data=":memory:", cosmos_db_audit_container="trail", cosmos_db_name="db")
+    app = func.FunctionApp()
+    app.register_functions(blueprint(LazyServices(settings)))
+    bindings = {each.get_function_name(): each.get_trigger() for each in app.get_functions()}
+    named = {name: binding.get_dict_repr() for name, binding in bindings.items() if binding}
+    assert {name: each["containerName"] for name, each in named.items()} == {
+        name: "trail" if container is AUDIT_EVENTS else container.name for name, (container, _) in CONSUMERS.items()
+    }
+    assert {(each["databaseName"], each["connection"]) for each in named.values()} == {("db", "COSMOS_DB")}
+
+
+@pytest.mark.parametrize("name", sorted(set(CONTAINERS) - {"audit_events"}))
+def test_two_containers_never_become_one(name: str) -> None:
+    settings = Settings(kraftd_data=":memory:", cosmos_db_audit_container=name)
+    with pytest.raises(SettingsError, match=r"^COSMOS_DB_AUDIT_CONTAINER: "):
+        blueprint(LazyServices(settings))

@@ -4,6 +4,10 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
+class OnThisMachineError(ValueError):
+    """The endpoint is on this machine, and nobody said that it is an emulator's."""
+
+
 def check_endpoint(endpoint: str, *, emulator: bool = False) -> None:
     """ValueError unless `endpoint` is `https://<host>/` and nothing more: on this machine for an emulator, else not.
 
@@ -21,7 +25,9 @@ def check_endpoint(endpoint: str, *, emulator: bool = False) -> None:
     if emulator and not is_loopback(host):
         raise ValueError("a self-signed certificate is accepted of an emulator on this machine only")
     if is_loopback(host) and not emulator:
-        raise ValueError("an endpoint on this machine is an emulator: say that its certificate is to be accepted")
+        raise OnThisMachineError(
+            "an endpoint on this machine is an emulator: say that its certificate is to be accepted"
+        )
 
 
 def is_loopback(host: str) -> bool:

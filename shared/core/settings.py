@@ -10,9 +10,10 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.core.endpoints import check_endpoint
+from shared.core.endpoints import OnThisMachineError, check_endpoint
 
 KEY_VAULT_REFERENCE = "@Microsoft.KeyVault("
+MEMORY = ":memory:"
 CONTAINER_NAME = r"^[A-Za-z0-9_-]{1,255}$"
 
 
@@ -43,7 +44,8 @@ class Settings(BaseSettings):
     )
 
     kraftd_data: str = Field(default=".kraftd", min_length=1)
-    """Folder of the embedded store and of the embedded secrets, or `:memory:`."""
+    """Folder of the embedded store and of the embedded secrets, or `:memory:`, which keeps neither. On Cosmos DB only
+    the secrets are there; `:memory:` then is for an emulator alone."""
     cosmos_db_endpoint: str | None = None
     """Account URI of Cosmos DB. Unset: the embedded SQLite store."""
     cosmos_db_key: SecretStr | None = None
@@ -100,6 +102,8 @@ class Settings(BaseSettings):
     def _fit_together(self) -> Self:
         if self.cosmos_db_endpoint is not None:
             _checked("COSMOS_DB_ENDPOINT", self.cosmos_db_endpoint, emulator=self.cosmos_db_emulator)
+            if self.kraftd_data == MEMORY and self.key_vault_uri is None and not self.cosmos_db_emulator:
+                raise ValueError("KRAFTD_DATA: secrets in memory end with the process, and lock the database for good")
         elif self.cosmos_db_emulator:
             raise ValueError("COSMOS_DB_EMULATOR: there is no COSMOS_DB_ENDPOINT that it could be about")
         if self.key_vault_uri is not None:
@@ -114,6 +118,9 @@ class Settings(BaseSettings):
 def _checked(name: str, endpoint: str, *, emulator: bool = False) -> None:
     try:
         check_endpoint(endpoint, emulator=emulator)
+    except OnThisMachineError as error:
+        how = ", with COSMOS_DB_EMULATOR=true" if name == "COSMOS_DB_ENDPOINT" else ""
+        raise ValueError(f"{name}: {error}{how}") from None
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -47,6 +47,11 @@ async def rows_below(
             rows = list(islice(merged, query.limit + 1))
         if await _ranges_below(proxy, partition) == ranges:
             return rows
+
+
+def project(item: Item, fields: Sequence[str] | None) -> Item:
+    """The item, or those of its fields that were asked for."""
+    return item if fields is None else {name: item[name] for name in fields if name in item}
 
 
 async def _ranges_below(proxy: ContainerProxy, partition: Partition) -> list[dict[str, Any]]:

@@ -25,7 +25,6 @@ from shared.storage.errors import PreconditionFailed, TooLarge
 
 MARK = "_write"
 NO_VERSION = '"none"'  # an etag that no item has
-_SHOWN = ("_etag", "_ts")
 _ETAG = re.compile(r'"[!#-~]+"')
 
 type Step = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -45,11 +44,6 @@ def marked(prepared: Prepared, mark: str) -> Item:
     body: Item = json.loads(prepared.body)
     body[MARK] = mark
     return body
-
-
-def shown(stored: Item) -> Item:
-    """The item as a caller sees it."""
-    return {name: value for name, value in stored.items() if not name.startswith("_") or name in _SHOWN}
 
 
 def etag_to_send(if_match: str) -> str:

@@ -5,6 +5,8 @@ Index paths are dotted (`target.id`); an index serves filters on its leading fie
 
 from dataclasses import dataclass
 
+from shared.core.settings import Settings, SettingsError
+
 PERIOD = "period"
 
 
@@ -79,3 +81,14 @@ CONTAINERS: dict[str, Container] = {
     each.name: each
     for each in (AUDIT_EVENTS, IDENTITY, DIRECTORY, TENANTS, ALERTS, REPORTS, GUARDS, LEASES, DEAD_LETTERS)
 }
+
+
+def container_names(settings: Settings) -> dict[str, str]:
+    """What containers are called in the account, by our name, where the settings name them.
+
+    SettingsError for a name that another container has: both would be one there.
+    """
+    name = settings.cosmos_db_audit_container
+    if name in CONTAINERS and name != AUDIT_EVENTS.name:
+        raise SettingsError("COSMOS_DB_AUDIT_CONTAINER: is the name of another container of the app")
+    return {AUDIT_EVENTS.name: name}

@@ -16,7 +16,8 @@ from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosResourceNot
 from shared.core.clock import Clock
 from shared.storage._checks import check_batch, check_key, check_text
 from shared.storage._cosmos_client import Account, Client
-from shared.storage._cosmos_pages import rows_below, rows_of
+from shared.storage._cosmos_feed import page_after
+from shared.storage._cosmos_pages import project, rows_below, rows_of
 from shared.storage._cosmos_query import compile_query, value_at
 from shared.storage._cosmos_requests import Charged, Hooks, NotOursError, Requests
 from shared.storage._cosmos_writes import (
@@ -32,21 +33,23 @@ from shared.storage._cosmos_writes import (
     new_mark,
     plan_by_reading,
     plan_native,
-    shown,
 )
 from shared.storage._items import Prepared, freeze_patches, prepare
 from shared.storage.containers import CONTAINERS, GUARDS, Container
 from shared.storage.documents import (
     MAX_REQUEST_BYTES,
     BatchOperation,
+    Change,
     Cursor,
     Item,
     Page,
     Partition,
     Patch,
+    Position,
     Query,
     check_partition,
     is_usable_id,
+    shown,
 )
 from shared.storage.errors import NotFound, TooLarge, Unavailable
 
@@ -60,7 +63,7 @@ def _ignored(_container: str, _operation: str, _ru: float, _status: int) -> None
 
 
 class CosmosStore:
-    """A DocumentStore in an account of Cosmos DB. Open it with `CosmosStore.open`, on the loop that will use it."""
+    """A DocumentStore and ChangeSource in an account of Cosmos DB. Open it with `CosmosStore.open`, on its loop."""
 
     @classmethod
     async def open(
@@ -198,7 +201,12 @@ class CosmosStore:
         if len(rows) > query.limit:
             last = rows[query.limit - 1]
             following = Cursor(value_at(last, query.order_by), last["id"])
-        return Page([_project(shown(row), query.fields) for row in rows[: query.limit]], following)
+        return Page([project(shown(row), query.fields) for row in rows[: query.limit]], following)
+
+    async def changes(self, container: Container, after: Position, limit: int) -> list[Change]:
+        """Latest version of each item written after a position; see `ChangeSource`. One page of Cosmos's own feed."""
+        self._check(container)
+        return await self._run(container, "change_feed", page_after(after, limit))
 
     async def ping(self) -> None:
         """Raise Unavailable when the store cannot serve writes: one is made, to an item that expires."""
@@ -390,7 +398,3 @@ async def _recognize_batch(proxy: ContainerProxy, partition: Partition, plan: Pl
         else:  # written over since, by a later step or by somebody else: its etag is of the past in any case
             results.append({**shown(body or {}), "_etag": NO_VERSION, "_ts": (current or {}).get("_ts", 0)})
     return results
-
-
-def _project(item: Item, fields: Sequence[str] | None) -> Item:
-    return item if fields is None else {name: item[name] for name in fields if name in item}

@@ -30,6 +30,8 @@ MAX_BATCH_OPERATIONS = 100
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
 MAX_PAGE = 1000
 MAX_ID_BYTES = 1023
+STORE_FIELDS = ("_etag", "_ts")
+"""What the store sets and every returned item carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,14 +263,21 @@ async def pages(
         query = dataclasses.replace(query, after=page.next)
 
 
+type Position = int | str
+"""A place in a container's feed. Opaque: keep what a change carried, compare it with nothing, hand it back."""
+
+FEED_START: Position = 0
+"""The position before everything that a container holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the change feed: its position, and the item as it is now, as JSON text.
+    """One entry of the change feed: where to go on after it, and the item as it is now, as JSON text.
 
     The local host passes the text on as it is; to read it here and write it again would cost more than storing it.
     """
 
-    position: int
+    position: Position
     text: str
 
     @property
@@ -278,29 +287,36 @@ class Change:
         return found
 
 
-@runtime_checkable
 class ChangeSource(Protocol):
-    """The ordered feed of an embedded store; in Azure the Functions host reads Cosmos DB's own."""
+    """The ordered feed of a container, for a host on a laptop; in Azure the Functions host reads Cosmos DB's own."""
 
-    async def changes(self, container: Container, after: int, limit: int) -> list[Change]:
-        """Latest version of each item written after a position, in order of the writes; deletes leave no trace.
+    async def changes(self, container: Container, after: Position, limit: int) -> list[Change]:
+        """Latest version of each item written after a position; deletes and expired items leave no trace.
 
-        Every write takes a new, higher position, and positions become visible in their order: who goes on from the last
-        one seen misses nothing. Positions start at 1; the numbers between two entries mean nothing.
+        Whoever goes on from the position of the last change misses nothing, and may see some again. Changes come in the
+        order of their writes, on Cosmos DB within each physical partition. All changes of one answer may carry the same
+        position (then all or none of them are behind you), and an answer may exceed `limit` to end with a whole batch.
+        UnknownPosition for a position that this feed never gave, or gave before its container was made anew.
         """
         ...
 
 
+@runtime_checkable
 class ChangeFeed(ChangeSource, Protocol):
-    """A change source that can also be waited for, so that a reader in the same process need not poll."""
+    """The feed of an embedded store: it can be waited for, and to look at it costs nothing."""
 
-    async def last_position(self, container: Container) -> int:
-        """The position of the newest entry of the feed; 0 when it is empty."""
+    async def last_position(self, container: Container) -> Position:
+        """The position of the newest entry of the feed; FEED_START when it is empty."""
         ...
 
-    async def wait_for_change(self, container: Container, after: int, timeout_seconds: float) -> bool:
+    async def wait_for_change(self, container: Container, after: Position, timeout_seconds: float) -> bool:
         """True as soon as `changes(container, after, …)` has an entry, at once if it has; False after the timeout."""
         ...
+
+
+def shown(stored: Mapping[str, Any]) -> Item:
+    """An item as a caller of the port sees it: without what else a store, or the Functions host, keeps in it."""
+    return {name: value for name, value in stored.items() if not name.startswith("_") or name in STORE_FIELDS}
 
 
 def check_partition(container: Container, partition: Partition, *, prefix: bool = False) -> None:

@@ -8,7 +8,8 @@
     ├── Throttled            slow down; `retry_after_seconds` says for how long
     └── Unavailable          the store did not answer; the outcome of a write is unknown
         └── NotProvisioned   the store answers, but is not what the app needs; the message says what to do
-A misuse (item outside its partition, unknown operator) is a ValueError: a defect of ours, not of the store.
+A misuse (item outside its partition, unknown operator) is a ValueError: a defect of ours, not of the store. One of them
+has a name, UnknownPosition, because a reader of the change feed has to tell its operator.
 """
 
 
@@ -50,3 +51,7 @@ class Unavailable(StoreError):
 
 class NotProvisioned(Unavailable):
     """The store answers, but is not set up as the app needs it. The message says what to do, and may be logged."""
+
+
+class UnknownPosition(ValueError):
+    """Not a position of this container's change feed: to read on from it, or from the start, would be a guess."""

@@ -20,7 +20,7 @@ from shared.storage._cosmos_account import Survey, Wanted, change, survey
 from shared.storage._cosmos_client import Account, Client
 from shared.storage._cosmos_definition import Drift, Remedy, definition
 from shared.storage._cosmos_throughput import Throughput
-from shared.storage.containers import AUDIT_EVENTS, CONTAINERS
+from shared.storage.containers import CONTAINERS, container_names
 
 AS_DECLARED, DRIFTED, COULD_NOT_RUN = 0, 1, 2
 ROUNDS = 4
@@ -89,13 +89,11 @@ def _account(settings: Settings, *, check: bool) -> Account:
 
 
 def _wanted(settings: Settings) -> Wanted:
-    names = {AUDIT_EVENTS.name: settings.cosmos_db_audit_container}
+    names = container_names(settings)
     definitions = [
         definition(each, ttl_days=settings.cosmos_db_ttl_days, name=names.get(each.name))
         for each in CONTAINERS.values()
     ]
-    if len({each["id"] for each in definitions}) < len(definitions):
-        raise SettingsError("COSMOS_DB_AUDIT_CONTAINER: is the name of another container of the app")
     try:
         throughput = Throughput.of(settings.cosmos_db_throughput)
     except ValueError as error:

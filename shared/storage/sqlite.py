@@ -30,10 +30,11 @@ from shared.storage.documents import (
     Page,
     Partition,
     Patch,
+    Position,
     Query,
     check_partition,
 )
-from shared.storage.errors import NotFound, TooLarge, Unavailable
+from shared.storage.errors import NotFound, TooLarge, Unavailable, UnknownPosition
 
 READER_THREADS = 4
 PING_SECONDS = 5.0
@@ -146,14 +147,17 @@ class SqliteStore:
         check_text(*partition)
         return await self._in_thread(lambda connection, now: page(connection, table, partition, query, now=now))
 
-    async def changes(self, container: Container, after: int, limit: int) -> list[Change]:
-        """Latest version of each item written after a position, in order of the writes; deletes leave no trace."""
-        table = self._table(container)
+    async def changes(self, container: Container, after: Position, limit: int) -> list[Change]:
+        """Latest version of each item written after a position, in order of the writes; deletes leave no trace.
+
+        Every write takes a new, higher position, from 1; the numbers between two entries mean nothing.
+        """
+        table, number = self._table(container), _number(after)
         if not 1 <= limit <= MAX_PAGE:
             raise ValueError(f"limit must be 1..{MAX_PAGE}")
 
         def run(connection: sqlite3.Connection, now: int) -> list[Change]:
-            rows = connection.execute(table.changes, (min(after, FOREVER), now, limit)).fetchall()
+            rows = connection.execute(table.changes, (min(number, FOREVER), now, limit)).fetchall()
             return [ops.decode_change(row) for row in rows]
 
         return await self._in_thread(run)
@@ -165,9 +169,9 @@ class SqliteStore:
             lambda connection, now: (connection.execute(table.last, (now,)).fetchone() or (0,))[0]
         )
 
-    async def wait_for_change(self, container: Container, after: int, timeout_seconds: float) -> bool:
+    async def wait_for_change(self, container: Container, after: Position, timeout_seconds: float) -> bool:
         """True as soon as `changes(container, after, …)` has an entry, at once if it has; False after the timeout."""
-        table = self._table(container)
+        table, number = self._table(container), _number(after)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         waiters = self._waiters.setdefault(table.name, set())
@@ -175,7 +179,7 @@ class SqliteStore:
             woken: asyncio.Future[None] = loop.create_future()
             waiters.add(woken)
             try:
-                if await self.last_position(container) > after:
+                if await self.last_position(container) > number:
                     return True
                 async with asyncio.timeout_at(deadline):
                     await woken
@@ -254,6 +258,12 @@ class SqliteStore:
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp())
+
+
+def _number(position: Position) -> int:
+    if type(position) is not int or position < 0:
+        raise UnknownPosition("a position that this feed never gave: it is no number from 0")
+    return position
 
 
 class _Resources:

@@ -9,6 +9,13 @@ from shared.identity.model import user_key
 from shared.storage.containers import DIRECTORY, IDENTITY
 from shared.storage.documents import PatchSet, Query
 from tests.app import PASSWORD, PEER, Account, App, assert_problem, registration
+from tests.storage.conftest import LOCAL
+
+
+@pytest.fixture(params=LOCAL)
+def adapter(request: pytest.FixtureRequest) -> str:
+    store: str = request.param
+    return store
 
 
 async def test_register_opens_a_tenant_and_signs_its_admin_in(app: App) -> None:

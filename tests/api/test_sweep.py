@@ -9,8 +9,15 @@ from shared.core.clock import rfc3339
 from shared.storage.containers import ALERTS, IDENTITY, REPORTS, Container
 from shared.storage.documents import Eq, Item, Query
 from tests.app import Account, App
+from tests.storage.conftest import LOCAL
 
 OUTBOXES = (IDENTITY, ALERTS, REPORTS)
+
+
+@pytest.fixture(params=LOCAL)
+def adapter(request: pytest.FixtureRequest) -> str:
+    store: str = request.param
+    return store
 
 
 async def leave_entry(app: App, account: Account, container: Container) -> str:

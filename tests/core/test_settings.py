@@ -160,6 +160,15 @@ def test_the_emulator_is_one_on_this_machine() -> None:
             load_settings({**on, "COSMOS_DB_ENDPOINT": elsewhere})
 
 
+def test_secrets_in_memory_do_not_go_with_a_database_that_stays() -> None:
+    account = {"COSMOS_DB_ENDPOINT": "https://a.documents.azure.com/", "KRAFTD_DATA": ":memory:"}
+    with pytest.raises(SettingsError, match=r"^KRAFTD_DATA: .*memory"):
+        load_settings(account)
+    assert load_settings({**account, "KEY_VAULT_URI": "https://v.vault.azure.net/"}).kraftd_data == ":memory:"
+    emulator = {**account, "COSMOS_DB_ENDPOINT": "https://127.0.0.1:8081/", "COSMOS_DB_EMULATOR": "true"}
+    assert load_settings(emulator).kraftd_data == ":memory:"
+
+
 def test_in_azure_nothing_is_kept_on_the_disk_of_the_app() -> None:
     store = {"COSMOS_DB_ENDPOINT": "https://a.documents.azure.com/"}
     vault = {"KEY_VAULT_URI": "https://v.vault.azure.net/"}

@@ -26,6 +26,8 @@ class Documents {
     this.now = now;
     this.entries = new Map();
     this.ranges = [{ id: "0", low: "", high: "FF", parents: [] }];
+    this.lsn = 0; // of the last transaction that wrote
+    this.open = false; // whether a batch is under way, whose writes are one transaction
     this.queries = new Map();
   }
 
@@ -84,7 +86,8 @@ class Documents {
       _ts: this.now(),
     });
     const name = JSON.stringify([partition, document.id]);
-    const entry = { document, partition, ends, hash: effectiveKey(partition) };
+    if (!this.open) this.lsn += 1;
+    const entry = { document, partition, ends, hash: effectiveKey(partition), lsn: this.lsn };
     this.entries.set(name, entry);
     return entry;
   }
@@ -131,6 +134,16 @@ class Documents {
     if (!Array.isArray(operations) || operations.length === 0 || operations.length > MAX_BATCH) {
       throw refuse(400, `a batch has 1 to ${MAX_BATCH} operations`);
     }
+    this.lsn += 1;
+    this.open = true;
+    try {
+      return this.transaction(partition, operations);
+    } finally {
+      this.open = false;
+    }
+  }
+
+  transaction(partition, operations) {
     const before = new Map(this.entries);
     const results = [];
     for (const operation of operations) {
@@ -153,14 +166,19 @@ class Documents {
     return UNITS[operationType] * (document ? kilobytes(JSON.stringify(document)) : 1);
   }
 
-  /** The living items that a request's headers reach: one partition, a range of hashes, or a physical partition. */
+  /** The living items that a request's headers reach. */
   scope(headers) {
+    return this.reached(headers).map((each) => each.document);
+  }
+
+  /** The entries that a request's headers reach: one partition, a range of hashes, or a physical partition. */
+  reached(headers) {
     for (const name of [...this.entries.keys()]) this.living(name);
     let all = [...this.entries.values()];
     const key = headers["x-ms-documentdb-partitionkey"];
     if (key !== undefined) {
       const wanted = JSON.stringify(this.keyOf(JSON.parse(key)));
-      return all.filter((each) => JSON.stringify(each.partition) === wanted).map((each) => each.document);
+      return all.filter((each) => JSON.stringify(each.partition) === wanted);
     }
     const range = headers["x-ms-documentdb-partitionkeyrangeid"];
     if (range !== undefined) {
@@ -171,8 +189,7 @@ class Documents {
       throw refuse(400, "Cross partition query is required but disabled.");
     }
     const [start, end] = [headers["x-ms-start-epk"], headers["x-ms-end-epk"]];
-    if (start !== undefined) all = all.filter((each) => each.hash >= start && each.hash < end);
-    return all.map((each) => each.document);
+    return start === undefined ? all : all.filter((each) => each.hash >= start && each.hash < end);
   }
 
   /** The emulator's own query engine over some items. It refuses an order by several paths without its index. */

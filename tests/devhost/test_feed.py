@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from devhost.errors import FeedStuck
+from devhost.errors import FeedStuck, HostError
 from devhost.host import Host
 from devhost.leases import feed_lease_id, timer_lease_id
 from shared.storage.containers import AUDIT_EVENTS, IDENTITY
+from shared.storage.documents import Position
 from shared.storage.sqlite import SqliteStore
-from tests.devhost.fakes import APPS, MemoryFeed, Sleeps, WakingFeed, eventually
+from tests.devhost.fakes import APPS, MemoryFeed, Sleeps, TokenFeed, WakingFeed, eventually
 from tests.fakes import ManualClock
 
 
@@ -25,7 +26,7 @@ async def load(feed: MemoryFeed, sleep: Sleeps | None = None) -> Host:
     return await Host.load(APPS / "worker", feed.store, clock=ManualClock(), sleep=sleep or Sleeps())
 
 
-def positions(feed: MemoryFeed) -> dict[str, int]:
+def positions(feed: MemoryFeed) -> dict[str, Position]:
     return {key: item["position"] for key, item in feed.leases.items() if "position" in item}
 
 
@@ -143,7 +144,7 @@ async def test_the_position_moves_after_each_batch_succeeded() -> None:
     """Seen from within the function: what it was given is not yet stored as handled."""
     feed = MemoryFeed()
     feed.put(AUDIT_EVENTS, "a", "b", "c")
-    seen: list[int] = []
+    seen: list[Position] = []
     async with await load(feed) as host:
 
         class Watching(list[list[str]]):
@@ -242,7 +243,65 @@ async def test_a_store_without_a_feed_runs_no_triggers() -> None:
     host = await Host.load(APPS / "worker", Plain())  # type: ignore[arg-type]
     async with host:
         assert await host.drain_feed() == 0
-        assert "not run here: the store has no local change feed" in host.describe()
+        assert "not run here: the store has no change feed" in host.describe()
+
+
+async def test_positions_are_kept_as_they_are() -> None:
+    feed = TokenFeed()
+    feed.put(AUDIT_EVENTS, "a", "b", "c")
+    async with await load(feed) as host:
+        await host.drain_feed()
+        assert host.module.batches["seal"] == [["a", "b"], ["c"]]
+    assert positions(feed) == {
+        "seal|seal": "first/3",
+        "detect|detect": "first/3",
+        "|count": 0,
+        "late|late": "first/3",
+    }
+    feed.put(AUDIT_EVENTS, "d")
+    async with await load(feed) as host:
+        await host.drain_feed()
+        assert host.module.batches["seal"] == [["d"]]
+        assert host.module.batches["late"] == [["d"]]
+
+
+@pytest.mark.parametrize("position", ["second/3", "garbage", "", 7, None])
+async def test_a_position_that_the_feed_does_not_know_stops_the_start(position: object) -> None:
+    feed = TokenFeed()
+    feed.put(AUDIT_EVENTS, "a")
+    feed.leases["seal|seal"] = {"id": "seal|seal", "position": position}
+    host = await load(feed)
+    with pytest.raises(HostError) as caught:
+        await host.start(background=False)
+    await host.stop()
+    assert str(caught.value) == (
+        "The 'seal' function is in error: its lease 'seal|seal' holds a position that this feed never gave. Delete the "
+        "lease, and the function gets everything that the container 'audit_events' holds once more."
+    )
+    assert host.module.batches["seal"] == []
+
+
+async def test_a_container_made_anew_under_a_running_host_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    feed, sleeps = TokenFeed(), Sleeps()
+    host = await load(feed, sleeps)
+    await host.start()
+    feed.put(AUDIT_EVENTS, "a")
+    await eventually(lambda: host.module.batches["detect"] == [["a"]] and positions(feed)["seal|seal"] == "first/1")
+    feed.name = "second"
+    feed.put(AUDIT_EVENTS, "b")
+    await eventually(lambda: "feed_stands_still function=seal: its lease 'seal|seal' holds" in caplog.text)
+    await host.stop()
+    assert host.module.batches["seal"] == [["a"]]
+    assert positions(feed)["seal|seal"] == "first/1"
+    assert 60.0 in sleeps.seconds, "it does not ask again at once"
+
+
+async def test_a_feed_that_cannot_be_waited_for_is_asked_at_the_declared_delay() -> None:
+    feed, sleeps = TokenFeed(), Sleeps()
+    host = await load(feed, sleeps)
+    await host.start()
+    await eventually(lambda: sleeps.seconds.count(5.0) > 3)
+    await host.stop()
 
 
 async def test_the_embedded_store_continues_after_a_restart(tmp_path: Path) -> None:

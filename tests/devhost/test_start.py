@@ -10,7 +10,8 @@ import pytest
 
 from devhost.errors import HostError
 from devhost.host import Host
-from tests.devhost.fakes import APPS
+from shared.storage.containers import AUDIT_EVENTS
+from tests.devhost.fakes import APPS, MemoryFeed
 
 HEAD = """
 import azure.functions as func
@@ -130,6 +131,45 @@ async def test_a_schedule_that_is_not_ncrontab(tmp_path: Path, schedule: str) ->
 async def test_an_unknown_container(tmp_path: Path) -> None:
     app = write_app(tmp_path, feed_function("f", 'container_name="nowhere"'))
     assert await refusal(app) == "The 'f' function is in error: there is no container 'nowhere'."
+
+
+RENAMED = """
+    class Services:
+        container_names = {{"audit_events": "{name}"}}
+
+        async def close(self) -> None:
+            return None
+
+    services = Services()
+"""
+
+
+async def test_a_container_that_has_another_name_in_the_account(tmp_path: Path) -> None:
+    app = write_app(tmp_path, RENAMED.format(name="trail") + feed_function("f", 'container_name="trail"'))
+    feed = MemoryFeed()
+    host = await Host.load(app, feed.store)
+    async with host:
+        assert "change feed of trail" in host.describe()
+        feed.put(AUDIT_EVENTS, "a")
+        assert await host.drain_feed() == 1
+    assert feed.leases["|f"]["container"] == "audit_events"
+
+
+@pytest.mark.parametrize("own", ["audit_events", "Trail"])
+async def test_a_renamed_container_is_known_by_its_new_name_alone(tmp_path: Path, own: str) -> None:
+    app = write_app(tmp_path, RENAMED.format(name="trail") + feed_function("f", f'container_name="{own}"'))
+    assert await refusal(app) == f"The 'f' function is in error: there is no container '{own}'."
+
+
+async def test_what_the_app_says_of_its_store_is_told_last(tmp_path: Path) -> None:
+    services = """
+    class Services:
+        served_from = "a drawer"
+
+    services = Services()
+    """
+    app = write_app(tmp_path, services + timer_function("f", 'schedule="0 0 3 * * *"'))
+    assert (await Host.load(app)).describe().splitlines()[-1] == "From a drawer"
 
 
 async def test_a_batch_size_below_one(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 from shared.storage._cosmos_definition import definition as cosmos_definition
 from shared.storage.containers import CONTAINERS, Container
 from shared.storage.cosmos import CosmosStore
-from shared.storage.documents import DocumentStore
 from shared.storage.sqlite import SqliteStore
 from tests.cosmos_emulator.emulator import KEY, Emulator
 from tests.environment import ACCOUNT
 from tests.fakes import ManualClock
+from tests.faults import FeedStore
 from tests.storage.account import Account
 
 WIDE = Container(name="wide", partition_key=("region", "shop", "day"), indexes=(("kind", "n"),), default_ttl_seconds=60)
@@ -27,7 +27,7 @@ CLOCK_CANNOT_BE_SET = "the clock of a real account cannot be set; the emulator's
 ORDERED = ("n", "kind", "v")
 """What the suite orders by without an index declared for it: SQLite sorts then, Cosmos would refuse."""
 
-type Open = Callable[[str, ManualClock], Awaitable[DocumentStore]]
+type Open = Callable[[str, ManualClock], Awaitable[FeedStore]]
 
 _numbers = itertools.count()
 
@@ -36,7 +36,7 @@ _numbers = itertools.count()
 class Harness:
     """A store under test and the clock that it believes."""
 
-    store: DocumentStore
+    store: FeedStore
     clock: ManualClock
 
 
@@ -69,7 +69,7 @@ async def open_store(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     """Opens a fresh store of the named adapter; what it stands on is started by the first that wants it."""
     accounts: list[Account] = []
 
-    async def opened(name: str, clock: ManualClock) -> DocumentStore:
+    async def opened(name: str, clock: ManualClock) -> FeedStore:
         if name == "sqlite":
             return await SqliteStore.open(None, clock=clock, ttl_days=TTL_DAYS, containers=TESTED)
         if name == "cosmos":
@@ -95,7 +95,7 @@ async def harness(request: pytest.FixtureRequest, open_store: Open) -> AsyncIter
 
 
 @pytest.fixture
-def store(harness: Harness) -> DocumentStore:
+def store(harness: Harness) -> FeedStore:
     return harness.store
 
 
