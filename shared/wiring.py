@@ -12,8 +12,10 @@ from shared.core.ids import IdFactory
 from shared.core.settings import Settings
 
 if TYPE_CHECKING:  # the domain is imported when the first request needs it: cold start counts
+    from shared.audit.dead_letters import DeadLetters
     from shared.audit.outbox import Outbox
     from shared.audit.recorder import Recorder
+    from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
     from shared.compliance.service import Reports
     from shared.detection.service import AlertService, DetectionService
@@ -39,6 +41,8 @@ class Services:
     secrets: "SecretsPort"
     recorder: "Recorder"
     outbox: "Outbox"
+    dead_letters: "DeadLetters"
+    rounds: "Rounds"
     search: "EventSearch"
     directory: "Directory"
     access: "Access"
@@ -157,6 +161,7 @@ def _assemble(settings: Settings, clock: Clock, store: "DocumentStore", secrets:
     from shared.audit.dead_letters import DeadLetters
     from shared.audit.outbox import Outbox
     from shared.audit.recorder import Recorder
+    from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
     from shared.compliance.service import Reports
     from shared.detection.service import AlertService, DetectionService
@@ -164,10 +169,12 @@ def _assemble(settings: Settings, clock: Clock, store: "DocumentStore", secrets:
     from shared.identity.passwords import Passwords
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import ClearBox
+    from shared.telemetry.metrics import DeadLetterCounts, OutboxCounts
 
     ids, index, box = IdFactory(clock), BlindIndex(secrets), ClearBox()
     recorder = Recorder(store, clock, ids, box, index)
-    outbox = Outbox(store, recorder, clock, ids)
+    outbox = Outbox(store, recorder, clock, ids, OutboxCounts())
+    dead_letters = DeadLetters(store, clock, DeadLetterCounts())
     directory = Directory(store, index, clock)
     passwords = Passwords()
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
@@ -176,11 +183,13 @@ def _assemble(settings: Settings, clock: Clock, store: "DocumentStore", secrets:
         ids=ids,
         secrets=secrets,
         outbox=outbox,
+        dead_letters=dead_letters,
+        rounds=Rounds(store, directory, clock),
         search=EventSearch(store, index, box),
         directory=directory,
         passwords=passwords,
         **_identity(settings, common, ids, outbox, directory, passwords, index, secrets),
-        detection=DetectionService(store, outbox, recorder, DeadLetters(store, clock), clock, ids),
+        detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids),
         alerts=AlertService(store),
         reports=Reports(store, recorder, outbox, directory, clock),
         **common,
