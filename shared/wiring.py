@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.identity.passwords import Passwords
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity
+    from shared.identity.throttle import Throttle
+    from shared.privacy.guards import Guards
     from shared.privacy.secrets import SecretsPort
     from shared.storage.documents import DocumentStore
 
@@ -47,6 +49,8 @@ class Services:
     directory: "Directory"
     access: "Access"
     rejections: "Rejections"
+    guards: "Guards"
+    throttle: "Throttle"
     identity: "Identity"
     passwords: "Passwords"
     detection: "DetectionService"
@@ -209,12 +213,24 @@ def _identity(
     from shared.identity.access import Access
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity, Policy
+    from shared.identity.throttle import Limit, Throttle
     from shared.identity.tokens import AccessTokens
+    from shared.privacy.guards import Guards
 
     tokens = AccessTokens(secrets, common["clock"], timedelta(minutes=settings.access_token_minutes))
-    rejections = Rejections(outbox=outbox, index=index, **common)
     policy = Policy(timedelta(days=settings.session_days), settings.terms_version, settings.privacy_version)
+    rejections = Rejections(
+        outbox=outbox,
+        index=index,
+        terms_version=policy.terms_version,
+        privacy_version=policy.privacy_version,
+        **common,
+    )
+    guards = Guards(common["store"], secrets, common["clock"])
+    logins, registrations = Limit(settings.login_rate_per_minute, 60), Limit(settings.register_rate_per_hour, 3600)
     return {
+        "guards": guards,
+        "throttle": Throttle(guards, rejections, {"login": logins, "register": registrations}),
         "access": Access(tokens=tokens, directory=directory, rejections=rejections, **common),
         "rejections": rejections,
         "identity": Identity(
