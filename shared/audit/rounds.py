@@ -38,8 +38,8 @@ class Tenant(Protocol):
 class Tenants(Protocol):
     """Where tenants are found."""
 
-    def tenants(self, after: str | None = None) -> AsyncIterator[Tenant]:
-        """Every tenant once, those behind `after` first. ValueError for an id that no tenant can have."""
+    def tenants(self, after: str | None = None, until: str | None = None) -> AsyncIterator[Tenant]:
+        """Every tenant once in a fixed order: behind one id, up to and with another; they need not be there."""
         ...
 
 
@@ -88,13 +88,18 @@ class Rounds:
             raise first
         return done
 
-    async def _ring(self, after: str | None) -> AsyncIterator[str]:
-        """Every tenant's id once, beginning behind `after`; `platform` stands before the first."""
-        if after is None:
+    async def _ring(self, place: str | None) -> AsyncIterator[str]:
+        """Every tenant's id once, beginning behind `place`; `platform` stands between the last and the first."""
+        at_platform = place == PLATFORM_TENANT
+        behind = None if at_platform else place
+        if behind is not None:
+            async for tenant in self._tenants.tenants(after=behind):
+                yield tenant.id
+        if not at_platform:
             yield PLATFORM_TENANT
-        async for tenant in self._tenants.tenants(None if after == PLATFORM_TENANT else after):
+        async for tenant in self._tenants.tenants(until=behind):
             yield tenant.id
-        if after is not None:
+        if at_platform:
             yield PLATFORM_TENANT
 
     async def _place(self, name: str) -> str | None:

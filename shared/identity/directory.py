@@ -214,28 +214,26 @@ class Directory:
             return False  # withdrawn by another run
         return self._clock.now() - parse_rfc3339(entry["enrolled_at"]) >= _ABANDONED
 
-    async def tenants(self, after: str | None = None) -> AsyncIterator[Tenant]:
-        """Every enrolled tenant once, shard by shard; with `after`, an id, the walk begins behind that tenant.
+    async def tenants(self, after: str | None = None, until: str | None = None) -> AsyncIterator[Tenant]:
+        """Every enrolled tenant once, shard by shard: behind one id, up to and with another; they need not be there.
 
-        A tenant whose first batch failed is among them, and empty.
+        A tenant whose first batch failed is among them, and empty. ValueError for what is no tenant's id.
         """
-        first = 0 if after is None else TENANT_SHARDS.index(shard_of(after))
-        for number, shard in enumerate(TENANT_SHARDS[first:] + TENANT_SHARDS[:first]):
-            begin = Cursor(after, after) if number == 0 and after is not None else None
-            async for tenant in self._shard(shard, begin):
-                yield tenant
-        if after is not None:
-            async for tenant in self._shard(TENANT_SHARDS[first], None):
-                if tenant.id > after:
-                    return
-                yield tenant
-
-    async def _shard(self, shard: str, begin: Cursor | None) -> AsyncIterator[Tenant]:
-        async for items in pages(self._store, TENANTS, (shard,), Query(limit=MAX_PAGE, after=begin)):
-            for item in items:
-                yield Tenant(item["id"], parse_rfc3339(item["enrolled_at"]))
+        first = TENANT_SHARDS.index(shard_of(after)) if after is not None else 0
+        last = TENANT_SHARDS.index(shard_of(until)) if until is not None else len(TENANT_SHARDS) - 1
+        for number in range(first, last + 1):
+            begin = Cursor(after, after) if after is not None and number == first else None
+            query = Query(limit=MAX_PAGE, after=begin)
+            async for items in pages(self._store, TENANTS, (TENANT_SHARDS[number],), query):
+                for item in items:
+                    if until is not None and number == last and item["id"] > until:
+                        return
+                    yield Tenant(item["id"], parse_rfc3339(item["enrolled_at"]))
 
 
 def shard_of(tenant_id: str) -> str:
-    """The registry shard of a tenant, one of 16 by the last hex digit of its id."""
-    return TENANT_SHARDS[int(tenant_id[-1], 16)]
+    """The registry shard of a tenant, one of 16 by the last hex digit of its id. ValueError for what is none."""
+    try:
+        return TENANT_SHARDS[int(tenant_id[-1:], 16)]
+    except ValueError:
+        raise ValueError("no tenant has such an id") from None

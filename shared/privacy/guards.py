@@ -239,7 +239,7 @@ class Guards:
     async def _ids(self, kind: str, key: str, reach: timedelta) -> list[str]:
         """The ids that a key may have had within `reach`, the newest last: one, or two around the turn of a month."""
         now = self._clock.now()
-        months = dict.fromkeys((period_of(now - reach - SKEW), period_of(now + SKEW)))
+        months = dict.fromkeys((period_of(now - reach - SKEW), period_of(now)))
         return [await self._id(kind, month, key) for month in months]
 
     async def _id(self, kind: str, month: str, text: str) -> str:

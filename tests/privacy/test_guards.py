@@ -141,6 +141,15 @@ async def test_instances_whose_clocks_differ_have_one_winner_at_the_turn_of_a_mo
                 assert len({claim.value for claim in [*claims, *late]}) == 1
 
 
+async def test_an_instance_whose_clock_is_ahead_does_not_let_go_early() -> None:
+    """Claimed in the last second of a month, asked for at the end of its time."""
+    async with embedded(MONTH_S_END - timedelta(seconds=1)) as harness:
+        await guards(harness).claim("producer", "k", 1, 3600)
+        harness.clock.advance(seconds=3600)
+        quick = Guards(harness.store, SECRETS, ManualClock(harness.clock.now() + SKEW))
+        assert await quick.claim("producer", "k", 2, 3600) == Claimed(False, 1)
+
+
 @pytest.mark.parametrize("at", [datetime(2026, 3, 15, tzinfo=UTC), MONTH_S_END])
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_claim_is_never_lost_whatever_call_fails(mode: Mode, at: datetime) -> None:
@@ -250,6 +259,14 @@ async def test_a_window_spans_the_month_and_the_day(harness: Harness) -> None:
     assert not (await guards(harness).take("register", "k", 10, 3600)).allowed
     harness.clock.advance(hours=2)
     assert (await guards(harness).take("register", "k", 10, 3600)).allowed
+
+
+async def test_a_limit_that_was_lowered_weighs_the_window_before_as_full() -> None:
+    async with embedded() as harness:
+        for _ in range(10):
+            await guards(harness).take("login", "k", 10, 60)
+        harness.clock.advance(seconds=60 + 36)
+        assert (await guards(harness).take("login", "k", 2, 60)).allowed
 
 
 async def test_the_allowed_take_is_one_call_and_a_refusal_that_is_known_none(harness: Harness) -> None:
@@ -373,6 +390,17 @@ async def test_many_failures_at_once_are_each_counted(harness: Harness) -> None:
     untils = await asyncio.gather(*(guard.count_failure("login", EMAIL, 10, 900, 1800) for guard in each))
     assert untils.count(None) == 9
     assert len(set(untils)) == 2
+
+
+@moves_the_clock
+async def test_failures_of_last_month_are_forgotten_with_the_lock_that_they_led_to(harness: Harness) -> None:
+    guard = guards(harness)
+    harness.clock.set(MONTH_S_END - timedelta(seconds=30))
+    assert await guard.count_failure("login", EMAIL, 2, 900, 60) is None
+    harness.clock.set(MONTH_S_END + timedelta(seconds=30))
+    assert await guard.count_failure("login", EMAIL, 2, 900, 60) is not None
+    harness.clock.advance(seconds=61)
+    assert await guard.count_failure("login", EMAIL, 2, 900, 60) is None
 
 
 @moves_the_clock
