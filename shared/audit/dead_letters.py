@@ -32,7 +32,7 @@ _log = get_log(__name__)
 
 KIND = "dead_letter"
 STUCK_AFTER = 10
-"""Failed retries after which a letter is called stuck: with these pauses, after some eight and a half hours."""
+"""Failed retries after which a letter is called stuck: with these pauses, after some fifteen hours."""
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=6)
 MOST_PER_RUN = 200
