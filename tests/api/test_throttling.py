@@ -125,6 +125,7 @@ async def test_calls_without_an_address_share_a_generous_limit(app: App) -> None
 
 async def test_what_the_trail_says_of_a_refused_call(app: App) -> None:
     await spend(app)
+    app.clock.advance(seconds=1)  # so that it is the last of them
     await app.login(BODY["email"])
     unknown, event = (await app.events(type_="auth.login"))[-2:]
     assert (event["outcome"], event["reason"], event["attributes"]) == ("failure", "throttled", {"attempt_count": 1})
@@ -171,9 +172,10 @@ async def test_a_place_that_falls_silent_is_written_by_the_next_one_that_is_refu
     app.clock.advance(seconds=61)
     other = RequestContext(app.services.ids.new(), "POST /v1/login", "login", app.clock.now(), ip="198.51.100.2")
     await app.services.rejections.throttled("throttled_logins", "198.51.100.2", other)
-    events = await app.events(type_="auth.login")
-    assert [event["record_count"] for event in events] == [1, 1, 3]
-    assert events[0]["ip_key"] == events[2]["ip_key"] != events[1]["ip_key"]
+    counts = [(event["ip_key"], event["record_count"]) for event in await app.events(type_="auth.login")]
+    first, second = counts[0][0], await app.services.rejections._index.for_address("198.51.100.2")
+    assert first != second
+    assert sorted(counts) == sorted([(first, 1), (first, 3), (second, 1)])
 
 
 async def test_many_at_once_get_what_there_is_and_each_refusal_is_counted(app: App) -> None:
