@@ -15,8 +15,8 @@ from devhost.local_settings import apply_local_settings
 from devhost.server import listen, serve
 from shared.storage.errors import StoreError
 
-# The backstop of the outbox: what a crash left behind is published at the start.
-START_TIMERS = ("sweep_outbox",)
+# The backstops: what a crash left behind is published at the start, what failed is tried again.
+START_TIMERS = ("sweep_outbox", "retry_dead_letters")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -55,9 +55,12 @@ class RegisterAnswer(TokensShape):
     user: UserShape
 
 
-@api.endpoint("POST", "v1/register", who=None, body=RegisterBody, response=RegisterAnswer, status=201, errors=(409,))
+@api.endpoint(
+    "POST", "v1/register", who=None, body=RegisterBody, response=RegisterAnswer, status=201, errors=(409, 429)
+)
 async def register(call: Call[RegisterBody, Nothing]) -> Answer:
     """Open an account with a new organization; the caller becomes its tenant_admin."""
+    await call.services.throttle.check("register", call.request)
     body = call.body
     registration = Registration(
         email=body.email,
@@ -71,9 +74,10 @@ async def register(call: Call[RegisterBody, Nothing]) -> Answer:
     return Answer({"user": shown_user(done.user), **_tokens(done.tokens)}, status=201)
 
 
-@api.endpoint("POST", "v1/login", who=None, body=LoginBody, response=TokensShape, errors=(401,))
+@api.endpoint("POST", "v1/login", who=None, body=LoginBody, response=TokensShape, errors=(401, 429))
 async def login(call: Call[LoginBody, Nothing]) -> Answer:
     """Sign in. A wrong password and an unknown e-mail get the same answer."""
+    await call.services.throttle.check("login", call.request)
     done = await call.services.identity.login(call.body.email, call.body.password, call.request)
     return Answer(_tokens(done.tokens))
 

@@ -23,19 +23,39 @@ async def daily_reports(services: Services, request: RequestContext) -> None:
 async def sweep_outbox(services: Services, request: RequestContext) -> None:
     """Deliver outbox entries that neither their request nor the change feed did."""
     older_than = rfc3339(request.started_at - SWEEP_AGE)
-    tenants = [PLATFORM_TENANT, *[tenant.id async for tenant in services.directory.tenants()]]
-    await services.outbox.sweep_all((IDENTITY, ALERTS, REPORTS), tenants, older_than)
+
+    async def sweep(tenant_id: str) -> None:
+        await services.outbox.sweep_tenant((IDENTITY, ALERTS, REPORTS), tenant_id, older_than)
+
+    await services.rounds.run("sweep_outbox", sweep)
+
+
+async def retry_dead_letters(services: Services, request: RequestContext) -> None:
+    """Hand events that a consumer could not handle to it again."""
+    await services.rounds.run("retry_dead_letters", services.dead_letters.retry)
+
+
+async def tidy_tenants(services: Services, request: RequestContext) -> None:
+    """Take tenants whose registration failed out of the registry."""
+
+    async def tidy(tenant_id: str) -> None:
+        if tenant_id != PLATFORM_TENANT:
+            await services.directory.tidy(tenant_id)
+
+    await services.rounds.run("tidy_tenants", tidy)
 
 
 async def flush_rejections(services: Services, request: RequestContext) -> None:
-    """Record rejected tokens that were only counted so far."""
+    """Record rejected tokens and throttled calls that were only counted so far."""
     await services.rejections.flush(request)
 
 
 TIMERS: dict[str, tuple[str, Job]] = {
     "daily_reports": ("0 5 * * * *", daily_reports),
     "flush_rejections": ("15 * * * * *", flush_rejections),
+    "retry_dead_letters": ("0 2-59/5 * * * *", retry_dead_letters),
     "sweep_outbox": ("30 */5 * * * *", sweep_outbox),
+    "tidy_tenants": ("0 40 3 * * *", tidy_tenants),
 }
 """Every timer: its six-field NCRONTAB schedule (UTC) and what it does."""
 

@@ -16,8 +16,10 @@ from shared.storage.containers import container_names
 from shared.telemetry import get_log
 
 if TYPE_CHECKING:  # the domain is imported when the first request needs it: cold start counts
+    from shared.audit.dead_letters import DeadLetters
     from shared.audit.outbox import Outbox
     from shared.audit.recorder import Recorder
+    from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
     from shared.compliance.service import Reports
     from shared.detection.service import AlertService, DetectionService
@@ -26,7 +28,9 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.identity.passwords import Passwords
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity
+    from shared.identity.throttle import Throttle
     from shared.privacy.blind_index import BlindIndex
+    from shared.privacy.guards import Guards
     from shared.privacy.secrets import SecretsPort
     from shared.storage.documents import DocumentStore
 
@@ -45,10 +49,14 @@ class Services:
     index: "BlindIndex"
     recorder: "Recorder"
     outbox: "Outbox"
+    dead_letters: "DeadLetters"
+    rounds: "Rounds"
     search: "EventSearch"
     directory: "Directory"
     access: "Access"
     rejections: "Rejections"
+    guards: "Guards"
+    throttle: "Throttle"
     identity: "Identity"
     passwords: "Passwords"
     detection: "DetectionService"
@@ -201,6 +209,7 @@ def _assemble(
     from shared.audit.dead_letters import DeadLetters
     from shared.audit.outbox import Outbox
     from shared.audit.recorder import Recorder
+    from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
     from shared.compliance.service import Reports
     from shared.detection.service import AlertService, DetectionService
@@ -208,10 +217,12 @@ def _assemble(
     from shared.identity.passwords import Passwords
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import ClearBox
+    from shared.telemetry.metrics import DeadLetterCounts, OutboxCounts
 
     ids, index, box = IdFactory(clock), BlindIndex(secrets, index_version), ClearBox()
     recorder = Recorder(store, clock, ids, box, index)
-    outbox = Outbox(store, recorder, clock, ids)
+    outbox = Outbox(store, recorder, clock, ids, OutboxCounts())
+    dead_letters = DeadLetters(store, clock, DeadLetterCounts())
     directory = Directory(store, index, clock)
     passwords = Passwords()
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
@@ -221,11 +232,13 @@ def _assemble(
         secrets=secrets,
         index=index,
         outbox=outbox,
+        dead_letters=dead_letters,
+        rounds=Rounds(store, directory, clock),
         search=EventSearch(store, index, box),
         directory=directory,
         passwords=passwords,
         **_identity(settings, common, ids, outbox, directory, passwords, index, secrets),
-        detection=DetectionService(store, outbox, recorder, DeadLetters(store, clock), clock, ids),
+        detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids),
         alerts=AlertService(store),
         reports=Reports(store, recorder, outbox, directory, clock),
         **common,
@@ -245,12 +258,24 @@ def _identity(
     from shared.identity.access import Access
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity, Policy
+    from shared.identity.throttle import Limit, Throttle
     from shared.identity.tokens import AccessTokens
+    from shared.privacy.guards import Guards
 
     tokens = AccessTokens(secrets, common["clock"], timedelta(minutes=settings.access_token_minutes))
-    rejections = Rejections(outbox=outbox, index=index, **common)
     policy = Policy(timedelta(days=settings.session_days), settings.terms_version, settings.privacy_version)
+    rejections = Rejections(
+        outbox=outbox,
+        index=index,
+        terms_version=policy.terms_version,
+        privacy_version=policy.privacy_version,
+        **common,
+    )
+    guards = Guards(common["store"], secrets, common["clock"])
+    logins, registrations = Limit(settings.login_rate_per_minute, 60), Limit(settings.register_rate_per_hour, 3600)
     return {
+        "guards": guards,
+        "throttle": Throttle(guards, rejections, {"login": logins, "register": registrations}),
         "access": Access(tokens=tokens, directory=directory, rejections=rejections, **common),
         "rejections": rejections,
         "identity": Identity(

@@ -23,6 +23,8 @@ from tests.fakes import ManualClock
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "correct horse battery staple"
 PEER = ("203.0.113.9", 50000)
+UNLIMITED: dict[str, Any] = {"login_rate_per_minute": 0, "register_rate_per_hour": 0}
+"""Settings of tests in which one address does what many do."""
 
 
 def registration(email: str = "ada@example.com", **changes: Any) -> dict[str, Any]:
@@ -135,6 +137,6 @@ async def services_for(
     settings: Settings | None = None,
     secrets: SecretsPort | None = None,
 ) -> Services:
-    settings = settings or Settings(kraftd_data=":memory:")
+    settings = settings or Settings(kraftd_data=":memory:", **UNLIMITED)
     store = store or await SqliteStore.open(None, clock=clock)
     return await build_services(settings, clock=clock, store=store, secrets=secrets)

@@ -21,7 +21,16 @@ from shared.telemetry import get_log
 _log = get_log(__name__)
 
 OUTBOX_KIND = "outbox"
+MOST_PER_SWEEP = 2000
+"""Entries of one tenant and container that one sweep drains: one with very many does not hold up the others."""
+
 type FollowUpHandler = Callable[[dict[str, Any]], Awaitable[None]]
+type Counted = Callable[[str, str], None]
+"""Told of each entry that its request did not deliver: its container, and what became of it."""
+
+
+def _uncounted(_container: str, _outcome: str) -> None:
+    """Nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +49,17 @@ def is_entry(item: Item) -> bool:
 class Outbox:
     """Commits changes with their events, and drains what is left."""
 
-    def __init__(self, store: DocumentStore, recorder: Recorder, clock: Clock, ids: IdFactory) -> None:
+    def __init__(
+        self,
+        store: DocumentStore,
+        recorder: Recorder,
+        clock: Clock,
+        ids: IdFactory,
+        counted: Counted = _uncounted,
+    ) -> None:
         self._store = store
         self._recorder = recorder
+        self._counted = counted
         self._clock = clock
         self._ids = ids
         self._handlers: dict[str, FollowUpHandler] = {}
@@ -83,7 +100,7 @@ class Outbox:
         try:
             await self._deliver(container, entry)
         except (StoreError, Unready) as error:
-            _log.error("outbox_left_for_drain", error, entry_id=entry["id"], container=container.name)
+            self._left(container, entry, error)
 
     async def drain(self, container: Container, entry: Item) -> bool:
         """Deliver an entry that the feed or the sweep brought, if it is still there. StoreError, Unready: try again."""
@@ -98,20 +115,20 @@ class Outbox:
         except KraftdError as verdict:
             _log.warning("outbox_follow_up_refused", entry_id=entry["id"], code=verdict.code)
         _log.info("outbox_drained", entry_id=entry["id"], container=container.name)
+        self._counted(container.name, "drained")
         return True
 
-    async def sweep_all(self, containers: Sequence[Container], tenants: Iterable[str], older_than: str) -> int:
-        """Sweep containers of many tenants; what is stuck in one holds up no other, and is raised at the end."""
+    async def sweep_tenant(self, containers: Sequence[Container], tenant_id: str, older_than: str) -> int:
+        """Sweep a tenant's containers; what is stuck in one holds up no other, and is raised at the end."""
         drained = 0
         first: Exception | None = None
-        for tenant_id in tenants:
-            for container in containers:
-                try:
-                    drained += await self.sweep(container, tenant_id, older_than)
-                except (StoreError, Unready):
-                    raise
-                except Exception as error:  # noqa: BLE001 - raised at the end
-                    first = first or error
+        for container in containers:
+            try:
+                drained += await self.sweep(container, tenant_id, older_than)
+            except (StoreError, Unready):
+                raise
+            except Exception as error:  # noqa: BLE001 - raised at the end
+                first = first or error
         if first is not None:
             raise first
         return drained
@@ -120,7 +137,8 @@ class Outbox:
         """Drain a tenant's entries created before an RFC 3339 time; how many there were.
 
         An entry that cannot be drained (a defect, or a follow-up of a newer version) does not hold up the others: the
-        first such error is raised at the end. A store that does not answer ends the sweep at once.
+        first such error is raised at the end. A store that does not answer ends the sweep at once. Of very many the
+        oldest are drained, and the next sweep goes on.
         """
         query = Query((Eq("kind", OUTBOX_KIND), Range("created_at", lt=older_than)), order_by="created_at")
         drained = 0
@@ -129,6 +147,8 @@ class Outbox:
             done, stuck = await self.drain_each(container, entries)
             drained += done
             first = first or stuck
+            if drained >= MOST_PER_SWEEP:
+                break
         if first is not None:
             raise first
         return drained
@@ -147,8 +167,13 @@ class Outbox:
                 raise
             except Exception as error:  # noqa: BLE001 - the others must not be held up
                 _log.error("outbox_entry_stuck", error, entry_id=entry["id"], container=container.name)
+                self._counted(container.name, "stuck")
                 first = first or error
         return drained, first
+
+    def _left(self, container: Container, entry: Item, error: Exception) -> None:
+        _log.error("outbox_left_for_drain", error, entry_id=entry["id"], container=container.name)
+        self._counted(container.name, "left_for_drain")
 
     async def _deliver(self, container: Container, entry: Item) -> None:
         verdict: KraftdError | None = None
@@ -168,6 +193,6 @@ class Outbox:
         except StoreError as error:
             if verdict is None:
                 raise
-            _log.error("outbox_left_for_drain", error, entry_id=entry["id"], container=container.name)
+            self._left(container, entry, error)
         if verdict is not None:
             raise verdict

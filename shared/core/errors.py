@@ -8,6 +8,7 @@
     ├── Clash               409 email_taken
     ├── TooLargeBody        413 body_too_large
     ├── Invalid             422 invalid_request, with one FieldError per field
+    ├── TooMany             429 rate_limited; Retry-After
     └── Unready             503 store_unavailable, audit_unavailable, secrets_unavailable; Retry-After
 
 `code` is stable public API; `detail` is for people and holds nothing that the caller did not know.
@@ -94,6 +95,13 @@ class Invalid(KraftdError):
 
     status = 422
     title = "Invalid request"
+
+
+class TooMany(KraftdError):
+    """More calls than are allowed in a time; nothing was done."""
+
+    status = 429
+    title = "Too many requests"
 
 
 class Unready(KraftdError):

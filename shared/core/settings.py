@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     """Minutes that an access token lives."""
     session_days: int = Field(default=30, ge=1, le=365)
     """Days that a session lives."""
+    login_rate_per_minute: int = Field(default=60, ge=0, le=1_000_000)
+    """Calls of `POST /login` that one address may make in a minute; 0: any number. An address is an IPv4 address or an
+    IPv6 /64. Calls whose address is not known (see `TRUSTED_PROXY_HOPS`) share ten times as many."""
+    register_rate_per_hour: int = Field(default=10, ge=0, le=1_000_000)
+    """Calls of `POST /register` that one address may make in an hour; 0: any number. As above."""
     terms_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
     """Version of the terms that `POST /register` records consent to."""
     privacy_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")

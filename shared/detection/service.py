@@ -75,6 +75,12 @@ class DetectionService:
         self._ids = ids
         self._patterns = all_patterns() if patterns is None else patterns
         self._history = EventHistory(store)
+        dead_letters.on(CONSUMER, self.handle)
+
+    async def handle(self, item: Item) -> None:
+        """Bring the alerts up to date with one stored event. Whatever keeps it from that is raised."""
+        for series, span in self._places(item):
+            await self._evaluate(series, span)
 
     async def consume(self, items: Sequence[Item]) -> None:
         """Bring the alerts up to date with a batch of stored events, of any tenants.

@@ -10,13 +10,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
-from shared.identity.model import user_key
+from shared.identity.model import TENANT_ITEM, user_key
 from shared.privacy.blind_index import BlindIndex
-from shared.storage.containers import DIRECTORY, IDENTITY, TENANTS
-from shared.storage.documents import MAX_PAGE, DocumentStore, Item, Query, pages
+from shared.storage.containers import AUDIT_EVENTS, DIRECTORY, IDENTITY, TENANTS
+from shared.storage.documents import MAX_PAGE, Cursor, DocumentStore, Item, Query, pages
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
 
 _PATIENCE = timedelta(minutes=1)
+_ABANDONED = timedelta(days=1)
+_VOID = "void_tenant"
+_VOID_SECONDS = 7 * 86_400
 TENANT_SHARDS = tuple(f"{number:02d}" for number in range(16))
 
 
@@ -164,14 +170,70 @@ class Directory:
         except NotFound:
             return  # its enrollment had failed
 
-    async def tenants(self) -> AsyncIterator[Tenant]:
-        """Every enrolled tenant, shard by shard. A tenant whose first batch failed is among them, and empty."""
-        for shard in TENANT_SHARDS:
-            async for items in pages(self._store, TENANTS, (shard,), Query(limit=MAX_PAGE)):
+    async def void_tenant(self, tenant_id: str) -> bool:
+        """Make sure that a tenant which is not there never comes to be; False when it is there.
+
+        An item takes the place of the tenant's own, so that a registration still under way fails as a whole. It stays
+        for longer than any request lives.
+        """
+        void: Item = {"id": TENANT_ITEM, "tenant_id": tenant_id, "kind": _VOID, "ttl": _VOID_SECONDS}
+        try:
+            await self._store.create(IDENTITY, (tenant_id,), void)
+        except Conflict:
+            held = await self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM)
+            return bool(held["kind"] == _VOID)
+        return True
+
+    async def tidy(self, tenant_id: str) -> bool:
+        """Withdraw a tenant whose registration failed, if it is a day old and left nothing; whether it was withdrawn.
+
+        What has an event or an item stays: whatever looks after them finds the tenant through the registry.
+        """
+        if await self._is_there(tenant_id) or not await self._is_old(tenant_id):
+            return False
+        for container in (IDENTITY, AUDIT_EVENTS):
+            page = await self._store.query(container, (tenant_id,), Query(limit=2, fields=("id", "kind")))
+            if any(item.get("kind") != _VOID for item in page.items):
+                return False
+        if not await self.void_tenant(tenant_id):
+            return False
+        await self.withdraw_tenant(tenant_id)
+        _log.info("tenant_withdrawn", tenant_id=tenant_id)
+        return True
+
+    async def _is_there(self, tenant_id: str) -> bool:
+        try:
+            return bool((await self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM))["kind"] != _VOID)
+        except NotFound:
+            return False
+
+    async def _is_old(self, tenant_id: str) -> bool:
+        try:
+            entry = await self._store.read(TENANTS, (shard_of(tenant_id),), tenant_id)
+        except NotFound:
+            return False  # withdrawn by another run
+        return self._clock.now() - parse_rfc3339(entry["enrolled_at"]) >= _ABANDONED
+
+    async def tenants(self, after: str | None = None, until: str | None = None) -> AsyncIterator[Tenant]:
+        """Every enrolled tenant once, shard by shard: behind one id, up to and with another; they need not be there.
+
+        A tenant whose first batch failed is among them, and empty. ValueError for what is no tenant's id.
+        """
+        first = TENANT_SHARDS.index(shard_of(after)) if after is not None else 0
+        last = TENANT_SHARDS.index(shard_of(until)) if until is not None else len(TENANT_SHARDS) - 1
+        for number in range(first, last + 1):
+            begin = Cursor(after, after) if after is not None and number == first else None
+            query = Query(limit=MAX_PAGE, after=begin)
+            async for items in pages(self._store, TENANTS, (TENANT_SHARDS[number],), query):
                 for item in items:
+                    if until is not None and number == last and item["id"] > until:
+                        return
                     yield Tenant(item["id"], parse_rfc3339(item["enrolled_at"]))
 
 
 def shard_of(tenant_id: str) -> str:
-    """The registry shard of a tenant, one of 16 by the last hex digit of its id."""
-    return TENANT_SHARDS[int(tenant_id[-1], 16)]
+    """The registry shard of a tenant, one of 16 by the last hex digit of its id. ValueError for what is none."""
+    try:
+        return TENANT_SHARDS[int(tenant_id[-1:], 16)]
+    except ValueError:
+        raise ValueError("no tenant has such an id") from None

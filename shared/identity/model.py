@@ -11,6 +11,8 @@ from shared.core.clock import rfc3339
 if TYPE_CHECKING:  # cold start: functions import this module
     from shared.storage.documents import Item
 
+TENANT_ITEM = "tenant"
+"""The id of a tenant's own item in its partition."""
 PROFILE_FIELDS = ("phone", "company", "job_title", "location", "website", "bio")
 
 
@@ -92,7 +94,7 @@ def attempts_key(user_id: str) -> str:
 def new_tenant(tenant_id: str, name: str, now: datetime) -> "Item":
     """The stored form of a new tenant."""
     return {
-        "id": "tenant",
+        "id": TENANT_ITEM,
         "tenant_id": tenant_id,
         "kind": "tenant",
         "name": name,

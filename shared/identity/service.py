@@ -16,6 +16,7 @@ from shared.core.errors import Clash, Unauthenticated, Unready
 from shared.core.ids import IdFactory
 from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
 from shared.identity.model import (
+    TENANT_ITEM,
     Principal,
     Registration,
     Role,
@@ -163,7 +164,7 @@ class Identity:
     async def _give_back(self, key: str, entry: Entry) -> None:
         """After a commit that failed: free the e-mail at once where the store lets us, after a minute where not."""
         try:
-            if await self._user(entry) is None:
+            if await self._directory.void_tenant(entry.tenant_id):
                 await self._directory.free(key, entry)
                 await self._directory.withdraw_tenant(entry.tenant_id)
         except StoreError as error:
@@ -192,7 +193,7 @@ class Identity:
         )
         try:
             await self._outbox.commit(
-                IDENTITY, entry.tenant_id, [delete(user_key(entry.user_id)), delete("tenant")], [event]
+                IDENTITY, entry.tenant_id, [delete(user_key(entry.user_id)), delete(TENANT_ITEM)], [event]
             )
         except NotFound:
             _log.info("account_taken_back_already", user_id=entry.user_id)

@@ -75,7 +75,11 @@ REPORTS = Container(
 )
 GUARDS = Container(name="guards", partition_key=("id",), default_ttl_seconds=-1)
 LEASES = Container(name="leases", partition_key=("id",))
-DEAD_LETTERS = Container(name="dead_letters", partition_key=("tenant_id",), indexes=(("kind", "created_at"),))
+DEAD_LETTERS = Container(
+    name="dead_letters",
+    partition_key=("tenant_id",),
+    indexes=(("kind", "created_at"), ("kind", "retry_at")),
+)
 
 CONTAINERS: dict[str, Container] = {
     each.name: each

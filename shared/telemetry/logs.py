@@ -33,7 +33,7 @@ class Log:
         """Something failed. Of the error only its type is written: its text may quote a user."""
         if error is not None:
             fields["error_type"] = type(error).__qualname__
-            fields["error_at"] = _place_of(error)
+            fields["error_at"] = place_of(error)
         self._write(logging.ERROR, event, fields)
 
     def _write(self, level: int, event: str, fields: dict[str, Scalar]) -> None:
@@ -47,7 +47,7 @@ class Log:
         self._logger.log(level, "%s %s", event, json.dumps(shown, sort_keys=True))
 
 
-def _place_of(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """File and line where the error was raised, without its text."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

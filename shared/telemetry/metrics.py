@@ -7,6 +7,8 @@ have one, else begin with `kraftd.`. Attributes are names of the program and cod
 from opentelemetry import metrics
 
 STORE_CHARGE = "azure.cosmosdb.client.operation.request_charge"
+DEAD_LETTERS = "kraftd.dead_letters"
+OUTBOX_ENTRIES = "kraftd.outbox.entries"
 
 
 class StoreCharges:
@@ -26,3 +28,29 @@ class StoreCharges:
             "db.response.status_code": str(status),
         }
         self._charge.record(ru, attributes)
+
+
+class DeadLetterCounts:
+    """What became of dead letters, by consumer: `put`, `recovered`, `failed`, `stuck`, `closed`."""
+
+    def __init__(self) -> None:
+        self._letters = metrics.get_meter("kraftd").create_counter(
+            DEAD_LETTERS, unit="{letter}", description="Dead letters put and retried"
+        )
+
+    def __call__(self, consumer: str, outcome: str, /) -> None:
+        """Count one letter."""
+        self._letters.add(1, {"kraftd.consumer": consumer, "kraftd.outcome": outcome})
+
+
+class OutboxCounts:
+    """Outbox entries that their request did not deliver, by container: `left_for_drain`, `drained`, `stuck`."""
+
+    def __init__(self) -> None:
+        self._entries = metrics.get_meter("kraftd").create_counter(
+            OUTBOX_ENTRIES, unit="{entry}", description="Outbox entries left by their request, drained or stuck"
+        )
+
+    def __call__(self, container: str, outcome: str, /) -> None:
+        """Count one entry."""
+        self._entries.add(1, {"db.collection.name": container, "kraftd.outcome": outcome})

@@ -14,6 +14,7 @@ STATUSES = {
     "Clash": 409,
     "TooLargeBody": 413,
     "Invalid": 422,
+    "TooMany": 429,
     "Unready": 503,
 }
 

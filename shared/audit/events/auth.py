@@ -8,8 +8,9 @@ from shared.audit.registry import event_type
 
 @event_type("auth.register", outcomes=("success", "failure"))
 class AuthRegister(AuditEvent):
-    """An account was opened, or refused (reason email_taken). On refusal the target is the account that has the
-    e-mail, and the name that was typed is not kept."""
+    """An account was opened, or refused (reasons email_taken, throttled). When the e-mail is taken the target is the
+    account that has it, and the name that was typed is not kept. Throttled calls are sampled to one event per address
+    and minute in the tenant platform; its record_count adds those not recorded since then."""
 
     organization: bool
     terms_version: str
@@ -22,7 +23,8 @@ class AuthRegister(AuditEvent):
 class AuthLogin(AuditEvent):
     """A sign-in attempt. Reasons of failure: bad_credentials, locked, suspended, unknown_account, throttled,
     mfa_failed. The target is the account that was tried; `attempt_count` counts its failures since the last success,
-    this one included."""
+    this one included. Throttled calls are sampled to one event per address and minute in the tenant platform, without a
+    target; `attempt_count` adds those not recorded since then."""
 
     attempt_count: int
 

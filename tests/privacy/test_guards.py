@@ -1,0 +1,516 @@
+"""Guards on every adapter: one winner, never more than the limit, no lock that opens early, and nothing in clear."""
+
+import asyncio
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.privacy.guards import MARGIN_SECONDS, SKEW, Claimed, Guards
+from shared.privacy.secrets import MemorySecrets
+from shared.storage.containers import Container
+from shared.storage.documents import DocumentStore, Item, Partition
+from shared.storage.errors import Conflict, StoreError, TooLarge, Unavailable
+from shared.storage.sqlite import SqliteStore
+from tests.fakes import ManualClock
+from tests.faults import FaultyStore, Mode
+from tests.storage.conftest import Harness
+
+SECRETS = MemorySecrets(lambda count: bytes(range(count)))
+EMAIL = "ada@example.com"
+MODES: tuple[Mode, ...] = ("before", "after")
+HOSTILE = ["", " ", "x" * 1_000_000, "ünï", "\0", "\ud800", "a/b?c#d\\e", "203.0.113.9", "\U0001f512" * 999, "|"]
+MONTH_S_END = datetime(2026, 4, 1, tzinfo=UTC)
+PLAIN = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+moves_the_clock = pytest.mark.moves_the_clock
+
+
+class Written(FaultyStore):
+    """Remembers every item that is written."""
+
+    def __init__(self, inner: DocumentStore) -> None:
+        super().__init__(inner)
+        self.items: list[Item] = []
+
+    async def create(self, container: Container, partition: Partition, item: Item) -> Item:
+        self.items.append(item)
+        return await super().create(container, partition, item)
+
+    async def replace(
+        self, container: Container, partition: Partition, item: Item, if_match: str | None = None
+    ) -> Item:
+        self.items.append(item)
+        return await super().replace(container, partition, item, if_match)
+
+
+def guards(harness: Harness, store: DocumentStore | None = None) -> Guards:
+    """The guards of one instance of the app."""
+    return Guards(store or harness.store, SECRETS, harness.clock)
+
+
+@asynccontextmanager
+async def embedded(start: datetime = datetime(2026, 3, 15, 12, tzinfo=UTC)) -> AsyncIterator[Harness]:
+    clock = ManualClock(start)
+    store = await SqliteStore.open(None, clock=clock)
+    try:
+        yield Harness(store, clock)
+    finally:
+        await store.close()
+
+
+# Claims
+
+
+async def test_the_first_claim_holds_for_all(harness: Harness) -> None:
+    one, two = guards(harness), guards(harness)
+    assert await one.claim("idempotency", "k", {"events": ["a"]}, 3600) == Claimed(True, {"events": ["a"]})
+    assert await two.claim("idempotency", "k", {"events": ["b"]}, 3600) == Claimed(False, {"events": ["a"]})
+    assert await one.claim("idempotency", "k", None, 3600) == Claimed(False, {"events": ["a"]})
+    assert (await one.claim("idempotency", "K", None, 3600)).mine
+    assert (await one.claim("producer", "k", None, 3600)).mine
+
+
+async def test_of_many_at_once_one_wins(harness: Harness) -> None:
+    claims = await asyncio.gather(*(guards(harness).claim("producer", "k", n, 3600) for n in range(50)))
+    (winner,) = [claim.value for claim in claims if claim.mine]
+    assert {claim.value for claim in claims} == {winner}
+
+
+@moves_the_clock
+async def test_a_claim_holds_as_long_as_it_says_and_is_gone_soon_after(harness: Harness) -> None:
+    guard = guards(harness)
+    await guard.claim("producer", "k", 1, 3600)
+    harness.clock.advance(seconds=3600)
+    assert await guard.claim("producer", "k", 2, 3600) == Claimed(False, 1)
+    harness.clock.advance(seconds=MARGIN_SECONDS + 1)
+    assert await guard.claim("producer", "k", 3, 3600) == Claimed(True, 3)
+
+
+@moves_the_clock
+@pytest.mark.parametrize("ttl", [60, 86_400, 14 * 86_400])
+async def test_a_claim_outlives_the_month(harness: Harness, ttl: int) -> None:
+    guard = guards(harness)
+    harness.clock.set(MONTH_S_END - timedelta(seconds=10))
+    await guard.claim("producer", "k", 1, ttl)
+    for share in (0.2, 0.5, 1):
+        harness.clock.set(MONTH_S_END - timedelta(seconds=10) + share * timedelta(seconds=ttl))
+        assert await guard.claim("producer", "k", 2, ttl) == Claimed(False, 1)
+    harness.clock.advance(seconds=MARGIN_SECONDS + 1)
+    assert (await guard.claim("producer", "k", 3, ttl)).mine, "what was copied to the new key lives no longer"
+
+
+@PLAIN
+@given(st.lists(st.tuples(st.integers(0, 40), st.sampled_from("ab")), max_size=25), st.integers(-80, 40))
+async def test_claims_are_what_a_dictionary_with_times_would_say(steps: list[tuple[int, str]], start: int) -> None:
+    """Across the turn of a month; within the margin after its time a marker may be there or not."""
+    ttl = 3600
+    held: dict[str, tuple[int, datetime]] = {}
+    async with embedded(MONTH_S_END + timedelta(minutes=start)) as harness:
+        for number, (minutes, key) in enumerate(steps):
+            now = harness.clock.advance(minutes=minutes)
+            claimed = await guards(harness).claim("producer", key, number, ttl)
+            value, since = held.get(key, (None, now))
+            age = (now - since).total_seconds()
+            if value is None or age > ttl + MARGIN_SECONDS + 1:
+                assert claimed.mine
+            elif age <= ttl:
+                assert claimed == Claimed(False, value)
+            if claimed.mine:
+                held[key] = (number, now)
+
+
+@pytest.mark.parametrize("minutes", [-6, -5, -4, 0, 4, 5, 6, 64, 65, 66])
+async def test_instances_whose_clocks_differ_have_one_winner_at_the_turn_of_a_month(minutes: int) -> None:
+    """Whatever keys each of them knows."""
+    for ahead in (timedelta(), SKEW / 2, SKEW):
+        async with embedded(MONTH_S_END + timedelta(minutes=minutes)) as harness:
+            quick = Guards(harness.store, SECRETS, ManualClock(harness.clock.now() + ahead))
+            for key in "abcdefgh":
+                each = [guards(harness), quick, guards(harness), quick]
+                claims = await asyncio.gather(*(g.claim("producer", key, n, 3600) for n, g in enumerate(each)))
+                late = [await g.claim("producer", key, None, 3600) for g in each]
+                assert sum(claim.mine for claim in claims) == 1
+                assert len({claim.value for claim in [*claims, *late]}) == 1
+
+
+async def test_an_instance_whose_clock_is_ahead_does_not_let_go_early() -> None:
+    """Claimed in the last second of a month, asked for at the end of its time."""
+    async with embedded(MONTH_S_END - timedelta(seconds=1)) as harness:
+        await guards(harness).claim("producer", "k", 1, 3600)
+        harness.clock.advance(seconds=3600)
+        quick = Guards(harness.store, SECRETS, ManualClock(harness.clock.now() + SKEW))
+        assert await quick.claim("producer", "k", 2, 3600) == Claimed(False, 1)
+
+
+@pytest.mark.parametrize("at", [datetime(2026, 3, 15, tzinfo=UTC), MONTH_S_END])
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_claim_is_never_lost_whatever_call_fails(mode: Mode, at: datetime) -> None:
+    """What was said once is said ever after; a call that failed may have set the value of nobody else."""
+    for k in range(1, 6):
+        async with embedded(at) as harness:
+            store = FaultyStore(harness.store, k, mode)
+            told: list[Claimed] = []
+            for number in range(4):
+                try:
+                    told.append(await guards(harness, store).claim("producer", "k", number, 3600))
+                except Unavailable:
+                    assert store.failed
+            assert len({claim.value for claim in told}) == 1
+            assert sum(claim.mine for claim in told) <= 1
+            if mode == "after":
+                assert len(told) >= 3
+                assert sum(claim.mine for claim in told) == 1 or len(told) == 3
+
+
+async def test_a_claim_whose_answer_was_lost_is_known_again(harness: Harness) -> None:
+    store = FaultyStore(harness.store, 1, "after")
+    assert await guards(harness, store).claim("producer", "k", 1, 3600) == Claimed(True, 1)
+    assert store.failed == 1
+
+
+async def test_a_claim_that_cannot_be_kept_is_an_error(harness: Harness) -> None:
+    with pytest.raises(Unavailable):
+        await guards(harness, FaultyStore(harness.store, 1, times=None)).claim("producer", "k", 1, 3600)
+    with pytest.raises(TooLarge):
+        await guards(harness).claim("producer", "k", "x" * 3_000_000, 3600)
+    assert (await guards(harness).claim("producer", "k", 2, 3600)).mine
+
+
+# Rate limits
+
+
+def allowed_by_hand(takes: list[datetime], now: datetime, limit: int, window: int) -> bool:
+    """The sliding counter in fractions: takes of this window, and the share of those before that still weighs."""
+    number, into = divmod(Fraction(now.timestamp()).limit_denominator(10**6), window)
+    counts = Counter(int(Fraction(at.timestamp()).limit_denominator(10**6) // window) for at in takes)
+    before = min(counts[int(number) - 1], limit)
+    return Fraction(before) * (window - into) / window + counts[int(number)] <= limit
+
+
+@PLAIN
+@given(
+    st.lists(st.tuples(st.integers(0, 90_000), st.sampled_from("ab")), max_size=40),
+    st.integers(1, 6),
+    st.sampled_from([1, 60, 3600]),
+)
+async def test_takes_are_what_the_counter_by_hand_allows(steps: list[tuple[int, str]], limit: int, window: int) -> None:
+    granted: dict[str, list[datetime]] = defaultdict(list)
+    async with embedded(MONTH_S_END - timedelta(seconds=window)) as harness:
+        for thousandths, key in steps:  # steps from nothing to one and a half windows
+            now = harness.clock.advance(seconds=round(window * thousandths / 60_000, 3))
+            taken = await guards(harness).take("login", key, limit, window)
+            assert taken.allowed == allowed_by_hand([*granted[key], now], now, limit, window)
+            assert (taken.retry_after_seconds == 0) == taken.allowed
+            if taken.allowed:
+                granted[key].append(now)
+    for times in granted.values():
+        per_window = Counter(at.timestamp() // window for at in times)
+        assert max(per_window.values(), default=0) <= limit
+
+
+@PLAIN
+@given(st.lists(st.integers(0, 90_000), max_size=30), st.integers(1, 6), st.sampled_from([1, 60, 3600]))
+async def test_who_waits_as_told_is_let_in(steps: list[int], limit: int, window: int) -> None:
+    async with embedded() as harness:
+        guard = guards(harness)
+        for thousandths in steps:
+            harness.clock.advance(seconds=round(window * thousandths / 60_000, 3))
+            taken = await guard.take("login", "k", limit, window)
+            if not taken.allowed:
+                assert 0 < taken.retry_after_seconds <= 2 * window
+                harness.clock.advance(seconds=taken.retry_after_seconds)
+                assert (await guard.take("login", "k", limit, window)).allowed
+
+
+async def test_fifty_at_once_never_exceed_the_limit(harness: Harness) -> None:
+    for limit in (1, 10, 49):
+        takes = await asyncio.gather(*(guards(harness).take("login", f"k{limit}", limit, 60) for _ in range(50)))
+        assert sum(taken.allowed for taken in takes) == limit
+
+
+@moves_the_clock
+async def test_there_is_no_second_burst_at_the_edge_of_a_window(harness: Harness) -> None:
+    guard = guards(harness)
+    harness.clock.set(datetime(2026, 3, 15, 12, 0, 59, tzinfo=UTC))
+    assert [(await guard.take("login", "k", 10, 60)).allowed for _ in range(12)] == [True] * 10 + [False] * 2
+    harness.clock.advance(seconds=1)
+    assert not (await guard.take("login", "k", 10, 60)).allowed
+    allowed = 0
+    for _ in range(59):
+        harness.clock.advance(seconds=1)
+        allowed += (await guard.take("login", "k", 10, 60)).allowed
+    assert allowed == 9
+
+
+@moves_the_clock
+async def test_a_window_spans_the_month_and_the_day(harness: Harness) -> None:
+    harness.clock.set(MONTH_S_END - timedelta(seconds=1))
+    for _ in range(10):
+        assert (await guards(harness).take("register", "k", 10, 3600)).allowed
+    harness.clock.advance(seconds=2)
+    assert not (await guards(harness).take("register", "k", 10, 3600)).allowed
+    harness.clock.advance(hours=2)
+    assert (await guards(harness).take("register", "k", 10, 3600)).allowed
+
+
+async def test_a_limit_that_was_lowered_weighs_the_window_before_as_full() -> None:
+    async with embedded() as harness:
+        for _ in range(10):
+            await guards(harness).take("login", "k", 10, 60)
+        harness.clock.advance(seconds=60 + 36)
+        assert (await guards(harness).take("login", "k", 2, 60)).allowed
+
+
+async def test_the_allowed_take_is_one_call_and_a_refusal_that_is_known_none(harness: Harness) -> None:
+    store = FaultyStore(harness.store)
+    guard = guards(harness, store)
+    calls = []
+    for _ in range(6):
+        store.calls.clear()
+        await guard.take("login", "k", 3, 60)
+        calls.append(len(store.calls))
+    assert calls == [3, 1, 1, 2, 0, 0]
+
+
+async def test_what_is_remembered_is_bounded_and_is_not_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.privacy.guards._REMEMBERED", 5)
+    async with embedded() as harness:
+        guard = guards(harness)
+        for number in range(20):
+            for _ in range(2):
+                await guard.take("login", str(number), 1, 60)
+        assert len(guard._refused) == 5
+        assert (await guard.take("login", "19", 2, 60)).allowed
+        assert (await guard.take("login", "20", 1, 60)).allowed
+        assert (await guard.take("register", "19", 1, 60)).allowed
+
+
+async def test_a_clock_that_is_set_back_does_not_refuse_for_ever() -> None:
+    async with embedded() as harness:
+        guard = guards(harness)
+        for _ in range(2):
+            await guard.take("login", "k", 1, 60)
+        harness.clock.advance(hours=-5)
+        assert (await guard.take("login", "k", 1, 60)).allowed
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_fault_at_any_call_allows_no_more_than_the_limit(mode: Mode) -> None:
+    for k in range(1, 12):
+        async with embedded() as harness:
+            store = FaultyStore(harness.store, k, mode)
+            allowed = failed = 0
+            for _ in range(12):
+                try:
+                    allowed += (await guards(harness, store).take("login", "k", 5, 60)).allowed
+                except Unavailable:
+                    failed += 1
+            assert allowed <= 5
+            assert allowed >= 5 - failed
+            assert failed <= store.failed == 1
+
+
+# Lockouts
+
+
+class Lockout:
+    """Failures of one key, as anyone would keep them on paper."""
+
+    def __init__(self, limit: int, window: timedelta, lock: timedelta) -> None:
+        self.limit, self.window, self.lock = limit, window, lock
+        self.failures: list[datetime] = []
+        self.until: datetime | None = None
+
+    def locked(self, now: datetime) -> datetime | None:
+        return self.until if self.until and now < self.until else None
+
+    def fail(self, now: datetime) -> datetime | None:
+        if not self.locked(now):
+            self.failures = [at for at in self.failures if at > now - self.window] + [now]
+            if len(self.failures) >= self.limit:
+                self.failures, self.until = [], now + self.lock
+        return self.locked(now)
+
+
+@PLAIN
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 700), st.sampled_from(["fail"] * 6 + ["ask", "clear"]), st.sampled_from("ab")),
+        max_size=50,
+    ),
+    st.integers(1, 5),
+    st.sampled_from([(900, 1800), (1800, 300), (60, 86_400), (86_400, 60)]),
+    st.integers(-1500, 1500),
+)
+async def test_lockouts_are_what_one_would_keep_on_paper(
+    steps: list[tuple[int, str, str]], limit: int, times: tuple[int, int], start: int
+) -> None:
+    """Around the turn of a month, too."""
+    window, lock = times
+    paper = {key: Lockout(limit, timedelta(seconds=window), timedelta(seconds=lock)) for key in "ab"}
+    async with embedded(MONTH_S_END + timedelta(minutes=start)) as harness:
+        for seconds, what, key in steps:
+            now = harness.clock.advance(seconds=seconds)
+            guard = guards(harness)
+            if what == "fail":
+                assert await guard.count_failure("login", key, limit, window, lock) == paper[key].fail(now)
+            elif what == "clear":
+                await guard.clear("login", key)
+                paper[key] = Lockout(limit, timedelta(seconds=window), timedelta(seconds=lock))
+            assert await guard.locked("login", key) == paper[key].locked(now)
+
+
+@moves_the_clock
+async def test_ten_failures_lock_for_thirty_minutes_and_attempts_do_not_extend(harness: Harness) -> None:
+    guard = guards(harness)
+    for _ in range(9):
+        assert await guard.count_failure("login", EMAIL, 10, 900, 1800) is None
+        harness.clock.advance(seconds=60)
+    until = await guard.count_failure("login", EMAIL, 10, 900, 1800)
+    assert until == harness.clock.now() + timedelta(minutes=30)
+    for _ in range(29):
+        harness.clock.advance(minutes=1)
+        assert await guard.count_failure("login", EMAIL, 10, 900, 1800) == until
+        assert await guard.locked("login", EMAIL) == until
+    harness.clock.advance(minutes=1)
+    assert await guard.locked("login", EMAIL) is None
+    assert await guard.count_failure("login", EMAIL, 10, 900, 1800) is None
+
+
+async def test_many_failures_at_once_are_each_counted(harness: Harness) -> None:
+    each = [guards(harness) for _ in range(50)]
+    untils = await asyncio.gather(*(guard.count_failure("login", EMAIL, 10, 900, 1800) for guard in each))
+    assert untils.count(None) == 9
+    assert len(set(untils)) == 2
+
+
+@moves_the_clock
+async def test_failures_of_last_month_are_forgotten_with_the_lock_that_they_led_to(harness: Harness) -> None:
+    guard = guards(harness)
+    harness.clock.set(MONTH_S_END - timedelta(seconds=30))
+    assert await guard.count_failure("login", EMAIL, 2, 900, 60) is None
+    harness.clock.set(MONTH_S_END + timedelta(seconds=30))
+    assert await guard.count_failure("login", EMAIL, 2, 900, 60) is not None
+    harness.clock.advance(seconds=61)
+    assert await guard.count_failure("login", EMAIL, 2, 900, 60) is None
+
+
+@moves_the_clock
+async def test_a_lock_of_last_month_holds_and_can_be_cleared(harness: Harness) -> None:
+    harness.clock.set(MONTH_S_END - timedelta(minutes=10))
+    guard = guards(harness)
+    for _ in range(3):
+        until = await guard.count_failure("login", EMAIL, 3, 900, 1800)
+    harness.clock.set(MONTH_S_END + timedelta(minutes=10))
+    assert await guard.locked("login", EMAIL) == until
+    await guard.clear("login", EMAIL)
+    assert await guard.locked("login", EMAIL) is None
+    assert await guard.count_failure("login", EMAIL, 2, 900, 1800) is None
+    await guard.clear("login", "never heard of")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_fault_at_any_call_gives_no_attempt_away(mode: Mode) -> None:
+    for k in range(1, 14):
+        async with embedded() as harness:
+            store = FaultyStore(harness.store, k, mode)
+            told: list[Any] = []
+            for _ in range(6):
+                try:
+                    told.append(await guards(harness, store).count_failure("login", EMAIL, 5, 900, 1800))
+                except Unavailable:
+                    assert store.failed == 1
+            assert told.count(None) <= 4
+            assert await guards(harness).locked("login", EMAIL) is not None
+
+
+# All of them
+
+
+async def test_nothing_stands_in_clear_and_everything_ends(harness: Harness) -> None:
+    store = Written(harness.store)
+    guard = guards(harness, store)
+    for key in (EMAIL, "203.0.113.9"):
+        await guard.claim("producer", key, None, 3600)
+        await guard.take("login", key, 1, 60)
+        await guard.count_failure("login_unknown", key, 10, 900, 1800)
+    assert len(store.items) == 6
+    for item in store.items:
+        text = json.dumps(item)
+        assert EMAIL not in text
+        assert "ada" not in text
+        assert "203.0.113.9" not in text
+    purpose = {"producer": 3600, "login": 2 * 60, "login_unknown": 1800}
+    assert all(item["ttl"] > purpose[item["id"].partition("|")[0]] for item in store.items)
+
+
+@pytest.mark.parametrize("key", HOSTILE, ids=lambda key: ascii(key)[:16])
+async def test_any_text_is_a_key(harness: Harness, key: str) -> None:
+    guard = guards(harness)
+    assert (await guard.claim("producer", key, 1, 60)).mine
+    assert not (await guard.claim("producer", key, 1, 60)).mine
+    assert (await guard.take("login", key, 1, 60)).allowed
+    assert not (await guards(harness).take("login", key, 1, 60)).allowed
+    assert await guard.count_failure("login", key, 1, 60, 60) is not None
+    assert await guard.locked("login", key) is not None
+
+
+async def test_keys_kinds_and_months_are_told_apart() -> None:
+    async with embedded() as harness:
+        guard = guards(harness)
+        ids = {await guard._id(kind, month, key) for kind in "ab" for month in ("2026-03", "2026-04") for key in "xy"}
+        assert len(ids) == 8
+        other = Guards(harness.store, MemorySecrets(), harness.clock)
+        assert await other._id("a", "2026-03", "x") not in ids
+
+
+async def test_misuse_is_refused_before_the_store_is_asked() -> None:
+    async with embedded() as harness:
+        guard = guards(harness, FaultyStore(harness.store, 1, times=None))
+        for kind in ("", "Login", "a|b", "x" * 41, "ümlaut"):
+            with pytest.raises(ValueError, match="kind"):
+                await guard.claim(kind, "k", 1, 60)
+            with pytest.raises(ValueError, match="kind"):
+                await guard.locked(kind, "k")
+        for seconds in (0, -1, 14 * 86_400 + 1):
+            with pytest.raises(ValueError, match="holds for"):
+                await guard.claim("a", "k", 1, seconds)
+        for limit, window in ((0, 60), (1_000_001, 60), (1, 0), (1, 86_401)):
+            with pytest.raises(ValueError, match=r"limit is|holds for"):
+                await guard.take("a", "k", limit, window)
+        for limit, window, lock in ((0, 60, 60), (101, 60, 60), (1, 0, 60), (1, 60, 86_401)):
+            with pytest.raises(ValueError, match=r"failures is|holds for"):
+                await guard.count_failure("a", "k", limit, window, lock)
+
+
+async def test_a_store_in_which_items_come_and_go_is_an_error_and_no_endless_loop() -> None:
+    """Conflict on creation, nothing to be read: such a store lies, or an item expires each time."""
+
+    class Lying(FaultyStore):
+        async def create(self, container: Container, partition: Partition, item: Item) -> Item:
+            await asyncio.sleep(0)
+            raise Conflict
+
+    async with embedded() as harness:
+        guard = guards(harness, Lying(harness.store))
+        for call in (
+            guard.claim("a", "k", 1, 60),
+            guard.take("a", "k", 1, 60),
+            guard.count_failure("a", "k", 1, 60, 60),
+        ):
+            with pytest.raises(StoreError):
+                await call
+
+
+def test_the_bounds_fit_the_months() -> None:
+    """Whatever reaches back meets two months at most, the shortest month included."""
+    reach = timedelta(days=14) + 2 * SKEW
+    assert math.ceil(reach / timedelta(days=1)) < 28

@@ -1,0 +1,40 @@
+"""Every log event of the paths that must lose nothing is explained to operators."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.app import ROOT
+
+MODULES = [
+    "shared/audit/dead_letters.py",
+    "shared/audit/outbox.py",
+    "shared/audit/recorder.py",
+    "shared/audit/rounds.py",
+    "shared/identity/directory.py",
+    "shared/identity/rejections.py",
+    "shared/identity/service.py",
+    "shared/privacy/guards.py",
+]
+
+
+def logged(path: Path) -> set[str]:
+    """The events that a module may log: the texts in the first argument of each call of its log."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        function = node.func if isinstance(node, ast.Call) else None
+        if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "_log":
+            assert isinstance(node, ast.Call)
+            texts = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+            assert texts, f"{path}:{node.lineno}: the event is not static"
+            found |= {str(text) for text in texts}
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_log_event_is_explained(module: str) -> None:
+    docs = "".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md")))
+    events = logged(ROOT / module)
+    assert events
+    assert {event for event in events if f"| `{event}` |" not in docs} == set()
