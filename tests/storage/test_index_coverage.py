@@ -137,6 +137,9 @@ async def drive(app: App) -> None:
             answer = await app.client.request(endpoint.method, url, json={}, headers=grace.auth)
             assert answer.status_code < 500
     await app.host.drain_feed()
+    await app.services.directory.enroll_tenant(app.services.ids.new())  # whose registration then failed
+    app.clock.advance(days=2)
+    assert await app.host.run_timer("tidy_tenants")
 
 
 async def test_every_query_of_the_app_is_served_by_what_is_indexed(
