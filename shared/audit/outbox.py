@@ -15,7 +15,7 @@ from shared.core.errors import KraftdError, Unready
 from shared.core.ids import IdFactory
 from shared.storage.containers import Container
 from shared.storage.documents import BatchOperation, DocumentStore, Eq, Item, Query, Range, create, pages
-from shared.storage.errors import NotFound, StoreError
+from shared.storage.errors import NotFound, StoreError, Throttled, Unavailable
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
@@ -125,7 +125,7 @@ class Outbox:
         for container in containers:
             try:
                 drained += await self.sweep(container, tenant_id, older_than)
-            except (StoreError, Unready):
+            except (Unavailable, Throttled, Unready):
                 raise
             except Exception as error:  # noqa: BLE001 - raised at the end
                 first = first or error
@@ -163,7 +163,7 @@ class Outbox:
         for entry in entries:
             try:
                 drained += await self.drain(container, entry)
-            except (StoreError, Unready):
+            except (Unavailable, Throttled, Unready):
                 raise
             except Exception as error:  # noqa: BLE001 - the others must not be held up
                 _log.error("outbox_entry_stuck", error, entry_id=entry["id"], container=container.name)

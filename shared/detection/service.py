@@ -35,7 +35,7 @@ from shared.storage.documents import (
     pages,
     replace,
 )
-from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError, TooLarge
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
@@ -91,11 +91,16 @@ class DetectionService:
             try:
                 for span in merged(touched.spans):
                     await self._evaluate(series, span)
-            except (StoreError, Unready):
-                raise
+            except (StoreError, Unready) as error:
+                if not isinstance(error, TooLarge):  # which no repetition would change
+                    raise
+                await self._keep(touched, error)
             except Exception as error:  # noqa: BLE001 - the other keys of the batch must not be held up
-                for item in touched.items:
-                    await self._dead_letters.put(CONSUMER, item, error)
+                await self._keep(touched, error)
+
+    async def _keep(self, touched: _Touched, error: Exception) -> None:
+        for item in touched.items:
+            await self._dead_letters.put(CONSUMER, item, error)
 
     async def _sorted_out(self, items: Sequence[Item]) -> dict[Series, _Touched]:
         found: dict[Series, _Touched] = {}

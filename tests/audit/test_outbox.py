@@ -374,6 +374,18 @@ async def test_one_stuck_entry_does_not_hold_up_the_others(world: World) -> None
     assert [entry["id"] for entry in await entries(world)] == [stuck["id"]]
 
 
+async def test_an_event_that_the_store_will_never_take_does_not_hold_up_the_others(world: World) -> None:
+    first, second = await drafted(world, 1), await drafted(world, 1)
+    stuck = await left_behind(world, first)
+    world.clock.advance(minutes=1)
+    await left_behind(world, second)
+    store = FaultyStore(world.store, 1, error=TooLarge(), counts=lambda call: call.container == "audit_events")
+    with pytest.raises(TooLarge):
+        await outbox_of(world, Handler(), store).sweep(IDENTITY, TENANT, FUTURE)
+    assert await world.events() == second
+    assert [entry["id"] for entry in await entries(world)] == [stuck["id"]]
+
+
 async def test_more_stuck_entries_than_a_page_do_not_hold_up_the_rest(world: World) -> None:
     stuck: Item = {"tenant_id": TENANT, "kind": "outbox", "created_at": rfc3339(NOW), "events": []}
     for number in range(120):

@@ -13,7 +13,7 @@ from shared.detection import Pattern
 from shared.privacy.secrets import SecretsError
 from shared.storage.containers import ALERTS
 from shared.storage.documents import Item
-from shared.storage.errors import PreconditionFailed, StoreError, Throttled, Unavailable
+from shared.storage.errors import PreconditionFailed, StoreError, Throttled, TooLarge, Unavailable
 from tests.detection.support import (
     ACCOUNT,
     BRUTE_FORCE,
@@ -250,6 +250,25 @@ async def test_a_pattern_that_fails_on_one_key_leaves_the_others_in_peace(world:
 
     assert [letter["error"] for letter in await world.dead()] == ["ZeroDivisionError"] * 2
     assert len(await world.current()) == 1
+
+
+async def test_what_the_store_will_never_take_holds_nobody_up(world: World) -> None:
+    """A batch that is too large is too large every time: the feed must not stand still over it."""
+    other = failures(0, 1, 2, 3, 4, prefix="other", target={"kind": "user", "id": "another"})
+    batches = 0
+
+    async def too_large(call: str) -> None:
+        nonlocal batches
+        batches += call == "batch"
+        if call == "batch" and batches == 1:
+            raise TooLarge
+
+    mine = failures(0, 1, 2, 3, 4)
+    await world.keep([*mine, *other])
+    await world.consumer(store=Bystander(world.store, too_large)).consume([*mine, *other])
+
+    assert [letter["error"] for letter in await world.dead()] == ["TooLarge"] * 5
+    assert [alert["key"] for alert in await world.current()] == ["another"]
 
 
 FAULTS: list[Exception] = [Unavailable(), Throttled(), SecretsError("secret index: gone")]
