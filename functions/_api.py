@@ -56,6 +56,8 @@ class Call[B: BaseModel, Q: BaseModel]:
     query: Q
     path: dict[str, str]
     caller: Principal | None
+    if_match: frozenset[str] | None = None
+    """The versions that the caller would change, as `If-Match` names them; None: whatever is there."""
 
     @property
     def services(self) -> Services:
@@ -92,6 +94,8 @@ class Endpoint:
     tag: str = ""
     bare: bool = False
     also: Mapping[int, type[BaseModel]] = field(default_factory=dict)
+    step_up: bool = False
+    enrollment: bool = False
 
 
 class Api:
@@ -114,10 +118,13 @@ class Api:
         errors: tuple[int, ...] = (),
         bare: bool = False,
         also: Mapping[int, type[BaseModel]] | None = None,
+        step_up: bool = False,
+        enrollment: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare the function of one method and route; its name is the handler's.
 
-        `bare`: needs no services. `also`: other statuses that answer in a shape of their own.
+        `bare`: needs no services. `also`: other statuses that answer in a shape of their own. `step_up`: needs a fresh
+        factor where the tenant's policy says so. `enrollment`: may be called before a factor that is due is enrolled.
         """
 
         if bare and who is not None:
@@ -139,6 +146,8 @@ class Api:
                     self.tag,
                     bare,
                     also or {},
+                    step_up,
+                    enrollment,
                 )
             )
             return handler

@@ -31,6 +31,8 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_ENTITY_TAG = re.compile(r'(?<!W/)"[!#-~]{0,200}"')
+_ENTITY_TAGS = re.compile(r'(?:W/)?"[!#-~]{0,200}"(?:\s*,\s*(?:W/)?"[!#-~]{0,200}"){0,20}')
 _MAX_USER_AGENT = 512
 _MAX_ADDRESS = 64
 
@@ -82,7 +84,7 @@ async def _answer(
         await services.access.require_role(caller, endpoint.who, request)
     body = parse_body(req.get_body(), endpoint.body)
     query = parse_query(req.url, endpoint.query)
-    call = Call(services, request, body, query, _path(endpoint, req), caller)
+    call = Call(services, request, body, query, _path(endpoint, req), caller, _if_match(req))
     return await endpoint.handler(call)
 
 
@@ -141,6 +143,14 @@ def _address_of(entry: str) -> str | None:
 
 def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")[:_MAX_USER_AGENT]
+
+
+def _if_match(req: func.HttpRequest) -> frozenset[str] | None:
+    """The entity tags of `If-Match` (RFC 9110); a weak one never matches. None without the header, and for `*`."""
+    given = req.headers.get("if-match", "").strip()
+    if not given or given == "*":
+        return None
+    return frozenset(_ENTITY_TAG.findall(given)) if _ENTITY_TAGS.fullmatch(given) else frozenset()
 
 
 def _bearer(req: func.HttpRequest) -> str | None:

@@ -258,12 +258,15 @@ def _identity(
     from shared.identity.access import Access
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity, Policy
+    from shared.identity.sessions import SessionLimits, Sessions
     from shared.identity.throttle import Limit, Throttle
     from shared.identity.tokens import AccessTokens
     from shared.privacy.guards import Guards
 
     tokens = AccessTokens(secrets, common["clock"], timedelta(minutes=settings.access_token_minutes))
-    policy = Policy(timedelta(days=settings.session_days), settings.terms_version, settings.privacy_version)
+    limits = SessionLimits(timedelta(days=settings.session_days), timedelta(hours=settings.session_idle_hours))
+    sessions = Sessions(tokens, common["clock"], ids, limits)
+    policy = Policy(settings.terms_version, settings.privacy_version)
     rejections = Rejections(
         outbox=outbox,
         index=index,
@@ -279,6 +282,6 @@ def _identity(
         "access": Access(tokens=tokens, directory=directory, rejections=rejections, **common),
         "rejections": rejections,
         "identity": Identity(
-            outbox=outbox, directory=directory, passwords=passwords, tokens=tokens, ids=ids, policy=policy, **common
+            outbox=outbox, directory=directory, passwords=passwords, sessions=sessions, ids=ids, policy=policy, **common
         ),
     }

@@ -3,11 +3,13 @@
     KraftdError                 code, status, detail, field errors, retry_after
     ├── BadRequest          400 malformed_json, invalid_encoding
     ├── Unauthenticated     401 invalid_token, invalid_credentials
-    ├── Forbidden           403 forbidden
+    ├── Forbidden           403 forbidden, step_up_required, mfa_enrollment_required, wrong_password
     ├── NotFoundError       404 not_found
-    ├── Clash               409 email_taken
+    ├── Clash               409 email_taken, last_admin
+    ├── VersionConflict     412 version_conflict
     ├── TooLargeBody        413 body_too_large
     ├── Invalid             422 invalid_request, with one FieldError per field
+    ├── AccountLocked       423 account_locked; Retry-After
     ├── TooMany             429 rate_limited; Retry-After
     └── Unready             503 store_unavailable, audit_unavailable, secrets_unavailable; Retry-After
 
@@ -83,6 +85,13 @@ class Clash(KraftdError):
     title = "Conflict"
 
 
+class VersionConflict(KraftdError):
+    """What is to be changed is no longer what the caller saw (If-Match)."""
+
+    status = 412
+    title = "Precondition failed"
+
+
 class TooLargeBody(KraftdError):
     """The body is above the limit."""
 
@@ -95,6 +104,13 @@ class Invalid(KraftdError):
 
     status = 422
     title = "Invalid request"
+
+
+class AccountLocked(KraftdError):
+    """Too many failures on one account; it cannot be signed in to for a while."""
+
+    status = 423
+    title = "Locked"
 
 
 class TooMany(KraftdError):

@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     IPv6 /64. Calls whose address is not known (see `TRUSTED_PROXY_HOPS`) share ten times as many."""
     register_rate_per_hour: int = Field(default=10, ge=0, le=1_000_000)
     """Calls of `POST /register` that one address may make in an hour; 0: any number. As above."""
+    session_idle_hours: int = Field(default=24, ge=1, le=720)
+    """Hours after which a session ends that is not refreshed."""
     terms_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
     """Version of the terms that `POST /register` records consent to."""
     privacy_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from shared.audit.events.access import AccessCrossTenantDenied, AccessDenied
 from shared.audit.model import Draft, RequestContext, Target
 from shared.audit.recorder import Recorder
-from shared.core.clock import Clock, parse_rfc3339, rfc3339
+from shared.core.clock import Clock
 from shared.core.errors import Forbidden, NotFoundError, Unauthenticated
 from shared.identity.directory import Directory
-from shared.identity.model import Principal, Role, session_key, user_key
+from shared.identity.model import TENANT_ITEM, Principal, Role, session_key, user_key
 from shared.identity.rejections import Rejections
+from shared.identity.sessions import holds
 from shared.identity.tokens import AccessTokens, Claims, TokenRejected
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import DocumentStore
@@ -54,24 +55,24 @@ class Access:
         try:
             session = await self._store.read(IDENTITY, partition, session_key(claims.session_id))
             user = await self._store.read(IDENTITY, partition, user_key(claims.user_id))
+            tenant = await self._store.read(IDENTITY, partition, TENANT_ITEM)
         except NotFound:
             raise TokenRejected("session_ended") from None
-        if (
-            session["user_id"] != claims.user_id
-            or session["expires_at"] <= rfc3339(self._clock.now())
-            or session["created_at"] < user["sessions_valid_from"]
-        ):
+        if not holds(session, user, self._clock.now()):
             raise TokenRejected("session_ended")
         if user["status"] != "active":
             raise TokenRejected("user_inactive")
+        if tenant["status"] != "active":
+            raise TokenRejected("tenant_suspended")
         return Principal(
             user_id=claims.user_id,
             tenant_id=claims.tenant_id,
             session_id=claims.session_id,
             role=Role(user["role"]),
             email=user["email"],
-            session_started_at=parse_rfc3339(session["created_at"]),
             user=user,
+            session=session,
+            tenant=tenant,
         )
 
     async def require_role(self, principal: Principal, allowed: Sequence[Role], request: RequestContext) -> None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from shared.audit.model import Actor
-from shared.core.clock import rfc3339
+from shared.core.clock import parse_rfc3339, rfc3339
 
 if TYPE_CHECKING:  # cold start: functions import this module
     from shared.storage.documents import Item
@@ -46,8 +46,14 @@ class Principal:
     session_id: str
     role: Role
     email: str = field(repr=False)
-    session_started_at: datetime = field(repr=False)
     user: "Item" = field(repr=False)
+    session: "Item" = field(repr=False)
+    tenant: "Item" = field(repr=False)
+
+    @property
+    def session_started_at(self) -> datetime:
+        """When the session was opened."""
+        return parse_rfc3339(self.session["created_at"])
 
     @property
     def actor(self) -> Actor:

@@ -1,7 +1,6 @@
 """Accounts: register, login, logout, the own profile. Every outcome leaves its event."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from shared.audit.events.auth import AuthLogin, AuthLogout, AuthRegister
@@ -11,7 +10,7 @@ from shared.audit.events.user import UserDelete
 from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, Draft, RequestContext, StoredEvent, Target
 from shared.audit.outbox import FollowUp, Outbox
 from shared.audit.recorder import Recorder
-from shared.core.clock import Clock, period_of, rfc3339
+from shared.core.clock import Clock, period_of
 from shared.core.errors import Clash, Unauthenticated, Unready
 from shared.core.ids import IdFactory
 from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
@@ -28,7 +27,8 @@ from shared.identity.model import (
     user_key,
 )
 from shared.identity.passwords import Passwords
-from shared.identity.tokens import AccessTokens, Claims, TokenRejected, new_refresh_token
+from shared.identity.sessions import Sessions
+from shared.identity.tokens import TokenRejected
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, DocumentStore, Item, create, delete, replace
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError
@@ -51,9 +51,8 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the settings say of sessions and consents."""
+    """What the settings say of consents."""
 
-    session_life: timedelta
     terms_version: str
     privacy_version: str
 
@@ -69,7 +68,7 @@ class Identity:
         outbox: Outbox,
         directory: Directory,
         passwords: Passwords,
-        tokens: AccessTokens,
+        sessions: Sessions,
         clock: Clock,
         ids: IdFactory,
         policy: Policy,
@@ -79,7 +78,7 @@ class Identity:
         self._outbox = outbox
         self._directory = directory
         self._passwords = passwords
-        self._tokens = tokens
+        self._sessions = sessions
         self._clock = clock
         self._ids = ids
         self._policy = policy
@@ -110,7 +109,7 @@ class Identity:
     ) -> SignedIn:
         now = self._clock.now()
         user = new_user(entry.user_id, entry.tenant_id, registration, Role.TENANT_ADMIN, password_hash, now)
-        session, tokens = await self._new_session(entry.tenant_id, entry.user_id)
+        session, tokens = await self._sessions.draft(entry.tenant_id, entry.user_id)
         await self._outbox.commit(
             IDENTITY,
             entry.tenant_id,
@@ -217,7 +216,7 @@ class Identity:
         tenant_id, user_id = user["tenant_id"], user["user_id"]
         for _ in range(_RACES):
             failed = await self._attempts(tenant_id, user_id)
-            session, tokens = await self._new_session(tenant_id, user_id)
+            session, tokens = await self._sessions.draft(tenant_id, user_id)
             operations: list[BatchOperation] = [create(session)]
             if failed:
                 operations.append(delete(failed["id"], if_match=failed["_etag"]))
@@ -318,23 +317,6 @@ class Identity:
             )
         )
         return principal.user
-
-    async def _new_session(self, tenant_id: str, user_id: str) -> tuple[Item, Tokens]:
-        session_id, now = self._ids.new(), self._clock.now()
-        refresh_token, refresh_hash = new_refresh_token(tenant_id, session_id)
-        session: Item = {
-            "id": session_key(session_id),
-            "tenant_id": tenant_id,
-            "kind": "session",
-            "session_id": session_id,
-            "user_id": user_id,
-            "refresh_hash": refresh_hash,
-            "created_at": rfc3339(now),
-            "expires_at": rfc3339(now + self._policy.session_life),
-            "ttl": int(self._policy.session_life.total_seconds()),
-        }
-        access_token = await self._tokens.issue(Claims(user_id, tenant_id, session_id))
-        return session, Tokens(access_token, refresh_token, int(self._tokens.lifetime.total_seconds()))
 
     async def _user(self, entry: Entry) -> Item | None:
         try:

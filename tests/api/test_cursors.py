@@ -25,7 +25,7 @@ class FilteredQuery(ListQuery):
 
 def asking(app: App, query: ListQuery | None = None) -> Call[Nothing, ListQuery]:
     now = app.clock.now()
-    caller = Principal("user-1", "tenant-1", "session-1", Role.AUDITOR, "ada@example.com", now, {})
+    caller = Principal("user-1", "tenant-1", "session-1", Role.AUDITOR, "ada@example.com", {}, {}, {})
     request = RequestContext("request-1", "GET /v1/things", "list_things", now)
     return Call(app.services, request, Nothing(), query or FilteredQuery(color="red"), {}, caller)
 

@@ -92,11 +92,11 @@ class Recorded:
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 RECORDED = {
-    "get_profile": Recorded("/v1/profile", 200, "profile.view", 3),
-    "get_authorization_log": Recorded("/v1/admin/logs/authorization", 200, "audit.search", 4),
-    "get_report": Recorded("/v1/reports/{report}", 200, "report.read", 4),
-    "unknown id": Recorded(f"/v1/reports/{UNKNOWN}", 404, "access.denied", 5, outcome="denied"),
-    "role": Recorded("/v1/admin/logs/authorization", 403, "access.denied", 3, Role.USER, outcome="denied"),
+    "get_profile": Recorded("/v1/profile", 200, "profile.view", 4),
+    "get_authorization_log": Recorded("/v1/admin/logs/authorization", 200, "audit.search", 5),
+    "get_report": Recorded("/v1/reports/{report}", 200, "report.read", 5),
+    "unknown id": Recorded(f"/v1/reports/{UNKNOWN}", 404, "access.denied", 6, outcome="denied"),
+    "role": Recorded("/v1/admin/logs/authorization", 403, "access.denied", 4, Role.USER, outcome="denied"),
 }
 
 

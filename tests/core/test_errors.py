@@ -15,6 +15,8 @@ STATUSES = {
     "TooLargeBody": 413,
     "Invalid": 422,
     "TooMany": 429,
+    "VersionConflict": 412,
+    "AccountLocked": 423,
     "Unready": 503,
 }
 

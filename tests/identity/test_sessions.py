@@ -76,6 +76,9 @@ async def test_a_session_ends_by_its_own_date(app: App, ada: Account) -> None:
     """The store would remove it, too; here it is told not to, and each token is fresh."""
     session = session_of(ada.token)
     await app.store.patch(IDENTITY, (ada.tenant_id,), session_key(session), [PatchSet("ttl", -1)])
+    await app.store.patch(
+        IDENTITY, (ada.tenant_id,), session_key(session), [PatchSet("idle_expires_at", "9999-01-01T00:00:00.000000Z")]
+    )
     app.clock.advance(days=30, seconds=-1)
     assert (await profile(app, await sign(app, ada.id, ada.tenant_id, session))).status_code == 200
 
@@ -84,6 +87,14 @@ async def test_a_session_ends_by_its_own_date(app: App, ada: Account) -> None:
     assert_problem(await profile(app, await sign(app, ada.id, ada.tenant_id, session)), 401, "invalid_token")
     (rejected,) = await app.events(type_="auth.token_rejected")
     assert rejected["reason"] == "session_ended"
+
+
+async def test_a_session_ends_when_nobody_refreshes_it(app: App, ada: Account) -> None:
+    session = session_of(ada.token)
+    app.clock.advance(hours=24, seconds=-1)
+    assert (await profile(app, await sign(app, ada.id, ada.tenant_id, session))).status_code == 200
+    app.clock.advance(seconds=1)
+    assert_problem(await profile(app, await sign(app, ada.id, ada.tenant_id, session)), 401, "invalid_token")
 
 
 async def test_of_a_refresh_token_only_the_hash_is_stored(app: App) -> None:

@@ -39,6 +39,7 @@ class AuthLogout(AuditEvent):
 @event_type("auth.token_rejected", outcomes=("denied",))
 class AuthTokenRejected(AuditEvent):
     """A request carried a token that does not hold (reasons: malformed, bad_signature, expired, unknown_key,
-    session_ended, user_inactive). At most one per address and minute; `count` adds those not recorded since then."""
+    session_ended, user_inactive, tenant_suspended). At most one per address and minute; `count` adds those not
+    recorded since then."""
 
     count: int
