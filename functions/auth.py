@@ -74,12 +74,25 @@ async def register(call: Call[RegisterBody, Nothing]) -> Answer:
     return Answer({"user": shown_user(done.user), **_tokens(done.tokens)}, status=201)
 
 
-@api.endpoint("POST", "v1/login", who=None, body=LoginBody, response=TokensShape, errors=(401, 429))
+@api.endpoint("POST", "v1/login", who=None, body=LoginBody, response=TokensShape, errors=(401, 423, 429))
 async def login(call: Call[LoginBody, Nothing]) -> Answer:
-    """Sign in. A wrong password and an unknown e-mail get the same answer."""
+    """Sign in. A wrong password and an unknown e-mail get the same answer, and both lock after too many of them."""
     await call.services.throttle.check("login", call.request)
     done = await call.services.identity.login(call.body.email, call.body.password, call.request)
     return Answer(_tokens(done.tokens))
+
+
+class RefreshBody(Body):
+    """A refresh token, which is used up by this call."""
+
+    refresh_token: str = Field(min_length=1, max_length=512, repr=False)
+
+
+@api.endpoint("POST", "v1/token/refresh", who=None, body=RefreshBody, response=TokensShape, errors=(401, 429))
+async def refresh_token(call: Call[RefreshBody, Nothing]) -> Answer:
+    """Exchange a refresh token for new tokens. One that was exchanged before ends its session: sign in again."""
+    await call.services.throttle.check("refresh", call.request)
+    return Answer(_tokens(await call.services.session_life.refresh(call.body.refresh_token, call.request)))
 
 
 @api.endpoint("POST", "v1/logout", who=USERS, status=204)

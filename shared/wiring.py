@@ -25,9 +25,11 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.detection.service import AlertService, DetectionService
     from shared.identity.access import Access
     from shared.identity.directory import Directory
+    from shared.identity.own_account import OwnAccount
     from shared.identity.passwords import Passwords
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity
+    from shared.identity.session_life import SessionLife
     from shared.identity.throttle import Throttle
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.guards import Guards
@@ -58,6 +60,8 @@ class Services:
     guards: "Guards"
     throttle: "Throttle"
     identity: "Identity"
+    session_life: "SessionLife"
+    own_account: "OwnAccount"
     passwords: "Passwords"
     detection: "DetectionService"
     alerts: "AlertService"
@@ -256,16 +260,19 @@ def _identity(
     secrets: "SecretsPort",
 ) -> dict[str, Any]:
     from shared.identity.access import Access
+    from shared.identity.lockout import Lockout, LockoutRules
+    from shared.identity.own_account import OwnAccount
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity, Policy
+    from shared.identity.session_life import SessionLife
     from shared.identity.sessions import SessionLimits, Sessions
-    from shared.identity.throttle import Limit, Throttle
+    from shared.identity.throttle import Limit, Limited, Throttle
     from shared.identity.tokens import AccessTokens
     from shared.privacy.guards import Guards
 
     tokens = AccessTokens(secrets, common["clock"], timedelta(minutes=settings.access_token_minutes))
-    limits = SessionLimits(timedelta(days=settings.session_days), timedelta(hours=settings.session_idle_hours))
-    sessions = Sessions(tokens, common["clock"], ids, limits)
+    lives = SessionLimits(timedelta(days=settings.session_days), timedelta(hours=settings.session_idle_hours))
+    sessions = Sessions(tokens, common["clock"], ids, lives)
     policy = Policy(settings.terms_version, settings.privacy_version)
     rejections = Rejections(
         outbox=outbox,
@@ -275,13 +282,34 @@ def _identity(
         **common,
     )
     guards = Guards(common["store"], secrets, common["clock"])
-    logins, registrations = Limit(settings.login_rate_per_minute, 60), Limit(settings.register_rate_per_hour, 3600)
+    limits: dict[Limited, Limit] = {
+        "login": Limit(settings.login_rate_per_minute, 60),
+        "refresh": Limit(settings.refresh_rate_per_minute, 60),
+        "register": Limit(settings.register_rate_per_hour, 3600),
+    }
+    rules = LockoutRules(
+        settings.lockout_failures,
+        timedelta(minutes=settings.lockout_window_minutes),
+        timedelta(minutes=settings.lockout_minutes),
+    )
+    lockout = Lockout(outbox=outbox, guards=guards, rules=rules, **common)
+    access = Access(tokens=tokens, directory=directory, rejections=rejections, **common)
+    life = SessionLife(outbox=outbox, access=access, sessions=sessions, **common)
     return {
         "guards": guards,
-        "throttle": Throttle(guards, rejections, {"login": logins, "register": registrations}),
-        "access": Access(tokens=tokens, directory=directory, rejections=rejections, **common),
+        "throttle": Throttle(guards, rejections, limits),
+        "access": access,
         "rejections": rejections,
+        "session_life": life,
+        "own_account": OwnAccount(outbox=outbox, lockout=lockout, passwords=passwords, sessions=life, **common),
         "identity": Identity(
-            outbox=outbox, directory=directory, passwords=passwords, sessions=sessions, ids=ids, policy=policy, **common
+            outbox=outbox,
+            directory=directory,
+            lockout=lockout,
+            passwords=passwords,
+            sessions=sessions,
+            ids=ids,
+            policy=policy,
+            **common,
         ),
     }

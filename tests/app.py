@@ -23,7 +23,11 @@ from tests.fakes import ManualClock
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "correct horse battery staple"
 PEER = ("203.0.113.9", 50000)
-UNLIMITED: dict[str, Any] = {"login_rate_per_minute": 0, "register_rate_per_hour": 0}
+UNLIMITED: dict[str, Any] = {
+    "login_rate_per_minute": 0,
+    "refresh_rate_per_minute": 0,
+    "register_rate_per_hour": 0,
+}
 """Settings of tests in which one address does what many do."""
 
 

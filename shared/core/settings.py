@@ -79,6 +79,14 @@ class Settings(BaseSettings):
     IPv6 /64. Calls whose address is not known (see `TRUSTED_PROXY_HOPS`) share ten times as many."""
     register_rate_per_hour: int = Field(default=10, ge=0, le=1_000_000)
     """Calls of `POST /register` that one address may make in an hour; 0: any number. As above."""
+    refresh_rate_per_minute: int = Field(default=60, ge=0, le=1_000_000)
+    """Calls of `POST /token/refresh` that one address may make in a minute; 0: any number. As above."""
+    lockout_failures: int = Field(default=10, ge=1, le=100)
+    """Bad passwords or second factors that lock an account (or an e-mail without one)."""
+    lockout_window_minutes: int = Field(default=15, ge=1, le=1440)
+    """Minutes within which they have to come."""
+    lockout_minutes: int = Field(default=30, ge=1, le=1440)
+    """Minutes that an account stays locked, unless an administrator unlocks it."""
     session_idle_hours: int = Field(default=24, ge=1, le=720)
     """Hours after which a session ends that is not refreshed."""
     terms_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")

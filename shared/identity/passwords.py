@@ -12,6 +12,8 @@ from typing import Annotated
 from pydantic import AfterValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from shared.identity.password_policy import normal_password
+
 
 class Passwords:
     """Hashes and verifies, each in 20 ms or so of one core."""
@@ -27,13 +29,21 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """The encoded argon2id hash of a password, salt and parameters included."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, _normal(password))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, self._hasher.hash, normal_password(password)
+        )
 
     async def verify(self, encoded: str | None, password: str) -> bool:
         """Whether the password is the one of this hash. None (no such account) costs the same and is False."""
         held = encoded if encoded is not None else await self._decoy_hash()
-        matches = await asyncio.get_running_loop().run_in_executor(self._pool, self._matches, held, _normal(password))
+        matches = await asyncio.get_running_loop().run_in_executor(
+            self._pool, self._matches, held, normal_password(password)
+        )
         return matches and encoded is not None
+
+    def is_outdated(self, encoded: str) -> bool:
+        """Whether a hash was made with other parameters than those of today."""
+        return self._hasher.check_needs_rehash(encoded)
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -51,10 +61,6 @@ class Passwords:
             return self._hasher.verify(encoded, password)
         except (VerificationError, InvalidHashError):
             return False
-
-
-def _normal(password: str) -> str:
-    return unicodedata.normalize("NFKC", password)
 
 
 def _check(password: str) -> str:

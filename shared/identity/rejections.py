@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.audit.events.auth import AuthLogin, AuthRegister, AuthTokenRejected
+from shared.audit.events.auth import AuthLogin, AuthRegister, AuthTokenRefresh, AuthTokenRejected
 from shared.audit.model import PLATFORM_TENANT, AuditEvent, Draft, RequestContext, StoredEvent
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
@@ -40,8 +40,9 @@ from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
-TOKENS, LOGINS, REGISTRATIONS = "token_rejections", "throttled_logins", "throttled_registrations"
-KINDS = (TOKENS, LOGINS, REGISTRATIONS)
+TOKENS, LOGINS = "token_rejections", "throttled_logins"
+REFRESHES, REGISTRATIONS = "throttled_refreshes", "throttled_registrations"
+KINDS = (TOKENS, LOGINS, REFRESHES, REGISTRATIONS)
 THROTTLED = "throttled"
 _SAMPLE = timedelta(minutes=1)
 _BATCH = timedelta(seconds=5)
@@ -85,6 +86,7 @@ class Rejections:
         self._events: dict[str, EventOf] = {
             TOKENS: lambda count: AuthTokenRejected(count=count),
             LOGINS: lambda count: AuthLogin(attempt_count=count),
+            REFRESHES: lambda _: AuthTokenRefresh(),
             REGISTRATIONS: lambda _: AuthRegister(
                 organization=True, terms_version=terms_version, privacy_version=privacy_version
             ),
@@ -98,7 +100,7 @@ class Rejections:
         await self._count(TOKENS, request.ip, 1, reason, request)
 
     async def throttled(self, kind: str, place: str | None, request: RequestContext) -> None:
-        """Record a throttled call (LOGINS, REGISTRATIONS), or count it with those of its `place` in this minute.
+        """Record a throttled call (LOGINS, REFRESHES, REGISTRATIONS), or count it with those of its `place` in this minute.
 
         `place`: the address, or the network, that the limit is about. StoreError, Unready (503) when a call that had to
         be written cannot be kept.

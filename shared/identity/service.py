@@ -1,6 +1,7 @@
 """Accounts: register, login, logout, the own profile. Every outcome leaves its event."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from shared.audit.events.auth import AuthLogin, AuthLogout, AuthRegister
@@ -14,31 +15,32 @@ from shared.core.clock import Clock, period_of
 from shared.core.errors import Clash, Unauthenticated, Unready
 from shared.core.ids import IdFactory
 from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
+from shared.identity.lockout import LOCKED, Lockout, MakeDraft, locked_until
 from shared.identity.model import (
     TENANT_ITEM,
     Principal,
     Registration,
     Role,
     Tokens,
-    attempts_key,
     new_tenant,
     new_user,
     session_key,
     user_key,
 )
+from shared.identity.password_policy import check_password
 from shared.identity.passwords import Passwords
 from shared.identity.sessions import Sessions
 from shared.identity.tokens import TokenRejected
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import BatchOperation, DocumentStore, Item, create, delete, replace
-from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError
+from shared.storage.documents import BatchOperation, DocumentStore, Item, PatchSet, create, delete
+from shared.storage.errors import NotFound, PreconditionFailed, StoreError
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
 CONFIRM = "directory.confirm"
-_ATTEMPTS_TTL_SECONDS = 86_400
 _RACES = 20
+_NOBODY = Entry(PLATFORM_TENANT, "00000000-0000-0000-0000-000000000000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Identity:
         recorder: Recorder,
         outbox: Outbox,
         directory: Directory,
+        lockout: Lockout,
         passwords: Passwords,
         sessions: Sessions,
         clock: Clock,
@@ -77,6 +80,7 @@ class Identity:
         self._recorder = recorder
         self._outbox = outbox
         self._directory = directory
+        self._lockout = lockout
         self._passwords = passwords
         self._sessions = sessions
         self._clock = clock
@@ -90,6 +94,8 @@ class Identity:
         Order: reserve the e-mail, enroll the tenant, commit the account with its events, confirm the e-mail. A crash
         between any two leaves an abandoned reservation at most, which the next registration takes over.
         """
+        known = (registration.email, registration.first_name, registration.last_name, registration.organization)
+        check_password(registration.password, known)
         password_hash = await self._passwords.hash(registration.password)
         entry = Entry(self._ids.new(), self._ids.new())
         try:
@@ -109,7 +115,7 @@ class Identity:
     ) -> SignedIn:
         now = self._clock.now()
         user = new_user(entry.user_id, entry.tenant_id, registration, Role.TENANT_ADMIN, password_hash, now)
-        session, tokens = await self._sessions.draft(entry.tenant_id, entry.user_id)
+        session, tokens = await self._sessions.draft(user)
         await self._outbox.commit(
             IDENTITY,
             entry.tenant_id,
@@ -198,29 +204,38 @@ class Identity:
             _log.info("account_taken_back_already", user_id=entry.user_id)
 
     async def login(self, email: str, password: str, request: RequestContext) -> SignedIn:
-        """Sign in. Unauthenticated (401 invalid_credentials), the same for a wrong password and an unknown e-mail."""
+        """Sign in. Unauthenticated (401 invalid_credentials), the same for a wrong password and an unknown e-mail, at
+        the same cost; AccountLocked (423) after too many of either, whatever the password."""
         entry = await self._directory.find(email)
-        user = await self._user(entry) if entry else None
-        right = await self._passwords.verify(user["password_hash"] if user else None, password)
-        if user is None:
-            await self._audit_unknown(email, request)
-        elif not right:
-            await self._audit_failure(user, email, "bad_credentials", request)
-        elif user["status"] != "active":
-            await self._audit_failure(user, email, "suspended", request)
+        user, tenant = await self._account(entry or _NOBODY)
+        if user is None or tenant is None:
+            until = await self._lockout.of_unknown(email)
+            await self._passwords.verify(None, password)
+            await self._refuse_unknown(email, until, request)
         else:
-            return await self._sign_in(user, request)
+            until = await self._lockout.of_user(user["tenant_id"], user["user_id"])
+            right = await self._passwords.verify(user["password_hash"], password)
+            reason = _reason(user, tenant, right=right)
+            failure = _failed_login(user, email, reason, request)
+            if until is not None:
+                raise await self._lockout.refuse(until, failure(0, LOCKED))
+            if reason is None:
+                return await self._sign_in(user, password, failure, request)
+            await self._lockout.failed(user, failure, request)
         raise Unauthenticated("invalid_credentials", "E-mail or password is wrong.")
 
-    async def _sign_in(self, user: Item, request: RequestContext) -> SignedIn:
-        tenant_id, user_id = user["tenant_id"], user["user_id"]
+    async def _sign_in(self, user: Item, password: str, failure: MakeDraft, request: RequestContext) -> SignedIn:
+        """Open a session for someone who showed the right password, unless the account was locked meanwhile."""
+        tenant_id, user_id, email = user["tenant_id"], user["user_id"], user["email"]
         for _ in range(_RACES):
-            failed = await self._attempts(tenant_id, user_id)
-            session, tokens = await self._sessions.draft(tenant_id, user_id)
-            operations: list[BatchOperation] = [create(session)]
+            failed = await self._lockout.attempts(tenant_id, user_id)
+            until = locked_until(failed, self._clock.now())
+            if until is not None:
+                raise await self._lockout.refuse(until, failure(0, LOCKED))
+            session, tokens = await self._sessions.draft(user)
+            operations: list[BatchOperation] = [create(session), *await self._rehashed(user, password)]
             if failed:
                 operations.append(delete(failed["id"], if_match=failed["_etag"]))
-            email = user["email"]
             event = await self._recorder.finish(
                 Draft(
                     tenant_id,
@@ -234,54 +249,39 @@ class Identity:
             try:
                 await self._outbox.commit(IDENTITY, tenant_id, operations, [event])
             except (PreconditionFailed, NotFound):
-                continue  # another attempt on this account was counted meanwhile
+                user = await self._unchanged(user)
+                continue  # another attempt on this account was counted meanwhile, or the user changed
             return SignedIn(user, tokens)
         raise Unready("store_unavailable", "Too many attempts on this account at once.", retry_after_seconds=1)
 
-    async def _audit_failure(self, user: Item, email: str, reason: str, request: RequestContext) -> None:
-        tenant_id, user_id = user["tenant_id"], user["user_id"]
-        for _ in range(_RACES):
-            failed = await self._attempts(tenant_id, user_id)
-            count = 1 + (failed["count"] if failed else 0)
-            counted: Item = {
-                "id": attempts_key(user_id),
-                "tenant_id": tenant_id,
-                "kind": "attempts",
-                "count": count,
-                "ttl": _ATTEMPTS_TTL_SECONDS,
-            }
-            event = await self._recorder.finish(
-                Draft(
-                    tenant_id,
-                    AuthLogin(attempt_count=count),
-                    request,
-                    outcome="failure",
-                    reason=reason,
-                    target=Target("user", user_id, user["email"]),
-                    person=user_id,
-                    email_typed=email,
-                )
-            )
-            step = replace(counted, if_match=failed["_etag"]) if failed else create(counted)
-            try:
-                await self._outbox.commit(IDENTITY, tenant_id, [step], [event])
-            except (Conflict, PreconditionFailed, NotFound):
-                continue  # counted by another attempt meanwhile
-            return
-        raise Unready("store_unavailable", "Too many attempts on this account at once.", retry_after_seconds=1)
+    async def _rehashed(self, user: Item, password: str) -> list[BatchOperation]:
+        """The step that brings an old hash up to the parameters of today, if it is one."""
+        if not self._passwords.is_outdated(user["password_hash"]):
+            return []
+        fresh = PatchSet("password_hash", await self._passwords.hash(password))
+        return [BatchOperation("patch", id=user["id"], if_match=user["_etag"], patches=(fresh,))]
 
-    async def _audit_unknown(self, email: str, request: RequestContext) -> None:
-        await self._recorder.record(
-            Draft(
-                PLATFORM_TENANT,
-                AuthLogin(attempt_count=0),
-                request,
-                outcome="failure",
-                reason="unknown_account",
-                person=self._stranger(),
-                email_typed=email,
-            )
+    async def _unchanged(self, user: Item) -> Item:
+        """The user as it is now, if what the password was checked against still holds. Unauthenticated otherwise."""
+        now, _ = await self._account(Entry(user["tenant_id"], user["user_id"]))
+        if now is None or any(now[name] != user[name] for name in ("password_hash", "status", "sessions_valid_from")):
+            raise Unauthenticated("invalid_credentials", "E-mail or password is wrong.")
+        return now
+
+    async def _refuse_unknown(self, email: str, until: datetime | None, request: RequestContext) -> None:
+        """Audit and count an attempt on an e-mail without an account. AccountLocked (423) when it is locked."""
+        event = Draft(
+            PLATFORM_TENANT,
+            AuthLogin(attempt_count=0),
+            request,
+            outcome="failure",
+            reason="unknown_account" if until is None else LOCKED,
+            person=self._stranger(),
+            email_typed=email,
         )
+        if until is not None:
+            raise await self._lockout.refuse(until, event)
+        await self._lockout.unknown_failed(email, event)
 
     async def logout(self, principal: Principal, request: RequestContext) -> None:
         """End the caller's session; its tokens die at once. TokenRejected when another call ended it just before."""
@@ -318,18 +318,45 @@ class Identity:
         )
         return principal.user
 
+    async def _account(self, entry: Entry) -> tuple[Item | None, Item | None]:
+        """A user and its tenant; always two reads, so that nobody can tell by the time whether they are there."""
+        user = await self._user(entry)
+        try:
+            return user, await self._store.read(IDENTITY, (entry.tenant_id,), TENANT_ITEM)
+        except NotFound:
+            return user, None
+
     async def _user(self, entry: Entry) -> Item | None:
         try:
             return await self._store.read(IDENTITY, (entry.tenant_id,), user_key(entry.user_id))
         except NotFound:
             return None
 
-    async def _attempts(self, tenant_id: str, user_id: str) -> Item | None:
-        try:
-            return await self._store.read(IDENTITY, (tenant_id,), attempts_key(user_id))
-        except NotFound:
-            return None
-
     def _stranger(self) -> str:
         """The subject of what nobody here has done: one per month, so that its key can rotate."""
         return f"stranger-{period_of(self._clock.now())}"
+
+
+def _reason(user: Item, tenant: Item, *, right: bool) -> str | None:
+    """Why a sign-in with this password fails; None: it does not."""
+    if not right:
+        return "bad_credentials"
+    return None if user["status"] == tenant["status"] == "active" else "suspended"
+
+
+def _failed_login(user: Item, email: str, reason: str | None, request: RequestContext) -> MakeDraft:
+    """How the event of a failed sign-in is made."""
+
+    def make(attempt_count: int, instead: str | None) -> Draft:
+        return Draft(
+            user["tenant_id"],
+            AuthLogin(attempt_count=attempt_count),
+            request,
+            outcome="failure",
+            reason=instead or reason,
+            target=Target("user", user["user_id"], user["email"]),
+            person=user["user_id"],
+            email_typed=email,
+        )
+
+    return make

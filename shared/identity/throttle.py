@@ -8,15 +8,15 @@ from typing import Literal
 
 from shared.audit.model import RequestContext
 from shared.core.errors import TooMany
-from shared.identity.rejections import LOGINS, REGISTRATIONS, Rejections
+from shared.identity.rejections import LOGINS, REFRESHES, REGISTRATIONS, Rejections
 from shared.privacy.guards import Guards
 
-type Limited = Literal["login", "register"]
+type Limited = Literal["login", "refresh", "register"]
 
 SHARED_FACTOR = 10
 """How many times the limit those calls share whose address is not known: a proxy that is not set up as the settings say
 must not shut everybody out, and who gets around it must not have free play."""
-_KINDS: Mapping[Limited, str] = {"login": LOGINS, "register": REGISTRATIONS}
+_KINDS: Mapping[Limited, str] = {"login": LOGINS, "refresh": REFRESHES, "register": REGISTRATIONS}
 _V6_PREFIX = 64
 
 

@@ -139,8 +139,18 @@ def _key(root: SecretVersion) -> bytes:
 
 
 def new_refresh_token(
-    tenant_id: str, session_id: str, random_text: Callable[[int], str] = secrets.token_urlsafe
+    tenant_id: str, session_id: str, family: str, random_text: Callable[[int], str] = secrets.token_urlsafe
 ) -> tuple[str, str]:
     """A refresh token and the hash that is stored. Its public part names tenant and session: one point read."""
     secret = random_text(32)
-    return f"kr_{tenant_id}.{session_id}.{secret}", hashlib.sha256(secret.encode()).hexdigest()
+    return f"kr_{tenant_id}.{session_id}.{family}.{secret}", hash_of(secret)
+
+
+def new_family(random_text: Callable[[int], str] = secrets.token_urlsafe) -> str:
+    """What all refresh tokens of a session have in common."""
+    return random_text(16)
+
+
+def hash_of(secret: str) -> str:
+    """What is stored of a random secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -55,7 +55,7 @@ AUDIT_EVENTS = Container(
 IDENTITY = Container(
     name="identity",
     partition_key=("tenant_id",),
-    indexes=(("kind", "created_at"),),
+    indexes=(("kind", "created_at"), ("kind", "user_id", "created_at")),
     default_ttl_seconds=-1,
 )
 DIRECTORY = Container(name="directory", partition_key=("id",))

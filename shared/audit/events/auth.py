@@ -36,6 +36,30 @@ class AuthLogout(AuditEvent):
     session_seconds: int
 
 
+@event_type("auth.account_locked", severity="medium")
+class AuthAccountLocked(AuditEvent):
+    """Too many failures locked an account until `locked_until`. `attempt_count`: its failures since the last success. In
+    the tenant platform, reason unknown_account: an e-mail that has no account locked in the same way."""
+
+    attempt_count: int
+    locked_until: str
+
+
+@event_type("auth.token_refresh", outcomes=("success", "failure"))
+class AuthTokenRefresh(AuditEvent):
+    """A session's refresh token was exchanged for new tokens, or refused. Reasons: reused (it had been exchanged before,
+    so the session was ended: somebody else may have it), expired, suspended, throttled (sampled as for auth.login, in
+    the tenant platform)."""
+
+
+@event_type("auth.password_change", outcomes=("success", "failure"), severity="low")
+class AuthPasswordChange(AuditEvent):
+    """A user set a new password; `sessions_ended` counts the other sessions, which ended with it. Reasons of failure:
+    wrong_password, locked, refused (the new one may not be used), version_conflict."""
+
+    sessions_ended: int
+
+
 @event_type("auth.token_rejected", outcomes=("denied",))
 class AuthTokenRejected(AuditEvent):
     """A request carried a token that does not hold (reasons: malformed, bad_signature, expired, unknown_key,

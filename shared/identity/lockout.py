@@ -1,0 +1,164 @@
+"""Lockout: so many bad passwords or factors within a time close an account to signing in for a while.
+
+Failures of an account are counted in an item beside it, in the batch that holds their event. E-mails without an account
+lock in the same way, in `guards`. While locked nothing is counted, and no answer depends on the password.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.audit.events.auth import AuthAccountLocked
+from shared.audit.model import PLATFORM_TENANT, Draft, RequestContext, Target
+from shared.audit.outbox import Outbox
+from shared.audit.recorder import Recorder
+from shared.core.clock import Clock, parse_rfc3339, rfc3339
+from shared.core.errors import AccountLocked, Unready
+from shared.identity.model import attempts_key
+from shared.privacy.emails import normal_email
+from shared.privacy.guards import Guards
+from shared.storage.containers import IDENTITY
+from shared.storage.documents import DocumentStore, Item, create, replace
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed
+
+LOCKED = "locked"
+_UNKNOWN = "login_unknown"
+_KEPT_SECONDS = 86_400
+_RACES = 20
+
+type MakeDraft = Callable[[int, str | None], Draft]
+"""The event of a failure, from the failures since the last success and the reason that goes before the event's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockoutRules:
+    """So many `failures` within `window` lock for `lock`."""
+
+    failures: int
+    window: timedelta
+    lock: timedelta
+
+
+def locked_until(attempts: Item | None, now: datetime) -> datetime | None:
+    """Until when the account of these attempts is locked, or None."""
+    until = attempts.get("locked_until") if attempts else None
+    return parse_rfc3339(until) if until and until > rfc3339(now) else None
+
+
+def after_failure(attempts: Item | None, user: Item, now: datetime, rules: LockoutRules) -> Item:
+    """The attempts of a user after one more failure. `count`: since the last success; `recent`: those that may lock."""
+    since = rfc3339(now - rules.window)
+    recent = [at for at in (attempts or {}).get("recent", []) if at > since] + [rfc3339(now)]
+    locks = len(recent) >= rules.failures
+    return {
+        "id": attempts_key(user["user_id"]),
+        "tenant_id": user["tenant_id"],
+        "kind": "attempts",
+        "count": 1 + (attempts["count"] if attempts else 0),
+        "recent": [] if locks else recent,
+        "locked_until": rfc3339(now + rules.lock) if locks else None,
+        "ttl": max(_KEPT_SECONDS, int((rules.window + rules.lock).total_seconds())),
+    }
+
+
+class Lockout:
+    """Counts failures and says what is locked."""
+
+    def __init__(
+        self,
+        store: DocumentStore,
+        recorder: Recorder,
+        outbox: Outbox,
+        guards: Guards,
+        clock: Clock,
+        rules: LockoutRules,
+    ) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._outbox = outbox
+        self._guards = guards
+        self._clock = clock
+        self._rules = rules
+
+    async def attempts(self, tenant_id: str, user_id: str) -> Item | None:
+        """The failures of a user since the last success, or None."""
+        try:
+            return await self._store.read(IDENTITY, (tenant_id,), attempts_key(user_id))
+        except NotFound:
+            return None
+
+    async def of_user(self, tenant_id: str, user_id: str) -> datetime | None:
+        """Until when a user is locked, or None."""
+        return locked_until(await self.attempts(tenant_id, user_id), self._clock.now())
+
+    async def of_unknown(self, email: str) -> datetime | None:
+        """Until when an e-mail without an account is locked, or None."""
+        return await self._guards.locked(_UNKNOWN, normal_email(email))
+
+    async def refuse(self, until: datetime, event: Draft) -> AccountLocked:
+        """The 423 for an attempt on what is locked, after auditing it."""
+        await self._recorder.record(event)
+        return self.refusal(until)
+
+    def refusal(self, until: datetime) -> AccountLocked:
+        """The 423 (account_locked) that says when to come back."""
+        seconds = math.ceil((until - self._clock.now()).total_seconds())
+        return AccountLocked("account_locked", "Too many failures.", retry_after_seconds=max(1, seconds))
+
+    async def failed(self, user: Item, make: MakeDraft, request: RequestContext) -> None:
+        """Count a failure of a user with its event, and lock if it was one too many. AccountLocked (423), audited, when
+        the account was locked meanwhile. Unready (503) when too many fail at once."""
+        tenant_id = user["tenant_id"]
+        for _ in range(_RACES):
+            held = await self.attempts(tenant_id, user["user_id"])
+            now = self._clock.now()
+            until = locked_until(held, now)
+            if until is not None:
+                raise await self.refuse(until, make(held["count"] if held else 0, LOCKED))
+            counted = after_failure(held, user, now, self._rules)
+            drafts = [make(counted["count"], None)]
+            if counted["locked_until"]:
+                drafts.append(_locked(user, counted, request))
+            events = [await self._recorder.finish(draft) for draft in drafts]
+            step = replace(counted, if_match=held["_etag"]) if held else create(counted)
+            try:
+                await self._outbox.commit(IDENTITY, tenant_id, [step], events)
+            except (Conflict, PreconditionFailed, NotFound):
+                continue  # counted by another attempt meanwhile
+            return
+        raise Unready("store_unavailable", "Too many attempts on this account at once.", retry_after_seconds=1)
+
+    async def unknown_failed(self, email: str, event: Draft) -> None:
+        """Count a failure of an e-mail without an account, with its event."""
+        rules = self._rules
+        until = await self._guards.count_failure(
+            _UNKNOWN,
+            normal_email(email),
+            rules.failures,
+            int(rules.window.total_seconds()),
+            int(rules.lock.total_seconds()),
+        )
+        await self._recorder.record(event)
+        if until is not None:
+            locked = AuthAccountLocked(attempt_count=rules.failures, locked_until=rfc3339(until))
+            await self._recorder.record(
+                Draft(
+                    PLATFORM_TENANT,
+                    locked,
+                    event.request,
+                    reason="unknown_account",
+                    person=event.person,
+                    email_typed=email,
+                )
+            )
+
+
+def _locked(user: Item, counted: Item, request: RequestContext) -> Draft:
+    return Draft(
+        user["tenant_id"],
+        AuthAccountLocked(attempt_count=counted["count"], locked_until=counted["locked_until"]),
+        request,
+        target=Target("user", user["user_id"], user["email"]),
+        person=user["user_id"],
+    )
