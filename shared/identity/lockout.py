@@ -46,6 +46,11 @@ def locked_until(attempts: Item | None, now: datetime) -> datetime | None:
     return parse_rfc3339(until) if until and until > rfc3339(now) else None
 
 
+def count_of(attempts: Item | None) -> int:
+    """The failures since the last success."""
+    return int(attempts["count"]) if attempts else 0
+
+
 def after_failure(attempts: Item | None, user: Item, now: datetime, rules: LockoutRules) -> Item:
     """The attempts of a user after one more failure. `count`: since the last success; `recent`: those that may lock."""
     since = rfc3339(now - rules.window)
@@ -55,7 +60,7 @@ def after_failure(attempts: Item | None, user: Item, now: datetime, rules: Locko
         "id": attempts_key(user["user_id"]),
         "tenant_id": user["tenant_id"],
         "kind": "attempts",
-        "count": 1 + (attempts["count"] if attempts else 0),
+        "count": 1 + count_of(attempts),
         "recent": [] if locks else recent,
         "locked_until": rfc3339(now + rules.lock) if locks else None,
         "ttl": max(_KEPT_SECONDS, int((rules.window + rules.lock).total_seconds())),
@@ -115,7 +120,7 @@ class Lockout:
             now = self._clock.now()
             until = locked_until(held, now)
             if until is not None:
-                raise await self.refuse(until, make(held["count"] if held else 0, LOCKED))
+                raise await self.refuse(until, make(count_of(held), LOCKED))
             counted = after_failure(held, user, now, self._rules)
             drafts = [make(counted["count"], None)]
             if counted["locked_until"]:

@@ -100,7 +100,7 @@ class Rejections:
         await self._count(TOKENS, request.ip, 1, reason, request)
 
     async def throttled(self, kind: str, place: str | None, request: RequestContext) -> None:
-        """Record a throttled call (LOGINS, REFRESHES, REGISTRATIONS), or count it with those of its `place` in this minute.
+        """Record a throttled call (LOGINS, …), or count it with those of its `place` in this minute.
 
         `place`: the address, or the network, that the limit is about. StoreError, Unready (503) when a call that had to
         be written cannot be kept.

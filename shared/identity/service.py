@@ -15,7 +15,7 @@ from shared.core.clock import Clock, period_of
 from shared.core.errors import Clash, Unauthenticated, Unready
 from shared.core.ids import IdFactory
 from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
-from shared.identity.lockout import LOCKED, Lockout, MakeDraft, locked_until
+from shared.identity.lockout import LOCKED, Lockout, MakeDraft, count_of, locked_until
 from shared.identity.model import (
     TENANT_ITEM,
     Principal,
@@ -213,12 +213,13 @@ class Identity:
             await self._passwords.verify(None, password)
             await self._refuse_unknown(email, until, request)
         else:
-            until = await self._lockout.of_user(user["tenant_id"], user["user_id"])
+            failed = await self._lockout.attempts(user["tenant_id"], user["user_id"])
+            until = locked_until(failed, self._clock.now())
             right = await self._passwords.verify(user["password_hash"], password)
             reason = _reason(user, tenant, right=right)
             failure = _failed_login(user, email, reason, request)
             if until is not None:
-                raise await self._lockout.refuse(until, failure(0, LOCKED))
+                raise await self._lockout.refuse(until, failure(count_of(failed), LOCKED))
             if reason is None:
                 return await self._sign_in(user, password, failure, request)
             await self._lockout.failed(user, failure, request)
@@ -231,7 +232,7 @@ class Identity:
             failed = await self._lockout.attempts(tenant_id, user_id)
             until = locked_until(failed, self._clock.now())
             if until is not None:
-                raise await self._lockout.refuse(until, failure(0, LOCKED))
+                raise await self._lockout.refuse(until, failure(count_of(failed), LOCKED))
             session, tokens = await self._sessions.draft(user)
             operations: list[BatchOperation] = [create(session), *await self._rehashed(user, password)]
             if failed:
@@ -239,7 +240,7 @@ class Identity:
             event = await self._recorder.finish(
                 Draft(
                     tenant_id,
-                    AuthLogin(attempt_count=failed["count"] if failed else 0),
+                    AuthLogin(attempt_count=count_of(failed)),
                     request,
                     actor=Actor("user", user_id, user["role"], email),
                     target=Target("user", user_id, email),

@@ -1,7 +1,7 @@
 """A session after it was opened: renewed by its refresh token, listed and ended by its user.
 
-A refresh token is `kr_<tenant>.<session>.<family>.<secret>`. The family stays for the life of the session, the secret is
-good once. So an old token is known for what it is without keeping any: its family is right and its secret is not.
+A refresh token is `kr_<tenant>.<session>.<family>.<secret>`. The family stays for the life of the session, the secret
+is good once. So an old token is known for what it is without keeping any: its family is right, its secret is not.
 """
 
 import hmac

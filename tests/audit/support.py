@@ -10,10 +10,19 @@ from shared.audit.dead_letters import DeadLetters
 from shared.audit.events.access import AccessCrossTenantDenied, AccessDenied
 from shared.audit.events.alert import AlertRaise, AlertUpdate
 from shared.audit.events.audit import AuditSearch
-from shared.audit.events.auth import AuthLogin, AuthLogout, AuthRegister, AuthTokenRejected
+from shared.audit.events.auth import (
+    AuthAccountLocked,
+    AuthLogin,
+    AuthLogout,
+    AuthPasswordChange,
+    AuthRegister,
+    AuthTokenRefresh,
+    AuthTokenRejected,
+)
 from shared.audit.events.consent import ConsentGrant
-from shared.audit.events.profile import ProfileView
+from shared.audit.events.profile import ProfileUpdate, ProfileView
 from shared.audit.events.report import ReportGenerate, ReportRead
+from shared.audit.events.session import SessionRevoke
 from shared.audit.events.user import UserDelete
 from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, AuditEvent, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
@@ -84,6 +93,13 @@ EXAMPLES: dict[str, Draft] = {
         Target("alert", ALERT),
     ),
     "audit.search": by_ada(AuditSearch(log="authorization", filters={"email": EMAIL, "type": ["auth.*"]}), count=2),
+    "auth.account_locked": Draft(
+        TENANT,
+        AuthAccountLocked(attempt_count=10, locked_until="2026-03-15T12:30:00.123456Z"),
+        ANYONE,
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
+    ),
     "auth.login": Draft(
         TENANT,
         AuthLogin(attempt_count=3),
@@ -95,14 +111,33 @@ EXAMPLES: dict[str, Draft] = {
         email_typed="ada@EXAMPLE.com",
     ),
     "auth.logout": by_ada(AuthLogout(session_seconds=3600)),
+    "auth.password_change": by_ada(AuthPasswordChange(sessions_ended=2), target=Target("user", ADA, EMAIL)),
     "auth.register": by_ada(
         AuthRegister(organization=True, terms_version="1", privacy_version="2", first_name="Ada", last_name="Łovelace"),
         target=Target("user", ADA, EMAIL),
+    ),
+    "auth.token_refresh": Draft(
+        TENANT,
+        AuthTokenRefresh(),
+        REQUEST,
+        outcome="failure",
+        reason="reused",
+        actor=AUDITOR,
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
     ),
     "auth.token_rejected": Draft(
         PLATFORM_TENANT, AuthTokenRejected(count=4), ANYONE, outcome="denied", reason="bad_signature"
     ),
     "consent.grant": by_ada(ConsentGrant(purpose="terms", version="1"), target=Target("user", ADA, EMAIL)),
+    "profile.update": by_ada(
+        ProfileUpdate(
+            changed_fields=["first_name", "phone"],
+            old_values={"first_name": "Ada", "phone": None},
+            new_values={"first_name": "Augusta", "phone": "+44 20 7946 0000"},
+        ),
+        target=Target("user", ADA, EMAIL),
+    ),
     "profile.view": Draft(
         TENANT,
         ProfileView(),
@@ -118,6 +153,7 @@ EXAMPLES: dict[str, Draft] = {
         Target("report", REPORT),
     ),
     "report.read": by_ada(ReportRead(framework="activity", format="json"), target=Target("report", REPORT)),
+    "session.revoke": by_ada(SessionRevoke(sessions_ended=1), target=Target("session", SESSION)),
     "user.delete": Draft(TENANT, UserDelete(), TIMER, reason="email_taken", actor=SYSTEM, target=Target("user", BOB)),
 }
 """One draft of every event type. Its stored form is golden: see test_golden.py."""

@@ -102,7 +102,8 @@ async def test_of_a_refresh_token_only_the_hash_is_stored(app: App) -> None:
     again = (await app.client.post("/v1/login", json={"email": "ada@example.com", "password": PASSWORD})).json()
     tenant_id = opened["user"]["tenant_id"]
     for tokens in (opened, again):
-        public, _, secret = tokens["refresh_token"].rpartition(".")
+        public, family, secret = tokens["refresh_token"].rsplit(".", 2)
+        assert len(family) == 22, "128 random bits"
         session_id = session_of(tokens["access_token"])
         assert public == f"kr_{tenant_id}.{session_id}"
         assert len(secret) == 43, "256 random bits"

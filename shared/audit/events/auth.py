@@ -23,8 +23,8 @@ class AuthRegister(AuditEvent):
 class AuthLogin(AuditEvent):
     """A sign-in attempt. Reasons of failure: bad_credentials, locked, suspended, unknown_account, throttled,
     mfa_failed. The target is the account that was tried; `attempt_count` counts its failures since the last success,
-    this one included. Throttled calls are sampled to one event per address and minute in the tenant platform, without a
-    target; `attempt_count` adds those not recorded since then."""
+    this one included, without those that met a lock. Throttled calls are sampled to one event per address and minute in
+    the tenant platform, without a target; `attempt_count` adds those not recorded since then."""
 
     attempt_count: int
 
@@ -38,8 +38,8 @@ class AuthLogout(AuditEvent):
 
 @event_type("auth.account_locked", severity="medium")
 class AuthAccountLocked(AuditEvent):
-    """Too many failures locked an account until `locked_until`. `attempt_count`: its failures since the last success. In
-    the tenant platform, reason unknown_account: an e-mail that has no account locked in the same way."""
+    """Too many failures locked an account until `locked_until`. `attempt_count`: its failures since the last success.
+    In the tenant platform, reason unknown_account: an e-mail that has no account locked in the same way."""
 
     attempt_count: int
     locked_until: str
@@ -47,9 +47,9 @@ class AuthAccountLocked(AuditEvent):
 
 @event_type("auth.token_refresh", outcomes=("success", "failure"))
 class AuthTokenRefresh(AuditEvent):
-    """A session's refresh token was exchanged for new tokens, or refused. Reasons: reused (it had been exchanged before,
-    so the session was ended: somebody else may have it), expired, suspended, throttled (sampled as for auth.login, in
-    the tenant platform)."""
+    """A session's refresh token was exchanged for new tokens, or refused. Reasons: reused (it had been exchanged
+    before, so the session was ended: somebody else may have it), expired, suspended, throttled (sampled as for
+    auth.login, in the tenant platform)."""
 
 
 @event_type("auth.password_change", outcomes=("success", "failure"), severity="low")
