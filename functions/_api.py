@@ -3,15 +3,18 @@ document and the tests that walk every route are made."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import azure.functions as func
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.audit.model import RequestContext
 from shared.core.text import digits
-from shared.identity.model import Principal, Role
+from shared.identity.model import Principal, Role, version_of
 from shared.wiring import LazyServices, Services
+
+if TYPE_CHECKING:  # cold start
+    from shared.storage.documents import Item
 
 
 class Body(BaseModel):
@@ -46,6 +49,11 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+def entity_tag(item: "Item") -> dict[str, str]:
+    """The `ETag` header of a stored item's version (RFC 9110)."""
+    return {"ETag": f'"{version_of(item)}"'}
+
+
 @dataclass(frozen=True, slots=True)
 class Call[B: BaseModel, Q: BaseModel]:
     """One request, parsed and checked, with the services that answer it."""
@@ -57,7 +65,7 @@ class Call[B: BaseModel, Q: BaseModel]:
     path: dict[str, str]
     caller: Principal | None
     if_match: frozenset[str] | None = None
-    """The versions that the caller would change, as `If-Match` names them; None: whatever is there."""
+    """The versions (`version_of`) that the caller would change, as `If-Match` names them; None: whatever is there."""
 
     @property
     def services(self) -> Services:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, Shape
+from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, Shape, entity_tag
 from functions._cursors import read_cursor, write_cursor
 from functions._shapes import ListShape, UserShape, page
 from shared.core.text import Line, not_blank, printable
@@ -84,7 +84,7 @@ class SessionList(ListShape):
 async def get_profile(call: Call[Nothing, Nothing]) -> Answer:
     """The caller's own account."""
     user = await call.services.identity.view_profile(call.principal, call.request)
-    return Answer(shown_user(user), headers={"ETag": user["_etag"]})
+    return Answer(shown_user(user), headers=entity_tag(user))
 
 
 @api.endpoint("PUT", "v1/profile", who=USERS, body=ProfileBody, response=UserShape, errors=(412,))
@@ -92,7 +92,7 @@ async def update_profile(call: Call[ProfileBody, Nothing]) -> Answer:
     """Change fields of the own account; those that are not given stay. `If-Match` guards against lost updates."""
     fields = call.body.model_dump(include=call.body.model_fields_set)
     user = await call.services.own_account.update_profile(call.principal, fields, call.if_match, call.request)
-    return Answer(shown_user(user), headers={"ETag": user["_etag"]})
+    return Answer(shown_user(user), headers=entity_tag(user))
 
 
 @api.endpoint("POST", "v1/password", who=USERS, body=PasswordBody, status=204, errors=(412, 423))

@@ -11,7 +11,7 @@ from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Forbidden, Invalid, VersionConflict
 from shared.identity.lockout import LOCKED, Lockout
-from shared.identity.model import Principal
+from shared.identity.model import Principal, version_of
 from shared.identity.password_policy import check_password, refused
 from shared.identity.passwords import Passwords
 from shared.identity.session_life import SessionLife
@@ -53,7 +53,7 @@ class OwnAccount:
         names, or somebody else changes it at the same moment."""
         user = principal.user
         for _ in range(_RACES):
-            if if_match is not None and user["_etag"] not in if_match:
+            if if_match is not None and version_of(user) not in if_match:
                 break
             new = {name: value for name, value in fields.items() if user[name] != value}
             old = {name: user[name] for name in new}

@@ -17,7 +17,13 @@ from tests.app import PASSWORD, App, assert_problem, registration, running
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore, Mode
 
-SETTINGS = Settings(kraftd_data=":memory:", login_rate_per_minute=5, register_rate_per_hour=3)
+SETTINGS = Settings(
+    kraftd_data=":memory:",
+    login_rate_per_minute=5,
+    refresh_rate_per_minute=4,
+    register_rate_per_hour=3,
+    lockout_failures=100,  # which is not what these tests are about
+)
 BODY = {"email": "ada@example.com", "password": PASSWORD}
 
 
@@ -75,7 +81,7 @@ async def test_register_is_limited_by_the_hour(app: App) -> None:
 
 async def test_the_defaults_are_those_of_the_contract(host: Host, clock: ManualClock) -> None:
     async with running(host, clock, settings=Settings(kraftd_data=":memory:")) as app:
-        statuses = [(await app.client.post("/v1/login", json=BODY)).status_code for _ in range(61)]
+        statuses = [(await app.login(f"nobody{number}@example.com")).status_code for number in range(61)]
         assert statuses == [401] * 60 + [429]
         for number in range(10):
             await app.register(f"{number}@example.com")
@@ -88,7 +94,7 @@ async def test_zero_means_no_limit(host: Host, clock: ManualClock) -> None:
     async with running(host, clock, settings=none) as app:
         for number in range(12):
             await app.register(f"{number}@example.com")
-        assert {(await app.login("nobody@example.com")).status_code for _ in range(70)} == {401}
+        assert {(await app.login(f"nobody{number}@example.com")).status_code for number in range(70)} == {401}
 
 
 async def test_addresses_are_limited_apart_and_a_v6_network_is_one(app: App) -> None:
