@@ -29,7 +29,7 @@ from shared.wiring import build_services
 FILE = Path(__file__).with_name("store_budget.json")
 HEADROOM = 1.05
 """A budget's request units: sizes of items differ a little between runs (ids, times, tokens)."""
-EMAIL, PASSWORD = "someone@example.com", "a long enough password"
+EMAIL, PASSWORD, LATER = "someone@example.com", "a long enough password", "and quite a different one"
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 type Budget = dict[str, dict[str, Any]]
@@ -110,6 +110,7 @@ async def measure(host: Host) -> Budget:
         await walk.call("POST login, further failure", "POST", "/login", 401, body=wrong)
         await walk.call("POST login, unknown", "POST", "/login", 401, body=wrong | {"email": "nobody@example.com"})
         token = (await walk.call("POST login after failures", "POST", "/login", 200, body=right))["access_token"]
+        await _own_account(walk, token)
         for name in ("profile", "admin/logs/authorization", "alerts", "reports"):
             await walk.call(f"GET {name}", "GET", f"/{name}", 200, token=token)
         await walk.call("GET reports/{id}, unknown", "GET", f"/reports/{UNKNOWN_ID}", 404, token=token)
@@ -122,9 +123,27 @@ async def measure(host: Host) -> Budget:
         return walk.found
 
 
+async def _own_account(walk: Walk, token: str) -> None:
+    """What users do to themselves."""
+    tokens = (await walk.client.post("/login", json={"email": EMAIL, "password": PASSWORD})).json()
+    again = {"refresh_token": tokens["refresh_token"]}
+    await walk.call("POST token/refresh", "POST", "/token/refresh", 200, body=again)
+    await walk.call("POST token/refresh, used before", "POST", "/token/refresh", 401, body=again)
+    await walk.client.post("/login", json={"email": EMAIL, "password": PASSWORD})
+    await walk.call("PUT profile", "PUT", "/profile", 200, token=token, body={"bio": "A few words."})
+    await walk.call("GET sessions", "GET", "/sessions", 200, token=token)
+    found = (await walk.client.get("/sessions", headers={"Authorization": f"Bearer {token}"})).json()["items"]
+    other = next(each["id"] for each in found if not each["current"])
+    await walk.call("DELETE sessions/{id}", "DELETE", f"/sessions/{other}", 204, token=token)
+    change = {"current_password": PASSWORD, "new_password": LATER}
+    await walk.call("POST password", "POST", "/password", 204, token=token, body=change)
+    back = {"current_password": LATER, "new_password": PASSWORD}
+    await walk.call("POST password, one of the last", "POST", "/password", 422, token=token, body=back)
+
+
 async def _triggers(walk: Walk, wrong: dict[str, str]) -> None:
     """The feed behind calls, and the timers when there is nothing to do."""
-    token = (await walk.client.post("/login", json=wrong | {"password": PASSWORD})).json()["access_token"]
+    token = (await walk.client.post("/login", json=wrong | {"password": LATER})).json()["access_token"]
     await walk.host.drain_feed()
     await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})
     await walk.run("feed: an event that no pattern looks at", walk.host.drain_feed)

@@ -221,15 +221,16 @@ class Identity:
             if until is not None:
                 raise await self._lockout.refuse(until, failure(count_of(failed), LOCKED))
             if reason is None:
-                return await self._sign_in(user, password, failure, request)
+                return await self._sign_in(user, password, failed, failure, request)
             await self._lockout.failed(user, failure, request)
         raise Unauthenticated("invalid_credentials", "E-mail or password is wrong.")
 
-    async def _sign_in(self, user: Item, password: str, failure: MakeDraft, request: RequestContext) -> SignedIn:
+    async def _sign_in(
+        self, user: Item, password: str, failed: Item | None, failure: MakeDraft, request: RequestContext
+    ) -> SignedIn:
         """Open a session for someone who showed the right password, unless the account was locked meanwhile."""
         tenant_id, user_id, email = user["tenant_id"], user["user_id"], user["email"]
         for _ in range(_RACES):
-            failed = await self._lockout.attempts(tenant_id, user_id)
             until = locked_until(failed, self._clock.now())
             if until is not None:
                 raise await self._lockout.refuse(until, failure(count_of(failed), LOCKED))
@@ -250,7 +251,7 @@ class Identity:
             try:
                 await self._outbox.commit(IDENTITY, tenant_id, operations, [event])
             except (PreconditionFailed, NotFound):
-                user = await self._unchanged(user)
+                user, failed = await self._unchanged(user), await self._lockout.attempts(tenant_id, user_id)
                 continue  # another attempt on this account was counted meanwhile, or the user changed
             return SignedIn(user, tokens)
         raise Unready("store_unavailable", "Too many attempts on this account at once.", retry_after_seconds=1)

@@ -1,6 +1,7 @@
 """A store that fails at any one call of a request: the client hears the truth, and after recovery every committed
 change has exactly one event, and no event stands without its change."""
 
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,12 @@ import pytest
 from devhost.errors import FeedStuck
 from devhost.host import Host
 from functions import ENDPOINTS
-from shared.identity.model import Role, attempts_key
+from shared.identity.model import Role, attempts_key, session_key, user_key
 from shared.storage.containers import ALERTS, DIRECTORY, IDENTITY, REPORTS
 from shared.storage.documents import Eq, Query
 from shared.storage.errors import NotFound, Throttled, Unavailable
 from shared.storage.sqlite import SqliteStore
-from tests.app import Account, App, assert_problem, registration, running
+from tests.app import PASSWORD, Account, App, assert_problem, registration, running
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore, Mode
 
@@ -183,6 +184,7 @@ async def test_every_endpoint_that_writes_is_walked(broken: Broken) -> None:
     """Of the others, a call makes no write at all."""
     app, ada = broken.app, broken.ada
     walked = {"register", "login", "logout", *RECORDED}
+    walked |= {"refresh_token", "update_profile", "change_password", "revoke_session"}
     for endpoint in ENDPOINTS:
         if endpoint.name in walked:
             continue
@@ -244,6 +246,102 @@ async def test_login(broken: Broken) -> None:
         assert len(await app.events(ada.tenant_id, "auth.login")) == sessions
 
     await _walk(broken, request, check)
+
+
+async def test_refresh(broken: Broken) -> None:
+    """Each exchange that was committed has its event; a token that was answered works, unless it was used up."""
+    app, ada = broken.app, broken.ada
+    for mode, times in MODES:
+        for k in range(1, MOST_CALLS):
+            before = len(await app.events(ada.tenant_id, "auth.token_refresh"))
+            token = (await app.login(ada.email)).json()["refresh_token"]
+            session = session_key(token.split(".")[1])
+            held = (await broken.store.read(IDENTITY, (ada.tenant_id,), session))["refresh_hash"]
+            broken.store.arm(k, mode, times=times)
+            answer = await app.client.post("/v1/token/refresh", json={"refresh_token": token})
+            reached = len(broken.store.calls) >= k
+            assert answer.status_code in (200, 503)
+            await broken.recover()
+            changed = (await broken.store.read(IDENTITY, (ada.tenant_id,), session))["refresh_hash"] != held
+            assert len(await app.events(ada.tenant_id, "auth.token_refresh")) == before + changed
+            assert changed or answer.status_code == 503
+            assert await broken.items("outbox") == 0
+            if not reached:
+                break
+
+
+async def test_update_profile(broken: Broken) -> None:
+    app, ada = broken.app, broken.ada
+    names = itertools.count()
+
+    async def request(_: Broken) -> httpx.Response:
+        return await app.client.put("/v1/profile", json={"bio": f"text {next(names)}"}, headers=ada.auth)
+
+    async def check(_: Broken, status: int) -> None:
+        assert status in (200, 503)
+        events = await app.events(ada.tenant_id, "profile.update")
+        bio = (await broken.store.read(IDENTITY, (ada.tenant_id,), user_key(ada.id)))["bio"]
+        written = [event["personal"][ada.id]["data"]["new_values"]["bio"] for event in events]
+        assert len(set(written)) == len(written)
+        assert bio is None or bio in written
+        assert not {old for e in events if (old := e["personal"][ada.id]["data"]["old_values"]["bio"])} - set(written)
+        app.clock.set(ManualClock().now())
+
+    await _walk(broken, request, check)
+
+
+async def test_change_password(broken: Broken) -> None:
+    """Either the old password or the new one works, and the trail says which."""
+    app, ada = broken.app, broken.ada
+    current, numbers = PASSWORD, itertools.count()
+    for mode, times in MODES:
+        for k in range(1, MOST_CALLS):
+            new = f"orange is number {next(numbers)} of many"
+            token = (await app.login(ada.email, current)).json()["access_token"]
+            before = len(await app.events(ada.tenant_id, "auth.password_change"))
+            broken.store.arm(k, mode, times=times)
+            answer = await app.client.post(
+                "/v1/password",
+                json={"current_password": current, "new_password": new},
+                headers={"Authorization": f"Bearer {token}"},
+            )
+            reached = len(broken.store.calls) >= k
+            assert answer.status_code in (204, 503)
+            await broken.recover()
+            changed = (await app.login(ada.email, new)).status_code == 200
+            assert changed or answer.status_code == 503
+            assert changed != ((await app.login(ada.email, current)).status_code == 200)
+            assert len(await app.events(ada.tenant_id, "auth.password_change")) == before + changed
+            assert await broken.items("outbox") == 0
+            current = new if changed else current
+            if not reached:
+                break
+
+
+async def test_revoke_session(broken: Broken) -> None:
+    app, ada = broken.app, broken.ada
+    for mode, times in MODES:
+        for k in range(1, MOST_CALLS):
+            tokens = [(await app.login(ada.email)).json() for _ in range(2)]
+            wanted = tokens[1]["refresh_token"].split(".")[1]
+            before = len(await app.events(ada.tenant_id, "session.revoke"))
+            broken.store.arm(k, mode, times=times)
+            answer = await app.client.delete(
+                f"/v1/sessions/{wanted}", headers={"Authorization": f"Bearer {tokens[0]['access_token']}"}
+            )
+            reached = len(broken.store.calls) >= k
+            assert answer.status_code in (204, 503)
+            await broken.recover()
+            try:
+                await broken.store.read(IDENTITY, (ada.tenant_id,), session_key(wanted))
+                ended = False
+            except NotFound:
+                ended = True
+            assert ended or answer.status_code == 503
+            assert len(await app.events(ada.tenant_id, "session.revoke")) == before + ended
+            assert await broken.items("outbox") == 0
+            if not reached:
+                break
 
 
 async def test_logout(broken: Broken) -> None:
@@ -331,7 +429,7 @@ async def test_a_stuck_entry_does_not_hold_up_the_feed(broken: Broken) -> None:
         "follow_ups": [{"kind": "of a version to come", "arguments": {}}],
     }
     await broken.store.create(IDENTITY, (ada.tenant_id,), stuck)
-    broken.store.arm(5)  # the publishing: the change is committed, its event waits in the outbox
+    broken.store.arm(6)  # the publishing: the change is committed, its event waits in the outbox
     assert (await app.login(ada.email)).status_code == 200
     broken.store.mend()
     assert await app.events(ada.tenant_id, "auth.login") == []
