@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.detection.service import AlertService, DetectionService
     from shared.identity.access import Access
     from shared.identity.directory import Directory
+    from shared.identity.operations import Operations
     from shared.identity.own_account import OwnAccount
     from shared.identity.passwords import Passwords
     from shared.identity.rejections import Rejections
@@ -62,6 +63,7 @@ class Services:
     identity: "Identity"
     session_life: "SessionLife"
     own_account: "OwnAccount"
+    operations: "Operations"
     passwords: "Passwords"
     detection: "DetectionService"
     alerts: "AlertService"
@@ -261,6 +263,7 @@ def _identity(
 ) -> dict[str, Any]:
     from shared.identity.access import Access
     from shared.identity.lockout import Lockout, LockoutRules
+    from shared.identity.operations import Operations
     from shared.identity.own_account import OwnAccount
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity, Policy
@@ -302,6 +305,9 @@ def _identity(
         "rejections": rejections,
         "session_life": life,
         "own_account": OwnAccount(outbox=outbox, lockout=lockout, passwords=passwords, sessions=life, **common),
+        "operations": Operations(
+            outbox=outbox, directory=directory, passwords=passwords, ids=ids, policy=policy, **common
+        ),
         "identity": Identity(
             outbox=outbox,
             directory=directory,

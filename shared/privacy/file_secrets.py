@@ -16,7 +16,7 @@ from pathlib import Path
 
 from shared.core.clock import Clock, SystemClock
 from shared.privacy._held_versions import HeldVersions, Loaded
-from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion
+from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion, check_rotatable
 from shared.telemetry import get_log
 
 _VERSION = re.compile(r"v[1-9][0-9]{0,8}")
@@ -37,7 +37,7 @@ class FileSecrets:
         random_bytes: Callable[[int], bytes] = random_source.token_bytes,
         clock: Clock | None = None,
     ) -> None:
-        files = {root: _Files(root, folder, random_bytes) for root in ROOTS}
+        self._files = files = {root: _Files(root, folder, random_bytes) for root in ROOTS}
         own = clock or SystemClock()
         self._held = {root: HeldVersions(root, each.load, _VERSION, own) for root, each in files.items()}
 
@@ -48,6 +48,11 @@ class FileSecrets:
     async def find(self, name: RootName, version: str) -> SecretVersion | None:
         """The version of that name, looked for on disk if need be. SecretsError when the folder cannot be read."""
         return await self._held[name].find(version)
+
+    async def rotate(self, name: RootName) -> str:
+        """Add a file beside the others; the name of its version."""
+        check_rotatable(name)
+        return self._files[name].add()
 
     async def close(self) -> None:
         """Read no more."""
@@ -115,8 +120,19 @@ class _Files:
             raise SecretsError(f"secret {self.root}: {path.name} must hold {ROOT_BYTES} bytes")
         return SecretVersion(version, value, changed_at=datetime.fromtimestamp(status.st_mtime, UTC))
 
-    def _make(self) -> None:
-        """Write to the side and link: a crash leaves no half secret, a race keeps the first one."""
+    def add(self) -> str:
+        """Make the version after the newest one; its name."""
+        try:
+            self._check_folders(make=True)
+            newest = max(self._read(None), default=0)
+            while not self._make(newest + 1):
+                newest += 1
+        except OSError as error:
+            raise SecretsError(f"secret {self.root}: {error.strerror}") from None
+        return f"v{newest + 1}"
+
+    def _make(self, number: int = 1) -> bool:
+        """Write to the side and link: a crash leaves no half secret, a race keeps the first one. Whether it is ours."""
         side = self.folder / f".{self.root}.{random_source.token_hex(8)}"
         handle = os.open(side, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -124,9 +140,9 @@ class _Files:
                 file.write(self.random_bytes(ROOT_BYTES))
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(side, self.folder / f"{self.root}.v1")
+            os.link(side, self.folder / f"{self.root}.v{number}")
         except FileExistsError:
-            return
+            return False
         finally:
             side.unlink()
         folder = os.open(self.folder, os.O_RDONLY)
@@ -134,3 +150,4 @@ class _Files:
             os.fsync(folder)
         finally:
             os.close(folder)
+        return True

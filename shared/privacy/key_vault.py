@@ -11,6 +11,7 @@ everywhere by then. Older ones verify until they expire, are disabled, or the se
 import base64
 import binascii
 import re
+import secrets as random_source
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +24,7 @@ from azure.keyvault.secrets.aio import SecretClient
 from shared.core.clock import Clock
 from shared.core.endpoints import check_endpoint
 from shared.privacy._held_versions import LOAD_SECONDS, HeldVersions, Load, Loaded
-from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion
+from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion, check_rotatable
 from shared.storage.azure_identity import identify
 from shared.telemetry import get_log
 
@@ -74,6 +75,18 @@ class KeyVaultSecrets:
     async def find(self, name: RootName, version: str) -> SecretVersion | None:
         """The usable version of that id, asked for if need be. SecretsError when the vault cannot be asked."""
         return await self._held[name].find(version)
+
+    async def rotate(self, name: RootName) -> str:
+        """Add a version in the vault; its id. It takes the right to set secrets, which the app itself needs not have."""
+        check_rotatable(name)
+        value = base64.b64encode(random_source.token_bytes(ROOT_BYTES)).decode()
+        try:
+            made = await self._connected().set_secret(NAMES[name], value)
+        except HttpResponseError as error:
+            raise SecretsError(f"secret {NAMES[name]}: the vault answered {error.status_code or 'nothing'}") from None
+        except AzureError as error:
+            raise SecretsError(f"secret {NAMES[name]}: the vault was not reached ({type(error).__name__})") from None
+        return made.properties.version or ""
 
     async def close(self) -> None:
         """Let go of connections and of the credential."""

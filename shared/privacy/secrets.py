@@ -71,6 +71,11 @@ class SecretsPort(Protocol):
         """
         ...
 
+    async def rotate(self, name: RootName) -> str:
+        """Add a version with a value of its own; its name. Instances see it by themselves. SecretsError when it cannot
+        be written; ValueError for a root that cannot be rotated."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections. What is held goes on being answered, nothing is asked for any more."""
         ...
@@ -91,8 +96,19 @@ class MemorySecrets:
         (only,) = self._held[name]
         return only if only.version == version else None
 
+    async def rotate(self, name: RootName) -> str:
+        """SecretsError: what lives in one process cannot be rotated from another."""
+        check_rotatable(name)
+        raise SecretsError(f"secret {name}: it lives in memory and cannot be rotated")
+
     async def close(self) -> None:
         """Nothing to let go of."""
+
+
+def check_rotatable(name: RootName) -> None:
+    """ValueError unless versions of that root may be added: the store is bound to its `index` (docs/adr/0009)."""
+    if name == "index":
+        raise ValueError("the secret index cannot be rotated")
 
 
 def signing_version(versions: Sequence[SecretVersion], now: datetime, lifetime: timedelta) -> SecretVersion:

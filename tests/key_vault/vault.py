@@ -309,6 +309,23 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
 
+    def do_PUT(self) -> None:
+        """Set Secret: a new version, for whoever has the token."""
+        vault = cast("Server", self.server).vaults[self.headers["Host"].partition(":")[0]]
+        _, _, token = self.headers.get("Authorization", "").partition(" ")
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+        name = urlsplit(self.path).path.strip("/").split("/")[1]
+        answer = vault.answer(f"/secrets/{name}/", {"api-version": ["7.4"]}, token)
+        fault = _next(vault.faults, urlsplit(self.path).path)
+        if fault is not None:
+            self._write(fault.status, fault.body, fault.headers)
+        elif answer.status == 401:
+            self._write(answer.status, json.dumps(answer.body).encode(), answer.headers)
+        else:
+            version = vault.put(name, sent["value"])
+            made = next(each for each in vault.secrets[name] if each.id == version)
+            self._write(200, json.dumps({**made.item(vault.uri, name), "value": made.value}).encode(), {})
+
     def do_GET(self) -> None:
         vault = cast("Server", self.server).vaults[self.headers["Host"].partition(":")[0]]
         url = urlsplit(self.path)

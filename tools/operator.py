@@ -1,0 +1,128 @@
+"""`python -m tools.operator`: what only the operator of a deployment may do. Every command is in the audit trail.
+
+It works on the store and the secrets that the settings name, as the app does; the embedded store has to be free, so stop
+the app first. A password is read from the terminal, or from the first line of standard input.
+"""
+
+import argparse
+import asyncio
+import getpass
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+from pydantic import TypeAdapter, ValidationError
+
+from shared.core.errors import KraftdError
+from shared.core.settings import SettingsError, load_settings
+from shared.core.text import Line
+from shared.identity.directory import EmailTaken
+from shared.identity.operations import NewAdmin
+from shared.identity.passwords import NewPassword
+from shared.privacy.emails import Email
+from shared.storage.errors import StoreError
+from shared.wiring import Services, build_services
+
+type Command = Callable[[Services, argparse.Namespace], Awaitable[str]]
+
+
+class _Refused(Exception):
+    """A command that cannot be done as it was given; the message says why."""
+
+
+async def _system_admin(services: Services, options: argparse.Namespace) -> str:
+    admin = NewAdmin(
+        _checked("--email", Email, options.email),
+        _checked("password", NewPassword, _password()),
+        _checked("--first-name", Line, options.first_name),
+        _checked("--last-name", Line, options.last_name),
+    )
+    try:
+        user_id = await services.operations.make_system_admin(admin)
+    except EmailTaken:
+        raise _Refused("this e-mail has an account") from None
+    return f"system administrator {user_id}"
+
+
+async def _suspend(services: Services, options: argparse.Namespace) -> str:
+    done = await services.operations.set_tenant_status(options.tenant, "suspended")
+    return f"tenant {options.tenant} {'suspended' if done else 'was suspended already'}"
+
+
+async def _resume(services: Services, options: argparse.Namespace) -> str:
+    done = await services.operations.set_tenant_status(options.tenant, "active")
+    return f"tenant {options.tenant} {'resumed' if done else 'was active already'}"
+
+
+async def _rotate(services: Services, _: argparse.Namespace) -> str:
+    version = await services.secrets.rotate("tokens")
+    await services.operations.record_rotation("tokens", version)
+    return f"secret tokens has a new version {version}; it signs within five minutes, older ones go on verifying"
+
+
+def _checked(name: str, kind: object, value: str) -> str:
+    try:
+        return str(TypeAdapter(kind).validate_python(value))
+    except ValidationError as error:
+        raise _Refused(f"{name}: {error.errors(include_input=False)[0]['msg']}") from None
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        first, again = getpass.getpass("Password: "), getpass.getpass("Again: ")
+        if first != again:
+            raise _Refused("password: the two are not the same")
+        return first
+    return sys.stdin.readline().rstrip("\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tools.operator", description="Operate a deployment.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Command, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        return made
+
+    admin = add("system-admin", _system_admin, "make an account with the role system_admin in the tenant platform")
+    for option in ("--email", "--first-name", "--last-name"):
+        admin.add_argument(option, required=True)
+    for name, run, text in (
+        ("suspend-tenant", _suspend, "let nobody of a tenant act any more, at once"),
+        ("resume-tenant", _resume, "let a suspended tenant act again"),
+    ):
+        add(name, run, text).add_argument("tenant", help="id of the tenant")
+    add("rotate-keys", _rotate, "add a version of the secret that signs access tokens")
+    return parser
+
+
+async def _run(options: argparse.Namespace) -> str:
+    services = await build_services(load_settings())
+    try:
+        done: str = await options.run(services, options)
+        return done
+    finally:
+        await services.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Exit code 0 when it is done, 1 when it was refused or could not be done, 2 for wrong usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        sys.stdout.write(asyncio.run(_run(options)) + "\n")
+    except (_Refused, SettingsError) as refusal:
+        return _failed(str(refusal))
+    except KraftdError as error:
+        return _failed("; ".join(f"{e.field}: {e.message}" for e in error.errors) or error.detail or str(error))
+    except StoreError as error:
+        return _failed(f"the store failed: {type(error).__name__}: {error}")
+    return 0
+
+
+def _failed(message: str) -> int:
+    sys.stderr.write(f"operator: {message}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
