@@ -19,6 +19,7 @@ _ERROR_TITLES = {
     404: "There is nothing of that id.",
     405: "The path does not take that method.",
     409: "It collides with what is there.",
+    412: "It is no longer the version that If-Match names.",
     413: "The body is above 1 MiB.",
     422: "Some fields are not as they must be; `errors` names them.",
     429: "More calls from this address than are allowed; try again after Retry-After seconds.",
@@ -50,7 +51,10 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": definitions,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "api_key": {"type": "http", "scheme": "bearer", "bearerFormat": "kak_<tenant>.<id>.<secret>"},
+            },
         },
     }
 
@@ -71,16 +75,26 @@ def _operation(endpoint: Endpoint, schemas: dict[Any, Any], definitions: dict[st
         "tags": [endpoint.tag],
         "summary": summary.split(". ")[0].rstrip("."),
         "description": summary,
-        "security": [] if endpoint.who is None else [{"bearer": []}],
+        "security": _security(endpoint),
         "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint, schemas, definitions)],
         "responses": _responses(endpoint, schemas),
     }
     if endpoint.body is not Nothing:
         content = {"application/json": {"schema": schemas[endpoint.body]}}
-        operation["requestBody"] = {"required": True, "content": content}
+        fields = definitions[schemas[endpoint.body]["$ref"].rpartition("/")[2]]
+        needed = bool(fields.get("required") or fields.get("oneOf"))
+        operation["requestBody"] = {"required": needed, "content": content}
     if endpoint.who is not None:
         operation["x-roles"] = [role.value for role in endpoint.who]
+    if endpoint.scope is not None:
+        operation["x-scope"] = endpoint.scope
     return operation
+
+
+def _security(endpoint: Endpoint) -> list[dict[str, Any]]:
+    if endpoint.who is None:
+        return []
+    return [{"bearer": []}] if endpoint.scope is None else [{"bearer": []}, {"api_key": []}]
 
 
 def _responses(endpoint: Endpoint, schemas: dict[Any, Any]) -> dict[str, Any]:

@@ -18,6 +18,15 @@ WALK = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=[e.name for e in ENDPO
 NOWHERE = "11111111-1111-7111-8111-111111111111"
 
 
+BODIES: dict[str, dict[str, Any]] = {
+    "create_api_key": {"name": "reader", "scopes": ["alerts:read"]},
+    "delete_user": {"reason": "left the company"},
+    "invite_user": {"email": "new@example.com", "role": "viewer"},
+    "update_settings": {"require_mfa": "admins"},
+    "update_user": {"role": "viewer"},
+}
+
+
 def _url(endpoint: Endpoint) -> str:
     return "/" + re.sub(r"\{\w+:guid\}", NOWHERE, endpoint.route)
 
@@ -27,6 +36,8 @@ def _body(endpoint: Endpoint) -> dict[str, Any]:
         return registration("new@example.com")
     if endpoint.name == "login":
         return {"email": "ada@example.com", "password": PASSWORD}
+    if endpoint.name in BODIES:
+        return dict(BODIES[endpoint.name])
     assert endpoint.body is Nothing, f"say what a valid body of {endpoint.name} is"
     return {}
 
@@ -44,6 +55,8 @@ async def test_a_good_call_answers_in_the_declared_shape(app: App, ada: Account,
     for _ in range(6):  # so that there is an alert to list
         await app.login(ada.email, "a guess")
     await app.host.drain_feed()
+    await app.invite(ada, "invited@example.com")
+    await app.client.post("/v1/admin/api-keys", json=BODIES["create_api_key"], headers=ada.auth)
     answer = await _call(app, endpoint, ada)
     if ":guid" in endpoint.route:
         assert_problem(answer, 404, "not_found")
