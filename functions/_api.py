@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.audit.model import RequestContext
 from shared.core.text import digits
-from shared.identity.model import Principal, Role, version_of
+from shared.identity.model import Caller, Principal, Role, ServicePrincipal, version_of
 from shared.wiring import LazyServices, Services
 
 if TYPE_CHECKING:  # cold start
@@ -31,6 +31,16 @@ class Shape(BaseModel):
 
 class Nothing(Body):
     """No body, or an empty object."""
+
+
+def absent() -> Any:
+    """Default of a field that may be left out but is never null: `Field(default_factory=absent)`, to be read by way of
+    `given`. What is published of the field is its type alone."""
+
+
+def given(body: Body) -> dict[str, Any]:
+    """The fields that a request named, and no others."""
+    return {name: getattr(body, name) for name in type(body).model_fields if name in body.model_fields_set}
 
 
 class ListQuery(Body):
@@ -63,7 +73,7 @@ class Call[B: BaseModel, Q: BaseModel]:
     body: B
     query: Q
     path: dict[str, str]
-    caller: Principal | None
+    caller: Caller | None
     if_match: frozenset[str] | None = None
     """The versions (`version_of`) that the caller would change, as `If-Match` names them; None: whatever is there."""
 
@@ -76,7 +86,14 @@ class Call[B: BaseModel, Q: BaseModel]:
 
     @property
     def principal(self) -> Principal:
-        """The caller, on an endpoint that has one. RuntimeError on one that is open to anyone."""
+        """The person who calls, on an endpoint that wants one. RuntimeError or TypeError on one that does not."""
+        if isinstance(self.known, ServicePrincipal):
+            raise TypeError("this endpoint is open to API keys")
+        return self.known
+
+    @property
+    def known(self) -> Caller:
+        """The caller, a person or a program. RuntimeError on an endpoint that is open to anyone."""
         if self.caller is None:
             raise RuntimeError("this endpoint is open to anyone")
         return self.caller
@@ -104,6 +121,7 @@ class Endpoint:
     also: Mapping[int, type[BaseModel]] = field(default_factory=dict)
     step_up: bool = False
     enrollment: bool = False
+    scope: str | None = None
 
 
 class Api:
@@ -128,11 +146,13 @@ class Api:
         also: Mapping[int, type[BaseModel]] | None = None,
         step_up: bool = False,
         enrollment: bool = False,
+        scope: str | None = None,
     ) -> Callable[[Handler], Handler]:
         """Declare the function of one method and route; its name is the handler's.
 
         `bare`: needs no services. `also`: other statuses that answer in a shape of their own. `step_up`: needs a fresh
         factor where the tenant's policy says so. `enrollment`: may be called before a factor that is due is enrolled.
+        `scope`: may also be called with an API key that has this scope; without one no key will do.
         """
 
         if bare and who is not None:
@@ -156,6 +176,7 @@ class Api:
                     also or {},
                     step_up,
                     enrollment,
+                    scope,
                 )
             )
             return handler

@@ -57,7 +57,7 @@ def _mac(root: "SecretVersion", text: bytes, call: Call[Any, Any]) -> bytes:
     from shared.privacy.secrets import derive
 
     filters = call.query.model_dump(mode="json", exclude={"cursor", "limit"})
-    bound = [call.principal.tenant_id, call.principal.session_id, call.request.route, filters]
+    bound = [call.known.tenant_id, call.known.source_id, call.request.route, filters]
     context = json.dumps(bound, sort_keys=True).encode()
     message = hashlib.sha256(context).digest() + text
     return hmac.new(derive(root.value, "cursor"), message, hashlib.sha256).digest()

@@ -16,6 +16,7 @@ from shared.audit.model import RequestContext
 from shared.core.deadline import deadline
 from shared.core.errors import KraftdError, Unready
 from shared.core.text import address
+from shared.identity.model import Caller
 from shared.privacy.secrets import SecretsError
 from shared.storage.errors import StoreError, Throttled
 from shared.telemetry import get_log
@@ -33,6 +34,7 @@ SECURITY_HEADERS = {
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _ENTITY_TAG = re.compile(r'(?<!W/)"[!#-~]{0,200}"')
 _ENTITY_TAGS = re.compile(r'(?:W/)?"[!#-~]{0,200}"(?:\s*,\s*(?:W/)?"[!#-~]{0,200}"){0,20}')
+_API_KEY = "kak_"
 _MAX_USER_AGENT = 512
 _MAX_ADDRESS = 64
 
@@ -77,15 +79,29 @@ async def _ready(services: LazyServices) -> Services:
 async def _answer(
     endpoint: Endpoint, req: func.HttpRequest, services: Services | None, request: RequestContext
 ) -> Answer:
-    caller = None
+    caller: Caller | None = None
     if endpoint.who is not None and services is not None:
-        caller = await services.access.authenticate(_bearer(req), request)
-        request = replace(request, session_id=caller.session_id)
-        await services.access.require_role(caller, endpoint.who, request)
+        token = _bearer(req)
+        if token is not None and token.startswith(_API_KEY):
+            caller, request = await _program(endpoint, token, services, request)
+        else:
+            caller = await services.access.authenticate(token, request)
+            request = replace(request, session_id=caller.session_id)
+            await services.access.require_role(caller, endpoint.who, request)
     body = parse_body(req.get_body(), endpoint.body)
     query = parse_query(req.url, endpoint.query)
     call = Call(services, request, body, query, _path(endpoint, req), caller, _if_match(req))
     return await endpoint.handler(call)
+
+
+async def _program(
+    endpoint: Endpoint, key: str, services: Services, request: RequestContext
+) -> tuple[Caller, RequestContext]:
+    """The program behind an API key, and its request. 401 for a key that does not hold; 403 where it may not call."""
+    caller = await services.api_keys.authenticate(key, request)
+    request = replace(request, api_key_id=caller.key_id)
+    await services.api_keys.require_scope(caller, endpoint.scope, request)
+    return caller, request
 
 
 def _context(endpoint: Endpoint, req: func.HttpRequest, services: LazyServices, request_id: str) -> RequestContext:

@@ -52,7 +52,10 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": definitions,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "api_key": {"type": "http", "scheme": "bearer", "bearerFormat": "kak_<tenant>.<id>.<secret>"},
+            },
         },
     }
 
@@ -73,16 +76,26 @@ def _operation(endpoint: Endpoint, schemas: dict[Any, Any], definitions: dict[st
         "tags": [endpoint.tag],
         "summary": summary.split(". ")[0].rstrip("."),
         "description": summary,
-        "security": [] if endpoint.who is None else [{"bearer": []}],
+        "security": _security(endpoint),
         "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint, schemas, definitions)],
         "responses": _responses(endpoint, schemas),
     }
     if endpoint.body is not Nothing:
         content = {"application/json": {"schema": schemas[endpoint.body]}}
-        operation["requestBody"] = {"required": True, "content": content}
+        fields = definitions[schemas[endpoint.body]["$ref"].rpartition("/")[2]]
+        needed = bool(fields.get("required") or fields.get("oneOf"))
+        operation["requestBody"] = {"required": needed, "content": content}
     if endpoint.who is not None:
         operation["x-roles"] = [role.value for role in endpoint.who]
+    if endpoint.scope is not None:
+        operation["x-scope"] = endpoint.scope
     return operation
+
+
+def _security(endpoint: Endpoint) -> list[dict[str, Any]]:
+    if endpoint.who is None:
+        return []
+    return [{"bearer": []}] if endpoint.scope is None else [{"bearer": []}, {"api_key": []}]
 
 
 def _responses(endpoint: Endpoint, schemas: dict[Any, Any]) -> dict[str, Any]:

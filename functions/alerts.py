@@ -60,13 +60,13 @@ class AlertList(ListShape):
     items: list[AlertShape]
 
 
-@api.endpoint("GET", "v1/alerts", who=READERS, query=AlertQuery, response=AlertList)
+@api.endpoint("GET", "v1/alerts", who=READERS, scope="alerts:read", query=AlertQuery, response=AlertList)
 async def list_alerts(call: Call[Nothing, AlertQuery]) -> Answer:
     """The tenant's alerts, newest episode first."""
     query = call.query
     alerts = call.services.alerts
     found = await alerts.list(
-        call.principal.tenant_id,
+        call.known.tenant_id,
         pattern=query.pattern,
         severity=query.severity,
         status=query.status,

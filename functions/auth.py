@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
-from functions._api import Answer, Api, Body, Call, Nothing, Shape
+from functions._api import Answer, Api, Body, Call, Nothing, Shape, absent, given
 from functions._shapes import UserShape
+from shared.core.errors import FieldError, Invalid
 from shared.core.text import Line, accepted
-from shared.identity.model import USERS, Registration, Tokens, shown_user
+from shared.identity.model import USERS, Acceptance, Registration, Tokens, shown_user
 from shared.identity.passwords import NewPassword, TypedPassword
 from shared.privacy.emails import Email
 
@@ -17,7 +18,11 @@ type Accepted = Annotated[bool, AfterValidator(accepted), WithJsonSchema({"const
 
 
 class RegisterBody(Body):
-    """A new account with a new organization."""
+    """A new account: with a new organization, or in the one that the invitation is of."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["organization"]}, {"required": ["invitation"]}]}
+    )
 
     email: Email = Field(
         repr=False,
@@ -27,10 +32,14 @@ class RegisterBody(Body):
     password: NewPassword = Field(repr=False)
     first_name: Line = Field(repr=False)
     last_name: Line = Field(repr=False)
-    organization: Line
+    organization: Line = Field(default_factory=absent)
+    invitation: str = Field(default_factory=absent, min_length=1, max_length=300, repr=False)
     accept_terms: Accepted
     accept_privacy: Accepted
     marketing_opt_in: bool = False
+
+
+_APPLICANT = {"email", "password", "first_name", "last_name", "marketing_opt_in"}
 
 
 class LoginBody(Body):
@@ -59,18 +68,18 @@ class RegisterAnswer(TokensShape):
     "POST", "v1/register", who=None, body=RegisterBody, response=RegisterAnswer, status=201, errors=(409, 429)
 )
 async def register(call: Call[RegisterBody, Nothing]) -> Answer:
-    """Open an account with a new organization; the caller becomes its tenant_admin."""
+    """Open an account: with a new organization, whose tenant_admin the caller becomes, or by an invitation, with the
+    role that it carries and for the e-mail that it was sent to. Any other invitation is 422 `invalid_invitation`."""
+    named = given(call.body).keys() & {"organization", "invitation"}
+    if len(named) != 1:
+        field = FieldError("organization", "organization_or_invitation", "give this or an invitation, and not both")
+        raise Invalid("invalid_request", "Some fields are not as they must be.", errors=(field,))
     await call.services.throttle.check("register", call.request)
-    body = call.body
-    registration = Registration(
-        email=body.email,
-        password=body.password,
-        first_name=body.first_name,
-        last_name=body.last_name,
-        organization=body.organization,
-        marketing_opt_in=body.marketing_opt_in,
-    )
-    done = await call.services.identity.register(registration, call.request)
+    fields = call.body.model_dump(include=_APPLICANT | named)
+    if "invitation" in named:
+        done = await call.services.joining.join(Acceptance(**fields), call.request)
+    else:
+        done = await call.services.identity.register(Registration(**fields), call.request)
     return Answer({"user": shown_user(done.user), **_tokens(done.tokens)}, status=201)
 
 

@@ -47,24 +47,24 @@ class ReportList(ListShape):
     items: list[ReportShape]
 
 
-@api.endpoint("GET", "v1/reports", who=READERS, query=ListQuery, response=ReportList)
+@api.endpoint("GET", "v1/reports", who=READERS, scope="reports:read", query=ListQuery, response=ReportList)
 async def list_reports(call: Call[Nothing, ListQuery]) -> Answer:
     """The tenant's reports, newest period first."""
     from shared.compliance.model import shown_report
 
     after = await read_cursor(call)
-    found = await call.services.reports.page(call.principal.tenant_id, limit=call.query.limit, after=after)
+    found = await call.services.reports.page(call.known.tenant_id, limit=call.query.limit, after=after)
     return Answer(page([shown_report(item) for item in found.items], await write_cursor(call, found.next)))
 
 
-@api.endpoint("GET", "v1/reports/{id:guid}", who=READERS, response=ReportShape, errors=(404,))
+@api.endpoint("GET", "v1/reports/{id:guid}", who=READERS, scope="reports:read", response=ReportShape, errors=(404,))
 async def get_report(call: Call[Nothing, Nothing]) -> Answer:
     """One report. Reading it is an event of its own."""
     from shared.compliance.model import shown_report
 
     wanted = call.path["id"]
-    principal = call.principal
-    item = await call.services.reports.read(principal.tenant_id, wanted, principal.actor, call.request)
+    caller = call.known
+    item = await call.services.reports.read(caller.tenant_id, wanted, caller.actor, call.request)
     if item is None:
-        raise await call.services.access.unknown_id(principal, "report", wanted, call.request)
+        raise await call.services.access.unknown_id(caller, "report", wanted, call.request)
     return Answer(shown_report(item))

@@ -24,13 +24,18 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.compliance.service import Reports
     from shared.detection.service import AlertService, DetectionService
     from shared.identity.access import Access
+    from shared.identity.api_keys import ApiKeys
     from shared.identity.directory import Directory
+    from shared.identity.invitations import Invitations
+    from shared.identity.joining import Joining
+    from shared.identity.members import Members
     from shared.identity.operations import Operations
     from shared.identity.own_account import OwnAccount
     from shared.identity.passwords import Passwords
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity
     from shared.identity.session_life import SessionLife
+    from shared.identity.tenant_settings import TenantSettings
     from shared.identity.throttle import Throttle
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.guards import Guards
@@ -65,6 +70,11 @@ class Services:
     own_account: "OwnAccount"
     operations: "Operations"
     passwords: "Passwords"
+    members: "Members"
+    invitations: "Invitations"
+    joining: "Joining"
+    api_keys: "ApiKeys"
+    tenant_settings: "TenantSettings"
     detection: "DetectionService"
     alerts: "AlertService"
     reports: "Reports"
@@ -298,7 +308,19 @@ def _identity(
     lockout = Lockout(outbox=outbox, guards=guards, rules=rules, **common)
     access = Access(tokens=tokens, directory=directory, rejections=rejections, **common)
     life = SessionLife(outbox=outbox, access=access, sessions=sessions, **common)
+    identity = Identity(
+        outbox=outbox,
+        directory=directory,
+        lockout=lockout,
+        passwords=passwords,
+        sessions=sessions,
+        ids=ids,
+        policy=policy,
+        **common,
+    )
+    joining: dict[str, Any] = {"identity": identity, "passwords": passwords, "sessions": sessions}
     return {
+        **_administration(common, ids, outbox, directory, access, joining),
         "guards": guards,
         "throttle": Throttle(guards, rejections, limits),
         "access": access,
@@ -308,14 +330,29 @@ def _identity(
         "operations": Operations(
             outbox=outbox, directory=directory, passwords=passwords, ids=ids, policy=policy, **common
         ),
-        "identity": Identity(
-            outbox=outbox,
-            directory=directory,
-            lockout=lockout,
-            passwords=passwords,
-            sessions=sessions,
-            ids=ids,
-            policy=policy,
-            **common,
-        ),
+        "identity": identity,
+    }
+
+
+def _administration(
+    common: dict[str, Any],
+    ids: IdFactory,
+    outbox: "Outbox",
+    directory: "Directory",
+    access: "Access",
+    joining: dict[str, Any],
+) -> dict[str, Any]:
+    from shared.identity.api_keys import ApiKeys
+    from shared.identity.invitations import Invitations
+    from shared.identity.joining import Joining
+    from shared.identity.members import Members
+    from shared.identity.tenant_settings import TenantSettings
+
+    checked: dict[str, Any] = {**common, "outbox": outbox, "access": access}
+    return {
+        "members": Members(directory=directory, **checked),
+        "invitations": Invitations(directory=directory, ids=ids, **checked),
+        "joining": Joining(outbox=outbox, directory=directory, ids=ids, **joining, **common),
+        "api_keys": ApiKeys(ids=ids, **checked),
+        "tenant_settings": TenantSettings(common["store"], common["recorder"], outbox),
     }

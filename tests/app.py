@@ -44,6 +44,12 @@ def registration(email: str = "ada@example.com", **changes: Any) -> dict[str, An
     } | changes
 
 
+def acceptance(invitation: str, email: str, **changes: Any) -> dict[str, Any]:
+    """A valid body for POST /register by invitation."""
+    body = registration(email, invitation=invitation) | changes
+    return {name: value for name, value in body.items() if name != "organization"}
+
+
 @dataclass
 class Account:
     """A registered account and its access token."""
@@ -78,6 +84,22 @@ class App:
         body = answer.json()
         user = body["user"]
         return Account(user["id"], user["tenant_id"], email, body["access_token"], body["refresh_token"])
+
+    async def invite(self, admin: Account, email: str, role: Role = Role.VIEWER) -> str:
+        """An invitation, as the invited person gets it."""
+        body = {"email": email, "role": role.value}
+        answer = await self.client.post("/v1/admin/invitations", json=body, headers=admin.auth)
+        assert answer.status_code == 201, answer.text
+        invitation: str = answer.json()["invitation"]
+        return invitation
+
+    async def join(self, admin: Account, email: str, role: Role = Role.VIEWER, **changes: Any) -> Account:
+        """Another user of an administrator's tenant, who came by invitation."""
+        invitation = await self.invite(admin, email, role)
+        answer = await self.client.post("/v1/register", json=acceptance(invitation, email, **changes))
+        assert answer.status_code == 201, answer.text
+        body = answer.json()
+        return Account(body["user"]["id"], body["user"]["tenant_id"], email, body["access_token"])
 
     async def login(self, email: str, password: str = PASSWORD, **headers: str) -> httpx.Response:
         return await self.client.post("/v1/login", json={"email": email, "password": password}, headers=headers)

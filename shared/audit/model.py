@@ -69,6 +69,7 @@ class RequestContext:
     user_agent: str | None = field(default=None, repr=False)
     trace_id: str | None = None
     session_id: str | None = None
+    api_key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

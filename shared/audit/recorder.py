@@ -136,4 +136,6 @@ def _subjects_of(draft: Draft, personal: dict[str, Personal]) -> list[str]:
 def _source_of(draft: Draft) -> dict[str, str]:
     if draft.request.session_id is not None:
         return {"kind": "session", "id": draft.request.session_id}
+    if draft.request.api_key_id is not None:
+        return {"kind": "api_key", "id": draft.request.api_key_id}
     return {"kind": "function", "id": draft.request.function}

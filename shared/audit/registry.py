@@ -7,7 +7,19 @@ from typing import Any, TypeAliasType, get_args
 
 from shared.audit.model import AuditEvent, Outcome, PersonalOf, Severity
 
-_FAMILIES = ("access", "alert", "audit", "auth", "consent", "profile", "report", "session", "user")
+_FAMILIES = (
+    "access",
+    "alert",
+    "apikey",
+    "audit",
+    "auth",
+    "config",
+    "consent",
+    "profile",
+    "report",
+    "session",
+    "user",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ class Reports:
                 request,
                 actor=actor,
                 target=Target("report", wanted),
-                person=actor.id,
+                person=actor.id if actor.kind == "user" else None,
             )
         )
         return item

@@ -38,6 +38,16 @@ type Opaque = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$
 """An opaque id, ours or a producer's."""
 
 
+def folded(text: str) -> str:
+    """A text as prefixes of it are searched for, in ASCII: NFKC, case folded, runs of spaces as one.
+
+    What is not ASCII is escaped character by character, each escape a whole that begins no other: the folded form of a
+    text begins with that of another exactly when the texts do.
+    """
+    normal = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(normal.split()).encode("unicode_escape").decode("ascii")
+
+
 def accepted(given: bool) -> bool:
     """True; anything else is refused. For consents that a request cannot do without."""
     if not given:

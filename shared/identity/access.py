@@ -1,6 +1,7 @@
 """Who is calling, and may they: tokens, sessions and roles checked on every call, every refusal audited."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from shared.audit.events.access import AccessCrossTenantDenied, AccessDenied
 from shared.audit.model import Draft, RequestContext, Target
@@ -8,7 +9,7 @@ from shared.audit.recorder import Recorder
 from shared.core.clock import Clock
 from shared.core.errors import Forbidden, NotFoundError, Unauthenticated
 from shared.identity.directory import Directory
-from shared.identity.model import TENANT_ITEM, Principal, Role, session_key, user_key
+from shared.identity.model import TENANT_ITEM, Caller, Principal, Role, session_key, user_key
 from shared.identity.rejections import Rejections
 from shared.identity.sessions import holds
 from shared.identity.tokens import AccessTokens, Claims, TokenRejected
@@ -94,20 +95,39 @@ class Access:
         )
         raise Forbidden("forbidden", f"This call needs the role {lowest.value} or above.")
 
-    async def unknown_id(self, principal: Principal, kind: str, wanted: str, request: RequestContext) -> NotFoundError:
+    async def refused(
+        self, principal: Principal, target: Target, reason: str, attempted: dict[str, Any], request: RequestContext
+    ) -> Forbidden:
+        """The 403 for a change that a caller may not make, after auditing it with what was attempted."""
+        event = AccessDenied(held_role=principal.role.value, attempted=attempted)
+        await self._recorder.record(
+            Draft(
+                principal.tenant_id,
+                event,
+                request,
+                outcome="denied",
+                reason=reason,
+                actor=principal.actor,
+                target=target,
+                person=principal.person,
+            )
+        )
+        return Forbidden("forbidden", "The caller's role does not allow this change.")
+
+    async def unknown_id(self, principal: Caller, kind: str, wanted: str, request: RequestContext) -> NotFoundError:
         """The 404 for an id that is not in the caller's tenant, after auditing it: across tenants or simply unknown."""
         owner = await self._directory.tenant_of(wanted)
         foreign = owner is not None and owner != principal.tenant_id
         await self._recorder.record(
             Draft(
                 principal.tenant_id,
-                AccessCrossTenantDenied() if foreign else AccessDenied(held_role=principal.role.value),
+                AccessCrossTenantDenied() if foreign else AccessDenied(held_role=principal.power),
                 request,
                 outcome="denied",
                 reason="cross_tenant" if foreign else "unknown_id",
                 actor=principal.actor,
                 target=Target(kind, wanted),
-                person=principal.user_id,
+                person=principal.person,
             )
         )
         return NotFoundError("not_found", "There is nothing of that id.")

@@ -22,6 +22,7 @@ _log = get_log(__name__)
 _PATIENCE = timedelta(minutes=1)
 _ABANDONED = timedelta(days=1)
 _VOID = "void_tenant"
+_VOID_USER = "void_user"
 _VOID_SECONDS = 7 * 86_400
 TENANT_SHARDS = tuple(f"{number:02d}" for number in range(16))
 
@@ -114,10 +115,10 @@ class Directory:
 
     async def _exists(self, entry: Entry) -> bool:
         try:
-            await self._store.read(IDENTITY, (entry.tenant_id,), user_key(entry.user_id))
+            held = await self._store.read(IDENTITY, (entry.tenant_id,), user_key(entry.user_id))
         except NotFound:
             return False
-        return True
+        return bool(held["kind"] != _VOID_USER)
 
     async def confirm(self, key: str, entry: Entry) -> None:
         """Make a reservation final, and the user id known. TakenOver when it is somebody else's. Idempotent."""
@@ -147,6 +148,24 @@ class Directory:
                 await self._store.delete(DIRECTORY, (key,), key, if_match=held["_etag"])
         except (NotFound, PreconditionFailed):
             return  # gone or somebody else's by now: nothing to free
+
+    async def release(self, key: str, entry: Entry) -> None:
+        """Forget a user that is gone: the e-mail is free, the id unknown. Idempotent."""
+        await self.free(key, entry)
+        by_id = user_key(entry.user_id)
+        try:
+            await self._store.delete(DIRECTORY, (by_id,), by_id)
+        except NotFound:
+            return  # released before, or never confirmed
+
+    async def void_user(self, entry: Entry) -> bool:
+        """Make sure that a user who is not there never comes to be; False when it is there. As `void_tenant`."""
+        void: Item = {"id": user_key(entry.user_id), "tenant_id": entry.tenant_id, "kind": _VOID_USER}
+        try:
+            await self._store.create(IDENTITY, (entry.tenant_id,), {**void, "ttl": _VOID_SECONDS})
+        except Conflict:
+            return not await self._exists(entry)
+        return True
 
     async def tenant_of(self, user_id: str) -> str | None:
         """The tenant of a user id, or None."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.audit.model import Actor
 from shared.core.clock import parse_rfc3339, rfc3339
+from shared.core.text import folded
 
 if TYPE_CHECKING:  # cold start: functions import this module
     from shared.storage.documents import Item
@@ -60,17 +61,69 @@ class Principal:
         """The caller as the actor of an event."""
         return Actor("user", self.user_id, self.role.value, self.email)
 
+    @property
+    def person(self) -> str:
+        """Whose address and user agent the request carries."""
+        return self.user_id
+
+    @property
+    def source_id(self) -> str:
+        """What the caller shows to be known: the session."""
+        return self.session_id
+
+    @property
+    def power(self) -> str:
+        """What refusals name: the role."""
+        return self.role.value
+
 
 @dataclass(frozen=True, slots=True)
-class Registration:
-    """What someone gives to open an account with a new organization. Texts are validated, the e-mail as typed."""
+class ServicePrincipal:
+    """A program that calls with an API key, after the key and its tenant were checked. It is nobody's person."""
+
+    key_id: str
+    tenant_id: str
+    scopes: frozenset[str]
+    person: None = None
+    power: str = "service"
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as the actor of an event."""
+        return Actor("service", self.key_id)
+
+    @property
+    def source_id(self) -> str:
+        """What the caller shows to be known: the key."""
+        return self.key_id
+
+
+type Caller = Principal | ServicePrincipal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applicant:
+    """Who wants an account, however it is come by. Texts are validated, the e-mail as typed."""
 
     email: str = field(repr=False)
     password: str = field(repr=False)
     first_name: str = field(repr=False)
     last_name: str = field(repr=False)
-    organization: str
     marketing_opt_in: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration(Applicant):
+    """What someone gives to open an account with a new organization."""
+
+    organization: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance(Applicant):
+    """What someone gives to open an account in the organization that an invitation is of."""
+
+    invitation: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +163,26 @@ def new_tenant(tenant_id: str, name: str, now: datetime) -> "Item":
         "kind": "tenant",
         "name": name,
         "status": "active",
+        "admins": 1,
         "created_at": rfc3339(now),
     }
 
 
+def admins_of(tenant: "Item") -> int:
+    """How many active tenant_admins a tenant has. Tenants of version 0.1.0 do not say: they have their first one."""
+    return int(tenant.get("admins", 1))
+
+
+def is_active_admin(user: "Item") -> bool:
+    """Whether a user counts among those that a tenant must have one of."""
+    return bool(user["role"] == Role.TENANT_ADMIN and user["status"] == "active")
+
+
 def new_user(
-    user_id: str, tenant_id: str, registration: Registration, role: Role, password_hash: str, now: datetime
+    user_id: str, tenant_id: str, registration: Applicant, role: Role, password_hash: str, now: datetime
 ) -> "Item":
     """The stored form of a new user."""
-    return {
+    user: Item = {
         "id": user_key(user_id),
         "tenant_id": tenant_id,
         "kind": "user",
@@ -135,6 +199,16 @@ def new_user(
         "updated_at": rfc3339(now),
         **dict.fromkeys(PROFILE_FIELDS),
     }
+    return {**user, **search_fields(user)}
+
+
+SEARCHED = ("search_email", "search_name", "search_last_name")
+
+
+def search_fields(user: "Item") -> dict[str, str]:
+    """What the search for users looks at, from names and e-mail: whoever changes those writes these again."""
+    first, last = user["first_name"], user["last_name"]
+    return dict(zip(SEARCHED, (folded(user["email"]), folded(f"{first} {last}"), folded(last)), strict=True))
 
 
 def shown_user(user: "Item") -> dict[str, Any]:

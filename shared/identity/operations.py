@@ -118,7 +118,10 @@ class Operations:
             if held["status"] == status:
                 return False
             event = ConfigChange(
-                key="tenant", changed_fields=("status",), old_values={"status": held["status"]}, new_values={"status": status}
+                key="tenant",
+                changed_fields=("status",),
+                old_values={"status": held["status"]},
+                new_values={"status": status},
             )
             draft = Draft(
                 tenant_id,

@@ -18,6 +18,7 @@ from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
 from shared.identity.lockout import LOCKED, Lockout, MakeDraft, count_of, locked_until
 from shared.identity.model import (
     TENANT_ITEM,
+    Applicant,
     Principal,
     Registration,
     Role,
@@ -101,7 +102,7 @@ class Identity:
         try:
             key = await self._directory.reserve(registration.email, entry)
         except EmailTaken as taken:
-            await self._audit_email_taken(registration, taken.entry, request)
+            await self.audit_email_taken(registration, taken.entry, request)
             raise Clash("email_taken", "This e-mail has an account.") from None
         try:
             await self._directory.enroll_tenant(entry.tenant_id)
@@ -120,26 +121,27 @@ class Identity:
             IDENTITY,
             entry.tenant_id,
             [create(new_tenant(entry.tenant_id, registration.organization, now)), create(user), create(session)],
-            await self._registration_events(registration, entry, request),
+            await self.registration_events(registration, entry, Role.TENANT_ADMIN, request),
             [FollowUp(CONFIRM, {"key": key, "tenant_id": entry.tenant_id, "user_id": entry.user_id})],
         )
         return SignedIn(user, tokens)
 
-    async def _registration_events(
-        self, registration: Registration, entry: Entry, request: RequestContext
+    async def registration_events(
+        self, registration: Applicant, entry: Entry, role: Role, request: RequestContext
     ) -> list[StoredEvent]:
+        """The finished events of a new account: its registration and the consents that were given."""
         terms, privacy = self._policy.terms_version, self._policy.privacy_version
         consents = [("terms", terms), ("privacy", privacy)]
         if registration.marketing_opt_in:
             consents.append(("marketing", privacy))
         register = AuthRegister(
-            organization=True,
+            organization=isinstance(registration, Registration),
             terms_version=terms,
             privacy_version=privacy,
             first_name=registration.first_name,
             last_name=registration.last_name,
         )
-        actor = Actor("user", entry.user_id, Role.TENANT_ADMIN.value, registration.email)
+        actor = Actor("user", entry.user_id, role.value, registration.email)
         target = Target("user", entry.user_id, registration.email)
         return [
             await self._recorder.finish(
@@ -148,20 +150,44 @@ class Identity:
             for event in (register, *(ConsentGrant(purpose=p, version=v) for p, v in consents))
         ]
 
-    async def _audit_email_taken(self, registration: Registration, entry: Entry, request: RequestContext) -> None:
-        event = AuthRegister(
-            organization=True, terms_version=self._policy.terms_version, privacy_version=self._policy.privacy_version
-        )
+    async def audit_email_taken(self, registration: Applicant, entry: Entry, request: RequestContext) -> None:
+        """Record, where the e-mail's account is, that somebody wanted to register it again."""
         known = await self._user(entry)
+        if known is None:
+            await self.audit_refused(registration, PLATFORM_TENANT, "email_taken", request)
+            return
+        target = Target("user", entry.user_id, known["email"])
+        await self._record_refused(registration, entry.tenant_id, "email_taken", request, target, entry.user_id)
+
+    async def audit_refused(
+        self, registration: Applicant, tenant_id: str, reason: str, request: RequestContext
+    ) -> None:
+        """Record, in the trail of a tenant, a registration that nobody whom we know was refused."""
+        await self._record_refused(registration, tenant_id, reason, request, None, self._stranger())
+
+    async def _record_refused(
+        self,
+        registration: Applicant,
+        tenant_id: str,
+        reason: str,
+        request: RequestContext,
+        target: Target | None,
+        person: str,
+    ) -> None:
+        event = AuthRegister(
+            organization=isinstance(registration, Registration),
+            terms_version=self._policy.terms_version,
+            privacy_version=self._policy.privacy_version,
+        )
         await self._recorder.record(
             Draft(
-                entry.tenant_id if known else PLATFORM_TENANT,
+                tenant_id,
                 event,
                 request,
                 outcome="failure",
-                reason="email_taken",
-                target=Target("user", entry.user_id, known["email"]) if known else None,
-                person=entry.user_id if known else self._stranger(),
+                reason=reason,
+                target=target,
+                person=person,
                 email_typed=registration.email,
             )
         )
@@ -330,9 +356,10 @@ class Identity:
 
     async def _user(self, entry: Entry) -> Item | None:
         try:
-            return await self._store.read(IDENTITY, (entry.tenant_id,), user_key(entry.user_id))
+            found = await self._store.read(IDENTITY, (entry.tenant_id,), user_key(entry.user_id))
         except NotFound:
             return None
+        return found if found["kind"] == "user" else None
 
     def _stranger(self) -> str:
         """The subject of what nobody here has done: one per month, so that its key can rotate."""

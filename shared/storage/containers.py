@@ -56,6 +56,7 @@ IDENTITY = Container(
     name="identity",
     partition_key=("tenant_id",),
     indexes=(("kind", "created_at"), ("kind", "user_id", "created_at")),
+    also_indexed=("role", "status", "search_email", "search_name", "search_last_name"),
     default_ttl_seconds=-1,
 )
 DIRECTORY = Container(name="directory", partition_key=("id",))

@@ -18,6 +18,15 @@ WALK = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=[e.name for e in ENDPO
 NOWHERE = "11111111-1111-7111-8111-111111111111"
 
 
+BODIES: dict[str, dict[str, Any]] = {
+    "create_api_key": {"name": "reader", "scopes": ["alerts:read"]},
+    "delete_user": {"reason": "left the company"},
+    "invite_user": {"email": "new@example.com", "role": "viewer"},
+    "update_settings": {"require_mfa": "admins"},
+    "update_user": {"role": "viewer"},
+}
+
+
 def _url(endpoint: Endpoint) -> str:
     return "/" + re.sub(r"\{\w+:guid\}", NOWHERE, endpoint.route)
 
@@ -33,6 +42,8 @@ def _body(endpoint: Endpoint) -> dict[str, Any]:
         return {"first_name": "Other"}
     if endpoint.name == "change_password":
         return {"current_password": PASSWORD, "new_password": "a quite different password"}
+    if endpoint.name in BODIES:
+        return dict(BODIES[endpoint.name])
     assert endpoint.body is Nothing, f"say what a valid body of {endpoint.name} is"
     return {}
 
@@ -50,6 +61,8 @@ async def test_a_good_call_answers_in_the_declared_shape(app: App, ada: Account,
     for _ in range(6):  # so that there is an alert to list
         await app.login(ada.email, "a guess")
     await app.host.drain_feed()
+    await app.invite(ada, "invited@example.com")
+    await app.client.post("/v1/admin/api-keys", json=BODIES["create_api_key"], headers=ada.auth)
     if endpoint.name == "refresh_token":
         answer = await app.client.post("/v1/token/refresh", json={"refresh_token": ada.refresh_token})
     else:

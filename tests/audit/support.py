@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from shared.audit.dead_letters import DeadLetters
 from shared.audit.events.access import AccessCrossTenantDenied, AccessDenied
 from shared.audit.events.alert import AlertRaise, AlertUpdate
+from shared.audit.events.apikey import ApiKeyCreate, ApiKeyRevoke
 from shared.audit.events.audit import AuditSearch
 from shared.audit.events.auth import (
     AuthAccountLocked,
@@ -19,11 +20,22 @@ from shared.audit.events.auth import (
     AuthTokenRefresh,
     AuthTokenRejected,
 )
+from shared.audit.events.config import ConfigChange
 from shared.audit.events.consent import ConsentGrant
 from shared.audit.events.profile import ProfileUpdate, ProfileView
 from shared.audit.events.report import ReportGenerate, ReportRead
 from shared.audit.events.session import SessionRevoke
-from shared.audit.events.user import UserDelete
+from shared.audit.events.user import (
+    UserDelete,
+    UserInvite,
+    UserInviteRevoke,
+    UserList,
+    UserRoleChange,
+    UserStatusChange,
+    UserUnlock,
+    UserUpdate,
+    UserView,
+)
 from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, AuditEvent, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
@@ -44,6 +56,8 @@ ADA = "0195c000-0000-7000-8000-00000000ada0"
 BOB = "0195c000-0000-7000-8000-00000000b0b0"
 SESSION = "0195c000-0000-7000-8000-00000000005e"
 ALERT = "0195c000-0000-7000-8000-00000000a1e7"
+INVITATION = "0195c000-0000-7000-8000-00000000111e"
+API_KEY = "0195c000-0000-7000-8000-00000000a91e"
 REPORT = "5c0f5a4e-33b9-5d0a-8a5f-0000000000aa"
 EMAIL, IP, AGENT = "Ada@Example.com", "203.0.113.9", "Mozilla/5.0 (X11; Linux x86_64)"
 
@@ -86,12 +100,18 @@ def by_the_system(event: AuditEvent, target: Target) -> Draft:
 
 EXAMPLES: dict[str, Draft] = {
     "access.cross_tenant_denied": denied(AccessCrossTenantDenied(), "cross_tenant", Target("user", BOB)),
-    "access.denied": denied(AccessDenied(required_role="tenant_admin", held_role="auditor"), "role"),
+    "access.denied": denied(
+        AccessDenied(required_role="tenant_admin", held_role="auditor", attempted={"role": "tenant_admin"}),
+        "role",
+        Target("user", BOB, "bob@example.com"),
+    ),
     "alert.raise": by_the_system(AlertRaise(pattern="brute_force", severity="high"), Target("alert", ALERT)),
     "alert.update": by_the_system(
         AlertUpdate(pattern="brute_force", severity="critical", old_status="open", new_status="open"),
         Target("alert", ALERT),
     ),
+    "apikey.create": by_ada(ApiKeyCreate(scopes=("alerts:read", "reports:read")), target=Target("api_key", API_KEY)),
+    "apikey.revoke": by_ada(ApiKeyRevoke(scopes=("alerts:read",)), target=Target("api_key", API_KEY)),
     "audit.search": by_ada(AuditSearch(log="authorization", filters={"email": EMAIL, "type": ["auth.*"]}), count=2),
     "auth.account_locked": Draft(
         TENANT,
@@ -129,6 +149,15 @@ EXAMPLES: dict[str, Draft] = {
     "auth.token_rejected": Draft(
         PLATFORM_TENANT, AuthTokenRejected(count=4), ANYONE, outcome="denied", reason="bad_signature"
     ),
+    "config.change": by_ada(
+        ConfigChange(
+            key="settings",
+            changed_fields=("require_mfa",),
+            old_values={"require_mfa": "off"},
+            new_values={"require_mfa": "all"},
+        ),
+        target=Target("tenant", TENANT),
+    ),
     "consent.grant": by_ada(ConsentGrant(purpose="terms", version="1"), target=Target("user", ADA, EMAIL)),
     "profile.update": by_ada(
         ProfileUpdate(
@@ -154,7 +183,25 @@ EXAMPLES: dict[str, Draft] = {
     ),
     "report.read": by_ada(ReportRead(framework="activity", format="json"), target=Target("report", REPORT)),
     "session.revoke": by_ada(SessionRevoke(sessions_ended=1), target=Target("session", SESSION)),
-    "user.delete": Draft(TENANT, UserDelete(), TIMER, reason="email_taken", actor=SYSTEM, target=Target("user", BOB)),
+    "user.delete": by_ada(
+        UserDelete(reason_text="left the company", last_profile={"first_name": "Bob", "phone": None}),
+        target=Target("user", BOB, "bob@example.com"),
+    ),
+    "user.invite": by_ada(UserInvite(role="viewer"), target=Target("invitation", INVITATION, "new@example.com")),
+    "user.invite_revoke": by_ada(UserInviteRevoke(), target=Target("invitation", INVITATION)),
+    "user.list": by_ada(UserList(filters={"q": "bo", "role": "viewer"}), count=1),
+    "user.role_change": by_ada(
+        UserRoleChange(old_role="viewer", new_role="auditor"), target=Target("user", BOB, "bob@example.com")
+    ),
+    "user.status_change": by_ada(
+        UserStatusChange(old_status="active", new_status="suspended"), target=Target("user", BOB, "bob@example.com")
+    ),
+    "user.unlock": by_ada(UserUnlock(), target=Target("user", BOB, "bob@example.com")),
+    "user.update": by_ada(
+        UserUpdate(changed_fields=("phone",), old_values={"phone": None}, new_values={"phone": "+48 22 000 00 00"}),
+        target=Target("user", BOB, "bob@example.com"),
+    ),
+    "user.view": by_ada(UserView(), target=Target("user", BOB, "bob@example.com")),
 }
 """One draft of every event type. Its stored form is golden: see test_golden.py."""
 

@@ -37,6 +37,9 @@ SAMPLES: dict[str, tuple[str, ...]] = {
     "pattern": ("brute_force",),
     "severity": ("high",),
     "status": ("open",),
+    "list_users.status": ("active",),
+    "role": ("viewer",),
+    "q": ("some b",),
     "from": ("2026-03-01T00:00:00Z",),
     "to": ("2026-04-01T00:00:00Z",),
 }
@@ -105,7 +108,7 @@ async def drive_list(app: App, endpoint: Endpoint, account: Account) -> None:
     for name, field in endpoint.query.model_fields.items():
         if name not in ListQuery.model_fields:
             label = field.alias or name
-            for value in SAMPLES[label]:
+            for value in SAMPLES.get(f"{endpoint.name}.{label}", SAMPLES[label]):
                 answer = await app.client.get(f"/{endpoint.route}", params={label: value}, headers=account.auth)
                 assert answer.status_code == 200, answer.text
     types = {"type": list(SAMPLES["type"]), "limit": "1"} if "type" in endpoint.query.model_fields else {"limit": "1"}

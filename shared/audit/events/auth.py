@@ -8,9 +8,11 @@ from shared.audit.registry import event_type
 
 @event_type("auth.register", outcomes=("success", "failure"))
 class AuthRegister(AuditEvent):
-    """An account was opened, or refused (reasons email_taken, throttled). When the e-mail is taken the target is the
-    account that has it, and the name that was typed is not kept. Throttled calls are sampled to one event per address
-    and minute in the tenant platform; its record_count adds those not recorded since then."""
+    """An account was opened, or refused (reasons email_taken, throttled, invalid_invitation). When the e-mail is taken
+    the target is the account that has it, and the name that was typed is not kept. An invitation that does not hold is
+    in the trail of the tenant that it names. Throttled calls are sampled to one event per address and minute in the
+    tenant platform; its record_count adds those not recorded since then. `organization`: whether a new one was opened
+    with it."""
 
     organization: bool
     terms_version: str
@@ -62,8 +64,8 @@ class AuthPasswordChange(AuditEvent):
 
 @event_type("auth.token_rejected", outcomes=("denied",))
 class AuthTokenRejected(AuditEvent):
-    """A request carried a token that does not hold (reasons: malformed, bad_signature, expired, unknown_key,
-    session_ended, user_inactive, tenant_suspended). At most one per address and minute; `count` adds those not
-    recorded since then."""
+    """A request carried a token or an API key that does not hold (reasons: malformed, bad_signature, expired,
+    unknown_key, session_ended, user_inactive, tenant_suspended, api_key_unknown). At most one per address and minute;
+    `count` adds those not recorded since then."""
 
     count: int

@@ -1,0 +1,159 @@
+"""The users of a tenant, for its administrators."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, absent, given
+from functions._cursors import read_cursor, write_cursor
+from functions._shapes import ListShape, UserShape, page
+from shared.core.errors import FieldError, Invalid
+from shared.core.text import Line, not_blank, printable
+from shared.identity.model import ADMINS, shown_user
+
+api = Api("administration")
+
+type GrantableRole = Literal["viewer", "user", "auditor", "tenant_admin"]
+type UserStatus = Literal["active", "suspended"]
+
+
+def _web_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+    except ValueError:
+        usable = False
+    if not usable or not text.isascii() or any(char.isspace() or char in "<>\"'" for char in text):
+        raise PydanticCustomError("web_address", "must be an http or https address")
+    return text
+
+
+def _lines(text: str) -> str:
+    for line in text.replace("\r\n", "\n").split("\n"):
+        printable(line)
+    return text
+
+
+type Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9 ()./-]{3,40}$")]
+type Website = Annotated[str, StringConstraints(max_length=300), AfterValidator(_web_address)]
+type Paragraphs = Annotated[
+    str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_lines), AfterValidator(not_blank)
+]
+type Reason = Annotated[
+    str, StringConstraints(min_length=3, max_length=500), AfterValidator(printable), AfterValidator(not_blank)
+]
+
+
+class UserQuery(ListQuery):
+    """Filters of the list of users; all given ones must hold."""
+
+    role: Literal["viewer", "user", "auditor", "tenant_admin", "system_admin"] | None = None
+    status: UserStatus | None = None
+    q: Line | None = Field(
+        default=None, description="How a name, a last name or an e-mail begins, without regard to case."
+    )
+
+
+class UserBody(Body):
+    """The fields to change; null clears one of the profile. E-mail, tenant and id are not to be changed."""
+
+    role: GrantableRole = Field(default_factory=absent)
+    status: UserStatus = Field(default_factory=absent)
+    first_name: Line = Field(default_factory=absent, repr=False)
+    last_name: Line = Field(default_factory=absent, repr=False)
+    phone: Phone | None = Field(default=None, repr=False)
+    company: Line | None = Field(default=None, repr=False)
+    job_title: Line | None = Field(default=None, repr=False)
+    location: Line | None = Field(default=None, repr=False)
+    website: Website | None = Field(default=None, repr=False)
+    bio: Paragraphs | None = Field(default=None, repr=False)
+
+
+class DeletionBody(Body):
+    """Why, unless the query string says it."""
+
+    reason: Reason = Field(default_factory=absent, repr=False)
+
+
+class DeletionQuery(Body):
+    """Why, unless the body says it."""
+
+    reason: Reason = Field(default_factory=absent, repr=False)
+
+
+class UserList(ListShape):
+    """One page of users."""
+
+    items: list[UserShape]
+
+
+@api.endpoint("GET", "v1/admin/users", who=ADMINS, query=UserQuery, response=UserList)
+async def list_users(call: Call[Nothing, UserQuery]) -> Answer:
+    """The tenant's users, newest first. Each page that is read is an event."""
+    from shared.identity.members import MemberFilter
+
+    query = call.query
+    wanted = MemberFilter(query.role, query.status, query.q)
+    after = await read_cursor(call)
+    found = await call.services.members.page(call.principal, wanted, call.request, limit=query.limit, after=after)
+    return Answer(page([shown_user(each) for each in found.items], await write_cursor(call, found.next)))
+
+
+@api.endpoint("GET", "v1/admin/users/{id:guid}", who=ADMINS, response=UserShape, errors=(404,))
+async def get_user(call: Call[Nothing, Nothing]) -> Answer:
+    """One user. `ETag` names the version."""
+    from shared.identity.versions import entity_tag
+
+    user = await call.services.members.view(call.principal, call.path["id"], call.request)
+    return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
+
+
+@api.endpoint(
+    "PUT",
+    "v1/admin/users/{id:guid}",
+    who=ADMINS,
+    body=UserBody,
+    response=UserShape,
+    errors=(404, 409, 412),
+    step_up=True,
+)
+async def update_user(call: Call[UserBody, Nothing]) -> Answer:
+    """Change a user below the own rank, or another tenant_admin. Fields that are not given stay; a new role or status
+    ends the user's sessions. Nobody changes the own role or status; the last active tenant_admin stays one: 409
+    `last_admin`. `If-Match` guards against lost updates."""
+    from shared.identity.versions import entity_tag
+
+    user = await call.services.members.update(
+        call.principal, call.path["id"], given(call.body), call.if_match, call.request
+    )
+    return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
+
+
+@api.endpoint(
+    "DELETE",
+    "v1/admin/users/{id:guid}",
+    who=ADMINS,
+    body=DeletionBody,
+    query=DeletionQuery,
+    status=204,
+    errors=(404, 409, 412),
+    step_up=True,
+)
+async def delete_user(call: Call[DeletionBody, DeletionQuery]) -> Answer:
+    """Delete a user, for a reason of 3 to 500 characters: in the body or in the query string. The user's sessions end,
+    the e-mail is free, the trail stays. Not oneself, and not the last active tenant_admin: 409 `last_admin`."""
+    reasons = [*given(call.body).values(), *given(call.query).values()]
+    if len(reasons) != 1:
+        field = FieldError("reason", "repeated" if reasons else "missing", "give it once, in the body or the query")
+        raise Invalid("invalid_request", "Some fields are not as they must be.", errors=(field,))
+    await call.services.members.remove(call.principal, call.path["id"], reasons[0], call.if_match, call.request)
+    return Answer(status=204)
+
+
+@api.endpoint("POST", "v1/admin/users/{id:guid}/unlock", who=ADMINS, status=204, errors=(404,), step_up=True)
+async def unlock_user(call: Call[Nothing, Nothing]) -> Answer:
+    """Forget a user's failed sign-ins, and with them the lock that they led to."""
+    await call.services.members.unlock(call.principal, call.path["id"], call.request)
+    return Answer(status=204)

@@ -1,0 +1,83 @@
+"""What a tenant's administrators set for it. Kept on the tenant's own item, which every call reads anyway."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from shared.audit.events.config import ConfigChange
+from shared.audit.model import Draft, RequestContext, Target
+from shared.audit.outbox import Outbox
+from shared.audit.recorder import Recorder
+from shared.core.errors import Unready
+from shared.identity.model import TENANT_ITEM, Principal
+from shared.identity.versions import check_version
+from shared.storage.containers import IDENTITY
+from shared.storage.documents import DocumentStore, Item, replace
+from shared.storage.errors import PreconditionFailed
+
+DEFAULTS: Mapping[str, Any] = {"require_mfa": "off"}
+_RACES = 20
+
+
+def settings_of(tenant: Item) -> dict[str, Any]:
+    """A tenant's settings, each as it was set or by default."""
+    return {**DEFAULTS, **tenant.get("settings", {})}
+
+
+def settings_tag(tenant: Item) -> str:
+    """The version of a tenant's settings as an entity tag: of them alone, for the tenant's item changes with others."""
+    text = json.dumps(settings_of(tenant), sort_keys=True)
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+class TenantSettings:
+    """The settings of the caller's tenant."""
+
+    def __init__(self, store: DocumentStore, recorder: Recorder, outbox: Outbox) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._outbox = outbox
+
+    async def change(
+        self,
+        principal: Principal,
+        given: Mapping[str, Any],
+        if_match: frozenset[str] | None,
+        request: RequestContext,
+    ) -> Item:
+        """Change the given settings; the tenant as it is then. VersionConflict (412)."""
+        partition = (principal.tenant_id,)
+        for _ in range(_RACES):
+            tenant = await self._store.read(IDENTITY, partition, TENANT_ITEM)
+            held = settings_of(tenant)
+            check_version(settings_tag(tenant), if_match)
+            changed = {name: value for name, value in given.items() if held[name] != value}
+            if not changed:
+                return tenant
+            new: Item = {**tenant, "settings": {**tenant.get("settings", {}), **changed}}
+            event = ConfigChange(
+                key="settings",
+                changed_fields=tuple(sorted(changed)),
+                old_values={name: held[name] for name in changed},
+                new_values=changed,
+            )
+            draft = Draft(
+                principal.tenant_id,
+                event,
+                request,
+                actor=principal.actor,
+                target=Target("tenant", principal.tenant_id),
+                person=principal.person,
+            )
+            try:
+                await self._outbox.commit(
+                    IDENTITY,
+                    principal.tenant_id,
+                    [replace(new, if_match=tenant["_etag"])],
+                    [await self._recorder.finish(draft)],
+                )
+            except PreconditionFailed:
+                continue  # another change of the tenant's item was quicker
+            return new
+        raise Unready("store_unavailable", "Too many changes at once.", retry_after_seconds=1)
