@@ -243,7 +243,6 @@ async def test_the_secret_is_nowhere_but_in_the_answer(
 
 async def test_a_lost_email_takes_the_account_back_and_leaves_the_tenant(app: App, ada: Account) -> None:
     """Someone else took the reservation over before it was confirmed: the tenant and its count are as before."""
-    key = await app.services.directory.key(EMAIL)
     invitation = await app.invite(ada, EMAIL, Role.TENANT_ADMIN)
     inner = app.services.directory.confirm
 
