@@ -1,11 +1,14 @@
 """Invitations under hostile hands. What is right is told in tests/acceptance/test_invitations.py."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
+from shared.audit.model import RequestContext
+from shared.core.errors import Forbidden
 from shared.identity.invitations import invitation_key
 from shared.identity.model import Role, user_key
 from shared.storage.containers import DIRECTORY, IDENTITY
@@ -260,6 +263,19 @@ async def test_a_lost_email_takes_the_account_back_and_leaves_the_tenant(app: Ap
     assert (event["reason"], event["actor"]["kind"]) == ("email_taken", "system")
     with pytest.raises(NotFound):
         await app.store.read(IDENTITY, (ada.tenant_id,), user_key(event["target"]["id"]))
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.USER, Role.AUDITOR])
+async def test_rank_is_checked_again_behind_the_edge(app: App, ada: Account, role: Role) -> None:
+    """Whatever lets a caller in: the domain does not take its word."""
+    request = RequestContext(app.services.ids.new(), "POST /v1/admin/invitations", "invite_user", app.clock.now())
+    principal = replace(await app.services.access.authenticate(ada.token, request), role=role)
+    with pytest.raises(Forbidden):
+        await app.services.invitations.invite(principal, EMAIL, Role.VIEWER, request)
+    (event,) = await app.events(ada.tenant_id, "access.denied")
+    assert (event["reason"], event["target"]["kind"]) == ("role", "invitation")
+    assert event["personal"][event["target"]["id"]]["data"] == {"email": EMAIL, "attempted": {"role": "viewer"}}
+    assert await app.events(ada.tenant_id, "user.invite") == []
 
 
 async def test_a_known_password_does_not_help(app: App, ada: Account) -> None:
