@@ -32,6 +32,8 @@ HEADROOM = 1.05
 EMAIL, PASSWORD, LATER = "someone@example.com", "a long enough password", "and quite a different one"
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
+_ADMIN_LISTS = ("admin/users", "admin/invitations", "admin/api-keys", "admin/settings")
+
 type Budget = dict[str, dict[str, Any]]
 """By name of what is done: `calls` (how often each call of the store) and `ru`."""
 
@@ -111,9 +113,10 @@ async def measure(host: Host) -> Budget:
         await walk.call("POST login, unknown", "POST", "/login", 401, body=wrong | {"email": "nobody@example.com"})
         token = (await walk.call("POST login after failures", "POST", "/login", 200, body=right))["access_token"]
         await _own_account(walk, token)
-        for name in ("profile", "admin/logs/authorization", "alerts", "reports"):
+        for name in ("profile", "admin/logs/authorization", "alerts", "reports", *_ADMIN_LISTS):
             await walk.call(f"GET {name}", "GET", f"/{name}", 200, token=token)
         await walk.call("GET reports/{id}, unknown", "GET", f"/reports/{UNKNOWN_ID}", 404, token=token)
+        await _administration(walk, token)
         await walk.call("GET health/ready", "GET", "/health/ready", 200)
         await walk.call("rejected token, first of its minute", "GET", "/profile", 401, token="x")
         await walk.call("rejected token, counted", "GET", "/profile", 401, token="x")
@@ -139,6 +142,49 @@ async def _own_account(walk: Walk, token: str) -> None:
     await walk.call("POST password", "POST", "/password", 204, token=token, body=change)
     back = {"current_password": LATER, "new_password": PASSWORD}
     await walk.call("POST password, one of the last", "POST", "/password", 422, token=token, body=back)
+
+
+async def _administration(walk: Walk, token: str) -> None:
+    """What administrators do to others, and what invitations and API keys are used for."""
+    send = partial(walk.call, token=token)
+    invitation = {"email": "joiner@example.com", "role": "tenant_admin"}
+    made = await send("POST admin/invitations", "POST", "/admin/invitations", 201, body=invitation)
+    joiner: dict[str, Any] = {
+        "email": "joiner@example.com",
+        "password": PASSWORD,
+        "first_name": "Some",
+        "last_name": "Joiner",
+    }
+    joiner |= {"invitation": made["invitation"], "accept_terms": True, "accept_privacy": True}
+    joined = await walk.call("POST register, by invitation", "POST", "/register", 201, body=joiner)
+    await walk.call("POST register, invitation used", "POST", "/register", 422, body=joiner)
+    other = await send(
+        "POST admin/invitations", "POST", "/admin/invitations", 201, body=invitation | {"email": "x@example.com"}
+    )
+    gone = f"/admin/invitations/{other['id']}"
+    await send("DELETE admin/invitations/{id}", "DELETE", gone, 204)
+    user = f"/admin/users/{joined['user']['id']}"
+    await send("GET admin/users/{id}", "GET", user, 200)
+    await send("PUT admin/users/{id}, profile", "PUT", user, 200, body={"company": "Example"})
+    await send("PUT admin/users/{id}, admin demoted", "PUT", user, 200, body={"role": "viewer"})
+    await send(
+        "PUT admin/users/{id}, refused", "PUT", "/admin/users/" + await _own_id(walk, token), 403, body={"role": "user"}
+    )
+    await walk.client.post("/login", json={"email": joiner["email"], "password": "wrong"})
+    await send("POST admin/users/{id}/unlock", "POST", f"{user}/unlock", 204)
+    await send("DELETE admin/users/{id}", "DELETE", f"{user}?reason=left", 204)
+    body = {"name": "reader", "scopes": ["alerts:read"]}
+    key = await send("POST admin/api-keys", "POST", "/admin/api-keys", 201, body=body)
+    await walk.call("GET alerts, API key, first in an hour", "GET", "/alerts", 200, token=key["key"])
+    await walk.call("GET alerts, API key", "GET", "/alerts", 200, token=key["key"])
+    await send("DELETE admin/api-keys/{id}", "DELETE", f"/admin/api-keys/{key['id']}", 204)
+    await send("PUT admin/settings", "PUT", "/admin/settings", 200, body={"require_mfa": "admins"})
+
+
+async def _own_id(walk: Walk, token: str) -> str:
+    answer = await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})
+    found: str = answer.json()["id"]
+    return found
 
 
 async def _triggers(walk: Walk, wrong: dict[str, str]) -> None:

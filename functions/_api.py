@@ -10,11 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.audit.model import RequestContext
 from shared.core.text import digits
-from shared.identity.model import Caller, Principal, Role, ServicePrincipal, version_of
+from shared.identity.model import Caller, Principal, Role, ServicePrincipal
 from shared.wiring import LazyServices, Services
 
 if TYPE_CHECKING:  # cold start
-    from shared.storage.documents import Item
+    pass
 
 
 class Body(BaseModel):
@@ -59,11 +59,6 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def entity_tag(item: "Item") -> dict[str, str]:
-    """The `ETag` header of a stored item's version (RFC 9110)."""
-    return {"ETag": f'"{version_of(item)}"'}
-
-
 @dataclass(frozen=True, slots=True)
 class Call[B: BaseModel, Q: BaseModel]:
     """One request, parsed and checked, with the services that answer it."""
@@ -75,7 +70,7 @@ class Call[B: BaseModel, Q: BaseModel]:
     path: dict[str, str]
     caller: Caller | None
     if_match: frozenset[str] | None = None
-    """The versions (`version_of`) that the caller would change, as `If-Match` names them; None: whatever is there."""
+    """The versions (`entity_tag`) that the caller would change, as `If-Match` names them; None: whatever is there."""
 
     @property
     def services(self) -> Services:

@@ -162,12 +162,12 @@ def _storable(text: str) -> str:
 
 
 def _if_match(req: func.HttpRequest) -> frozenset[str] | None:
-    """The entity tags of `If-Match` (RFC 9110), unquoted; a weak one never matches. None without the header, and for
+    """The entity tags of `If-Match` (RFC 9110); a weak one never matches. None without the header, and for
     `*`."""
     given = req.headers.get("if-match", "").strip()
     if not given or given == "*":
         return None
-    return frozenset(tag[1:-1] for tag in _ENTITY_TAG.findall(given)) if _ENTITY_TAGS.fullmatch(given) else frozenset()
+    return frozenset(_ENTITY_TAG.findall(given)) if _ENTITY_TAGS.fullmatch(given) else frozenset()
 
 
 def _bearer(req: func.HttpRequest) -> str | None:

@@ -53,7 +53,7 @@ class ApiKeyBody(Body):
     """What the key is called and may do, and until when."""
 
     name: Line
-    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=5)]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=5)]
     expires_at: Moment = Field(default_factory=absent, description="Without it the key is good until it is revoked.")
 
 

@@ -1,16 +1,14 @@
 """The users of a tenant, for its administrators."""
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints
-from pydantic_core import PydanticCustomError
 
 from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, absent, given
 from functions._cursors import read_cursor, write_cursor
 from functions._shapes import ListShape, UserShape, page
 from shared.core.errors import FieldError, Invalid
-from shared.core.text import Line, not_blank, printable
+from shared.core.text import Line, Paragraphs, Phone, Website, not_blank, printable
 from shared.identity.model import ADMINS, shown_user
 
 api = Api("administration")
@@ -19,28 +17,6 @@ type GrantableRole = Literal["viewer", "user", "auditor", "tenant_admin"]
 type UserStatus = Literal["active", "suspended"]
 
 
-def _web_address(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
-    except ValueError:
-        usable = False
-    if not usable or not text.isascii() or any(char.isspace() or char in "<>\"'" for char in text):
-        raise PydanticCustomError("web_address", "must be an http or https address")
-    return text
-
-
-def _lines(text: str) -> str:
-    for line in text.replace("\r\n", "\n").split("\n"):
-        printable(line)
-    return text
-
-
-type Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9 ()./-]{3,40}$")]
-type Website = Annotated[str, StringConstraints(max_length=300), AfterValidator(_web_address)]
-type Paragraphs = Annotated[
-    str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_lines), AfterValidator(not_blank)
-]
 type Reason = Annotated[
     str, StringConstraints(min_length=3, max_length=500), AfterValidator(printable), AfterValidator(not_blank)
 ]

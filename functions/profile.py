@@ -1,52 +1,22 @@
 """The own account: profile, password, sessions."""
 
-from typing import Annotated
-from urllib.parse import urlsplit
+from pydantic import Field
 
-from pydantic import AfterValidator, Field, StringConstraints
-from pydantic_core import PydanticCustomError
-
-from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, Shape, entity_tag
+from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, Shape, absent, given
 from functions._cursors import read_cursor, write_cursor
 from functions._shapes import ListShape, UserShape, page
-from shared.core.text import Line, not_blank, printable
+from shared.core.text import Line, Paragraphs, Phone, Website
 from shared.identity.model import USERS, shown_user
 from shared.identity.passwords import NewPassword, TypedPassword
 
 api = Api("profile")
 
 
-def _web_address(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
-    except ValueError:
-        usable = False
-    if not usable or not text.isascii() or any(char.isspace() or char in "<>\"'" for char in text):
-        raise PydanticCustomError("web_address", "must be an http or https address")
-    return text
-
-
-def _text(text: str) -> str:
-    for line in text.replace("\r\n", "\n").split("\n"):
-        printable(line)
-    return text
-
-
-type Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9 ()./-]{3,40}$")]
-type Website = Annotated[
-    str, StringConstraints(max_length=300), AfterValidator(printable), AfterValidator(_web_address)
-]
-type Paragraphs = Annotated[
-    str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_text), AfterValidator(not_blank)
-]
-
-
 class ProfileBody(Body):
     """The fields to change; null clears one that may be empty. Role, tenant and e-mail are not here."""
 
-    first_name: Line = Field(default="", repr=False)
-    last_name: Line = Field(default="", repr=False)
+    first_name: Line = Field(default_factory=absent, repr=False)
+    last_name: Line = Field(default_factory=absent, repr=False)
     phone: Phone | None = Field(default=None, repr=False)
     company: Line | None = Field(default=None, repr=False)
     job_title: Line | None = Field(default=None, repr=False)
@@ -83,16 +53,19 @@ class SessionList(ListShape):
 @api.endpoint("GET", "v1/profile", who=USERS, response=UserShape)
 async def get_profile(call: Call[Nothing, Nothing]) -> Answer:
     """The caller's own account."""
+    from shared.identity.versions import entity_tag
+
     user = await call.services.identity.view_profile(call.principal, call.request)
-    return Answer(shown_user(user), headers=entity_tag(user))
+    return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
 
 
 @api.endpoint("PUT", "v1/profile", who=USERS, body=ProfileBody, response=UserShape, errors=(412,))
 async def update_profile(call: Call[ProfileBody, Nothing]) -> Answer:
     """Change fields of the own account; those that are not given stay. `If-Match` guards against lost updates."""
-    fields = call.body.model_dump(include=call.body.model_fields_set)
-    user = await call.services.own_account.update_profile(call.principal, fields, call.if_match, call.request)
-    return Answer(shown_user(user), headers=entity_tag(user))
+    from shared.identity.versions import entity_tag
+
+    user = await call.services.own_account.update_profile(call.principal, given(call.body), call.if_match, call.request)
+    return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
 
 
 @api.endpoint("POST", "v1/password", who=USERS, body=PasswordBody, status=204, errors=(412, 423))

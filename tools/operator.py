@@ -1,7 +1,7 @@
 """`python -m tools.operator`: what only the operator of a deployment may do. Every command is in the audit trail.
 
-It works on the store and the secrets that the settings name, as the app does; the embedded store has to be free, so stop
-the app first. A password is read from the terminal, or from the first line of standard input.
+It works on the store and the secrets that the settings name, as the app does; the embedded store has to be free, so
+stop the app first. A password is read from the terminal, or from the first line of standard input.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import asyncio
 import getpass
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,6 +20,7 @@ from shared.identity.directory import EmailTaken
 from shared.identity.operations import NewAdmin
 from shared.identity.passwords import NewPassword
 from shared.privacy.emails import Email
+from shared.privacy.secrets import RotatableSecrets
 from shared.storage.errors import StoreError
 from shared.wiring import Services, build_services
 
@@ -54,12 +56,14 @@ async def _resume(services: Services, options: argparse.Namespace) -> str:
 
 
 async def _rotate(services: Services, _: argparse.Namespace) -> str:
+    if not isinstance(services.secrets, RotatableSecrets):
+        raise _Refused("secrets in memory cannot be rotated")
     version = await services.secrets.rotate("tokens")
     await services.operations.record_rotation("tokens", version)
     return f"secret tokens has a new version {version}; it signs within five minutes, older ones go on verifying"
 
 
-def _checked(name: str, kind: object, value: str) -> str:
+def _checked(name: str, kind: Any, value: str) -> str:
     try:
         return str(TypeAdapter(kind).validate_python(value))
     except ValidationError as error:

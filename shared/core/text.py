@@ -4,6 +4,7 @@ import ipaddress
 import unicodedata
 from datetime import datetime
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -90,3 +91,32 @@ def address(text: str) -> str:
         raise PydanticCustomError("ip_address", "must be an IPv4 or IPv6 address")
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return str(mapped or found)
+
+
+def _web_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+    except ValueError:
+        usable = False
+    if not usable or not text.isascii() or any(char.isspace() or char in "<>\"'" for char in text):
+        raise PydanticCustomError("web_address", "must be an http or https address")
+    return text
+
+
+def _lines(text: str) -> str:
+    for line in text.replace("\r\n", "\n").split("\n"):
+        printable(line)
+    return text
+
+
+type Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9 ()./-]{3,40}$")]
+"""A telephone number as people write it."""
+
+type Website = Annotated[str, StringConstraints(max_length=300), AfterValidator(_web_address)]
+"""An http or https address without user or markup."""
+
+type Paragraphs = Annotated[
+    str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_lines), AfterValidator(not_blank)
+]
+"""A text of at most 1,000 characters, in lines."""

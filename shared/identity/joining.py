@@ -25,6 +25,7 @@ from shared.identity.model import (
     new_user,
     user_key,
 )
+from shared.identity.password_policy import check_password
 from shared.identity.passwords import Passwords
 from shared.identity.ranks import may_grant
 from shared.identity.secret_links import INVITATION, read_secret
@@ -107,6 +108,8 @@ class Joining:
         """
         try:
             found = await self._find(acceptance)
+            known = (acceptance.email, acceptance.first_name, acceptance.last_name, found.tenant["name"])
+            check_password(acceptance.password, known)
             password_hash = await self._passwords.hash(acceptance.password)
             entry = Entry(found.tenant["tenant_id"], self._ids.new())
             key = await self._directory.reserve(acceptance.email, entry)
@@ -174,7 +177,7 @@ class Joining:
         tenant, invitation, role = found.tenant, found.invitation, found.role
         user = new_user(entry.user_id, entry.tenant_id, acceptance, role, joiner.password_hash, self._clock.now())
         user["invitation_id"] = invitation["invitation_id"]  # its events are about the same person
-        session, tokens = await self._sessions.draft(entry.tenant_id, entry.user_id)
+        session, tokens = await self._sessions.draft(user)
         steps: list[BatchOperation] = [
             delete(invitation["id"], if_match=invitation["_etag"]),
             create(user),

@@ -190,7 +190,7 @@ class Members:
         new: Item = {**old, **changed, "updated_at": rfc3339(now)}
         new |= search_fields(new)
         if "role" in changed or "status" in changed:
-            new["sessions_valid_from"] = ended_before(now)
+            new["sessions_valid_from"] = ended_before(old, now)
         steps = [replace(new, if_match=old["_etag"])]
         steps += await self._roster(act, is_active_admin(new) - is_active_admin(old), dict(changed))
         events = [await self._recorder.finish(act.draft(event, **_personal(event))) for event in _events(old, changed)]

@@ -150,11 +150,6 @@ def attempts_key(user_id: str) -> str:
     return f"attempts|{user_id}"
 
 
-def version_of(item: "Item") -> str:
-    """What tells this version of a stored item from any other; stores differ in whether it is quoted."""
-    return str(item["_etag"]).strip('"')
-
-
 def new_tenant(tenant_id: str, name: str, now: datetime) -> "Item":
     """The stored form of a new tenant."""
     return {

@@ -1,4 +1,4 @@
-"""What only the operator of a deployment may do, from its command line: system administrators, and the life of tenants."""
+"""What only the operator of a deployment may do: system administrators, and the life of tenants."""
 
 from dataclasses import dataclass, field
 
@@ -77,12 +77,17 @@ class Operations:
     async def _commit_admin(self, admin: NewAdmin, entry: Entry, key: str, password_hash: str) -> None:
         now = self._clock.now()
         registration = Registration(
-            admin.email, admin.password, admin.first_name, admin.last_name, _PLATFORM_NAME, marketing_opt_in=False
+            email=admin.email,
+            password=admin.password,
+            first_name=admin.first_name,
+            last_name=admin.last_name,
+            organization=_PLATFORM_NAME,
+            marketing_opt_in=False,
         )
         user = new_user(entry.user_id, PLATFORM_TENANT, registration, Role.SYSTEM_ADMIN, password_hash, now)
         operations: list[BatchOperation] = [create(user)]
         if await self._tenant(PLATFORM_TENANT) is None:
-            operations.append(create(new_tenant(PLATFORM_TENANT, _PLATFORM_NAME, now)))
+            operations.append(create({**new_tenant(PLATFORM_TENANT, _PLATFORM_NAME, now), "admins": 0}))
         event = AuthRegister(
             organization=False,
             terms_version=self._policy.terms_version,

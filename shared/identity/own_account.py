@@ -11,11 +11,12 @@ from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Forbidden, Invalid, VersionConflict
 from shared.identity.lockout import LOCKED, Lockout
-from shared.identity.model import Principal, version_of
+from shared.identity.model import Principal, search_fields
 from shared.identity.password_policy import check_password, refused
 from shared.identity.passwords import Passwords
 from shared.identity.session_life import SessionLife
 from shared.identity.sessions import ended_before
+from shared.identity.versions import entity_tag
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import DocumentStore, Item, replace
 from shared.storage.errors import NotFound, PreconditionFailed
@@ -53,7 +54,7 @@ class OwnAccount:
         names, or somebody else changes it at the same moment."""
         user = principal.user
         for _ in range(_RACES):
-            if if_match is not None and version_of(user) not in if_match:
+            if if_match is not None and entity_tag(user) not in if_match:
                 break
             new = {name: value for name, value in fields.items() if user[name] != value}
             old = {name: user[name] for name in new}
@@ -63,6 +64,7 @@ class OwnAccount:
                 await self._recorder.record(draft)
                 return user
             changed = {**user, **new, "updated_at": rfc3339(self._clock.now())}
+            changed |= search_fields(changed)
             step = replace(changed, if_match=user["_etag"])
             try:
                 await self._outbox.commit(IDENTITY, principal.tenant_id, [step], [await self._recorder.finish(draft)])

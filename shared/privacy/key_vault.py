@@ -77,7 +77,7 @@ class KeyVaultSecrets:
         return await self._held[name].find(version)
 
     async def rotate(self, name: RootName) -> str:
-        """Add a version in the vault; its id. It takes the right to set secrets, which the app itself needs not have."""
+        """Add a version in the vault; its id. It takes the right to set secrets, which the app itself need not have."""
         check_rotatable(name)
         value = base64.b64encode(random_source.token_bytes(ROOT_BYTES)).decode()
         try:

@@ -9,7 +9,7 @@ import secrets as random_source
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from shared.core.errors import Unready
 
@@ -71,13 +71,18 @@ class SecretsPort(Protocol):
         """
         ...
 
+    async def close(self) -> None:
+        """Let go of connections. What is held goes on being answered, nothing is asked for any more."""
+        ...
+
+
+@runtime_checkable
+class RotatableSecrets(Protocol):
+    """An adapter whose secrets an operator can rotate through it."""
+
     async def rotate(self, name: RootName) -> str:
         """Add a version with a value of its own; its name. Instances see it by themselves. SecretsError when it cannot
         be written; ValueError for a root that cannot be rotated."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections. What is held goes on being answered, nothing is asked for any more."""
         ...
 
 
@@ -95,11 +100,6 @@ class MemorySecrets:
         """The one version, if it is called so."""
         (only,) = self._held[name]
         return only if only.version == version else None
-
-    async def rotate(self, name: RootName) -> str:
-        """SecretsError: what lives in one process cannot be rotated from another."""
-        check_rotatable(name)
-        raise SecretsError(f"secret {name}: it lives in memory and cannot be rotated")
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -25,6 +25,11 @@ MODES: tuple[tuple[Mode, int | None], ...] = (("before", 1), ("after", 1), ("bef
 """Each call fails once before it is made, once after it took effect, and both with every call after it, as when the
 store hangs until the request's time is over."""
 MOST_CALLS = 40
+ADMINISTRATION = {
+    *("list_users", "get_user", "update_user", "delete_user", "unlock_user"),
+    *("invite_user", "revoke_invitation", "create_api_key", "revoke_api_key", "update_settings"),
+}
+"""Endpoints that are walked in test_admin_faults.py."""
 
 
 @dataclass
@@ -58,7 +63,7 @@ type Request = Callable[[Broken], Awaitable[httpx.Response]]
 type Check = Callable[[Broken, int], Awaitable[None]]
 
 
-async def _walk(broken: Broken, request: Request, check: Check) -> int:
+async def walk(broken: Broken, request: Request, check: Check) -> int:
     """Fail at the k-th store call of a request for each k and mode; how many calls a request makes."""
     for mode, times in MODES:
         for k in range(1, MOST_CALLS):
@@ -123,7 +128,7 @@ async def test_what_is_only_recorded(broken: Broken, name: str) -> None:
         answered.append(status)
         app.clock.set(now)
 
-    calls = await _walk(broken, request, check)
+    calls = await walk(broken, request, check)
     events = [e for e in await app.events(ada.tenant_id, case.event) if e["outcome"] == case.outcome]
     assert answered.count(case.status) <= len(events) <= len(answered)
     assert calls == case.calls + 1  # and once more without a fault
@@ -148,7 +153,7 @@ async def test_a_rejected_token(broken: Broken) -> None:
         counted = sum(e["attributes"]["count"] for e in await app.events(type_="auth.token_rejected"))
         assert refused <= counted <= attempts
 
-    await _walk(broken, request, check)
+    await walk(broken, request, check)
 
 
 async def test_an_alert(broken: Broken) -> None:
@@ -183,7 +188,7 @@ async def test_an_alert(broken: Broken) -> None:
 async def test_every_endpoint_that_writes_is_walked(broken: Broken) -> None:
     """Of the others, a call makes no write at all."""
     app, ada = broken.app, broken.ada
-    walked = {"register", "login", "logout", *RECORDED}
+    walked = {"register", "login", "logout", *RECORDED, *ADMINISTRATION}
     walked |= {"refresh_token", "update_profile", "change_password", "revoke_session"}
     for endpoint in ENDPOINTS:
         if endpoint.name in walked:
@@ -210,7 +215,7 @@ async def test_wrong_password(broken: Broken) -> None:
         failures = await app.events(ada.tenant_id, "auth.login")
         assert sorted(e["attributes"]["attempt_count"] for e in failures) == list(range(1, count + 1))
 
-    await _walk(broken, request, check)
+    await walk(broken, request, check)
 
 
 async def test_unknown_account(broken: Broken) -> None:
@@ -227,7 +232,7 @@ async def test_unknown_account(broken: Broken) -> None:
         refused += status == 401
         assert len(await app.events(type_="auth.login")) >= refused
 
-    await _walk(broken, request, check)
+    await walk(broken, request, check)
 
 
 async def test_login(broken: Broken) -> None:
@@ -245,7 +250,7 @@ async def test_login(broken: Broken) -> None:
         assert signed_in <= sessions
         assert len(await app.events(ada.tenant_id, "auth.login")) == sessions
 
-    await _walk(broken, request, check)
+    await walk(broken, request, check)
 
 
 async def test_refresh(broken: Broken) -> None:
@@ -287,7 +292,7 @@ async def test_update_profile(broken: Broken) -> None:
         assert not {old for e in events if (old := e["personal"][ada.id]["data"]["old_values"]["bio"])} - set(written)
         app.clock.set(ManualClock().now())
 
-    await _walk(broken, request, check)
+    await walk(broken, request, check)
 
 
 async def test_change_password(broken: Broken) -> None:

@@ -24,6 +24,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "invite_user": {"email": "new@example.com", "role": "viewer"},
     "update_settings": {"require_mfa": "admins"},
     "update_user": {"role": "viewer"},
+    "refresh_token": {"refresh_token": "kr_a"},
+    "update_profile": {"first_name": "Other"},
+    "change_password": {"current_password": PASSWORD, "new_password": "a quite different password"},
 }
 
 
@@ -36,12 +39,6 @@ def _body(endpoint: Endpoint) -> dict[str, Any]:
         return registration("new@example.com")
     if endpoint.name == "login":
         return {"email": "ada@example.com", "password": PASSWORD}
-    if endpoint.name == "refresh_token":
-        return {"refresh_token": "kr_a"}
-    if endpoint.name == "update_profile":
-        return {"first_name": "Other"}
-    if endpoint.name == "change_password":
-        return {"current_password": PASSWORD, "new_password": "a quite different password"}
     if endpoint.name in BODIES:
         return dict(BODIES[endpoint.name])
     assert endpoint.body is Nothing, f"say what a valid body of {endpoint.name} is"

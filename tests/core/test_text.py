@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from shared.core.text import Line, Opaque, accepted, address, moment
+from shared.core.text import Line, Opaque, accepted, address, folded, moment
 
 LINE: TypeAdapter[str] = TypeAdapter(Line)
 OPAQUE: TypeAdapter[str] = TypeAdapter(Opaque)
@@ -168,3 +168,30 @@ def test_what_is_no_moment(text: object) -> None:
 )
 def test_a_moment_with_its_offset(text: str, utc: datetime) -> None:
     assert moment(text) == utc
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_folded_texts_begin_with_each_other_exactly_when_the_folded_characters_do(text: str, other: str) -> None:
+    """So that a prefix of what is stored is a prefix of what was meant, whatever it is escaped to."""
+    assert folded(text).isascii()
+    assert folded(text).isprintable()
+    meant, typed = (folded(each).encode("ascii").decode("unicode_escape") for each in (text, other))
+    assert folded(text).startswith(folded(other)) == meant.startswith(typed)
+    assert folded(meant) == folded(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  Ada   Body ", "ada body"),
+        ("Straße", "strasse"),
+        ("ＡＤＡ", "ada"),
+        ("É", "\\xe9"),
+        ("e\u0301", "\\xe9"),
+        ("\\xe9", "\\\\xe9"),
+        ("例", "\\u4f8b"),
+        ("🏢", "\\U0001f3e2"),
+    ],
+)
+def test_the_folded_form(text: str, expected: str) -> None:
+    assert folded(text) == expected

@@ -169,6 +169,11 @@ def _turn(found: Reported) -> None:
             [
                 "included path /created_at/?: is absent, should be present",
                 "included path /kind/?: is absent, should be present",
+                "included path /role/?: is absent, should be present",
+                "included path /search_email/?: is absent, should be present",
+                "included path /search_last_name/?: is absent, should be present",
+                "included path /search_name/?: is absent, should be present",
+                "included path /status/?: is absent, should be present",
                 "included path /tenant_id/?: is absent, should be present",
                 "included path /*: is present, should be absent",
                 "excluded path /*: is absent, should be present",
