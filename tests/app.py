@@ -99,7 +99,8 @@ class App:
         answer = await self.client.post("/v1/register", json=acceptance(invitation, email, **changes))
         assert answer.status_code == 201, answer.text
         body = answer.json()
-        return Account(body["user"]["id"], body["user"]["tenant_id"], email, body["access_token"])
+        user = body["user"]
+        return Account(user["id"], user["tenant_id"], email, body["access_token"], body["refresh_token"])
 
     async def login(self, email: str, password: str = PASSWORD, **headers: str) -> httpx.Response:
         return await self.client.post("/v1/login", json={"email": email, "password": password}, headers=headers)

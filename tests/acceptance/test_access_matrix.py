@@ -1,0 +1,138 @@
+"""docs/access-control.md, cell by cell: every route, as every caller, on every kind of target."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from functions import ENDPOINTS
+from shared.identity.model import Role
+from shared.identity.operations import NewAdmin
+from shared.storage.containers import REPORTS
+from shared.storage.documents import Eq, Query
+from tests.app import PASSWORD, ROOT, Account, App, registration
+
+PAGE = (ROOT / "docs/access-control.md").read_text(encoding="utf-8")
+SCOPES = ["alerts:read", "events:read", "events:write", "ledger:read", "reports:read"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a call, and the status that each caller gets."""
+
+    method: str
+    path: str
+    statuses: dict[str, int]
+
+    @property
+    def route(self) -> str:
+        """The path as the app declares it."""
+        return "v1" + re.sub(r"\{\w+\}", "{id:guid}", self.path)
+
+
+def _rows() -> list[Row]:
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line[:2] == "| "]
+    callers = lines[0][1:]
+    return [
+        Row(*call.split(" ", 1), dict(zip(callers, map(int, cells), strict=True)))  # type: ignore[call-arg,arg-type] # two words
+        for call, *cells in lines[1:]
+    ]
+
+
+ROWS = _rows()
+KINDS = ("sessions", "reports", "users", "invitations", "api-keys")
+BODIES: dict[str, Any] = {
+    "POST /login": {"email": "ada@example.com", "password": PASSWORD},
+    "POST /token/refresh": {"refresh_token": "kr_a"},
+    "PUT /profile": {"bio": "A few words."},
+    "POST /password": {"current_password": PASSWORD, "new_password": "a quite different password"},
+    "PUT /admin/users/{}": {"role": "user"},
+    "DELETE /admin/users/{}": {"reason": "left the company"},
+    "POST /admin/invitations": {"email": "someone@example.com", "role": "viewer"},
+    "POST /admin/api-keys": {"name": "reader", "scopes": ["alerts:read"]},
+    "PUT /admin/settings": {"require_mfa": "off"},
+}
+
+
+@dataclass
+class Stage:
+    """Two tenants, one user of each role, and things of each kind to reach for."""
+
+    app: App
+    callers: dict[str, Account | None] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    ids: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The id that stands for `{other}` or `{foreign}` below a path such as `sessions`."""
+
+    async def call(self, row: Row, caller: str) -> httpx.Response:
+        account = self.callers[caller]
+        headers = {"Authorization": f"Bearer {self.keys[caller]}"} if caller in self.keys else {}
+        headers |= account.auth if account else {}
+        kind = next((part for part in KINDS if part in row.path), "")
+        path = re.sub(r"\{(\w+)\}", lambda found: self._id(kind, found[1], account), row.path)
+        body = BODIES.get(f"{row.method} {re.sub(r'{.*?}', '{}', row.path)}")
+        if row.path == "/register":
+            body = registration(f"{caller.replace(' ', '-')}@example.net")
+        return await self.app.client.request(row.method, f"/v1{path}", headers=headers, json=body)
+
+    def _id(self, kind: str, which: str, account: Account | None) -> str:
+        if which == "own" and kind == "users":
+            return account.id if account else self.ids[kind, "other"]
+        if which == "own" and kind == "sessions":
+            return account.refresh_token.split(".")[1] if account else self.ids[kind, "other"]
+        return self.ids[kind, "other" if which == "own" else which]
+
+
+async def _set(stage: Stage) -> Stage:
+    app = stage.app
+    ada, grace = await app.register("ada@example.com"), await app.register("grace@example.org")
+    await app.services.operations.make_system_admin(NewAdmin("root@example.com", PASSWORD, "Some", "Operator"))
+    root = (await app.login("root@example.com")).json()
+    profile = (await app.client.get("/v1/profile", headers={"Authorization": f"Bearer {root['access_token']}"})).json()
+    operator = Account(profile["id"], "platform", profile["email"], root["access_token"], root["refresh_token"])
+    other = await app.join(ada, "other@example.com")
+    stage.callers = {"nobody": None, "tenant_admin": ada, "system_admin": operator, "API key": None}
+    for role in (Role.VIEWER, Role.USER, Role.AUDITOR):
+        stage.callers[role.value] = await app.join(ada, f"{role.value}@example.com", role)
+    made = await app.client.post("/v1/admin/api-keys", json={"name": "all", "scopes": SCOPES}, headers=ada.auth)
+    stage.keys["API key"] = made.json()["key"]
+    await app.host.run_timer("daily_reports")
+    for which, admin, person in (("other", ada, other), ("foreign", grace, grace)):
+        invited = {"email": f"{which}.guest@example.com", "role": "viewer"}
+        invitation = await app.client.post("/v1/admin/invitations", json=invited, headers=admin.auth)
+        key = await app.client.post("/v1/admin/api-keys", json={"name": "x", "scopes": SCOPES}, headers=admin.auth)
+        report = (await app.store.query(REPORTS, (admin.tenant_id,), Query((Eq("kind", "report"),), limit=1))).items
+        stage.ids |= {
+            ("users", which): person.id,
+            ("sessions", which): person.refresh_token.split(".")[1],
+            ("invitations", which): invitation.json()["id"],
+            ("api-keys", which): key.json()["id"],
+            ("reports", which): report[0]["id"],
+        }
+    return stage
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row.method} {row.path}" for row in ROWS])
+async def test_each_caller_gets_what_the_table_says(app: App, row: Row) -> None:
+    """Those who are refused come first: what they try must be there, and stay, for those who may."""
+    stage = await _set(Stage(app))
+    callers = sorted(row.statuses, key=lambda caller: row.statuses[caller] < 300)
+    found = {caller: (await stage.call(row, caller)).status_code for caller in callers}
+    assert found == row.statuses
+
+
+def test_every_route_is_in_the_table() -> None:
+    declared = {f"{each.method} {each.route}" for each in ENDPOINTS}
+    assert {f"{row.method} {row.route}" for row in ROWS} == declared
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=[each.name for each in ENDPOINTS])
+def test_what_a_route_declares_agrees_with_the_table(endpoint: Any) -> None:
+    rows = [row for row in ROWS if (row.method, row.route) == (endpoint.method, endpoint.route)]
+    allowed = {role.value for role in endpoint.who or Role}
+    for row in rows:
+        for role in Role if "{own}" not in row.path else ():  # what one may not do to oneself is no matter of role
+            assert (row.statuses[role.value] == 403) == (role.value not in allowed), (row.path, role)
+        assert (row.statuses["API key"] != 403) == (endpoint.scope is not None or endpoint.who is None)
