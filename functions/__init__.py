@@ -2,11 +2,11 @@
 
 import azure.functions as func
 
-from functions import admin, alerts, auth, change_feed, meta, profile, reports, timers
+from functions import admin, alerts, auth, change_feed, meta, mfa, profile, reports, timers
 from functions._api import Endpoint
 from shared.wiring import LazyServices
 
-_APIS = (admin.api, alerts.api, auth.api, profile.api, reports.api)
+_APIS = (admin.api, alerts.api, auth.api, mfa.api, profile.api, reports.api)
 ENDPOINTS: tuple[Endpoint, ...] = tuple(e for api in (*_APIS, meta.api) for e in api.endpoints)
 """Every HTTP endpoint of the app, for the OpenAPI document and for tests that walk them all."""
 

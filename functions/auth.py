@@ -1,13 +1,14 @@
 """Accounts: register, login, logout."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from functions._api import Answer, Api, Body, Call, Nothing, Shape
+from functions._api import Answer, Api, Body, Call, Nothing
 from functions._shapes import UserShape
+from functions._tokens import LoginAnswer, TokensShape, login_answer, tokens
 from shared.core.text import Line, accepted
-from shared.identity.model import USERS, Registration, Tokens, shown_user
+from shared.identity.model import USERS, Registration, shown_user
 from shared.identity.passwords import NewPassword, TypedPassword
 from shared.privacy.emails import Email
 
@@ -40,15 +41,6 @@ class LoginBody(Body):
     password: TypedPassword = Field(repr=False)
 
 
-class TokensShape(Shape):
-    """Tokens of a new session. `expires_in`: seconds."""
-
-    access_token: str
-    refresh_token: str
-    token_type: Literal["bearer"]
-    expires_in: int
-
-
 class RegisterAnswer(TokensShape):
     """The new account, signed in."""
 
@@ -71,18 +63,18 @@ async def register(call: Call[RegisterBody, Nothing]) -> Answer:
         marketing_opt_in=body.marketing_opt_in,
     )
     done = await call.services.identity.register(registration, call.request)
-    return Answer({"user": shown_user(done.user), **_tokens(done.tokens)}, status=201)
+    return Answer({"user": shown_user(done.user), **tokens(done.tokens)}, status=201)
 
 
-@api.endpoint("POST", "v1/login", who=None, body=LoginBody, response=TokensShape, errors=(401, 429))
+@api.endpoint("POST", "v1/login", who=None, body=LoginBody, response=LoginAnswer, errors=(401, 429))
 async def login(call: Call[LoginBody, Nothing]) -> Answer:
-    """Sign in. A wrong password and an unknown e-mail get the same answer."""
+    """Sign in, or learn that a second factor is due. A wrong password and an unknown e-mail get the same answer."""
     await call.services.throttle.check("login", call.request)
     done = await call.services.identity.login(call.body.email, call.body.password, call.request)
-    return Answer(_tokens(done.tokens))
+    return Answer(login_answer(done))
 
 
-@api.endpoint("POST", "v1/logout", who=USERS, status=204)
+@api.endpoint("POST", "v1/logout", who=USERS, status=204, enrollment=True)
 async def logout(call: Call[Nothing, Nothing]) -> Answer:
     """End the session of the token; it and its refresh token die at once."""
     from shared.identity.tokens import TokenRejected
@@ -92,12 +84,3 @@ async def logout(call: Call[Nothing, Nothing]) -> Answer:
     except TokenRejected as rejected:
         raise await call.services.access.rejected(rejected.reason, call.request) from None
     return Answer(status=204)
-
-
-def _tokens(tokens: Tokens) -> dict[str, str | int]:
-    return {
-        "access_token": tokens.access_token,
-        "refresh_token": tokens.refresh_token,
-        "token_type": "bearer",
-        "expires_in": tokens.expires_in,
-    }

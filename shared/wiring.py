@@ -24,13 +24,17 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.compliance.service import Reports
     from shared.detection.service import AlertService, DetectionService
     from shared.identity.access import Access
+    from shared.identity.challenges import Challenges
     from shared.identity.directory import Directory
+    from shared.identity.mfa import Mfa
     from shared.identity.passwords import Passwords
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity
+    from shared.identity.sessions import Sessions
     from shared.identity.throttle import Throttle
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.guards import Guards
+    from shared.privacy.secret_boxes import SecretBoxes
     from shared.privacy.secrets import SecretsPort
     from shared.storage.documents import DocumentStore
 
@@ -58,6 +62,8 @@ class Services:
     guards: "Guards"
     throttle: "Throttle"
     identity: "Identity"
+    challenges: "Challenges"
+    mfa: "Mfa"
     passwords: "Passwords"
     detection: "DetectionService"
     alerts: "AlertService"
@@ -262,6 +268,7 @@ def _identity(
     from shared.identity.throttle import Limit, Throttle
     from shared.identity.tokens import AccessTokens
     from shared.privacy.guards import Guards
+    from shared.privacy.secret_boxes import SecretBoxes
 
     tokens = AccessTokens(secrets, common["clock"], timedelta(minutes=settings.access_token_minutes))
     limits = SessionLimits(timedelta(days=settings.session_days), timedelta(hours=settings.session_idle_hours))
@@ -276,12 +283,48 @@ def _identity(
     )
     guards = Guards(common["store"], secrets, common["clock"])
     logins, registrations = Limit(settings.login_rate_per_minute, 60), Limit(settings.register_rate_per_hour, 3600)
+    access = Access(tokens=tokens, directory=directory, rejections=rejections, **common)
+    factors = _second_factors(common, ids, outbox, passwords, sessions, access, SecretBoxes(secrets, index.version))
     return {
         "guards": guards,
         "throttle": Throttle(guards, rejections, {"login": logins, "register": registrations}),
-        "access": Access(tokens=tokens, directory=directory, rejections=rejections, **common),
+        "access": access,
         "rejections": rejections,
         "identity": Identity(
-            outbox=outbox, directory=directory, passwords=passwords, sessions=sessions, ids=ids, policy=policy, **common
+            outbox=outbox,
+            directory=directory,
+            passwords=passwords,
+            sessions=sessions,
+            challenges=factors["challenges"],
+            ids=ids,
+            policy=policy,
+            **common,
         ),
+        **factors,
+    }
+
+
+def _second_factors(
+    common: dict[str, Any],
+    ids: IdFactory,
+    outbox: "Outbox",
+    passwords: "Passwords",
+    sessions: "Sessions",
+    access: "Access",
+    boxes: "SecretBoxes",
+) -> dict[str, Any]:
+    from shared.identity.attempts import Attempts
+    from shared.identity.challenges import Challenges
+    from shared.identity.factors import Factors
+    from shared.identity.mfa import Mfa
+
+    shared: dict[str, Any] = {
+        "outbox": outbox,
+        "factors": Factors(common["store"], boxes, common["clock"]),
+        "counter": Attempts(common["store"]),
+        **common,
+    }
+    return {
+        "challenges": Challenges(sessions=sessions, ids=ids, **shared),
+        "mfa": Mfa(access=access, passwords=passwords, **shared),
     }

@@ -7,7 +7,7 @@ from typing import Any, TypeAliasType, get_args
 
 from shared.audit.model import AuditEvent, Outcome, PersonalOf, Severity
 
-_FAMILIES = ("access", "alert", "audit", "auth", "consent", "profile", "report", "user")
+_FAMILIES = ("access", "alert", "audit", "auth", "consent", "mfa", "profile", "report", "user")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, period_of
 from shared.core.errors import Clash, Unauthenticated, Unready
 from shared.core.ids import IdFactory
+from shared.identity.challenges import Challenge, Challenges
 from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
+from shared.identity.factor_policy import factor_due
 from shared.identity.model import (
     TENANT_ITEM,
     Principal,
@@ -43,10 +45,11 @@ _RACES = 20
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A user and the tokens of a new session."""
+    """A user and the tokens of a new session; `enrollment_only`: they serve to enroll a second factor, no more."""
 
     user: Item = field(repr=False)
     tokens: Tokens
+    enrollment_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Identity:
         directory: Directory,
         passwords: Passwords,
         sessions: Sessions,
+        challenges: Challenges,
         clock: Clock,
         ids: IdFactory,
         policy: Policy,
@@ -79,6 +83,7 @@ class Identity:
         self._directory = directory
         self._passwords = passwords
         self._sessions = sessions
+        self._challenges = challenges
         self._clock = clock
         self._ids = ids
         self._policy = policy
@@ -197,8 +202,11 @@ class Identity:
         except NotFound:
             _log.info("account_taken_back_already", user_id=entry.user_id)
 
-    async def login(self, email: str, password: str, request: RequestContext) -> SignedIn:
-        """Sign in. Unauthenticated (401 invalid_credentials), the same for a wrong password and an unknown e-mail."""
+    async def login(self, email: str, password: str, request: RequestContext) -> SignedIn | Challenge:
+        """Sign in, or get the challenge that a second factor answers.
+
+        Unauthenticated (401 invalid_credentials), the same for a wrong password and an unknown e-mail.
+        """
         entry = await self._directory.find(email)
         user = await self._user(entry) if entry else None
         right = await self._passwords.verify(user["password_hash"] if user else None, password)
@@ -209,14 +217,15 @@ class Identity:
         elif user["status"] != "active":
             await self._audit_failure(user, email, "suspended", request)
         else:
-            return await self._sign_in(user, request)
+            return await self._challenges.after_password(user, request) or await self._sign_in(user, request)
         raise Unauthenticated("invalid_credentials", "E-mail or password is wrong.")
 
     async def _sign_in(self, user: Item, request: RequestContext) -> SignedIn:
         tenant_id, user_id = user["tenant_id"], user["user_id"]
+        due = factor_due(await self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM), user)
         for _ in range(_RACES):
             failed = await self._attempts(tenant_id, user_id)
-            session, tokens = await self._sessions.draft(tenant_id, user_id)
+            session, tokens = await self._sessions.draft(tenant_id, user_id, enrollment_only=due)
             operations: list[BatchOperation] = [create(session)]
             if failed:
                 operations.append(delete(failed["id"], if_match=failed["_etag"]))
@@ -226,6 +235,7 @@ class Identity:
                     tenant_id,
                     AuthLogin(attempt_count=failed["count"] if failed else 0),
                     request,
+                    reason="mfa_enrollment" if due else None,
                     actor=Actor("user", user_id, user["role"], email),
                     target=Target("user", user_id, email),
                     person=user_id,
@@ -235,7 +245,7 @@ class Identity:
                 await self._outbox.commit(IDENTITY, tenant_id, operations, [event])
             except (PreconditionFailed, NotFound):
                 continue  # another attempt on this account was counted meanwhile
-            return SignedIn(user, tokens)
+            return SignedIn(user, tokens, enrollment_only=due)
         raise Unready("store_unavailable", "Too many attempts on this account at once.", retry_after_seconds=1)
 
     async def _audit_failure(self, user: Item, email: str, reason: str, request: RequestContext) -> None:

@@ -13,6 +13,7 @@ from functions._openapi import error_statuses
 from functions._shapes import Problem
 from shared.identity.model import Role
 from tests.app import PASSWORD, Account, App, assert_problem, registration
+from tests.second_factors import MFA_BODIES, good_body
 
 WALK = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=[e.name for e in ENDPOINTS])
 NOWHERE = "11111111-1111-7111-8111-111111111111"
@@ -22,7 +23,18 @@ def _url(endpoint: Endpoint) -> str:
     return "/" + re.sub(r"\{\w+:guid\}", NOWHERE, endpoint.route)
 
 
+BODIES: dict[str, dict[str, Any]] = {
+    "login_mfa": {"challenge": "kc_x", "code": "123456"},
+    "mfa_confirm": {"code": "123456"},
+    "mfa_disable": {"password": PASSWORD, "code": "123456"},
+    "step_up": {"code": "123456"},
+}
+"""Bodies of the right shape."""
+
+
 def _body(endpoint: Endpoint) -> dict[str, Any]:
+    if endpoint.name in BODIES:
+        return BODIES[endpoint.name]
     if endpoint.name == "register":
         return registration("new@example.com")
     if endpoint.name == "login":
@@ -44,7 +56,8 @@ async def test_a_good_call_answers_in_the_declared_shape(app: App, ada: Account,
     for _ in range(6):  # so that there is an alert to list
         await app.login(ada.email, "a guess")
     await app.host.drain_feed()
-    answer = await _call(app, endpoint, ada)
+    good = {"json": await good_body(app, ada, endpoint.name)} if endpoint.name in MFA_BODIES else {}
+    answer = await _call(app, endpoint, ada, **good)
     if ":guid" in endpoint.route:
         assert_problem(answer, 404, "not_found")
         return
@@ -66,7 +79,7 @@ async def test_every_answer_carries_request_id_and_security_headers(app: App, ad
 @WALK
 async def test_no_token(app: App, endpoint: Endpoint) -> None:
     if endpoint.who is None:
-        assert (await _call(app, endpoint)).status_code != 401 or endpoint.name == "login"
+        assert (await _call(app, endpoint)).status_code != 401 or endpoint.name in ("login", "login_mfa")
         return
     answer = await _call(app, endpoint)
     assert_problem(answer, 401, "missing_token")

@@ -12,6 +12,7 @@ from shared.audit.events.alert import AlertRaise, AlertUpdate
 from shared.audit.events.audit import AuditSearch
 from shared.audit.events.auth import AuthLogin, AuthLogout, AuthRegister, AuthTokenRejected
 from shared.audit.events.consent import ConsentGrant
+from shared.audit.events.mfa import MfaChallenge, MfaChallengeIssued, MfaDisable, MfaEnroll, MfaRecoveryUsed
 from shared.audit.events.profile import ProfileView
 from shared.audit.events.report import ReportGenerate, ReportRead
 from shared.audit.events.user import UserDelete
@@ -103,6 +104,42 @@ EXAMPLES: dict[str, Draft] = {
         PLATFORM_TENANT, AuthTokenRejected(count=4), ANYONE, outcome="denied", reason="bad_signature"
     ),
     "consent.grant": by_ada(ConsentGrant(purpose="terms", version="1"), target=Target("user", ADA, EMAIL)),
+    "mfa.challenge": Draft(
+        TENANT,
+        MfaChallenge(factor="totp"),
+        ANYONE,
+        outcome="failure",
+        reason="wrong_code",
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
+        email_typed=EMAIL,
+    ),
+    "mfa.challenge_issued": Draft(
+        TENANT,
+        MfaChallengeIssued(factor="totp"),
+        ANYONE,
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
+        email_typed=EMAIL,
+    ),
+    "mfa.disable": by_ada(MfaDisable(factor="totp"), target=Target("user", ADA, EMAIL)),
+    "mfa.enroll": Draft(
+        TENANT,
+        MfaEnroll(factor="totp"),
+        REQUEST,
+        reason="confirmed",
+        actor=AUDITOR,
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
+    ),
+    "mfa.recovery_used": Draft(
+        TENANT,
+        MfaRecoveryUsed(factor="recovery", remaining=9),
+        ANYONE,
+        actor=AUDITOR,
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
+    ),
     "profile.view": Draft(
         TENANT,
         ProfileView(),

@@ -7,7 +7,8 @@ from shared.audit.registry import event_type
 @event_type("access.denied", outcomes=("denied",))
 class AccessDenied(AuditEvent):
     """A known caller was refused. Reasons: role (not enough rank), unknown_id (nothing of that id in the tenant),
-    scope, step_up. `route` of the context says what was tried."""
+    scope, step_up (no fresh second factor), mfa_enrollment (no second factor, where one is due). `route` of the context
+    says what was tried."""
 
     required_role: str | None = None
     held_role: str | None = None
