@@ -14,16 +14,13 @@ SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 class Rotated(MemorySecrets):
     """Two versions of every root secret, the newest first."""
 
-    def __init__(self) -> None:
-        self._held = {
-            name: (SecretVersion("v2", b"2" * 32), SecretVersion("v1", b"1" * 32)) for name in ("tokens", "index")
-        }
+    both = (SecretVersion("v2", b"2" * 32), SecretVersion("v1", b"1" * 32))
 
     async def versions(self, name: RootName) -> tuple[SecretVersion, ...]:
-        return self._held[name]
+        return self.both
 
     async def find(self, name: RootName, version: str) -> SecretVersion | None:
-        return next((each for each in self._held[name] if each.version == version), None)
+        return next((each for each in self.both if each.version == version), None)
 
 
 async def test_what_was_sealed_opens_again_and_shows_nothing() -> None:
