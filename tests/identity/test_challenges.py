@@ -131,6 +131,23 @@ async def test_five_tries_are_five_of_many_at_once(app: App, ada: Account, devic
     assert_problem(await device.answer(challenge, device.code()), 401, "invalid_challenge")
 
 
+class Forgetful(Attempts):
+    """A counter that counts nothing: the challenge has to count its tries by itself."""
+
+    async def counted(self, user: Item, failures: Failures, request: RequestContext) -> Counted:
+        return Counted(1, [])
+
+
+async def test_a_challenge_counts_its_tries_by_itself(
+    app: App, ada: Account, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.services.challenges, "_counter", Forgetful(app.store))
+    challenge = await device.challenge()
+    await asyncio.gather(*(device.answer(challenge, device.wrong(n)) for n in range(1, 13)))
+    assert len(await app.events(ada.tenant_id, "mfa.challenge")) == 5
+    assert_problem(await device.answer(challenge, device.code()), 401, "invalid_challenge")
+
+
 async def test_a_code_is_taken_once_across_challenges(app: App, ada: Account, device: Device) -> None:
     first, second = await device.challenge(), await device.challenge()
     code = device.code()
@@ -348,6 +365,24 @@ async def test_a_password_change_right_before_the_commit(
         await commit(*args, **kwargs)
 
     monkeypatch.setattr(app.services.outbox, "commit", late)
+    token = (await device.answer(challenge, device.code())).json()["access_token"]
+    answer = await app.client.get("/v1/profile", headers={"Authorization": f"Bearer {token}"})
+    assert_problem(answer, 401, "invalid_token")
+
+
+async def test_a_password_change_while_the_answer_is_judged(
+    app: App, ada: Account, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes behind the reading of the user, so it is not seen; it ends the session all the same."""
+    challenge = await device.challenge()
+    read = app.services.challenges._factors.read
+
+    async def late(tenant_id: str, user_id: str) -> Item | None:
+        await _end_sessions(app, ada, device)
+        app.clock.advance(seconds=1)
+        return await read(tenant_id, user_id)
+
+    monkeypatch.setattr(app.services.challenges._factors, "read", late)
     token = (await device.answer(challenge, device.code())).json()["access_token"]
     answer = await app.client.get("/v1/profile", headers={"Authorization": f"Bearer {token}"})
     assert_problem(answer, 401, "invalid_token")

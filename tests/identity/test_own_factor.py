@@ -75,7 +75,7 @@ async def test_nothing_to_confirm(app: App, ada: Account) -> None:
 @pytest.mark.parametrize(("seconds", "status"), [(599, 200), (600, 409), (601, 409), (890, 409)])
 async def test_a_secret_waits_for_ten_minutes(app: App, ada: Account, seconds: int, status: int) -> None:
     device = await begin(app, ada)
-    app.clock.advance(seconds=seconds)
+    app.clock.advance(seconds=seconds - 0.000001)
     assert (await device.post("/v1/mfa/confirm", code=device.code())).status_code == status
     app.clock.advance(minutes=21)
     assert (await stored_factor(app, ada) is not None) == (status == 200), "nothing is left of what nobody confirmed"
@@ -270,6 +270,20 @@ async def test_a_used_code_does_not_remove_the_factor(app: App, ada: Account) ->
     device = await enrolled(app, ada)
     code = device.code()
     assert (await device.post("/v1/step-up", code=code)).status_code == 204
+    assert_problem(await device.disable(code), 403, "wrong_code")
+    assert await outcomes(app, ada, "mfa.disable") == [("failure", "replayed")]
+
+
+async def test_a_code_that_is_used_meanwhile_does_not_remove_the_factor(
+    app: App, ada: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = await enrolled(app, ada)
+    code = device.code()
+
+    async def step_up(*_: object) -> None:
+        assert (await device.post("/v1/step-up", code=code)).status_code == 204
+
+    before_commit(app, ada, step_up, monkeypatch)
     assert_problem(await device.disable(code), 403, "wrong_code")
     assert await outcomes(app, ada, "mfa.disable") == [("failure", "replayed")]
 
