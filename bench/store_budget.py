@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pyotp import TOTP
 
 from bench._figures import figure, table
 from bench._metered import Meter, MeteredStore
@@ -30,6 +31,7 @@ FILE = Path(__file__).with_name("store_budget.json")
 HEADROOM = 1.05
 """A budget's request units: sizes of items differ a little between runs (ids, times, tokens)."""
 EMAIL, PASSWORD, LATER = "someone@example.com", "a long enough password", "and quite a different one"
+_START = datetime(2026, 3, 15, 12, tzinfo=UTC)
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 _ADMIN_LISTS = ("admin/users", "admin/invitations", "admin/api-keys", "admin/settings")
@@ -47,7 +49,7 @@ class _Noon:
     def now(self) -> datetime:
         """A moment that is later than the one before."""
         self._asked += 1
-        return datetime(2026, 3, 15, 12, tzinfo=UTC) + timedelta(milliseconds=self._asked)
+        return _START + timedelta(milliseconds=self._asked)
 
 
 class Walk:
@@ -120,6 +122,7 @@ async def measure(host: Host) -> Budget:
         await walk.call("GET health/ready", "GET", "/health/ready", 200)
         await walk.call("rejected token, first of its minute", "GET", "/profile", 401, token="x")
         await walk.call("rejected token, counted", "GET", "/profile", 401, token="x")
+        await _second_factor(walk, token, right)
         await walk.call("POST logout", "POST", "/logout", 204, token=token)
         await host.drain_feed()
         await _triggers(walk, wrong)
@@ -185,6 +188,31 @@ async def _own_id(walk: Walk, token: str) -> str:
     answer = await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})
     found: str = answer.json()["id"]
     return found
+
+
+async def _second_factor(walk: Walk, token: str, right: dict[str, str]) -> None:
+    """Its life, twice: each code is good once, and no time passes here."""
+
+    def code(steps: int) -> str:
+        return TOTP(secret).at(int(_START.timestamp()), counter_offset=steps)
+
+    secret = (await walk.call("POST mfa/enroll", "POST", "/mfa/enroll", 200, token=token))["secret"]
+    await walk.call("POST mfa/confirm, wrong", "POST", "/mfa/confirm", 403, token=token, body={"code": code(9)})
+    confirmed = await walk.call("POST mfa/confirm", "POST", "/mfa/confirm", 200, token=token, body={"code": code(-1)})
+    challenge = (await walk.call("POST login, asks for a factor", "POST", "/login", 200, body=right))["challenge"]
+    answer = {"challenge": challenge}
+    await walk.call("POST login/mfa, failure", "POST", "/login/mfa", 401, body=answer | {"code": code(9)})
+    await walk.call("POST login/mfa", "POST", "/login/mfa", 200, body=answer | {"code": code(0)})
+    answer = {"challenge": (await walk.client.post("/login", json=right)).json()["challenge"]}
+    answer |= {"recovery_code": confirmed["recovery_codes"][0]}
+    await walk.call("POST login/mfa, recovery code", "POST", "/login/mfa", 200, body=answer)
+    await walk.call("POST login/mfa, no challenge", "POST", "/login/mfa", 401, body=answer | {"challenge": "x"})
+    await walk.call("POST step-up", "POST", "/step-up", 204, token=token, body={"code": code(1)})
+    await walk.call("POST step-up, failure", "POST", "/step-up", 403, token=token, body={"code": code(9)})
+    secret = (await walk.call("POST mfa/enroll, anew", "POST", "/mfa/enroll", 200, token=token))["secret"]
+    await walk.client.post("/mfa/confirm", json={"code": code(-1)}, headers={"Authorization": f"Bearer {token}"})
+    both = {"password": PASSWORD, "code": code(0)}
+    await walk.call("DELETE mfa", "DELETE", "/mfa", 204, token=token, body=both)
 
 
 async def _triggers(walk: Walk, wrong: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from functions import (
     auth,
     change_feed,
     meta,
+    mfa,
     profile,
     reports,
     timers,
@@ -25,6 +26,7 @@ _APIS = (
     admin_users.api,
     alerts.api,
     auth.api,
+    mfa.api,
     profile.api,
     reports.api,
 )

@@ -88,6 +88,8 @@ async def _answer(
             caller = await services.access.authenticate(token, request)
             request = replace(request, session_id=caller.session_id)
             await services.access.require_role(caller, endpoint.who, request)
+            needed = {"enrollment": endpoint.enrollment, "step_up": endpoint.step_up}
+            await services.access.require_factor(caller, request, **needed)
     body = parse_body(req.get_body(), endpoint.body)
     query = parse_query(req.url, endpoint.query)
     call = Call(services, request, body, query, _path(endpoint, req), caller, _if_match(req))

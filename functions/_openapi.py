@@ -15,7 +15,7 @@ _REFERENCE = "#/components/schemas/{model}"
 _ERROR_TITLES = {
     400: "The request cannot be read.",
     401: "No token, one that does not hold, or wrong credentials.",
-    403: "The caller's role does not allow it.",
+    403: "The caller's role does not allow it, or a second factor is due.",
     404: "There is nothing of that id.",
     405: "The path does not take that method.",
     409: "It collides with what is there.",

@@ -1,14 +1,15 @@
 """Accounts: register, login, logout."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
-from functions._api import Answer, Api, Body, Call, Nothing, Shape, absent, given
+from functions._api import Answer, Api, Body, Call, Nothing, absent, given
 from functions._shapes import UserShape
+from functions._tokens import LoginAnswer, TokensShape, login_answer, tokens
 from shared.core.errors import FieldError, Invalid
 from shared.core.text import Line, accepted
-from shared.identity.model import USERS, Acceptance, Registration, Tokens, shown_user
+from shared.identity.model import USERS, Acceptance, Registration, shown_user
 from shared.identity.passwords import NewPassword, TypedPassword
 from shared.privacy.emails import Email
 
@@ -49,15 +50,6 @@ class LoginBody(Body):
     password: TypedPassword = Field(repr=False)
 
 
-class TokensShape(Shape):
-    """Tokens of a new session. `expires_in`: seconds."""
-
-    access_token: str
-    refresh_token: str
-    token_type: Literal["bearer"]
-    expires_in: int
-
-
 class RegisterAnswer(TokensShape):
     """The new account, signed in."""
 
@@ -80,15 +72,16 @@ async def register(call: Call[RegisterBody, Nothing]) -> Answer:
         done = await call.services.joining.join(Acceptance(**fields), call.request)
     else:
         done = await call.services.identity.register(Registration(**fields), call.request)
-    return Answer({"user": shown_user(done.user), **_tokens(done.tokens)}, status=201)
+    return Answer({"user": shown_user(done.user), **tokens(done.tokens)}, status=201)
 
 
-@api.endpoint("POST", "v1/login", who=None, body=LoginBody, response=TokensShape, errors=(401, 423, 429))
+@api.endpoint("POST", "v1/login", who=None, body=LoginBody, response=LoginAnswer, errors=(401, 423, 429))
 async def login(call: Call[LoginBody, Nothing]) -> Answer:
-    """Sign in. A wrong password and an unknown e-mail get the same answer, and both lock after too many of them."""
+    """Sign in, or learn that a second factor is due. A wrong password and an unknown e-mail get the same answer, and
+    both lock after too many of them."""
     await call.services.throttle.check("login", call.request)
     done = await call.services.identity.login(call.body.email, call.body.password, call.request)
-    return Answer(_tokens(done.tokens))
+    return Answer(login_answer(done))
 
 
 class RefreshBody(Body):
@@ -101,10 +94,10 @@ class RefreshBody(Body):
 async def refresh_token(call: Call[RefreshBody, Nothing]) -> Answer:
     """Exchange a refresh token for new tokens. One that was exchanged before ends its session: sign in again."""
     await call.services.throttle.check("refresh", call.request)
-    return Answer(_tokens(await call.services.session_life.refresh(call.body.refresh_token, call.request)))
+    return Answer(tokens(await call.services.session_life.refresh(call.body.refresh_token, call.request)))
 
 
-@api.endpoint("POST", "v1/logout", who=USERS, status=204)
+@api.endpoint("POST", "v1/logout", who=USERS, status=204, enrollment=True)
 async def logout(call: Call[Nothing, Nothing]) -> Answer:
     """End the session of the token; it and its refresh token die at once."""
     from shared.identity.tokens import TokenRejected
@@ -114,12 +107,3 @@ async def logout(call: Call[Nothing, Nothing]) -> Answer:
     except TokenRejected as rejected:
         raise await call.services.access.rejected(rejected.reason, call.request) from None
     return Answer(status=204)
-
-
-def _tokens(tokens: Tokens) -> dict[str, str | int]:
-    return {
-        "access_token": tokens.access_token,
-        "refresh_token": tokens.refresh_token,
-        "token_type": "bearer",
-        "expires_in": tokens.expires_in,
-    }

@@ -25,20 +25,25 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.detection.service import AlertService, DetectionService
     from shared.identity.access import Access
     from shared.identity.api_keys import ApiKeys
+    from shared.identity.challenges import Challenges
     from shared.identity.directory import Directory
     from shared.identity.invitations import Invitations
     from shared.identity.joining import Joining
+    from shared.identity.lockout import Lockout
     from shared.identity.members import Members
+    from shared.identity.mfa import Mfa
     from shared.identity.operations import Operations
     from shared.identity.own_account import OwnAccount
     from shared.identity.passwords import Passwords
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity
     from shared.identity.session_life import SessionLife
+    from shared.identity.sessions import Sessions
     from shared.identity.tenant_settings import TenantSettings
     from shared.identity.throttle import Throttle
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.guards import Guards
+    from shared.privacy.secret_boxes import SecretBoxes
     from shared.privacy.secrets import SecretsPort
     from shared.storage.documents import DocumentStore
 
@@ -69,6 +74,8 @@ class Services:
     session_life: "SessionLife"
     own_account: "OwnAccount"
     operations: "Operations"
+    challenges: "Challenges"
+    mfa: "Mfa"
     passwords: "Passwords"
     members: "Members"
     invitations: "Invitations"
@@ -282,6 +289,7 @@ def _identity(
     from shared.identity.throttle import Limit, Limited, Throttle
     from shared.identity.tokens import AccessTokens
     from shared.privacy.guards import Guards
+    from shared.privacy.secret_boxes import SecretBoxes
 
     tokens = AccessTokens(secrets, common["clock"], timedelta(minutes=settings.access_token_minutes))
     lives = SessionLimits(timedelta(days=settings.session_days), timedelta(hours=settings.session_idle_hours))
@@ -308,18 +316,22 @@ def _identity(
     lockout = Lockout(outbox=outbox, guards=guards, rules=rules, **common)
     access = Access(tokens=tokens, directory=directory, rejections=rejections, **common)
     life = SessionLife(outbox=outbox, access=access, sessions=sessions, **common)
+    boxes = SecretBoxes(secrets, index.version)
+    factors = _second_factors(common, ids, outbox, passwords, sessions, access, boxes, lockout)
     identity = Identity(
         outbox=outbox,
         directory=directory,
         lockout=lockout,
         passwords=passwords,
         sessions=sessions,
+        challenges=factors["challenges"],
         ids=ids,
         policy=policy,
         **common,
     )
     joining: dict[str, Any] = {"identity": identity, "passwords": passwords, "sessions": sessions}
     return {
+        **factors,
         **_administration(common, ids, outbox, directory, access, joining),
         "guards": guards,
         "throttle": Throttle(guards, rejections, limits),
@@ -355,4 +367,30 @@ def _administration(
         "joining": Joining(outbox=outbox, directory=directory, ids=ids, **joining, **common),
         "api_keys": ApiKeys(ids=ids, **checked),
         "tenant_settings": TenantSettings(common["store"], common["recorder"], outbox),
+    }
+
+
+def _second_factors(
+    common: dict[str, Any],
+    ids: IdFactory,
+    outbox: "Outbox",
+    passwords: "Passwords",
+    sessions: "Sessions",
+    access: "Access",
+    boxes: "SecretBoxes",
+    lockout: "Lockout",
+) -> dict[str, Any]:
+    from shared.identity.challenges import Challenges
+    from shared.identity.factors import Factors
+    from shared.identity.mfa import Mfa
+
+    shared: dict[str, Any] = {
+        "outbox": outbox,
+        "factors": Factors(common["store"], boxes, common["clock"]),
+        "counter": lockout,
+        **common,
+    }
+    return {
+        "challenges": Challenges(sessions=sessions, ids=ids, **shared),
+        "mfa": Mfa(access=access, passwords=passwords, **shared),
     }

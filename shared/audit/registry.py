@@ -15,6 +15,7 @@ _FAMILIES = (
     "auth",
     "config",
     "consent",
+    "mfa",
     "profile",
     "report",
     "session",

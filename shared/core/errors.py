@@ -2,10 +2,10 @@
 
     KraftdError                 code, status, detail, field errors, retry_after
     ├── BadRequest          400 malformed_json, invalid_encoding
-    ├── Unauthenticated     401 invalid_token, invalid_credentials
-    ├── Forbidden           403 forbidden, step_up_required, mfa_enrollment_required, wrong_password
+    ├── Unauthenticated     401 invalid_token, invalid_credentials, invalid_challenge
+    ├── Forbidden           403 forbidden, step_up_required, mfa_enrollment_required, wrong_password, wrong_code
     ├── NotFoundError       404 not_found
-    ├── Clash               409 email_taken, last_admin
+    ├── Clash               409 email_taken, last_admin, mfa_not_enrolled, mfa_required
     ├── VersionConflict     412 version_conflict
     ├── TooLargeBody        413 body_too_large
     ├── Invalid             422 invalid_request, with one FieldError per field

@@ -9,6 +9,7 @@ from shared.audit.recorder import Recorder
 from shared.core.clock import Clock
 from shared.core.errors import Forbidden, NotFoundError, Unauthenticated
 from shared.identity.directory import Directory
+from shared.identity.factor_policy import factor_due, is_fresh, requires_factor
 from shared.identity.model import TENANT_ITEM, Caller, Principal, Role, session_key, user_key
 from shared.identity.rejections import Rejections
 from shared.identity.sessions import holds
@@ -82,18 +83,41 @@ class Access:
             return
         lowest = min(allowed, key=lambda role: role.rank)
         event = AccessDenied(required_role=lowest.value, held_role=principal.role.value)
+        await self._denied(principal, event, "role", request)
+        raise Forbidden("forbidden", f"This call needs the role {lowest.value} or above.")
+
+    async def require_factor(
+        self, principal: Principal, request: RequestContext, *, enrollment: bool, step_up: bool
+    ) -> None:
+        """Forbidden (403), audited, where a second factor is due (`enrollment`: unless the call serves to enroll one),
+        or where the organization's policy asks for a fresh one before a call like this (`step_up`)."""
+        due = principal.session["enrollment_only"] or factor_due(principal.tenant, principal.user)
+        if due and not enrollment:
+            event = AccessDenied(held_role=principal.role.value)
+            await self._denied(principal, event, "mfa_enrollment", request)
+            raise Forbidden("mfa_enrollment_required", "Enroll a second factor first.")
+        if step_up and requires_factor(principal.tenant, principal.role):
+            await self.require_fresh_factor(principal, request)
+
+    async def require_fresh_factor(self, principal: Principal, request: RequestContext) -> None:
+        """Forbidden (403 step_up_required), audited, unless the factor was shown in this session of late."""
+        if is_fresh(principal.session, self._clock.now()):
+            return
+        await self._denied(principal, AccessDenied(held_role=principal.role.value), "step_up", request)
+        raise Forbidden("step_up_required", "Show your second factor again first.")
+
+    async def _denied(self, principal: Principal, event: AccessDenied, reason: str, request: RequestContext) -> None:
         await self._recorder.record(
             Draft(
                 principal.tenant_id,
                 event,
                 request,
                 outcome="denied",
-                reason="role",
+                reason=reason,
                 actor=principal.actor,
                 person=principal.user_id,
             )
         )
-        raise Forbidden("forbidden", f"This call needs the role {lowest.value} or above.")
 
     async def refused(
         self, principal: Principal, target: Target, reason: str, attempted: dict[str, Any], request: RequestContext

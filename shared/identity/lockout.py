@@ -5,21 +5,22 @@ lock in the same way, in `guards`. While locked nothing is counted, and no answe
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.audit.events.auth import AuthAccountLocked
+from shared.audit.events.auth import AuthAccountLocked, AuthLogin
 from shared.audit.model import PLATFORM_TENANT, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import AccountLocked, Unready
+from shared.identity.attempts import Counted, Failures
 from shared.identity.model import attempts_key
 from shared.privacy.emails import normal_email
 from shared.privacy.guards import Guards
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import DocumentStore, Item, create, replace
+from shared.storage.documents import BatchOperation, DocumentStore, Item, create, delete, replace
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 
 LOCKED = "locked"
@@ -133,6 +134,35 @@ class Lockout:
                 continue  # counted by another attempt meanwhile
             return
         raise Unready("store_unavailable", "Too many attempts on this account at once.", retry_after_seconds=1)
+
+    async def read(self, user: Item, request: RequestContext) -> Failures:
+        """The failures of a user, for a second factor. AccountLocked (423), audited, while it is locked."""
+        held = await self.attempts(user["tenant_id"], user["user_id"])
+        until = locked_until(held, self._clock.now())
+        if until is not None:
+            login = Draft(
+                user["tenant_id"],
+                AuthLogin(attempt_count=count_of(held)),
+                request,
+                outcome="failure",
+                reason=LOCKED,
+                target=Target("user", user["user_id"], user["email"]),
+                person=user["user_id"],
+            )
+            raise await self.refuse(until, login)
+        return Failures(count_of(held), held)
+
+    def cleared(self, failures: Failures) -> Sequence[BatchOperation]:
+        """The steps that forget them, unless another attempt was counted meanwhile."""
+        return [] if failures.item is None else [delete(failures.item["id"], if_match=failures.item["_etag"])]
+
+    async def counted(self, user: Item, failures: Failures, request: RequestContext) -> Counted:
+        """One more; with the event of the lock, when this one locks the account."""
+        held = failures.item
+        item = after_failure(held, user, self._clock.now(), self._rules)
+        step = create(item) if held is None else replace(item, if_match=held["_etag"])
+        locks = [await self._recorder.finish(_locked(user, item, request))] if item["locked_until"] else []
+        return Counted(item["count"], [step], locks)
 
     async def unknown_failed(self, email: str, event: Draft) -> None:
         """Count a failure of an e-mail without an account, with its event."""

@@ -25,6 +25,7 @@ from shared.core.errors import Clash, Forbidden, Unready
 from shared.core.text import folded
 from shared.identity.access import Access
 from shared.identity.directory import Directory, Entry
+from shared.identity.factors import factor_key
 from shared.identity.model import (
     SEARCHED,
     TENANT_ITEM,
@@ -242,17 +243,18 @@ class Members:
         user, tenant_id = act.user, act.principal.tenant_id
         steps = [delete(user["id"], if_match=user["_etag"])]
         steps += await self._roster(act, -is_active_admin(user), {"deletion": True, "reason": reason_text})
-        steps += await self._attempts(tenant_id, user["user_id"])
+        for beside in (attempts_key(user["user_id"]), factor_key(user["user_id"])):
+            steps += await self._removal(tenant_id, beside)
         event = UserDelete(reason_text=reason_text, last_profile=shown_user(user))
         key = await self._directory.key(user["email"])
         release = FollowUp(RELEASE, {"key": key, "tenant_id": tenant_id, "user_id": user["user_id"]})
         finished = await self._recorder.finish(act.draft(event, **_personal(event)))
         await self._outbox.commit(IDENTITY, tenant_id, steps, [finished], [release])
 
-    async def _attempts(self, tenant_id: str, user_id: str) -> list[BatchOperation]:
-        """The step that forgets a user's failed sign-ins, where there are any."""
+    async def _removal(self, tenant_id: str, item_id: str) -> list[BatchOperation]:
+        """The step that removes an item, where there is one."""
         try:
-            return [delete((await self._store.read(IDENTITY, (tenant_id,), attempts_key(user_id)))["id"])]
+            return [delete((await self._store.read(IDENTITY, (tenant_id,), item_id))["id"])]
         except NotFound:
             return []
 

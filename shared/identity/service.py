@@ -14,7 +14,9 @@ from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, period_of
 from shared.core.errors import Clash, Unauthenticated, Unready
 from shared.core.ids import IdFactory
+from shared.identity.challenges import Challenge, Challenges
 from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
+from shared.identity.factor_policy import factor_due
 from shared.identity.lockout import LOCKED, Lockout, MakeDraft, count_of, locked_until
 from shared.identity.model import (
     TENANT_ITEM,
@@ -46,10 +48,11 @@ _NOBODY = Entry(PLATFORM_TENANT, "00000000-0000-0000-0000-000000000000")
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A user and the tokens of a new session."""
+    """A user and the tokens of a new session; `enrollment_only`: they serve to enroll a second factor, no more."""
 
     user: Item = field(repr=False)
     tokens: Tokens
+    enrollment_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Identity:
         lockout: Lockout,
         passwords: Passwords,
         sessions: Sessions,
+        challenges: Challenges,
         clock: Clock,
         ids: IdFactory,
         policy: Policy,
@@ -84,6 +88,7 @@ class Identity:
         self._lockout = lockout
         self._passwords = passwords
         self._sessions = sessions
+        self._challenges = challenges
         self._clock = clock
         self._ids = ids
         self._policy = policy
@@ -229,9 +234,12 @@ class Identity:
         except NotFound:
             _log.info("account_taken_back_already", user_id=entry.user_id)
 
-    async def login(self, email: str, password: str, request: RequestContext) -> SignedIn:
-        """Sign in. Unauthenticated (401 invalid_credentials), the same for a wrong password and an unknown e-mail, at
-        the same cost; AccountLocked (423) after too many of either, whatever the password."""
+    async def login(self, email: str, password: str, request: RequestContext) -> SignedIn | Challenge:
+        """Sign in, or get the challenge that a second factor answers.
+
+        Unauthenticated (401 invalid_credentials), the same for a wrong password and an unknown e-mail, at the same
+        cost; AccountLocked (423) after too many of either, whatever the password.
+        """
         entry = await self._directory.find(email)
         user, tenant = await self._account(entry or _NOBODY)
         if user is None or tenant is None:
@@ -247,20 +255,30 @@ class Identity:
             if until is not None:
                 raise await self._lockout.refuse(until, failure(count_of(failed), LOCKED))
             if reason is None:
-                return await self._sign_in(user, password, failed, failure, request)
+                challenge = await self._challenges.after_password(user, request)
+                due = factor_due(tenant, user)
+                return challenge or await self._sign_in(user, password, failed, failure, request, due=due)
             await self._lockout.failed(user, failure, request)
         raise Unauthenticated("invalid_credentials", "E-mail or password is wrong.")
 
     async def _sign_in(
-        self, user: Item, password: str, failed: Item | None, failure: MakeDraft, request: RequestContext
+        self,
+        user: Item,
+        password: str,
+        failed: Item | None,
+        failure: MakeDraft,
+        request: RequestContext,
+        *,
+        due: bool = False,
     ) -> SignedIn:
-        """Open a session for someone who showed the right password, unless the account was locked meanwhile."""
+        """Open a session for someone who showed the right password, unless the account was locked meanwhile. `due`: to
+        enroll a second factor, and for nothing else."""
         tenant_id, user_id, email = user["tenant_id"], user["user_id"], user["email"]
         for _ in range(_RACES):
             until = locked_until(failed, self._clock.now())
             if until is not None:
                 raise await self._lockout.refuse(until, failure(count_of(failed), LOCKED))
-            session, tokens = await self._sessions.draft(user)
+            session, tokens = await self._sessions.draft(user, enrollment_only=due)
             operations: list[BatchOperation] = [create(session), *await self._rehashed(user, password)]
             if failed:
                 operations.append(delete(failed["id"], if_match=failed["_etag"]))
@@ -269,6 +287,7 @@ class Identity:
                     tenant_id,
                     AuthLogin(attempt_count=count_of(failed)),
                     request,
+                    reason="mfa_enrollment" if due else None,
                     actor=Actor("user", user_id, user["role"], email),
                     target=Target("user", user_id, email),
                     person=user_id,
@@ -279,7 +298,7 @@ class Identity:
             except (PreconditionFailed, NotFound):
                 user, failed = await self._unchanged(user), await self._lockout.attempts(tenant_id, user_id)
                 continue  # another attempt on this account was counted meanwhile, or the user changed
-            return SignedIn(user, tokens)
+            return SignedIn(user, tokens, enrollment_only=due)
         raise Unready("store_unavailable", "Too many attempts on this account at once.", retry_after_seconds=1)
 
     async def _rehashed(self, user: Item, password: str) -> list[BatchOperation]:

@@ -16,7 +16,7 @@ from shared.audit.model import Actor, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock
-from shared.core.errors import Unauthenticated
+from shared.core.errors import Unauthenticated, Unready
 from shared.identity.access import Access
 from shared.identity.model import TENANT_ITEM, Principal, Tokens, session_key, user_key
 from shared.identity.sessions import Sessions, holds
@@ -26,6 +26,7 @@ from shared.storage.documents import Cursor, DocumentStore, Eq, Item, Page, Quer
 from shared.storage.errors import NotFound, PreconditionFailed
 
 MAX_TOKEN_LENGTH = 512
+_RACES = 10
 _FORM = re.compile(r"kr_([A-Za-z0-9-]{1,64})\.([0-9a-f-]{36})\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})")
 
 
@@ -75,18 +76,22 @@ class SessionLife:
         return await self._renewed(session, family, user, now, request)
 
     async def _renewed(self, session: Item, family: str, user: Item, now: datetime, request: RequestContext) -> Tokens:
-        following, tokens = await self._sessions.renew(session, family, now)
         event = await self._recorder.finish(_draft(user, "success", None, request))
-        try:
-            await self._outbox.commit(
-                IDENTITY, session["tenant_id"], [replace(following, if_match=session["_etag"])], [event]
-            )
-        except (PreconditionFailed, NotFound):  # the same token at the same moment, or the session was ended
-            current = await self._read(session["tenant_id"], session["id"])
-            if current is None:
-                raise await self._refused(user, "expired", request) from None
-            raise await self._reused(current, user, request) from None
-        return tokens
+        for _ in range(_RACES):
+            following, tokens = await self._sessions.renew(session, family, now)
+            step = replace(following, if_match=session["_etag"])
+            try:
+                await self._outbox.commit(IDENTITY, session["tenant_id"], [step], [event])
+            except (PreconditionFailed, NotFound):
+                current = await self._read(session["tenant_id"], session["id"])
+                if current is None:  # ended meanwhile
+                    raise await self._refused(user, "expired", request) from None
+                if current["refresh_hash"] != session["refresh_hash"]:  # the same token at the same moment
+                    raise await self._reused(current, user, request) from None
+                session = current  # a second factor was shown in it
+            else:
+                return tokens
+        raise Unready("store_unavailable", "Too many changes of this session at once.", retry_after_seconds=1)
 
     async def _reused(self, session: Item, user: Item, request: RequestContext) -> Unauthenticated:
         """The 401 for a token that was exchanged before: it, or the one that came of it, is in the wrong hands."""

@@ -28,6 +28,11 @@ class BlindIndex:
         self._version = version
         self._warned = False
 
+    @property
+    def version(self) -> str:
+        """The version of the root secret that the store holds on to."""
+        return self._version
+
     async def for_email(self, tenant_id: str, email: str) -> str:
         """The index value of an e-mail within one tenant, the same for every spelling of its normal form."""
         return _keyed(await self._root(), f"blind-index/tenant/{tenant_id}/email", normal_email(email))

@@ -13,8 +13,11 @@ from functions._openapi import error_statuses
 from functions._shapes import Problem
 from shared.identity.model import Role
 from tests.app import PASSWORD, Account, App, assert_problem, registration
+from tests.second_factors import MFA_BODIES, good_body
 
 WALK = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=[e.name for e in ENDPOINTS])
+PROVING = frozenset({"login", "login_mfa", "refresh_token"})
+"""What is asked for a proof of identity: 401 is an answer there."""
 NOWHERE = "11111111-1111-7111-8111-111111111111"
 
 
@@ -27,7 +30,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "refresh_token": {"refresh_token": "kr_a"},
     "update_profile": {"first_name": "Other"},
     "change_password": {"current_password": PASSWORD, "new_password": "a quite different password"},
+    "login_mfa": {"challenge": "kc_x", "code": "123456"},
+    "mfa_confirm": {"code": "123456"},
+    "mfa_disable": {"password": PASSWORD, "code": "123456"},
+    "step_up": {"code": "123456"},
 }
+"""Bodies of the right shape."""
 
 
 def _url(endpoint: Endpoint) -> str:
@@ -35,6 +43,8 @@ def _url(endpoint: Endpoint) -> str:
 
 
 def _body(endpoint: Endpoint) -> dict[str, Any]:
+    if endpoint.name in BODIES:
+        return BODIES[endpoint.name]
     if endpoint.name == "register":
         return registration("new@example.com")
     if endpoint.name == "login":
@@ -60,10 +70,10 @@ async def test_a_good_call_answers_in_the_declared_shape(app: App, ada: Account,
     await app.host.drain_feed()
     await app.invite(ada, "invited@example.com")
     await app.client.post("/v1/admin/api-keys", json=BODIES["create_api_key"], headers=ada.auth)
+    good = {"json": await good_body(app, ada, endpoint.name)} if endpoint.name in MFA_BODIES else {}
     if endpoint.name == "refresh_token":
-        answer = await app.client.post("/v1/token/refresh", json={"refresh_token": ada.refresh_token})
-    else:
-        answer = await _call(app, endpoint, ada)
+        good = {"json": {"refresh_token": ada.refresh_token}}
+    answer = await _call(app, endpoint, ada, **good)
     if ":guid" in endpoint.route:
         assert_problem(answer, 404, "not_found")
         return
@@ -85,7 +95,7 @@ async def test_every_answer_carries_request_id_and_security_headers(app: App, ad
 @WALK
 async def test_no_token(app: App, endpoint: Endpoint) -> None:
     if endpoint.who is None:
-        assert (await _call(app, endpoint)).status_code != 401 or endpoint.name in {"login", "refresh_token"}
+        assert (await _call(app, endpoint)).status_code != 401 or endpoint.name in PROVING
         return
     answer = await _call(app, endpoint)
     assert_problem(answer, 401, "missing_token")

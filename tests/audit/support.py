@@ -22,6 +22,7 @@ from shared.audit.events.auth import (
 )
 from shared.audit.events.config import ConfigChange
 from shared.audit.events.consent import ConsentGrant
+from shared.audit.events.mfa import MfaChallenge, MfaChallengeIssued, MfaDisable, MfaEnroll, MfaRecoveryUsed
 from shared.audit.events.profile import ProfileUpdate, ProfileView
 from shared.audit.events.report import ReportGenerate, ReportRead
 from shared.audit.events.session import SessionRevoke
@@ -166,6 +167,42 @@ EXAMPLES: dict[str, Draft] = {
             new_values={"first_name": "Augusta", "phone": "+44 20 7946 0000"},
         ),
         target=Target("user", ADA, EMAIL),
+    ),
+    "mfa.challenge": Draft(
+        TENANT,
+        MfaChallenge(factor="totp"),
+        ANYONE,
+        outcome="failure",
+        reason="wrong_code",
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
+        email_typed=EMAIL,
+    ),
+    "mfa.challenge_issued": Draft(
+        TENANT,
+        MfaChallengeIssued(factor="totp"),
+        ANYONE,
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
+        email_typed=EMAIL,
+    ),
+    "mfa.disable": by_ada(MfaDisable(factor="totp"), target=Target("user", ADA, EMAIL)),
+    "mfa.enroll": Draft(
+        TENANT,
+        MfaEnroll(factor="totp"),
+        REQUEST,
+        reason="confirmed",
+        actor=AUDITOR,
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
+    ),
+    "mfa.recovery_used": Draft(
+        TENANT,
+        MfaRecoveryUsed(factor="recovery", remaining=9),
+        ANYONE,
+        actor=AUDITOR,
+        target=Target("user", ADA, EMAIL),
+        person=ADA,
     ),
     "profile.view": Draft(
         TENANT,

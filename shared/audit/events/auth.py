@@ -24,9 +24,11 @@ class AuthRegister(AuditEvent):
 @event_type("auth.login", outcomes=("success", "failure"))
 class AuthLogin(AuditEvent):
     """A sign-in attempt. Reasons of failure: bad_credentials, locked, suspended, unknown_account, throttled,
-    mfa_failed. The target is the account that was tried; `attempt_count` counts its failures since the last success,
-    this one included, without those that met a lock. Throttled calls are sampled to one event per address and minute in
-    the tenant platform, without a target; `attempt_count` adds those not recorded since then."""
+    mfa_failed. Where there is a second factor, success is when that was shown, too; a success with the reason
+    mfa_enrollment opened a session that only enrolls one. The target is the account that was tried; `attempt_count`
+    counts its failures since the last success, this one included, without those that met a lock. Throttled calls are
+    sampled to one event per address and minute in the tenant platform, without a target; `attempt_count` adds those not
+    recorded since then."""
 
     attempt_count: int
 
@@ -65,7 +67,7 @@ class AuthPasswordChange(AuditEvent):
 @event_type("auth.token_rejected", outcomes=("denied",))
 class AuthTokenRejected(AuditEvent):
     """A request carried a token or an API key that does not hold (reasons: malformed, bad_signature, expired,
-    unknown_key, session_ended, user_inactive, tenant_suspended, api_key_unknown). At most one per address and minute;
-    `count` adds those not recorded since then."""
+    unknown_key, session_ended, user_inactive, tenant_suspended, api_key_unknown), or a challenge for a second factor
+    (malformed, challenge_ended). At most one per address and minute; `count` adds those not recorded since then."""
 
     count: int
