@@ -46,6 +46,10 @@ KINDS = ("sessions", "reports", "users", "invitations", "api-keys")
 BODIES: dict[str, Any] = {
     "POST /login": {"email": "ada@example.com", "password": PASSWORD},
     "POST /token/refresh": {"refresh_token": "kr_a"},
+    "POST /login/mfa": {"challenge": "kc_x", "code": "123456"},
+    "POST /mfa/confirm": {"code": "123456"},
+    "DELETE /mfa": {"password": PASSWORD, "code": "123456"},
+    "POST /step-up": {"code": "123456"},
     "PUT /profile": {"bio": "A few words."},
     "POST /password": {"current_password": PASSWORD, "new_password": "a quite different password"},
     "PUT /admin/users/{}": {"role": "user"},
