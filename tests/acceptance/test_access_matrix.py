@@ -67,6 +67,8 @@ class Stage:
     app: App
     callers: dict[str, Account | None] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
+    foreign_tenant: str = ""
+    foreign_admin: Account = field(default_factory=lambda: Account("", "", "", ""))
     ids: dict[tuple[str, str], str] = field(default_factory=dict)
     """The id that stands for `{other}` or `{foreign}` below a path such as `sessions`."""
 
@@ -89,7 +91,7 @@ class Stage:
         return self.ids[kind, "other" if which == "own" else which]
 
 
-async def _set(stage: Stage) -> Stage:
+async def set_stage(stage: Stage) -> Stage:
     app = stage.app
     ada, grace = await app.register("ada@example.com"), await app.register("grace@example.org")
     await app.services.operations.make_system_admin(NewAdmin("root@example.com", PASSWORD, "Some", "Operator"))
@@ -97,6 +99,7 @@ async def _set(stage: Stage) -> Stage:
     profile = (await app.client.get("/v1/profile", headers={"Authorization": f"Bearer {root['access_token']}"})).json()
     operator = Account(profile["id"], "platform", profile["email"], root["access_token"], root["refresh_token"])
     other = await app.join(ada, "other@example.com")
+    stage.foreign_tenant, stage.foreign_admin = grace.tenant_id, grace
     stage.callers = {"nobody": None, "tenant_admin": ada, "system_admin": operator, "API key": None}
     for role in (Role.VIEWER, Role.USER, Role.AUDITOR):
         stage.callers[role.value] = await app.join(ada, f"{role.value}@example.com", role)
@@ -121,7 +124,7 @@ async def _set(stage: Stage) -> Stage:
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row.method} {row.path}" for row in ROWS])
 async def test_each_caller_gets_what_the_table_says(app: App, row: Row) -> None:
     """Those who are refused come first: what they try must be there, and stay, for those who may."""
-    stage = await _set(Stage(app))
+    stage = await set_stage(Stage(app))
     callers = sorted(row.statuses, key=lambda caller: row.statuses[caller] < 300)
     found = {caller: (await stage.call(row, caller)).status_code for caller in callers}
     assert found == row.statuses
