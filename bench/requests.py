@@ -1,10 +1,10 @@
 """What the app answers per second: `python -m bench.requests` (about a minute, in a temporary folder).
 
-Three calls, each on a real `python -m devhost` process, driven by a client process over 32 kept-alive connections:
-a bare function (constant answer, no store), the audited GET /profile, and POST /login with the right password. Rounds
-of the three alternate, so that the machine's noise hits all of them; figures are medians over the rounds. A round
-begins when the change feed has caught up with the round before. At the end the trail is counted: as many
-profile.view events as answers with status 200, or the run fails.
+Four calls, each on a real `python -m devhost` process, driven by a client process over 32 kept-alive connections:
+a bare function (constant answer, no store), the audited GET /profile, PUT /profile with a change, and POST /login with
+the right password. Rounds of the four alternate, so that the machine's noise hits all of them; figures are medians over
+the rounds. A round begins when the change feed has caught up with the round before. At the end the trail is counted: as
+many profile.view events as answers with status 200, or the run fails.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ PASSWORD = "correct horse battery staple"
 BARE_SHARE_AIM = 0.5
 P99_AIM_MS = 50.0
 _CATCH_UP_SECONDS = 60.0
-_CALLS = ("bare", "profile", "login")
+_CALLS = ("bare", "profile", "update", "login")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,18 @@ def wires(accounts: Sequence[Account]) -> dict[str, list[bytes]]:
         )
         for each in accounts
     ]
-    return {"bare": [request("GET", "/api/bare", headers)], "profile": profile, "login": login}
+    update = [
+        request(
+            "PUT",
+            "/api/v1/profile",
+            {**headers, "Authorization": f"Bearer {each.token}", "Content-Type": "application/json"},
+            json.dumps({"bio": bio}).encode(),
+        )
+        for bio in ("A few words.", "A few other words.")  # from one connection to the next, so that each is a change
+        for each in accounts
+    ]
+    bare = [request("GET", "/api/bare", headers)]
+    return {"bare": bare, "profile": profile, "update": update, "login": login}
 
 
 def measure(server: Server, requests: Sequence[bytes], seconds: float) -> Round:
@@ -148,7 +159,7 @@ def run(data: str) -> tuple[dict[str, list[Round]], list[float], int, list[Accou
     with devhost(ROOT / "bench" / "apps" / "bare", ":memory:") as bare, devhost(ROOT, data) as app:
         accounts = [register(app, number) for number in range(TENANTS)]
         by_call = wires(accounts)
-        servers = {"bare": bare, "profile": app, "login": app}
+        servers = {"bare": bare, "profile": app, "update": app, "login": app}
         for number in range(ROUNDS + 1):
             for call in _CALLS:
                 done = measure(servers[call], by_call[call], SECONDS if number else 1.0)
@@ -177,7 +188,7 @@ def report(rounds: dict[str, list[Round]], waits: Sequence[float], alone: Load, 
             ("client_cpu_share", "cores", [each.load.cpu_share for each in rounds[call]]),
         ):
             figures.append((metric, statistics.median(values), unit, of_call))
-    for call in ("profile", "login"):
+    for call in _CALLS[1:]:
         shares = [one / other for one, other in zip(rates[call], rates["bare"], strict=True)]
         figures.append(("share_of_bare", statistics.median(shares), "ratio", {"call": call, **labels}))
     figures.append(("client_alone_requests_per_second", alone.per_second, "1/s", labels))
