@@ -52,3 +52,21 @@ async def ada(app: App) -> Account:
 async def grace(app: App) -> Account:
     """The first tenant_admin of another tenant."""
     return await app.register("grace@example.org")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The conformance suite ran once for each adapter: one line each, so that everybody sees it."""
+    for adapter in ("sqlite", "cosmos", "account"):
+        counts = {
+            outcome: sum(_is_of(each.nodeid, adapter) for each in terminalreporter.stats.get(outcome, []))
+            for outcome in ("passed", "failed", "skipped")
+        }
+        if any(counts.values()):
+            shown = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
+            terminalreporter.write_line(f"conformance of the storage port on {adapter}: {shown}")
+
+
+def _is_of(nodeid: str, adapter: str) -> bool:
+    """Whether a test is one of the conformance suite's, run on this adapter."""
+    parameters = nodeid.partition("[")[2].rstrip("]").split("-")
+    return "/storage/test_conformance_" in nodeid and adapter in parameters
