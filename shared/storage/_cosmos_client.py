@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import (
     ClientConnectionError,
     ClientConnectorError,
     ClientHandlerType,
+    ClientMiddlewareType,
     ClientOSError,
     ClientRequest,
     ClientResponse,
@@ -130,10 +132,8 @@ class Client:
         }
         if self._account.accept_self_signed:
             settings["connection_verify"] = False
-        session = ClientSession(
-            middlewares=(_send_once,), cookie_jar=DummyCookieJar(), auto_decompress=False, trust_env=True
-        )
-        settings["transport"] = AioHttpTransport(session=session)
+            settings["enable_endpoint_discovery"] = False  # an account's answer may name any host as one of its regions
+        settings["transport"] = AioHttpTransport(session=_session(self._account))
         client = CosmosClient(self._account.endpoint, self._account.key or self._identify(), **settings)
         try:
             await client.__aenter__()
@@ -146,6 +146,34 @@ class Client:
         if self._credential is None:
             self._credential = identify(self._account.identity)
         return self._credential
+
+
+def _session(account: Account) -> ClientSession:
+    """What requests go through. What is not verified goes to an emulator's endpoint itself, and through no proxy."""
+    verified = not account.accept_self_signed
+    return ClientSession(
+        middlewares=(_send_once,) if verified else (_only_to(account.endpoint), _send_once),
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=verified,
+    )
+
+
+def _only_to(endpoint: str) -> ClientMiddlewareType:
+    """Lets no request out to anywhere else."""
+    own = _origin(endpoint)
+
+    async def pass_on(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        if _origin(str(request.url)) != own:
+            raise ClientConnectionError("an emulator named another host")
+        return await handler(request)
+
+    return pass_on
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or 443
 
 
 async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
