@@ -25,7 +25,7 @@ from shared.core.endpoints import check_endpoint
 from shared.privacy._held_versions import LOAD_SECONDS, HeldVersions, Load, Loaded
 from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion
 from shared.storage.azure_identity import identify
-from shared.telemetry import get_log
+from shared.telemetry import get_log, quiet_sdks
 
 NAMES: Mapping[RootName, str] = {"tokens": "kraftd-tokens", "index": "kraftd-index"}
 API_VERSION = "7.4"
@@ -88,6 +88,7 @@ class KeyVaultSecrets:
 
     def _connected(self) -> SecretClient:
         if self._client is None:
+            quiet_sdks()
             if self._credential is None:
                 self._credential = identify(self._identity)
             settings: dict[str, Any] = {

@@ -27,6 +27,7 @@ from shared.core.endpoints import check_endpoint
 from shared.storage.azure_identity import identify
 from shared.storage.containers import Container
 from shared.storage.errors import NotProvisioned, Unavailable
+from shared.telemetry import quiet_sdks
 
 TO_DO = "run python -m shared.storage.provision"
 STRONG = "Strong"
@@ -122,6 +123,7 @@ class Client:
             await credential.close()
 
     async def _connect(self) -> CosmosClient:
+        quiet_sdks()
         settings: dict[str, Any] = {
             "enable_compact_utf8_item_writes": True,  # escaped text would exceed the limits that its bytes keep
             "retry_connect": 0,  # what was perhaps written is not sent again unless the adapter says so

@@ -1,6 +1,7 @@
 """What the Cosmos adapter does beyond the port: faults and retries, charges, splits, and what it refuses to open."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -221,6 +222,31 @@ async def test_after_close_every_call_is_unavailable(bench: Bench) -> None:
         with pytest.raises(Unavailable):
             await attempt()
     await bench.store.close()
+
+
+async def test_no_line_of_the_sdk_names_an_item(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, unset_sdk_logs: None
+) -> None:
+    """It would write every URL and header at INFO: ids of people, whoever may read the log."""
+    caplog.set_level(logging.INFO)
+    made = await opened(emulator)
+    store = made.store
+    await store.create(IDENTITY, T1, item("user|ada"))
+    await store.read(IDENTITY, T1, "user|ada")
+    await store.patch(IDENTITY, T1, "user|ada", [PatchSet("n", 1)])
+    await store.batch(IDENTITY, T1, [upsert(item("user|bob"))])
+    await store.query(IDENTITY, T1, Query((Eq("n", 1),)))
+    made.faults({"operation": "read", "status": 503}, {"operation": "delete", "status": 429}, {**DROP, "skip": 1})
+    await store.read(IDENTITY, T1, "user|ada")
+    await store.delete(IDENTITY, T1, "user|ada")
+    with pytest.raises(NotFound):
+        await store.read(IDENTITY, T1, "user|ada")
+    await store.close()
+    lines = [each for each in caplog.records if each.name.startswith("azure")]
+    assert [each.getMessage() for each in lines if each.levelno < logging.WARNING] == []
+    text = " ".join(f"{each.getMessage()} {vars(each)}" for each in lines)
+    assert "user" not in text
+    assert made.database not in text
 
 
 # What calls cost
