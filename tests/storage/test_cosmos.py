@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -319,6 +319,36 @@ async def test_throttled_and_then_silent_is_not_throttled(hurried: Bench) -> Non
     with pytest.raises(Unavailable):
         await hurried.store.create(IDENTITY, T1, item())
     assert own(await hurried.store.read(IDENTITY, T1, "a")) == item()
+
+
+async def test_throttled_to_the_end_after_an_unsure_attempt_is_not_throttled(hurried: Bench) -> None:
+    """The caller of a throttled call may take it that nothing was written."""
+    slow_down = {"status": 429, "headers": {"x-ms-retry-after-ms": "100"}, "times": 1000}
+    hurried.faults({**LOST, "operation": "create"}, slow_down)
+    with pytest.raises(Unavailable) as caught:
+        await hurried.store.create(IDENTITY, T1, item())
+    assert not isinstance(caught.value, Throttled)
+    assert hurried.asked()[:2] == ["create", "create"]
+    hurried.faults()
+    assert own(await hurried.store.read(IDENTITY, T1, "a")) == item()
+
+
+@pytest.mark.parametrize("operation", ["upsert", "replace", "patch", "batch", "delete"])
+async def test_throttled_at_once_after_an_unsure_attempt_is_not_throttled(hurried: Bench, operation: str) -> None:
+    """With a pause that nobody waits for, the answer comes before the deadline."""
+    await hurried.store.create(IDENTITY, T1, item())
+    slow_down = {"status": 429, "headers": {"x-ms-retry-after-ms": "60000"}, "times": 1000}
+    hurried.faults({**LOST, "operation": operation}, slow_down)
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "upsert": lambda: hurried.store.upsert(IDENTITY, T1, item(n=1)),
+        "replace": lambda: hurried.store.replace(IDENTITY, T1, item(n=1)),
+        "patch": lambda: hurried.store.patch(IDENTITY, T1, "a", [PatchSet("n", 1)]),
+        "batch": lambda: hurried.store.batch(IDENTITY, T1, [upsert(item(n=1))]),
+        "delete": lambda: hurried.store.delete(IDENTITY, T1, "a"),
+    }
+    with pytest.raises(Unavailable) as caught:
+        await calls[operation]()
+    assert not isinstance(caught.value, Throttled)
 
 
 async def test_silence_ends_with_the_deadline(hurried: Bench) -> None:
