@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from devhost.host import Host
-from shared.telemetry.logs import SDK_LOGS
+from shared.core.sdk_logs import SDK_LOGS
 from tests import environment  # noqa: F401 - before anything reads settings
 from tests.app import ROOT, Account, App, running
 from tests.cosmos_emulator.emulator import Emulator

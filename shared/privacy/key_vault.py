@@ -22,10 +22,11 @@ from azure.keyvault.secrets.aio import SecretClient
 
 from shared.core.clock import Clock
 from shared.core.endpoints import check_endpoint
+from shared.core.sdk_logs import quiet_sdks
 from shared.privacy._held_versions import LOAD_SECONDS, HeldVersions, Load, Loaded
 from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion
 from shared.storage.azure_identity import identify
-from shared.telemetry import get_log, quiet_sdks
+from shared.telemetry import get_log
 
 NAMES: Mapping[RootName, str] = {"tokens": "kraftd-tokens", "index": "kraftd-index"}
 API_VERSION = "7.4"

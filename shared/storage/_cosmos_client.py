@@ -24,10 +24,10 @@ from azure.cosmos.aio import ContainerProxy, CosmosClient
 from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
 from shared.core.endpoints import check_endpoint
+from shared.core.sdk_logs import quiet_sdks
 from shared.storage.azure_identity import identify
 from shared.storage.containers import Container
 from shared.storage.errors import NotProvisioned, Unavailable
-from shared.telemetry import quiet_sdks
 
 TO_DO = "run python -m shared.storage.provision"
 STRONG = "Strong"

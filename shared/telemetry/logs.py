@@ -10,7 +10,6 @@ import logging
 BLOCKED_FIELDS = frozenset(
     {"email", "password", "token", "secret", "key", "ip", "user_agent", "name", "personal", "body"}
 )
-SDK_LOGS = ("azure.core", "azure.cosmos", "azure.identity", "azure.keyvault", "msal")
 _MAX_TEXT = 200
 
 type Scalar = str | int | float | bool | None
@@ -61,14 +60,3 @@ def place_of(error: BaseException) -> str:
 def get_log(name: str) -> Log:
     """The log of one module."""
     return Log(name)
-
-
-def quiet_sdks() -> None:
-    """Of Azure's SDKs only warnings are written: they tell of every call with its URL, and URLs hold ids.
-
-    A level that somebody chose for one of SDK_LOGS stays.
-    """
-    for name in SDK_LOGS:
-        logger = logging.getLogger(name)
-        if logger.level == logging.NOTSET:
-            logger.setLevel(logging.WARNING)

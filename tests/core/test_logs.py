@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from shared.core.sdk_logs import SDK_LOGS, quiet_sdks
 from shared.telemetry import get_log
-from shared.telemetry.logs import BLOCKED_FIELDS, SDK_LOGS, quiet_sdks
+from shared.telemetry.logs import BLOCKED_FIELDS
 
 NAME = "tests.core.logs"
 PERSONAL = "ada@example.com"
