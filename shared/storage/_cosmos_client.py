@@ -33,6 +33,8 @@ TO_DO = "run python -m shared.storage.provision"
 STRONG = "Strong"
 """The consistency that the app needs: a logout or a lock holds for the next request, whichever instance gets it."""
 
+_PATIENCE_SECONDS = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -118,6 +120,10 @@ class Client:
         client, self._client = self._client, None
         credential, self._credential = self._credential, None
         if client is not None:
+            # The SDK looks at the account beside the first calls: cut off, that leaves a connection half made.
+            look: asyncio.Task[None] | None = client.client_connection._global_endpoint_manager.refresh_task
+            if look is not None:
+                await asyncio.wait([look], timeout=_PATIENCE_SECONDS)
             await client.close()
         if credential is not None:
             await credential.close()
