@@ -271,7 +271,7 @@ def _identity(
         privacy_version=policy.privacy_version,
         **common,
     )
-    guards = Guards(common["store"], secrets, common["clock"])
+    guards = Guards(common["store"], index, common["clock"])
     logins, registrations = Limit(settings.login_rate_per_minute, 60), Limit(settings.register_rate_per_hour, 3600)
     return {
         "guards": guards,

@@ -1,8 +1,10 @@
+import logging
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from devhost.host import Host
+from shared.core.sdk_logs import SDK_LOGS
 from tests import environment  # noqa: F401 - before anything reads settings
 from tests.app import ROOT, Account, App, running
 from tests.cosmos_emulator.emulator import Emulator
@@ -22,6 +24,18 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     started = Emulator.start(tmp_path_factory.mktemp("emulator"))
     yield started
     started.stop()
+
+
+@pytest.fixture
+def unset_sdk_logs() -> Iterator[None]:
+    """The levels of the SDKs' logs as a new process has them."""
+    logs = [logging.getLogger(name) for name in SDK_LOGS]
+    before = [each.level for each in logs]
+    for each in logs:
+        each.setLevel(logging.NOTSET)
+    yield
+    for each, level in zip(logs, before, strict=True):
+        each.setLevel(level)
 
 
 @pytest.fixture
