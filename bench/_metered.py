@@ -13,7 +13,7 @@ from shared.storage._cosmos_definition import indexed_paths
 from shared.storage._cosmos_query import composite_indexes
 from shared.storage.containers import GUARDS, LEASES, Container
 from shared.storage.documents import BatchOperation, Item, Page, Partition, Patch, Query
-from shared.storage.errors import NotFound
+from shared.storage.errors import NotFound, StoreError
 from shared.storage.sqlite import SqliteStore
 
 READ_FIRST_KB, READ_NEXT_KB = 1.0, 0.09
@@ -68,7 +68,7 @@ class Meter:
 
 
 class MeteredStore(SqliteStore):
-    """The embedded store with a meter. A call that fails costs what a miss costs."""
+    """The embedded store with a meter. A read or patch that finds nothing costs what a miss costs."""
 
     meter: Meter
 
@@ -115,7 +115,11 @@ class MeteredStore(SqliteStore):
         if_match: str | None = None,
     ) -> Item:
         """As the port says."""
-        done = await super().patch(container, partition, item_id, patches, if_match)
+        try:
+            done = await super().patch(container, partition, item_id, patches, if_match)
+        except StoreError:
+            self.meter.add("patch", container, MISS)
+            raise
         self.meter.add("patch", container, REPLACE * write_ru(container, done))
         return done
 

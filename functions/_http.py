@@ -1,7 +1,9 @@
 """The edge: every HTTP function runs through `http_function`, so each rule of the contract holds on every route."""
 
+import asyncio
 import functools
 import json
+import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -35,6 +37,8 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 _ENTITY_TAG = re.compile(r'(?<!W/)"[!#-~]{0,200}"')
 _ENTITY_TAGS = re.compile(r'(?:W/)?"[!#-~]{0,200}"(?:\s*,\s*(?:W/)?"[!#-~]{0,200}"){0,20}')
 _API_KEY = "kak_"
+_GRACE_SECONDS = 1.0
+"""After the deadline: what keeps to it by itself, and knows what was done, answers first."""
 _MAX_USER_AGENT = 512
 _MAX_ADDRESS = 64
 
@@ -48,9 +52,14 @@ def http_function(endpoint: Endpoint, services: LazyServices) -> HttpFunction:
         request_id = services.ids.new()
         try:
             request = _context(endpoint, req, services, request_id)
-            with deadline(services.settings.request_deadline_seconds):
-                ready = None if endpoint.bare else await _ready(services)
-                return _response(await _answer(endpoint, req, ready, request), request_id)
+            seconds = services.settings.request_deadline_seconds
+            with deadline(seconds):
+                async with asyncio.timeout(seconds + _GRACE_SECONDS):
+                    ready = None if endpoint.bare else await _ready(services)
+                    return _response(await _answer(endpoint, req, ready, request), request_id)
+        except TimeoutError:
+            _log.error("request_out_of_time", request_id=request_id, function=endpoint.name)
+            return problem(Unready("store_unavailable", "It took too long.", retry_after_seconds=5), request_id)
         except KraftdError as error:
             if isinstance(error, SecretsError):
                 _log.error("secrets_error", error, request_id=request_id)
@@ -178,8 +187,8 @@ def _bearer(req: func.HttpRequest) -> str | None:
 
 
 def _store_down(error: StoreError) -> Unready:
-    _log.error("store_error", error)
-    seconds = max(1, round(error.retry_after_seconds)) if isinstance(error, Throttled) else 5
+    _log.error("store_error", error, why=str(error))
+    seconds = max(1, math.ceil(error.retry_after_seconds)) if isinstance(error, Throttled) else 5
     return Unready("store_unavailable", "The store does not answer now.", retry_after_seconds=seconds)
 
 

@@ -302,7 +302,7 @@ def _identity(
         privacy_version=policy.privacy_version,
         **common,
     )
-    guards = Guards(common["store"], secrets, common["clock"])
+    guards = Guards(common["store"], index, common["clock"])
     limits: dict[Limited, Limit] = {
         "login": Limit(settings.login_rate_per_minute, 60),
         "refresh": Limit(settings.refresh_rate_per_minute, 60),

@@ -1,8 +1,10 @@
+import logging
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from devhost.host import Host
+from shared.core.sdk_logs import SDK_LOGS
 from tests import environment  # noqa: F401 - before anything reads settings
 from tests.app import ROOT, Account, App, running
 from tests.cosmos_emulator.emulator import Emulator
@@ -22,6 +24,18 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     started = Emulator.start(tmp_path_factory.mktemp("emulator"))
     yield started
     started.stop()
+
+
+@pytest.fixture
+def unset_sdk_logs() -> Iterator[None]:
+    """The levels of the SDKs' logs as a new process has them."""
+    logs = [logging.getLogger(name) for name in SDK_LOGS]
+    before = [each.level for each in logs]
+    for each in logs:
+        each.setLevel(logging.NOTSET)
+    yield
+    for each, level in zip(logs, before, strict=True):
+        each.setLevel(level)
 
 
 @pytest.fixture
@@ -52,3 +66,21 @@ async def ada(app: App) -> Account:
 async def grace(app: App) -> Account:
     """The first tenant_admin of another tenant."""
     return await app.register("grace@example.org")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The conformance suite ran once for each adapter: one line each, so that everybody sees it."""
+    for adapter in ("sqlite", "cosmos", "account"):
+        counts = {
+            outcome: sum(_is_of(each.nodeid, adapter) for each in terminalreporter.stats.get(outcome, []))
+            for outcome in ("passed", "failed", "skipped")
+        }
+        if any(counts.values()):
+            shown = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
+            terminalreporter.write_line(f"conformance of the storage port on {adapter}: {shown}")
+
+
+def _is_of(nodeid: str, adapter: str) -> bool:
+    """Whether a test is one of the conformance suite's, run on this adapter."""
+    parameters = nodeid.partition("[")[2].rstrip("]").split("-")
+    return "/storage/test_conformance_" in nodeid and adapter in parameters

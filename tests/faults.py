@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, NoReturn, Protocol
 
 from shared.storage.containers import Container
 from shared.storage.documents import (
@@ -19,7 +19,7 @@ from shared.storage.documents import (
 )
 from shared.storage.errors import Unavailable
 
-type Mode = Literal["before", "after", "hang", "hang_after"]
+type Mode = Literal["before", "after", "gone_after", "hang", "hang_after"]
 
 
 class Call(NamedTuple):
@@ -42,10 +42,12 @@ def every(_: Call) -> bool:
 class FaultyStore:
     """A DocumentStore that passes everything on to `inner`, and fails at the `fail_at`-th call (1 is the first).
 
-    `before`: the call does not reach the store. `after`: it takes effect, only its answer is lost. `hang`, `hang_after`
-    the same, but after a wait that uses up all the time there was: no later call is made until `mend`. `times`:
-    how many calls in a row fail, None = all from then on. `counts`: which calls are counted at all (and may fail).
-    `calls` are all that were made; `counted` how many of them count; `failed` how many failed. `mend` ends the trouble.
+    `before`: the call does not reach the store. `after`: it takes effect, only its answer is lost. `gone_after`: so it
+    does, and no later call is made until `mend`. `hang`, `hang_after`: the call never answers, before or after it took
+    effect; whoever waits has to give up. `times`: how many calls in a row fail, None = all from then on. `counts`:
+    which calls are counted at all (and may fail).
+    `calls` are all that were made; `counted` how many of them count; `failed` how many failed; `hung`: one
+    did not answer. `mend` ends the trouble.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class FaultyStore:
         self.calls: list[Call] = []
         self.counted = 0
         self.failed = 0
+        self.hung = False
         self._fail_at = fail_at
         self._mode = mode
         self._error = error if error is not None else Unavailable("made to fail")
@@ -72,7 +75,7 @@ class FaultyStore:
         self, fail_at: int, mode: Mode = "before", error: BaseException | None = None, *, times: int | None = 1
     ) -> None:
         """Start counting anew, and fail at the `fail_at`-th call from here."""
-        self.calls, self.counted, self.failed = [], 0, 0
+        self.calls, self.counted, self.failed, self.hung = [], 0, 0, False
         self._fail_at, self._mode, self._times = fail_at, mode, times
         if error is not None:
             self._error = error
@@ -138,19 +141,25 @@ class FaultyStore:
         call = Call(operation, container.name if container else "", partition)
         self.calls.append(call)
         failing = self._counts(call) and self._count()
-        late = failing and self.failed > 1 and self._mode == "hang_after"
+        late = failing and self.failed > 1 and self._mode == "gone_after"
         if failing and (late or self._mode in ("before", "hang")):
-            await asyncio.sleep(0)  # a real store gives way to others before it fails
-            raise self._error
+            await self._fail()
         answer = await run()
         if failing:
-            raise self._error
+            await self._fail()
         return answer
+
+    async def _fail(self) -> NoReturn:
+        if self._mode in ("hang", "hang_after"):
+            self.hung = True
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)  # a real store gives way to others before it fails
+        raise self._error
 
     def _count(self) -> bool:
         self.counted += 1
         first = self._fail_at
-        endless = self._times is None or self._mode in ("hang", "hang_after")
+        endless = self._times is None or self._mode == "gone_after"
         failing = first is not None and first <= self.counted and (endless or self.counted < first + (self._times or 0))
         self.failed += failing
         return failing

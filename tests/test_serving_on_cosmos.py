@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,12 +14,14 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.storage.containers import AUDIT_EVENTS, CONTAINERS
+from functions import ENDPOINTS
+from functions._api import ListQuery
 from tests.app import PASSWORD, ROOT, registration
 from tests.cosmos_emulator.emulator import KEY, Emulator
-from tests.storage.conftest import definition
 
 PATIENCE_SECONDS = 30
+LISTS = [f"/{each.route}" for each in ENDPOINTS if issubclass(each.query, ListQuery)]
+"""Every list, for each is a query whose order needs an index that the command has to make."""
 DATABASE, TRAIL, LEASE = "served", "trail", "detect_threats|detect_threats"
 
 
@@ -40,15 +43,16 @@ class Account:
 
 @pytest.fixture
 def account(emulator: Emulator) -> Iterator[Account]:
-    names = {each.name: TRAIL if each is AUDIT_EVENTS else each.name for each in CONTAINERS.values()}
-    emulator.create_database(DATABASE, [{**definition(each), "id": names[each.name]} for each in CONTAINERS.values()])
     settings = {
         "COSMOS_DB_ENDPOINT": emulator.endpoint,
         "COSMOS_DB_KEY": KEY,
         "COSMOS_DB_EMULATOR": "true",
         "COSMOS_DB_NAME": DATABASE,
         "COSMOS_DB_AUDIT_CONTAINER": TRAIL,
+        "COSMOS_DB_THROUGHPUT": "400",
     }
+    command = [sys.executable, "-m", "shared.storage.provision"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}, check=True, capture_output=True)  # noqa: S603
     yield Account(emulator, settings)
     emulator.delete_database(DATABASE)
 
@@ -129,6 +133,9 @@ async def test_it_serves_is_killed_and_goes_on(account: Account, tmp_path: Path)
             assert (await client.post("/v1/login", json=guess)).status_code == 401
         (alert,) = await alerts(client, registered.json()["access_token"], 6)
         await noted(account)
+        for path in LISTS:
+            lists = await client.get(path, headers={"Authorization": f"Bearer {registered.json()['access_token']}"})
+            assert lists.status_code == 200, (path, lists.text)
     assert os.listdir(tmp_path) == ["secrets"], "the rest is in the account"
     account.emulator.log(DATABASE)
     async with serving(account.settings, tmp_path) as (client, _):

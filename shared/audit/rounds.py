@@ -4,6 +4,7 @@ A run has some minutes. One that does not get around, or whose store fails, leav
 there. Without a place to be found (it expires, the store may lose it) a round begins at the start: work is idempotent.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Protocol
@@ -22,6 +23,7 @@ RUN = timedelta(minutes=4)
 """How long a run begins work on further tenants: the timers that make rounds come every five minutes."""
 SAVE_EVERY = timedelta(seconds=30)
 _PLACE_SECONDS = 7 * 86_400
+_TENANT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 type Work = Callable[[str], Awaitable[object]]
 
@@ -103,18 +105,23 @@ class Rounds:
             yield PLATFORM_TENANT
 
     async def _place(self, name: str) -> str | None:
+        """Where the last run was. What somebody else made of it is no place: it is taken away."""
         try:
-            place = (await self._store.read(GUARDS, (_key(name),), _key(name)))["after"]
+            place = (await self._store.read(GUARDS, (_key(name),), _key(name))).get("after", "")
         except NotFound:
             return None
-        return place if isinstance(place, str) else None
+        if place is None or (isinstance(place, str) and (place == PLATFORM_TENANT or _TENANT.fullmatch(place))):
+            return place
+        _log.error("round_place_unusable", round=name)
+        await self._leave(name, None)
+        return None
 
     async def _save(self, name: str, place: str | None) -> None:
         item: Item = {"id": _key(name), "after": place, "ttl": _PLACE_SECONDS}
         await self._store.upsert(GUARDS, (_key(name),), item)
 
-    async def _leave(self, name: str, place: str) -> None:
-        """Save the place where the store failed, if it lets us."""
+    async def _leave(self, name: str, place: str | None) -> None:
+        """Save a place if the store lets us; if not, the run is none the worse."""
         try:
             await self._save(name, place)
         except StoreError as error:

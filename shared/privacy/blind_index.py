@@ -35,25 +35,26 @@ class BlindIndex:
 
     async def for_email(self, tenant_id: str, email: str) -> str:
         """The index value of an e-mail within one tenant, the same for every spelling of its normal form."""
-        return _keyed(await self._root(), f"blind-index/tenant/{tenant_id}/email", normal_email(email))
+        return _keyed(await self.root(), f"blind-index/tenant/{tenant_id}/email", normal_email(email))
 
     async def for_user_agent(self, tenant_id: str, user_agent: str) -> str:
         """The index value of a user agent within one tenant."""
-        return _keyed(await self._root(), f"blind-index/tenant/{tenant_id}/user_agent", user_agent)
+        return _keyed(await self.root(), f"blind-index/tenant/{tenant_id}/user_agent", user_agent)
 
     async def for_address(self, address: str) -> str:
         """The index value of an IP address, the same in every tenant."""
-        return _keyed(await self._root(), "blind-index/address", address)
+        return _keyed(await self.root(), "blind-index/address", address)
 
     async def for_directory(self, email: str) -> str:
         """The index value of an e-mail in the directory, the same in every tenant."""
-        return _keyed(await self._root(), "blind-index/directory", normal_email(email))
+        return _keyed(await self.root(), "blind-index/directory", normal_email(email))
 
     async def check(self) -> None:
         """SecretsError unless values can be computed."""
-        await self._root()
+        await self.root()
 
-    async def _root(self) -> SecretVersion:
+    async def root(self) -> SecretVersion:
+        """The version itself, for other keys that must stay as long as the store's values do."""
         newest = (await self._secrets.versions("index"))[0]
         if newest.version == self._version:
             return newest

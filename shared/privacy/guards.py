@@ -3,8 +3,8 @@
 What a guard is about (an address, an e-mail, a key that a client chose) never stands in the store: ids are keyed
 hashes, and their key changes with the month. Near the turn of a month both keys are looked at, so that nothing is let
 go early; clocks of instances may differ by `SKEW`. Every item carries a `ttl` that outlives its purpose. A StoreError
-passes through: the caller decides, and as a rule refuses. The `index` secret is the root of the keys: under another one
-all guards are forgotten.
+passes through: the caller decides, and as a rule refuses. The root of the keys is the version of the `index` secret
+that the store was indexed under, whatever versions come: instances that see different ones agree all the same.
 """
 
 import hashlib
@@ -18,7 +18,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.core.clock import Clock, parse_rfc3339, period_of, rfc3339
-from shared.privacy.secrets import SecretsPort, derive
+from shared.privacy.blind_index import BlindIndex
+from shared.privacy.secrets import derive
 from shared.storage.containers import GUARDS
 from shared.storage.documents import DocumentStore, Item, PatchIncrement
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError, Unavailable
@@ -58,11 +59,14 @@ class Taken:
 
 
 class Guards:
-    """Markers, rate limits and lockouts. `kind` is a name of the program, `key` any text at all."""
+    """Markers, rate limits and lockouts. `kind` is a name of the program, `key` any text at all.
 
-    def __init__(self, store: DocumentStore, secrets: SecretsPort, clock: Clock) -> None:
+    SecretsError (503) from every call while the version of `index` is not to be had.
+    """
+
+    def __init__(self, store: DocumentStore, index: BlindIndex, clock: Clock) -> None:
         self._store = store
-        self._secrets = secrets
+        self._index = index
         self._clock = clock
         self._refused: OrderedDict[tuple[str, bytes, int, int], datetime] = OrderedDict()
 
@@ -243,7 +247,7 @@ class Guards:
         return [await self._id(kind, month, key) for month in months]
 
     async def _id(self, kind: str, month: str, text: str) -> str:
-        root = (await self._secrets.versions("index"))[0]
+        root = await self._index.root()
         digest = hmac.digest(derive(root.value, f"guard/{kind}/{month}"), _bytes(text), hashlib.sha256)
         return f"{kind}|{digest.hex()}"
 

@@ -23,6 +23,7 @@ from azure.keyvault.secrets.aio import SecretClient
 
 from shared.core.clock import Clock
 from shared.core.endpoints import check_endpoint
+from shared.core.sdk_logs import quiet_sdks
 from shared.privacy._held_versions import LOAD_SECONDS, HeldVersions, Load, Loaded
 from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion, check_rotatable
 from shared.storage.azure_identity import identify
@@ -101,6 +102,7 @@ class KeyVaultSecrets:
 
     def _connected(self) -> SecretClient:
         if self._client is None:
+            quiet_sdks()
             if self._credential is None:
                 self._credential = identify(self._identity)
             settings: dict[str, Any] = {

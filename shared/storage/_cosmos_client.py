@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import (
     ClientConnectionError,
     ClientConnectorError,
     ClientHandlerType,
+    ClientMiddlewareType,
     ClientOSError,
     ClientRequest,
     ClientResponse,
@@ -22,6 +24,7 @@ from azure.cosmos.aio import ContainerProxy, CosmosClient
 from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
 from shared.core.endpoints import check_endpoint
+from shared.core.sdk_logs import quiet_sdks
 from shared.storage.azure_identity import identify
 from shared.storage.containers import Container
 from shared.storage.errors import NotProvisioned, Unavailable
@@ -29,6 +32,8 @@ from shared.storage.errors import NotProvisioned, Unavailable
 TO_DO = "run python -m shared.storage.provision"
 STRONG = "Strong"
 """The consistency that the app needs: a logout or a lock holds for the next request, whichever instance gets it."""
+
+_PATIENCE_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +120,16 @@ class Client:
         client, self._client = self._client, None
         credential, self._credential = self._credential, None
         if client is not None:
+            # The SDK looks at the account beside the first calls: cut off, that leaves a connection half made.
+            look: asyncio.Task[None] | None = client.client_connection._global_endpoint_manager.refresh_task
+            if look is not None:
+                await asyncio.wait([look], timeout=_PATIENCE_SECONDS)
             await client.close()
         if credential is not None:
             await credential.close()
 
     async def _connect(self) -> CosmosClient:
+        quiet_sdks()
         settings: dict[str, Any] = {
             "enable_compact_utf8_item_writes": True,  # escaped text would exceed the limits that its bytes keep
             "retry_connect": 0,  # what was perhaps written is not sent again unless the adapter says so
@@ -130,10 +140,8 @@ class Client:
         }
         if self._account.accept_self_signed:
             settings["connection_verify"] = False
-        session = ClientSession(
-            middlewares=(_send_once,), cookie_jar=DummyCookieJar(), auto_decompress=False, trust_env=True
-        )
-        settings["transport"] = AioHttpTransport(session=session)
+            settings["enable_endpoint_discovery"] = False  # an account's answer may name any host as one of its regions
+        settings["transport"] = AioHttpTransport(session=_session(self._account))
         client = CosmosClient(self._account.endpoint, self._account.key or self._identify(), **settings)
         try:
             await client.__aenter__()
@@ -146,6 +154,34 @@ class Client:
         if self._credential is None:
             self._credential = identify(self._account.identity)
         return self._credential
+
+
+def _session(account: Account) -> ClientSession:
+    """What requests go through. What is not verified goes to an emulator's endpoint itself, and through no proxy."""
+    verified = not account.accept_self_signed
+    return ClientSession(
+        middlewares=(_send_once,) if verified else (_only_to(account.endpoint), _send_once),
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=verified,
+    )
+
+
+def _only_to(endpoint: str) -> ClientMiddlewareType:
+    """Lets no request out to anywhere else."""
+    own = _origin(endpoint)
+
+    async def pass_on(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        if _origin(str(request.url)) != own:
+            raise ClientConnectionError("an emulator named another host")
+        return await handler(request)
+
+    return pass_on
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or 443
 
 
 async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

@@ -8,6 +8,7 @@
     ├── Throttled            slow down; `retry_after_seconds` says for how long
     └── Unavailable          the store did not answer; the outcome of a write is unknown
         └── NotProvisioned   the store answers, but is not what the app needs; the message says what to do
+Their texts name containers, fields of the program and codes, never what an item holds: they may be logged.
 A misuse (item outside its partition, unknown operator) is a ValueError: a defect of ours, not of the store. One of them
 has a name, UnknownPosition, because a reader of the change feed has to tell its operator.
 """

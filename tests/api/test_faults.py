@@ -11,19 +11,19 @@ import pytest
 
 from devhost.errors import FeedStuck
 from devhost.host import Host
-from functions import ENDPOINTS
+from functions import ENDPOINTS, _http
+from shared.core.settings import Settings
 from shared.identity.model import Role, attempts_key, session_key, user_key
 from shared.storage.containers import ALERTS, DIRECTORY, IDENTITY, REPORTS
 from shared.storage.documents import Eq, Query
 from shared.storage.errors import NotFound, Throttled, Unavailable
 from shared.storage.sqlite import SqliteStore
-from tests.app import PASSWORD, Account, App, assert_problem, registration, running
+from tests.app import PASSWORD, UNLIMITED, Account, App, assert_problem, registration, running
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore, Mode
 
-MODES: tuple[tuple[Mode, int | None], ...] = (("before", 1), ("after", 1), ("before", None), ("hang_after", None))
-"""Each call fails once before it is made, once after it took effect, and both with every call after it, as when the
-store hangs until the request's time is over."""
+MODES: tuple[tuple[Mode, int | None], ...] = (("before", 1), ("after", 1), ("before", None), ("gone_after", None))
+"""Each call fails once before it is made, once after it took effect, and both with every call after it."""
 MOST_CALLS = 40
 ADMINISTRATION = {
     *("list_users", "get_user", "update_user", "delete_user", "unlock_user"),
@@ -396,6 +396,61 @@ async def test_register(broken: Broken) -> None:
             assert await broken.items("outbox", entry.tenant_id) == 0
             if not reached:
                 break
+
+
+@pytest.fixture
+async def hurried(host: Host, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Broken]:
+    """The app with half a second for each request."""
+    monkeypatch.setattr(_http, "_GRACE_SECONDS", 0.05)
+    store = FaultyFeedStore(await SqliteStore.open(None, clock=clock))
+    settings = Settings(kraftd_data=":memory:", **UNLIMITED).model_copy(update={"request_deadline_seconds": 0.5})
+    monkeypatch.setattr(host.module.services, "settings", settings)
+    async with running(host, clock, store, settings) as app:
+        yield Broken(app, store, await app.register())
+
+
+@pytest.mark.parametrize("mode", ["hang", "hang_after"])
+async def test_a_store_that_hangs_is_given_up_and_nothing_is_half_done(hurried: Broken, mode: Mode) -> None:
+    """The k-th call of a sign-in never answers: 503 within the deadline, and what was committed has its event."""
+    app, ada = hurried.app, hurried.ada
+    for k in range(1, MOST_CALLS):
+        hurried.store.arm(k, mode)
+        answer = await app.login(ada.email)
+        reached = len(hurried.store.calls) >= k
+        if hurried.store.hung:  # a read that finds nothing has no answer to hold back
+            assert_problem(answer, 503, "store_unavailable")
+            assert answer.headers["retry-after"] == "5"
+        else:
+            assert answer.status_code == 200
+        await hurried.recover()
+        assert await hurried.items("outbox") == 0
+        sessions = await hurried.items("session") - 1  # the one of the registration
+        assert len(await app.events(ada.tenant_id, "auth.login")) == sessions
+        if not reached:
+            break
+    assert k > 5
+
+
+@pytest.mark.parametrize("mode", ["hang", "hang_after"])
+async def test_a_registration_that_hangs_is_whole_or_not_at_all(hurried: Broken, mode: Mode) -> None:
+    app = hurried.app
+    for k in range(1, MOST_CALLS):
+        email = f"{mode}-{k}@example.com"
+        hurried.store.arm(k, mode)
+        answer = await app.client.post("/v1/register", json=registration(email))
+        reached = len(hurried.store.calls) >= k
+        assert answer.status_code == (503 if hurried.store.hung else 201)
+        await hurried.recover()
+        there = (await app.login(email)).status_code == 200
+        again = await app.client.post("/v1/register", json=registration(email))
+        assert again.status_code == (409 if there else 201)
+        entry = await app.services.directory.find(email)
+        assert entry is not None
+        events = await app.events(entry.tenant_id, "auth.register")
+        assert [e["target"]["id"] for e in events if e["outcome"] == "success"] == [entry.user_id]
+        if not reached:
+            break
+    assert k > 8
 
 
 async def test_nothing_serves_while_the_store_is_away(broken: Broken) -> None:

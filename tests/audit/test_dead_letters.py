@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from shared.audit.model import PLATFORM_TENANT
 from shared.core.clock import rfc3339
 from shared.storage.containers import DEAD_LETTERS
-from shared.storage.documents import Item
-from shared.storage.errors import Unavailable
+from shared.storage.documents import MAX_REQUEST_BYTES, Item
+from shared.storage.errors import TooLarge, Unavailable
 from tests.audit.support import NOW, OTHER, TENANT, World, new_world
 from tests.faults import FaultyStore, Mode
 
@@ -199,3 +199,83 @@ async def test_any_item_is_kept(item: Item) -> None:
             except ValueError:
                 assert place != PLATFORM_TENANT  # not even a place to look
         assert kept == 1
+
+
+async def tampered(world: World, **changes: Any) -> None:
+    """Somebody else writes to the letter of EVENT; `...` takes a field away."""
+    letter_id = f"detect_threats|{EVENT['id']}"
+    held = await world.store.read(DEAD_LETTERS, (TENANT,), letter_id)
+    held |= changes
+    await world.store.replace(DEAD_LETTERS, (TENANT,), {name: held[name] for name in held if held[name] is not ...})
+
+
+FIELDS = [
+    "kind",
+    "created_at",
+    "consumer",
+    "error",
+    "error_at",
+    "item_id",
+    "period",
+    "state",
+    "failures",
+    "attempts",
+    "last_failed_at",
+    "retry_at",
+]
+WRONG: list[Any] = ["many", "", "9999-12-31", None, [], {"a": 1}, True, -5, 1.5, 2**60, ...]
+SET_AGAIN = {"last_failed_at", "error", "error_at"}
+"""Of these a failure tells anew whatever was there."""
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@pytest.mark.parametrize("field", FIELDS)
+async def test_a_letter_that_somebody_wrote_to_stops_no_feed(
+    field: str, wrong: Any, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is written anew, so that its event is retried as any other is."""
+    await world.letters.put("detect_threats", EVENT, ERROR)
+    (whole,) = await world.all(DEAD_LETTERS, TENANT)
+    await tampered(world, **{field: wrong})
+    await world.letters.put("detect_threats", EVENT, ERROR)
+    await world.letters.put("detect_threats", EVENT, ERROR)
+    (letter,) = await world.all(DEAD_LETTERS, TENANT)
+    mended = "dead_letter_broken" in caplog.text
+    assert mended == (not (field in SET_AGAIN or (field, wrong) == ("failures", ...)))
+    assert letter | {"failures": 0} == whole | {"failures": 0}
+    assert letter["failures"] >= 2 - mended
+
+
+async def test_a_letter_without_fields_stops_no_feed(world: World) -> None:
+    await world.letters.put("detect_threats", EVENT, ERROR)
+    (whole,) = await world.all(DEAD_LETTERS, TENANT)
+    await tampered(world, **dict.fromkeys(FIELDS, ...))
+    await world.letters.put("detect_threats", EVENT, ERROR)
+    assert await world.all(DEAD_LETTERS, TENANT) == [whole]
+
+
+async def test_a_letter_that_somebody_filled_up_stops_no_feed(world: World) -> None:
+    """One more word, and no store would take it."""
+    await world.letters.put("detect_threats", EVENT, ERROR)
+    (whole,) = await world.all(DEAD_LETTERS, TENANT)
+    fits, too_many = 0, MAX_REQUEST_BYTES
+    while too_many - fits > 1:
+        length = (fits + too_many) // 2
+        try:
+            await tampered(world, note="x" * length)
+            fits = length
+        except TooLarge:
+            too_many = length
+    assert fits > MAX_REQUEST_BYTES / 2
+    await world.letters.put("detect_threats", EVENT, raised(ValueError()))
+    (letter,) = await world.all(DEAD_LETTERS, TENANT)
+    assert letter.keys() == whole.keys()
+    assert letter["error"] == "ValueError"
+
+
+async def test_many_failures_at_once_mend_a_letter_and_are_counted(world: World) -> None:
+    await world.letters.put("detect_threats", EVENT, ERROR)
+    await tampered(world, failures="many")
+    await asyncio.gather(*(world.letters.put("detect_threats", EVENT, ERROR) for _ in range(10)))
+    (letter,) = await world.all(DEAD_LETTERS, TENANT)
+    assert letter["failures"] == 10

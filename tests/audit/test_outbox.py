@@ -12,7 +12,7 @@ from shared.audit.model import StoredEvent
 from shared.audit.outbox import FollowUp, Outbox, is_entry
 from shared.core.clock import rfc3339
 from shared.core.errors import Clash, KraftdError, Unready
-from shared.storage.containers import AUDIT_EVENTS, IDENTITY
+from shared.storage.containers import ALERTS, AUDIT_EVENTS, IDENTITY
 from shared.storage.documents import MAX_BATCH_OPERATIONS, DocumentStore, Item, Query, create
 from shared.storage.errors import Conflict, StoreError, Throttled, TooLarge, Unavailable
 from tests.audit.support import EXAMPLES, NOW, OTHER, TENANT, World
@@ -408,6 +408,38 @@ async def test_a_sweep_gives_up_at_once_when_the_store_does_not_answer(world: Wo
     with pytest.raises(Unavailable):
         await outbox_of(world, Handler(), store).sweep(IDENTITY, TENANT, FUTURE)
     assert len(store.calls) == 2
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable(), Throttled(), Unready("audit_unavailable")], ids=lambda error: type(error).__name__
+)
+@pytest.mark.parametrize("at", [1, 2, 3], ids=["read", "publish", "delete"])
+@pytest.mark.parametrize("by", ["feed", "sweep", "sweep_tenant"])
+async def test_a_store_that_asks_to_wait_makes_no_entry_stuck(by: str, at: int, error: Exception, world: World) -> None:
+    """It is raised at once, so that the batch is delivered again, or the round ends and comes back."""
+    for _ in range(3):
+        await left_behind(world, await drafted(world, 1))
+    waiting = await entries(world)
+    seen: list[tuple[str, str]] = []
+    store = FaultyStore(world.store, at, error=error, times=None, counts=lambda call: call.operation != "query")
+    outbox = Outbox(store, world.over(store).recorder, world.clock, world.ids, lambda *told: seen.append(told))
+    work: dict[str, Callable[[], Awaitable[object]]] = {
+        "feed": lambda: outbox.drain_each(IDENTITY, waiting),
+        "sweep": lambda: outbox.sweep(IDENTITY, TENANT, FUTURE),
+        "sweep_tenant": lambda: outbox.sweep_tenant([IDENTITY, ALERTS], TENANT, FUTURE),
+    }
+    with pytest.raises(type(error)):
+        await work[by]()
+    assert store.failed == 1, "the others are not tried against a store that wants to be left alone"
+    queried = [call.container for call in store.calls if call.operation == "query"]
+    assert queried == ([] if by == "feed" else ["identity"])
+    assert seen == []
+    assert await entries(world) == waiting
+    store.mend()
+    await work[by]()
+    assert await entries(world) == []
+    assert seen == [("identity", "drained")] * 3
+    assert len(await world.events()) == 3
 
 
 async def test_events_of_the_feed_are_found_by_their_kind(world: World) -> None:

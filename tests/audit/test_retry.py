@@ -1,6 +1,7 @@
 """The retry of dead letters: until the event is handled or gone, at growing intervals, each letter by itself."""
 
 import asyncio
+import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,11 +17,11 @@ from shared.audit.dead_letters import (
     pause_after,
 )
 from shared.audit.events.profile import ProfileView
-from shared.audit.model import Draft, StoredEvent
+from shared.audit.model import PLATFORM_TENANT, Draft, StoredEvent
 from shared.core.clock import parse_rfc3339, rfc3339
 from shared.core.errors import Unready
-from shared.storage.containers import AUDIT_EVENTS, DEAD_LETTERS
-from shared.storage.documents import DocumentStore, Item, PatchSet
+from shared.storage.containers import AUDIT_EVENTS, DEAD_LETTERS, Container
+from shared.storage.documents import DocumentStore, Item, Partition, PatchRemove, PatchSet
 from shared.storage.errors import Conflict, PreconditionFailed, Throttled, TooLarge, Unavailable
 from tests.audit.support import OTHER, REQUEST, TENANT, World
 from tests.faults import Crash, FaultyStore, Mode
@@ -175,8 +176,37 @@ async def test_what_cannot_be_retried_is_left_alone(world: World) -> None:
     assert await left(world) == before
 
 
-@pytest.mark.parametrize("broken", [{"consumer": None}, {"attempts": "many"}, {"item_id": None}, {"period": 7}])
-async def test_a_letter_that_nobody_can_read_holds_up_no_other(broken: Item, world: World) -> None:
+BROKEN: list[Item] = [
+    {"consumer": None},
+    {"consumer": "another"},
+    {"attempts": "many"},
+    {"attempts": True},
+    {"attempts": -1},
+    {"attempts": None},
+    {"failures": "many"},
+    {"failures": None},
+    {"failures": [1]},
+    {"failures": 1.5},
+    {"failures": 2**53},
+    {"item_id": None},
+    {"item_id": "another"},
+    {"period": 7},
+    {"period": "2026-13"},
+    {"state": 7},
+    {"state": "unretryable"},
+    {"state": None},
+    {"retry_at": ""},
+    {"retry_at": "0"},
+    {"created_at": {}},
+    {"error": None},
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=repr)
+async def test_a_letter_that_nobody_can_read_holds_up_no_other(
+    broken: Item, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     bad, good = await dead(world, 2)
     for name, value in broken.items():
         await world.store.patch(DEAD_LETTERS, (TENANT,), f"{CONSUMER}|{bad}", [PatchSet(name, value)])
@@ -186,7 +216,78 @@ async def test_a_letter_that_nobody_can_read_holds_up_no_other(broken: Item, wor
     assert consumer.handled == [good]
     (letter,) = await left(world)
     assert letter["id"] == f"{CONSUMER}|{bad}"
-    assert letter["retry_at"] > rfc3339(world.clock.now()), "nor does it come first the next time"
+    assert letter.get("retry_at", "z") > rfc3339(world.clock.now()), "nor does it come first the next time"
+    assert ("retry_at" in letter) == ("period" not in broken), "where its event stands is known no more"
+    assert letter.get("reason") == ("no_usable_period" if "period" in broken else None)
+    assert "dead_letter_broken" in caplog.text
+    assert "dead_letter_changed_meanwhile" not in caplog.text
+    for name in ("attempts", "failures"):
+        assert letter[name] == {"attempts": 0, "failures": 1}[name]
+    consumer.fails.clear()
+    world.clock.advance(minutes=1)
+    assert await letters_of(world, consumer).retry(TENANT) == ("period" not in broken)
+
+
+@pytest.mark.parametrize("missing", ["consumer", "attempts", "failures", "item_id", "period", "state", "error_at"])
+async def test_a_letter_that_lacks_a_field_is_written_anew(missing: str, world: World) -> None:
+    (event,) = await dead(world)
+    await world.store.patch(DEAD_LETTERS, (TENANT,), f"{CONSUMER}|{event}", [PatchRemove(missing)])
+    consumer = Consumer()
+    world.clock.advance(minutes=1)
+    assert await letters_of(world, consumer).retry(TENANT) == 0
+    world.clock.advance(minutes=1)
+    assert await letters_of(world, consumer).retry(TENANT) == (missing != "period")
+    assert consumer.handled == ([event] if missing != "period" else [])
+
+
+async def test_broken_letters_do_not_starve_the_others(world: World) -> None:
+    """As many as one run takes, and all of them due before the others."""
+    bad = await dead(world, MOST_PER_RUN)
+    for each in bad:
+        patches = [PatchSet("failures", "many"), PatchSet("retry_at", "2000-01-01T00:00:00.000000Z")]
+        await world.store.patch(DEAD_LETTERS, (TENANT,), f"{CONSUMER}|{each}", patches)
+    (good,) = await dead(world)
+    consumer = Consumer(dict.fromkeys(bad, ValueError()))
+    world.clock.advance(minutes=1)
+    await letters_of(world, consumer).retry(TENANT)
+    await letters_of(world, consumer).retry(TENANT)
+    assert consumer.handled == [good]
+    assert {letter["failures"] for letter in await left(world)} == {1}
+
+
+async def test_a_broken_letter_that_cannot_be_retried_says_why_again(world: World) -> None:
+    await world.letters.put(CONSUMER, {"id": "a/b", "tenant_id": TENANT, "period": "2026-03"}, ValueError())
+    await world.letters.put(CONSUMER, {"id": "e", "period": "2026-03"}, ValueError())
+    before = [*await left(world), *await left(world, PLATFORM_TENANT)]
+    for each in before:
+        patches = [PatchSet("retry_at", "2000-01-01T00:00:00.000000Z"), PatchSet("attempts", "many")]
+        await world.store.patch(DEAD_LETTERS, (each["tenant_id"],), each["id"], patches)
+    for tenant_id in (TENANT, PLATFORM_TENANT):
+        assert await letters_of(world, Consumer()).retry(tenant_id) == 0
+    after = [*await left(world), *await left(world, PLATFORM_TENANT)]
+    assert after == [each | {"error": "unknown", "error_at": "?"} for each in before]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_broken_letter_that_changes_while_it_is_written_anew_is_left_as_it_is(
+    ended: bool, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    (event,) = await dead(world)
+    place = (DEAD_LETTERS, (TENANT,), f"{CONSUMER}|{event}")
+    await world.store.patch(*place, [PatchSet("attempts", "many")])
+
+    class Overtaken(FaultyStore):
+        async def replace(
+            self, container: Container, partition: Partition, item: Item, if_match: str | None = None
+        ) -> Item:
+            await (world.store.delete(*place) if ended else world.store.patch(*place, [PatchSet("attempts", 3)]))
+            return await super().replace(container, partition, item, if_match)
+
+    world.clock.advance(minutes=1)
+    assert await letters_of(world, Consumer(), Overtaken(world.store)).retry(TENANT) == 0
+    assert [letter["attempts"] for letter in await left(world)] == ([] if ended else [3])
+    assert "dead_letter_changed_meanwhile" in caplog.text
 
 
 async def test_tenants_are_retried_apart(world: World) -> None:

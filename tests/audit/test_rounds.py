@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -158,6 +159,50 @@ async def test_a_place_that_makes_no_sense_or_is_lost_is_the_beginning(world: Wo
     world.clock.advance(days=8)
     await rounds(world).run("slow", slow)
     assert slow.done == [PLATFORM_TENANT, PLATFORM_TENANT]
+
+
+UNUSABLE: list[Any] = [
+    "zzz",
+    "",
+    "x",
+    "é",
+    "\0",
+    "Platform",
+    "platform ",
+    f"{TENANTS[0]}|",
+    TENANTS[0].upper(),
+    f"{TENANTS[0][:-1]}٣",
+    "a" * 100_000,
+    7,
+    [],
+    ...,
+]
+
+
+@pytest.mark.parametrize("place", UNUSABLE, ids=lambda place: ascii(place)[:20])
+async def test_a_place_that_is_no_tenant_s_id_is_the_beginning(
+    place: Any, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody wrote to it. No run fails for it, and one tells, not every run until it expires."""
+    await enroll(world)
+    key = "round|sweep_outbox"
+    held = {} if place is ... else {"after": place}
+    await world.store.upsert(GUARDS, (key,), {"id": key, **held, "ttl": 7 * 86_400})
+    for _ in range(2):
+        job = Job(world)
+        assert await rounds(world).run("sweep_outbox", job) == len(TENANTS) + 1
+        assert Counter(job.done) == Counter([*TENANTS, PLATFORM_TENANT])
+    (line,) = [each for each in caplog.messages if each.startswith("round_place_unusable")]
+    assert line == 'round_place_unusable {"round": "sweep_outbox"}'
+
+
+async def test_an_unusable_place_that_stays_keeps_nobody_from_a_turn(world: World) -> None:
+    await enroll(world)
+    await world.store.upsert(GUARDS, ("round|job",), {"id": "round|job", "after": "zzz"})
+    store = FaultyStore(world.store, 1, counts=lambda call: call.operation == "upsert", times=None)
+    for _ in range(2):
+        assert await rounds(world, store).run("job", Job(world)) == len(TENANTS) + 1
+    assert store.failed == 2
 
 
 async def test_a_place_whose_tenant_is_gone_is_a_place_all_the_same(world: World) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.core.sdk_logs import SDK_LOGS, quiet_sdks
 from shared.telemetry import get_log
 from shared.telemetry.logs import BLOCKED_FIELDS
 
@@ -89,3 +90,27 @@ def test_a_line_stays_one_line(caplog: pytest.LogCaptureFixture) -> None:
     get_log(NAME).info("thing_done", id="a\nforged_event {}\r\x1b[2J\u2028")
     assert caplog.records[0].getMessage().isascii()
     assert len(caplog.records[0].getMessage().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", SDK_LOGS)
+def test_an_sdk_is_heard_when_something_is_wrong(
+    name: str, caplog: pytest.LogCaptureFixture, unset_sdk_logs: None
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    quiet_sdks()
+    below = logging.getLogger(f"{name}.pipeline")
+    below.info("a call")
+    below.warning("trouble")
+    assert caplog.messages == ["trouble"]
+
+
+def test_a_level_that_somebody_chose_for_an_sdk_stays(unset_sdk_logs: None) -> None:
+    logging.getLogger("azure.cosmos").setLevel(logging.DEBUG)
+    quiet_sdks()
+    assert logging.getLogger("azure.cosmos").level == logging.DEBUG
+    assert logging.getLogger("azure.core").level == logging.WARNING
+
+
+def test_the_functions_library_is_no_sdk_of_ours_to_quiet(unset_sdk_logs: None) -> None:
+    quiet_sdks()
+    assert logging.getLogger("azure").level == logging.getLogger("azure.functions").level == logging.NOTSET

@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"emulator: {error}", file=sys.stderr)
             return 1
         try:
+            emulator.control("account", {"serverless": True})  # what COSMOS_DB_THROUGHPUT means where it is not set
             print(_settings(emulator), flush=True)
             emulator.wait()
         except KeyboardInterrupt:

@@ -17,6 +17,8 @@ const UNITS = { Create: 5, Upsert: 10, Read: 1, Replace: 10, Delete: 5, Patch: 1
 let versions = 0;
 const kilobytes = (text) => Math.ceil(Buffer.byteLength(text) / 1024);
 
+const reversed = ({ path, order }) => ({ path, order: order === "descending" ? "ascending" : "descending" });
+
 class Documents {
   /** `definition`: the container as it was created; `now`: a function that tells the Unix second. */
   constructor(definition, now) {
@@ -192,14 +194,18 @@ class Documents {
     return start === undefined ? all : all.filter((each) => each.hash >= start && each.hash < end);
   }
 
-  /** The emulator's own query engine over some items. It refuses an order by several paths without its index. */
+  /**
+   * The emulator's own query engine over some items. It refuses an order by several paths without its index; that an
+   * index serves its exact reverse, too, it does not know.
+   */
   run(sql, options, documents) {
     let compiled = this.queries.get(sql);
     if (!compiled) {
       compiled = query(sql);
       this.queries.set(sql, compiled);
     }
-    const compositeIndexes = this.definition.indexingPolicy?.compositeIndexes ?? [];
+    const declared = this.definition.indexingPolicy?.compositeIndexes ?? [];
+    const compositeIndexes = [...declared, ...declared.map((paths) => paths.map(reversed))];
     try {
       return compiled.exec(documents, { ...options, compositeIndexes });
     } catch (error) {

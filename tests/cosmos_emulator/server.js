@@ -121,12 +121,17 @@ async function answerDatabases(name, req, res) {
 }
 
 const control = {
-  /** {consistency, serverless, refused: {path, status} or null}: what kind of account it is; what is not named stays. */
-  account: ({ consistency, serverless, refused: wanted }) => {
+  /** {consistency, serverless, refused: {path, status} or null, endpoint: where its regions are said to be, or null
+   * for here}: what kind of account it is; what is not named stays. */
+  account: ({ consistency, serverless, refused: wanted, endpoint }) => {
     const policy = account.read().userConsistencyPolicy;
     policy.defaultConsistencyLevel = consistency ?? policy.defaultConsistencyLevel;
     offers.serverless = serverless ?? offers.serverless;
     if (wanted !== undefined) refused = wanted;
+    if (endpoint === undefined) return;
+    const { writableLocations, readableLocations } = account.read();
+    const here = `https://127.0.0.1:${server.address().port}/`;
+    for (const each of [...writableLocations, ...readableLocations]) each.databaseAccountEndpoint = endpoint ?? here;
   },
   /** {database, now}: what the database takes for the present, in Unix seconds. */
   clock: ({ database, now }) => void clocks.set(database, now),

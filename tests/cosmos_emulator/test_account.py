@@ -15,7 +15,7 @@ SERVERLESS = "is not supported for serverless accounts."
 @pytest.fixture
 def account(emulator: Emulator) -> Iterator[Emulator]:
     yield emulator
-    emulator.control("account", {"consistency": "Strong", "serverless": False, "refused": None})
+    emulator.control("account", {"consistency": "Strong", "serverless": False, "refused": None, "endpoint": None})
     emulator.delete_database(NAME)
 
 
@@ -131,3 +131,18 @@ def test_an_account_that_refuses_some_path(account: Emulator) -> None:
     account.control("account", {"consistency": "Session"})
     assert account.request("GET", "/offers")[0] == 403, "what is not named stays"
     assert account.request("GET", "/")[2]["userConsistencyPolicy"]["defaultConsistencyLevel"] == "Session"
+
+
+def test_an_account_says_where_its_regions_are(account: Emulator) -> None:
+    def told() -> set[str]:
+        _, _, answer = account.request("GET", "/")
+        regions = [*answer["writableLocations"], *answer["readableLocations"]]
+        return {each["databaseAccountEndpoint"] for each in regions}
+
+    assert told() == {account.endpoint}
+    account.control("account", {"endpoint": "https://region.example.com/"})
+    assert told() == {"https://region.example.com/"}
+    account.control("account", {"consistency": "Session"})
+    assert told() == {"https://region.example.com/"}, "what is not named stays"
+    account.control("account", {"endpoint": None})
+    assert told() == {account.endpoint}

@@ -365,6 +365,17 @@ async def test_an_outage_is_bridged_for_an_hour_then_nothing_is_answered(
 # What must not get out, or in
 
 
+async def test_the_sdk_writes_no_line_for_a_call(
+    vault: Vault, connect: Open, caplog: pytest.LogCaptureFixture, unset_sdk_logs: None
+) -> None:
+    caplog.set_level(logging.INFO)
+    secrets = connect()
+    for root in ROOTS:
+        await secrets.versions(root)
+    await secrets.find("tokens", "0" * 32)
+    assert [each.getMessage() for each in caplog.records if each.name.startswith(("azure", "msal"))] == []
+
+
 async def test_nothing_shows_a_value(vault: Vault, connect: Open, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         secrets = connect()

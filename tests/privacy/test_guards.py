@@ -14,17 +14,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.core.settings import Settings
+from shared.privacy.blind_index import BlindIndex
 from shared.privacy.guards import MARGIN_SECONDS, SKEW, Claimed, Guards
-from shared.privacy.secrets import MemorySecrets
+from shared.privacy.secrets import MemorySecrets, SecretsError
 from shared.storage.containers import Container
 from shared.storage.documents import DocumentStore, Item, Partition
 from shared.storage.errors import Conflict, StoreError, TooLarge, Unavailable
 from shared.storage.sqlite import SqliteStore
+from shared.wiring import build_services
 from tests.fakes import ManualClock
 from tests.faults import FaultyStore, Mode
+from tests.privacy.test_key_check import Versions
 from tests.storage.conftest import Harness
 
-SECRETS = MemorySecrets(lambda count: bytes(range(count)))
+INDEX = BlindIndex(MemorySecrets(lambda count: bytes(range(count))), "v1")
 EMAIL = "ada@example.com"
 MODES: tuple[Mode, ...] = ("before", "after")
 HOSTILE = ["", " ", "x" * 1_000_000, "ünï", "\0", "\ud800", "a/b?c#d\\e", "203.0.113.9", "\U0001f512" * 999, "|"]
@@ -53,7 +57,7 @@ class Written(FaultyStore):
 
 def guards(harness: Harness, store: DocumentStore | None = None) -> Guards:
     """The guards of one instance of the app."""
-    return Guards(store or harness.store, SECRETS, harness.clock)
+    return Guards(store or harness.store, INDEX, harness.clock)
 
 
 @asynccontextmanager
@@ -132,7 +136,7 @@ async def test_instances_whose_clocks_differ_have_one_winner_at_the_turn_of_a_mo
     """Whatever keys each of them knows."""
     for ahead in (timedelta(), SKEW / 2, SKEW):
         async with embedded(MONTH_S_END + timedelta(minutes=minutes)) as harness:
-            quick = Guards(harness.store, SECRETS, ManualClock(harness.clock.now() + ahead))
+            quick = Guards(harness.store, INDEX, ManualClock(harness.clock.now() + ahead))
             for key in "abcdefgh":
                 each = [guards(harness), quick, guards(harness), quick]
                 claims = await asyncio.gather(*(g.claim("producer", key, n, 3600) for n, g in enumerate(each)))
@@ -146,7 +150,7 @@ async def test_an_instance_whose_clock_is_ahead_does_not_let_go_early() -> None:
     async with embedded(MONTH_S_END - timedelta(seconds=1)) as harness:
         await guards(harness).claim("producer", "k", 1, 3600)
         harness.clock.advance(seconds=3600)
-        quick = Guards(harness.store, SECRETS, ManualClock(harness.clock.now() + SKEW))
+        quick = Guards(harness.store, INDEX, ManualClock(harness.clock.now() + SKEW))
         assert await quick.claim("producer", "k", 2, 3600) == Claimed(False, 1)
 
 
@@ -468,8 +472,51 @@ async def test_keys_kinds_and_months_are_told_apart() -> None:
         guard = guards(harness)
         ids = {await guard._id(kind, month, key) for kind in "ab" for month in ("2026-03", "2026-04") for key in "xy"}
         assert len(ids) == 8
-        other = Guards(harness.store, MemorySecrets(), harness.clock)
+        other = Guards(harness.store, BlindIndex(MemorySecrets(), "v1"), harness.clock)
         assert await other._id("a", "2026-03", "x") not in ids
+
+
+async def test_instances_that_see_different_newest_versions_of_the_index_secret_agree() -> None:
+    """One version is pinned; a newer one reaches the instances at different times, and changes nothing."""
+    async with embedded() as harness:
+        made = [
+            await build_services(
+                Settings(kraftd_data=":memory:"), clock=harness.clock, store=harness.store, secrets=Versions(*names)
+            )
+            for names in (("v1",), ("v2", "v1"), ("v3", "v2", "v1"))
+        ]
+        instances = [each.guards for each in made]
+        claimed = [await each.claim("idempotency", "k", number, 60) for number, each in enumerate(instances)]
+        assert claimed == [Claimed(True, 0), Claimed(False, 0), Claimed(False, 0)]
+        taken = [await each.take("login", "k", 2, 60) for each in instances * 2]
+        assert [each.allowed for each in taken] == [True, True, False, False, False, False]
+        locks = [await each.count_failure("login", "k", 3, 60, 60) for each in instances]
+        assert [each is not None for each in locks] == [False, False, True]
+        assert len({await each.locked("login", "k") for each in instances}) == 1
+        await instances[2].clear("login", "k")
+        assert await instances[0].locked("login", "k") is None
+        for each in made:
+            each.passwords.close()
+
+
+async def test_without_its_version_of_the_index_secret_a_guard_answers_nothing() -> None:
+    """Under another one every marker would be free again, and every count zero."""
+    async with embedded() as harness:
+        assert (
+            await Guards(harness.store, BlindIndex(Versions("v1"), "v1"), harness.clock).claim("a", "k", 1, 60)
+        ).mine
+        store = FaultyStore(harness.store)
+        gone = Guards(store, BlindIndex(Versions("v3", "v2"), "v1"), harness.clock)
+        for call in (
+            gone.claim("a", "k", 1, 60),
+            gone.take("a", "k", 1, 60),
+            gone.count_failure("a", "k", 1, 60, 60),
+            gone.locked("a", "k"),
+            gone.clear("a", "k"),
+        ):
+            with pytest.raises(SecretsError, match=r"secret index: .* under version v1"):
+                await call
+        assert store.calls == []
 
 
 async def test_misuse_is_refused_before_the_store_is_asked() -> None:

@@ -41,16 +41,14 @@ class Harness:
 
 
 def definition(container: Container) -> dict[str, Any]:
-    """The container as it is provisioned, and what the suite and the emulator need beside."""
+    """The container as it is provisioned, and what the suite needs beside."""
     made = cosmos_definition(container, ttl_days=TTL_DAYS)
     policy = made["indexingPolicy"]
     own = policy["compositeIndexes"]
     more = [[{"path": f"/{name}", "order": "ascending"}, {"path": "/id", "order": "ascending"}] for name in ORDERED]
-    ascending = own + [each for each in more if each not in own]
-    # The emulator does not know that an index serves its exact reverse, too.
-    descending = [[{**path, "order": "descending"} for path in each] for each in ascending]
+    wanted = own + [each for each in more if each not in own]
     paths = {each["path"] for each in policy["includedPaths"]} | {f"/{name}/?" for name in ORDERED}
-    policy |= {"compositeIndexes": ascending + descending, "includedPaths": [{"path": path} for path in sorted(paths)]}
+    policy |= {"compositeIndexes": wanted, "includedPaths": [{"path": path} for path in sorted(paths)]}
     return made
 
 

@@ -1,8 +1,9 @@
 """What the Cosmos adapter does beyond the port: faults and retries, charges, splits, and what it refuses to open."""
 
 import asyncio
+import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -223,6 +224,31 @@ async def test_after_close_every_call_is_unavailable(bench: Bench) -> None:
     await bench.store.close()
 
 
+async def test_no_line_of_the_sdk_names_an_item(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, unset_sdk_logs: None
+) -> None:
+    """It would write every URL and header at INFO: ids of people, whoever may read the log."""
+    caplog.set_level(logging.INFO)
+    made = await opened(emulator)
+    store = made.store
+    await store.create(IDENTITY, T1, item("user|ada"))
+    await store.read(IDENTITY, T1, "user|ada")
+    await store.patch(IDENTITY, T1, "user|ada", [PatchSet("n", 1)])
+    await store.batch(IDENTITY, T1, [upsert(item("user|bob"))])
+    await store.query(IDENTITY, T1, Query((Eq("n", 1),)))
+    made.faults({"operation": "read", "status": 503}, {"operation": "delete", "status": 429}, {**DROP, "skip": 1})
+    await store.read(IDENTITY, T1, "user|ada")
+    await store.delete(IDENTITY, T1, "user|ada")
+    with pytest.raises(NotFound):
+        await store.read(IDENTITY, T1, "user|ada")
+    await store.close()
+    lines = [each for each in caplog.records if each.name.startswith("azure")]
+    assert [each.getMessage() for each in lines if each.levelno < logging.WARNING] == []
+    text = " ".join(f"{each.getMessage()} {vars(each)}" for each in lines)
+    assert "user" not in text
+    assert made.database not in text
+
+
 # What calls cost
 
 
@@ -293,6 +319,36 @@ async def test_throttled_and_then_silent_is_not_throttled(hurried: Bench) -> Non
     with pytest.raises(Unavailable):
         await hurried.store.create(IDENTITY, T1, item())
     assert own(await hurried.store.read(IDENTITY, T1, "a")) == item()
+
+
+async def test_throttled_to_the_end_after_an_unsure_attempt_is_not_throttled(hurried: Bench) -> None:
+    """The caller of a throttled call may take it that nothing was written."""
+    slow_down = {"status": 429, "headers": {"x-ms-retry-after-ms": "100"}, "times": 1000}
+    hurried.faults({**LOST, "operation": "create"}, slow_down)
+    with pytest.raises(Unavailable) as caught:
+        await hurried.store.create(IDENTITY, T1, item())
+    assert not isinstance(caught.value, Throttled)
+    assert hurried.asked()[:2] == ["create", "create"]
+    hurried.faults()
+    assert own(await hurried.store.read(IDENTITY, T1, "a")) == item()
+
+
+@pytest.mark.parametrize("operation", ["upsert", "replace", "patch", "batch", "delete"])
+async def test_throttled_at_once_after_an_unsure_attempt_is_not_throttled(hurried: Bench, operation: str) -> None:
+    """With a pause that nobody waits for, the answer comes before the deadline."""
+    await hurried.store.create(IDENTITY, T1, item())
+    slow_down = {"status": 429, "headers": {"x-ms-retry-after-ms": "60000"}, "times": 1000}
+    hurried.faults({**LOST, "operation": operation}, slow_down)
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "upsert": lambda: hurried.store.upsert(IDENTITY, T1, item(n=1)),
+        "replace": lambda: hurried.store.replace(IDENTITY, T1, item(n=1)),
+        "patch": lambda: hurried.store.patch(IDENTITY, T1, "a", [PatchSet("n", 1)]),
+        "batch": lambda: hurried.store.batch(IDENTITY, T1, [upsert(item(n=1))]),
+        "delete": lambda: hurried.store.delete(IDENTITY, T1, "a"),
+    }
+    with pytest.raises(Unavailable) as caught:
+        await calls[operation]()
+    assert not isinstance(caught.value, Throttled)
 
 
 async def test_silence_ends_with_the_deadline(hurried: Bench) -> None:
