@@ -54,9 +54,7 @@ class Settings(BaseSettings):
     """Database in the account."""
     cosmos_db_audit_container: str = Field(default="audit_events", pattern=CONTAINER_NAME)
     """What the container of audit events is called in the account."""
-    cosmos_db_throughput: str = Field(
-        default="serverless", pattern=r"^(serverless|[4-9]00|[1-9][0-9]{1,4}00|autoscale:[1-9][0-9]{0,2}000)$"
-    )
+    cosmos_db_throughput: str = Field(default="serverless", pattern=r"^(serverless|(autoscale:)?[1-9][0-9]{2,6})$")
     """Of the provisioning command only: `serverless`, request units per second that the containers share (`400`), or
     the most that they may scale to (`autoscale:4000`)."""
     cosmos_db_ttl_days: int = Field(default=2555, ge=1, le=24_000)
