@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from shared.privacy.secrets import ROOT_BYTES, ROOTS, MemorySecrets, SecretsPort, SecretVersion, signing_version
+from shared.privacy.secrets import (
+    ROOT_BYTES,
+    ROOTS,
+    MemorySecrets,
+    RotatableSecrets,
+    SecretsPort,
+    SecretVersion,
+    signing_version,
+)
 from tests.fakes import ManualClock
 from tests.key_vault.conftest import ROTATED, source_of
 from tests.key_vault.sources import Source
@@ -137,3 +145,20 @@ async def test_two_instances_hold_the_same(source: Source, clock: ManualClock) -
     assert len(held[0]) == 4
     for each in (first, second):
         await each.close()
+
+
+async def test_an_operator_can_rotate_through_the_adapter(source: Source, clock: ManualClock) -> None:
+    secrets = source.instance()
+    assert isinstance(secrets, RotatableSecrets)
+    before = await names(secrets)
+    made = await secrets.rotate("tokens")
+    assert made not in before
+    clock.advance(minutes=3)
+    versions = await secrets.versions("tokens")
+    assert [each.version for each in versions] == [made, *before]
+    assert len({each.value for each in versions}) == len(versions)
+    with pytest.raises(ValueError, match="index"):
+        await secrets.rotate("index")
+    assert [each.version for each in await secrets.versions("index")] == [
+        each.version for each in await source.instance().versions("index")
+    ]
