@@ -7,8 +7,9 @@ from pydantic import AfterValidator, Field, StringConstraints
 from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, absent, given
 from functions._cursors import read_cursor, write_cursor
 from functions._shapes import ListShape, UserShape, page
+from functions.profile import ProfileFields
 from shared.core.errors import FieldError, Invalid
-from shared.core.text import Line, Paragraphs, Phone, Website, not_blank, printable
+from shared.core.text import Line, not_blank, printable
 from shared.identity.model import ADMINS, shown_user
 
 api = Api("administration")
@@ -32,19 +33,11 @@ class UserQuery(ListQuery):
     )
 
 
-class UserBody(Body):
+class UserBody(ProfileFields):
     """The fields to change; null clears one of the profile. E-mail, tenant and id are not to be changed."""
 
     role: GrantableRole = Field(default_factory=absent)
     status: UserStatus = Field(default_factory=absent)
-    first_name: Line = Field(default_factory=absent, repr=False)
-    last_name: Line = Field(default_factory=absent, repr=False)
-    phone: Phone | None = Field(default=None, repr=False)
-    company: Line | None = Field(default=None, repr=False)
-    job_title: Line | None = Field(default=None, repr=False)
-    location: Line | None = Field(default=None, repr=False)
-    website: Website | None = Field(default=None, repr=False)
-    bio: Paragraphs | None = Field(default=None, repr=False)
 
 
 class DeletionBody(Body):

@@ -12,8 +12,8 @@ from shared.identity.passwords import NewPassword, TypedPassword
 api = Api("profile")
 
 
-class ProfileBody(Body):
-    """The fields to change; null clears one that may be empty. Role, tenant and e-mail are not here."""
+class ProfileFields(Body):
+    """What a profile holds; null clears a field that may be empty."""
 
     first_name: Line = Field(default_factory=absent, repr=False)
     last_name: Line = Field(default_factory=absent, repr=False)
@@ -23,6 +23,10 @@ class ProfileBody(Body):
     location: Line | None = Field(default=None, repr=False)
     website: Website | None = Field(default=None, repr=False)
     bio: Paragraphs | None = Field(default=None, repr=False)
+
+
+class ProfileBody(ProfileFields):
+    """The fields to change; null clears one that may be empty. Role, tenant and e-mail are not here."""
 
 
 class PasswordBody(Body):
