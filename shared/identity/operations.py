@@ -11,10 +11,11 @@ from shared.core.clock import Clock
 from shared.core.errors import NotFoundError
 from shared.core.ids import IdFactory
 from shared.identity.directory import Directory, Entry
+from shared.identity.joining import CONFIRM_JOINED
 from shared.identity.model import TENANT_ITEM, Registration, Role, new_tenant, new_user
 from shared.identity.password_policy import check_password
 from shared.identity.passwords import Passwords
-from shared.identity.service import CONFIRM, Policy
+from shared.identity.service import Policy
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, DocumentStore, Item, create, replace
 from shared.storage.errors import NotFound, PreconditionFailed, StoreError
@@ -105,7 +106,7 @@ class Operations:
             person=entry.user_id,
             severity="high",
         )
-        follow_up = FollowUp(CONFIRM, {"key": key, "tenant_id": entry.tenant_id, "user_id": entry.user_id})
+        follow_up = FollowUp(CONFIRM_JOINED, {"key": key, "tenant_id": entry.tenant_id, "user_id": entry.user_id})
         await self._outbox.commit(
             IDENTITY, PLATFORM_TENANT, operations, [await self._recorder.finish(draft)], [follow_up]
         )
