@@ -66,9 +66,14 @@ async def get_profile(call: Call[Nothing, Nothing]) -> Answer:
 @api.endpoint("PUT", "v1/profile", who=USERS, body=ProfileBody, response=UserShape, errors=(412,))
 async def update_profile(call: Call[ProfileBody, Nothing]) -> Answer:
     """Change fields of the own account; those that are not given stay. `If-Match` guards against lost updates."""
+    from shared.identity.tokens import TokenRejected
     from shared.identity.versions import entity_tag
 
-    user = await call.services.own_account.update_profile(call.principal, given(call.body), call.if_match, call.request)
+    fields = given(call.body)
+    try:
+        user = await call.services.own_account.update_profile(call.principal, fields, call.if_match, call.request)
+    except TokenRejected as rejected:  # ended while this call was under way
+        raise await call.services.access.rejected(rejected.reason, call.request) from None
     return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
 
 

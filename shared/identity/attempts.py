@@ -35,8 +35,12 @@ class FailureCounter(Protocol):
         """The failures of an account. AccountLocked (423), audited, while it is locked."""
         ...
 
-    def cleared(self, failures: Failures) -> Sequence[BatchOperation]:
+    def cleared(self, user: Item, failures: Failures) -> Sequence[BatchOperation]:
         """The steps that forget them, unless another attempt was counted meanwhile."""
+        ...
+
+    def unchanged(self, user: Item, failures: Failures) -> Sequence[BatchOperation]:
+        """The steps that change nothing, and fail when another attempt was counted meanwhile."""
         ...
 
     async def counted(self, user: Item, failures: Failures, request: RequestContext) -> Counted:

@@ -207,7 +207,7 @@ class Challenges:
         if this.proof.factor == "recovery":
             events.append(MfaRecoveryUsed(factor="recovery", remaining=len(verdict.item["recovery"])))
         events.append(AuthLogin(attempt_count=this.failures.count))
-        cleared = self._counter.cleared(this.failures)
+        cleared = self._counter.cleared(this.user, this.failures)
         await self._commit(
             this,
             [_removed(this.challenge), written(verdict.item), create(session), *cleared],

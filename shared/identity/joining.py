@@ -25,7 +25,6 @@ from shared.identity.model import (
     new_user,
     user_key,
 )
-from shared.identity.password_policy import check_password
 from shared.identity.passwords import Passwords
 from shared.identity.ranks import may_grant
 from shared.identity.secret_links import INVITATION, read_secret
@@ -109,7 +108,7 @@ class Joining:
         try:
             found = await self._find(acceptance)
             known = (acceptance.email, acceptance.first_name, acceptance.last_name, found.tenant["name"])
-            check_password(acceptance.password, known)
+            await self._passwords.screen(acceptance.password, known)
             password_hash = await self._passwords.hash(acceptance.password)
             entry = Entry(found.tenant["tenant_id"], self._ids.new())
             key = await self._directory.reserve(acceptance.email, entry)

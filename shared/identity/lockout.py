@@ -4,6 +4,7 @@ Failures of an account are counted in an item beside it, in the batch that holds
 lock in the same way, in `guards`. While locked nothing is counted, and no answer depends on the password.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -152,9 +153,20 @@ class Lockout:
             raise await self.refuse(until, login)
         return Failures(count_of(held), held)
 
-    def cleared(self, failures: Failures) -> Sequence[BatchOperation]:
+    def cleared(self, user: Item, failures: Failures) -> Sequence[BatchOperation]:
         """The steps that forget them, unless another attempt was counted meanwhile."""
-        return [] if failures.item is None else [delete(failures.item["id"], if_match=failures.item["_etag"])]
+        held = failures.item
+        return self._none_since(user) if held is None else [delete(held["id"], if_match=held["_etag"])]
+
+    def unchanged(self, user: Item, failures: Failures) -> Sequence[BatchOperation]:
+        """The steps that change nothing, and fail when another attempt was counted meanwhile."""
+        held = failures.item
+        return self._none_since(user) if held is None else [replace(held, if_match=held["_etag"])]
+
+    def _none_since(self, user: Item) -> Sequence[BatchOperation]:
+        """Steps that fail when there are failures after all: what is not there has no version that could be named."""
+        none: Item = {"id": attempts_key(user["user_id"]), "tenant_id": user["tenant_id"], "kind": "attempts", "ttl": 1}
+        return [create(none), delete(none["id"])]
 
     async def counted(self, user: Item, failures: Failures, request: RequestContext) -> Counted:
         """One more; with the event of the lock, when this one locks the account."""
@@ -167,16 +179,18 @@ class Lockout:
     async def unknown_failed(self, email: str, event: Draft) -> None:
         """Count a failure of an e-mail without an account, with its event."""
         rules = self._rules
-        until = await self._guards.count_failure(
+        failed = await self._guards.fail(
             _UNKNOWN,
             normal_email(email),
             rules.failures,
             int(rules.window.total_seconds()),
             int(rules.lock.total_seconds()),
         )
+        if failed.locked_until is not None and not failed.counted:  # by another attempt, meanwhile
+            raise await self.refuse(failed.locked_until, dataclasses.replace(event, reason=LOCKED))
         await self._recorder.record(event)
-        if until is not None:
-            locked = AuthAccountLocked(attempt_count=rules.failures, locked_until=rfc3339(until))
+        if failed.locked_until is not None:
+            locked = AuthAccountLocked(attempt_count=rules.failures, locked_until=rfc3339(failed.locked_until))
             await self._recorder.record(
                 Draft(
                     PLATFORM_TENANT,

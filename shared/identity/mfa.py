@@ -121,7 +121,8 @@ class Mfa:
             done = await self._finish(principal, event, request)
             session = _patched(session_key(principal.session_id), mfa_at=None)
             removed = delete(held["id"], if_match=held["_etag"])
-            if await self._commit(principal, [removed, self._flagged(user, has=False), session], [done]):
+            steps = [removed, self._flagged(user, has=False), session, *self._counter.unchanged(user, failures)]
+            if await self._commit(principal, steps, [done]):
                 return
             user = await self._still_there(principal)
         raise _busy()
@@ -141,7 +142,8 @@ class Mfa:
                 continue
             done = await self._finish(principal, event, request)
             session = _patched(session_key(principal.session_id), mfa_at=rfc3339(self._clock.now()))
-            if await self._commit(principal, [written(verdict.item), session], [done]):
+            steps = [written(verdict.item), session, *self._counter.unchanged(principal.user, failures)]
+            if await self._commit(principal, steps, [done]):
                 return
             await self._still_there(principal)
         raise _busy()

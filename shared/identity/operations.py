@@ -13,7 +13,6 @@ from shared.core.ids import IdFactory
 from shared.identity.directory import Directory, Entry
 from shared.identity.joining import CONFIRM_JOINED
 from shared.identity.model import TENANT_ITEM, Registration, Role, new_tenant, new_user
-from shared.identity.password_policy import check_password
 from shared.identity.passwords import Passwords
 from shared.identity.service import Policy
 from shared.storage.containers import IDENTITY
@@ -64,7 +63,7 @@ class Operations:
     async def make_system_admin(self, admin: NewAdmin) -> str:
         """A new account with the role system_admin in the tenant `platform`; its id. EmailTaken; Invalid (422) for the
         password."""
-        check_password(admin.password, (admin.email, admin.first_name, admin.last_name))
+        await self._passwords.screen(admin.password, (admin.email, admin.first_name, admin.last_name))
         password_hash = await self._passwords.hash(admin.password)
         entry = Entry(PLATFORM_TENANT, self._ids.new())
         key = await self._directory.reserve(admin.email, entry)

@@ -1,6 +1,6 @@
 """What a user may change of the own account: the profile, and the password."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.audit.events.auth import AuthPasswordChange
@@ -10,16 +10,18 @@ from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Forbidden, Invalid, VersionConflict
-from shared.identity.lockout import LOCKED, Lockout
+from shared.identity.attempts import Failures
+from shared.identity.lockout import LOCKED, Lockout, count_of, locked_until
 from shared.identity.model import Principal, search_fields
-from shared.identity.password_policy import check_password, refused
+from shared.identity.password_policy import refused
 from shared.identity.passwords import Passwords
 from shared.identity.session_life import SessionLife
-from shared.identity.sessions import ended_before
+from shared.identity.sessions import ended_before, holds
+from shared.identity.tokens import TokenRejected
 from shared.identity.versions import entity_tag
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import DocumentStore, Item, replace
-from shared.storage.errors import NotFound, PreconditionFailed
+from shared.storage.documents import BatchOperation, DocumentStore, Item, replace
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 
 _RACES = 10
 KEPT_PASSWORDS = 4
@@ -68,11 +70,21 @@ class OwnAccount:
             step = replace(changed, if_match=user["_etag"])
             try:
                 await self._outbox.commit(IDENTITY, principal.tenant_id, [step], [await self._recorder.finish(draft)])
-            except PreconditionFailed:
-                user = await self._store.read(IDENTITY, (principal.tenant_id,), user["id"])
+            except (PreconditionFailed, NotFound):
+                user = await self._still_there(principal)
                 continue
             return await self._store.read(IDENTITY, (principal.tenant_id,), user["id"])
         raise await self._conflict(principal, fields, request)
+
+    async def _still_there(self, principal: Principal) -> Item:
+        """The user as it is now, if the session still holds. TokenRejected otherwise."""
+        try:
+            user = await self._store.read(IDENTITY, (principal.tenant_id,), principal.user["id"])
+        except NotFound:
+            raise TokenRejected("session_ended") from None
+        if user["status"] != "active" or not holds(principal.session, user, self._clock.now()):
+            raise TokenRejected("session_ended")
+        return user
 
     async def _conflict(
         self, principal: Principal, fields: Mapping[str, Any], request: RequestContext
@@ -90,7 +102,8 @@ class OwnAccount:
         Invalid (422) naming `new_password` when it may not be set. All audited.
         """
         user = principal.user
-        until = await self._lockout.of_user(principal.tenant_id, principal.user_id)
+        failed = await self._lockout.attempts(principal.tenant_id, principal.user_id)
+        until = locked_until(failed, self._clock.now())
         right = await self._passwords.verify(user["password_hash"], current)
         if until is not None:
             raise await self._lockout.refuse(until, _failed(principal, LOCKED, request))
@@ -104,17 +117,20 @@ class OwnAccount:
         except Invalid:
             await self._recorder.record(_failed(principal, "refused", request))
             raise
-        await self._commit_password(principal, await self._passwords.hash(new), request)
+        unchanged = self._lockout.unchanged(user, Failures(count_of(failed), failed))
+        await self._commit_password(principal, await self._passwords.hash(new), unchanged, request)
 
     async def _check_new(self, principal: Principal, new: str) -> None:
         user = principal.user
         known = (user["email"], user["first_name"], user["last_name"], principal.tenant["name"])
-        check_password(new, known, field="new_password")
+        await self._passwords.screen(new, known, field="new_password")
         for held in (user["password_hash"], *user.get("password_history", [])):
             if await self._passwords.verify(held, new):
                 raise refused("new_password", "reused", f"is one of the last {KEPT_PASSWORDS} passwords")
 
-    async def _commit_password(self, principal: Principal, fresh: str, request: RequestContext) -> None:
+    async def _commit_password(
+        self, principal: Principal, fresh: str, unchanged: Sequence[BatchOperation], request: RequestContext
+    ) -> None:
         user, now = principal.user, self._clock.now()
         epoch = ended_before(user, now)
         held = [user["password_hash"], *user.get("password_history", [])][: KEPT_PASSWORDS - 1]
@@ -130,11 +146,15 @@ class OwnAccount:
         operations = [
             replace(changed, if_match=user["_etag"]),
             replace({**principal.session, "epoch": epoch}, if_match=principal.session["_etag"]),
+            *unchanged,
         ]
         draft = _by_oneself(principal, event, request)
         try:
             await self._outbox.commit(IDENTITY, principal.tenant_id, operations, [await self._recorder.finish(draft)])
-        except (PreconditionFailed, NotFound):
+        except (Conflict, PreconditionFailed, NotFound):
+            until = await self._lockout.of_user(principal.tenant_id, principal.user_id)
+            if until is not None:
+                raise await self._lockout.refuse(until, _failed(principal, LOCKED, request)) from None
             await self._recorder.record(_failed(principal, "version_conflict", request))
             raise VersionConflict("version_conflict", "The account was changed at the same moment.") from None
 

@@ -14,7 +14,8 @@ FEWEST_GUESSES = 10**8
 """Below it a password is taken for common: an attacker who knows how people choose would be there in minutes."""
 LEAST_OWN = 8
 """Characters that are left of a password without the words of its context."""
-_ESTIMATED = 72
+_CHUNK, _MOST_CHUNKS = 24, 2
+"""What is estimated, for the estimator's time grows with the square of it and more: the beginning, in two parts."""
 _SHORTEST_WORD = 3
 
 
@@ -66,4 +67,8 @@ def _own_part(password: str, words: Sequence[str]) -> int:
 def _guesses(password: str, words: Sequence[str]) -> float:
     from zxcvbn import zxcvbn
 
-    return float(zxcvbn(password[:_ESTIMATED], user_inputs=list(words))["guesses"])
+    guesses = 1.0
+    for start in range(0, min(len(password), _CHUNK * _MOST_CHUNKS), _CHUNK):
+        if guesses < FEWEST_GUESSES:
+            guesses *= float(zxcvbn(password[start : start + _CHUNK], user_inputs=list(words))["guesses"])
+    return guesses

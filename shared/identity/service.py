@@ -14,6 +14,7 @@ from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, period_of
 from shared.core.errors import Clash, Unauthenticated, Unready
 from shared.core.ids import IdFactory
+from shared.identity.attempts import Failures
 from shared.identity.challenges import Challenge, Challenges
 from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
 from shared.identity.factor_policy import factor_due
@@ -30,13 +31,12 @@ from shared.identity.model import (
     session_key,
     user_key,
 )
-from shared.identity.password_policy import check_password
 from shared.identity.passwords import Passwords
 from shared.identity.sessions import Sessions
 from shared.identity.tokens import TokenRejected
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, DocumentStore, Item, PatchSet, create, delete
-from shared.storage.errors import NotFound, PreconditionFailed, StoreError
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
@@ -101,7 +101,7 @@ class Identity:
         between any two leaves an abandoned reservation at most, which the next registration takes over.
         """
         known = (registration.email, registration.first_name, registration.last_name, registration.organization)
-        check_password(registration.password, known)
+        await self._passwords.screen(registration.password, known)
         password_hash = await self._passwords.hash(registration.password)
         entry = Entry(self._ids.new(), self._ids.new())
         try:
@@ -256,6 +256,8 @@ class Identity:
                 raise await self._lockout.refuse(until, failure(count_of(failed), LOCKED))
             if reason is None:
                 challenge = await self._challenges.after_password(user, request)
+                if challenge is not None:
+                    await self._rehash_beside(user, password)
                 due = factor_due(tenant, user)
                 return challenge or await self._sign_in(user, password, failed, failure, request, due=due)
             await self._lockout.failed(user, failure, request)
@@ -280,8 +282,7 @@ class Identity:
                 raise await self._lockout.refuse(until, failure(count_of(failed), LOCKED))
             session, tokens = await self._sessions.draft(user, enrollment_only=due)
             operations: list[BatchOperation] = [create(session), *await self._rehashed(user, password)]
-            if failed:
-                operations.append(delete(failed["id"], if_match=failed["_etag"]))
+            operations += self._lockout.cleared(user, Failures(count_of(failed), failed))
             event = await self._recorder.finish(
                 Draft(
                     tenant_id,
@@ -295,7 +296,7 @@ class Identity:
             )
             try:
                 await self._outbox.commit(IDENTITY, tenant_id, operations, [event])
-            except (PreconditionFailed, NotFound):
+            except (Conflict, PreconditionFailed, NotFound):
                 user, failed = await self._unchanged(user), await self._lockout.attempts(tenant_id, user_id)
                 continue  # another attempt on this account was counted meanwhile, or the user changed
             return SignedIn(user, tokens, enrollment_only=due)
@@ -307,6 +308,14 @@ class Identity:
             return []
         fresh = PatchSet("password_hash", await self._passwords.hash(password))
         return [BatchOperation("patch", id=user["id"], if_match=user["_etag"], patches=(fresh,))]
+
+    async def _rehash_beside(self, user: Item, password: str) -> None:
+        """Bring an old hash up to date where no session is opened yet; a change that comes between wins."""
+        for step in await self._rehashed(user, password):
+            try:
+                await self._store.patch(IDENTITY, (user["tenant_id"],), user["id"], step.patches, step.if_match)
+            except (PreconditionFailed, NotFound):
+                _log.info("hash_left_as_it_is", user_id=user["user_id"])
 
     async def _unchanged(self, user: Item) -> Item:
         """The user as it is now, if what the password was checked against still holds. Unauthenticated otherwise."""

@@ -58,6 +58,14 @@ class Taken:
     retry_after_seconds: float = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Whether a failure was counted (not, where the key was locked already), and until when the key is locked."""
+
+    counted: bool
+    locked_until: datetime | None
+
+
 class Guards:
     """Markers, rate limits and lockouts. `kind` is a name of the program, `key` any text at all.
 
@@ -170,7 +178,11 @@ class Guards:
     async def count_failure(
         self, kind: str, key: str, limit: int, window_seconds: int, lock_seconds: int
     ) -> datetime | None:
-        """Count a failure; until when the key is locked, or None.
+        """Count a failure; until when the key is locked, or None: see `fail`."""
+        return (await self.fail(kind, key, limit, window_seconds, lock_seconds)).locked_until
+
+    async def fail(self, kind: str, key: str, limit: int, window_seconds: int, lock_seconds: int) -> Failed:
+        """Count a failure; whether that was done, and until when the key is locked.
 
         `limit` failures (up to 100) within `window_seconds` lock it for `lock_seconds` (both up to a day) and are
         forgotten then. While it is locked nothing is counted: attempts do not extend it. In the minutes around the
@@ -185,7 +197,7 @@ class Guards:
             *older, newest = await self._lockouts(kind, key)
             until = _locked_until([*older, newest], now)
             if until is not None:
-                return until
+                return Failed(counted=False, locked_until=until)
             since = max(
                 rfc3339(now - timedelta(seconds=window_seconds)), *(each["reset_at"] for each in (*older, newest))
             )
@@ -200,7 +212,7 @@ class Guards:
                 "ttl": max(window_seconds, lock_seconds) + MARGIN_SECONDS,
             }
             if await self._put(changed):
-                return until
+                return Failed(counted=True, locked_until=until)
         raise Unavailable("too many failures at once")
 
     async def locked(self, kind: str, key: str) -> datetime | None:

@@ -121,6 +121,55 @@ async def test_many_guesses_at_once_get_no_more_than_ten_tries(app: App, ada: Ac
     assert_problem(await app.login(ada.email), 423, "account_locked")
 
 
+async def test_among_many_guesses_at_once_the_right_one_is_not_heard(app: App, ada: Account) -> None:
+    """If ten wrong ones are judged before it, the right password gets 423 like the others; and so it is everywhere."""
+    wrong = [app.login(ada.email, "a wrong password") for _ in range(30)]
+    answers = await asyncio.gather(*wrong, app.login(ada.email))
+    events = await app.events(ada.tenant_id, "auth.login")
+    assert sum(e["reason"] == "bad_credentials" for e in events) <= 10
+    signed_in = answers[-1].status_code == 200
+    locked = await app.events(ada.tenant_id, "auth.account_locked")
+    assert not (signed_in and locked) or min(e["id"] for e in locked) > max(
+        e["id"] for e in events if e["outcome"] == "success"
+    ), "no sign-in after the lock"
+
+    app.clock.advance(hours=1)
+    ada = Account(ada.id, ada.tenant_id, ada.email, (await app.login(ada.email)).json()["access_token"])
+    body = {"current_password": PASSWORD, "new_password": "a quite different password"}
+    guesses = [
+        app.client.post("/v1/password", json={**body, "current_password": "wrong"}, headers=ada.auth) for _ in range(30)
+    ]
+    *_, right = await asyncio.gather(*guesses, app.client.post("/v1/password", json=body, headers=ada.auth))
+    failed = await app.events(ada.tenant_id, "auth.password_change")
+    assert sum(e["reason"] == "wrong_password" for e in failed) <= 10
+    assert right.status_code in (204, 412, 423, 503)
+    if right.status_code == 204:
+        locked = [e["id"] for e in await app.events(ada.tenant_id, "auth.account_locked")][1:]
+        assert all(each > max(e["id"] for e in failed if e["outcome"] == "success") for each in locked)
+
+
+async def test_an_unknown_email_under_many_guesses_looks_like_a_known_one(app: App, ada: Account) -> None:
+    for email in (ada.email, STRANGER):
+        answers = await asyncio.gather(*(app.login(email, "a wrong password") for _ in range(25)))
+        assert sorted(a.status_code for a in answers) == [401] * 10 + [423] * 15
+    assert len(await app.events(PLATFORM_TENANT, "auth.account_locked")) == 1
+
+
+async def test_no_password_holds_up_the_others(app: App, ada: Account) -> None:
+    """The estimator's worst: it may take its time, beside the loop."""
+    started = asyncio.get_running_loop().time()
+    hard = "4@8({[<69!1|$5+7%2" * 4
+    body = {"current_password": PASSWORD, "new_password": hard}
+    slow = asyncio.create_task(app.client.post("/v1/password", json=body, headers=ada.auth))
+    turns = 0
+    while not slow.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert (await slow).status_code in (204, 422)
+    assert turns > 100, "others had their turns meanwhile"
+    assert asyncio.get_running_loop().time() - started < 20
+
+
 async def test_a_suspended_tenant_signs_nobody_in(app: App, ada: Account) -> None:
     await app.store.patch(IDENTITY, (ada.tenant_id,), "tenant", [PatchSet("status", "suspended")])
     assert_problem(await app.login(ada.email), 401, "invalid_credentials")

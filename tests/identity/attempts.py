@@ -26,9 +26,13 @@ class Attempts:
             return Failures(0, None)
         return Failures(item["count"], item)
 
-    def cleared(self, failures: Failures) -> Sequence[BatchOperation]:
+    def cleared(self, user: Item, failures: Failures) -> Sequence[BatchOperation]:
         """The steps that forget them."""
         return [] if failures.item is None else [delete(failures.item["id"], if_match=failures.item["_etag"])]
+
+    def unchanged(self, user: Item, failures: Failures) -> Sequence[BatchOperation]:
+        """None: who locks nobody out need not look."""
+        return []
 
     async def counted(self, user: Item, failures: Failures, request: RequestContext) -> Counted:
         """One more."""
