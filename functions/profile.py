@@ -59,7 +59,7 @@ async def get_profile(call: Call[Nothing, Nothing]) -> Answer:
     """The caller's own account."""
     from shared.identity.versions import entity_tag
 
-    user = await call.services.identity.view_profile(call.principal, call.request)
+    user = await call.services.own_account.view_profile(call.principal, call.request)
     return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
 
 

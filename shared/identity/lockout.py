@@ -141,16 +141,8 @@ class Lockout:
         held = await self.attempts(user["tenant_id"], user["user_id"])
         until = locked_until(held, self._clock.now())
         if until is not None:
-            login = Draft(
-                user["tenant_id"],
-                AuthLogin(attempt_count=count_of(held)),
-                request,
-                outcome="failure",
-                reason=LOCKED,
-                target=Target("user", user["user_id"], user["email"]),
-                person=user["user_id"],
-            )
-            raise await self.refuse(until, login)
+            make = failed_login(user, user["email"], None, request)
+            raise await self.refuse(until, make(count_of(held), LOCKED))
         return Failures(count_of(held), held)
 
     def cleared(self, user: Item, failures: Failures) -> Sequence[BatchOperation]:
@@ -211,3 +203,21 @@ def _locked(user: Item, counted: Item, request: RequestContext) -> Draft:
         target=Target("user", user["user_id"], user["email"]),
         person=user["user_id"],
     )
+
+
+def failed_login(user: Item, email: str, reason: str | None, request: RequestContext) -> MakeDraft:
+    """How the event of a failed sign-in is made."""
+
+    def make(attempt_count: int, instead: str | None) -> Draft:
+        return Draft(
+            user["tenant_id"],
+            AuthLogin(attempt_count=attempt_count),
+            request,
+            outcome="failure",
+            reason=instead or reason,
+            target=Target("user", user["user_id"], user["email"]),
+            person=user["user_id"],
+            email_typed=email,
+        )
+
+    return make

@@ -8,7 +8,7 @@ from shared.audit.model import PLATFORM_TENANT, SYSTEM, Draft, RequestContext, T
 from shared.audit.outbox import FollowUp, Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock
-from shared.core.errors import NotFoundError
+from shared.core.errors import Clash, NotFoundError
 from shared.core.ids import IdFactory
 from shared.identity.directory import Directory, Entry
 from shared.identity.joining import CONFIRM_JOINED
@@ -113,8 +113,10 @@ class Operations:
     async def set_tenant_status(self, tenant_id: str, status: str) -> bool:
         """Suspend a tenant (nobody of it can act any more, at once) or let it act again; False when it is so already.
 
-        NotFoundError for no tenant of that id.
+        NotFoundError for no tenant of that id, Clash for the platform's own.
         """
+        if tenant_id == PLATFORM_TENANT:
+            raise Clash("platform", "The platform's own tenant cannot be suspended: its users suspend others.")
         command = "suspend-tenant" if status == "suspended" else "resume-tenant"
         for _ in range(_RACES):
             held = await self._tenant(tenant_id)

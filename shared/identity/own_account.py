@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.audit.events.auth import AuthPasswordChange
-from shared.audit.events.profile import ProfileUpdate
+from shared.audit.events.profile import ProfileUpdate, ProfileView
 from shared.audit.model import Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
@@ -48,6 +48,22 @@ class OwnAccount:
         self._passwords = passwords
         self._sessions = sessions
         self._clock = clock
+
+    async def view_profile(self, principal: Principal, request: RequestContext) -> Item:
+        """The caller's own account, as it was when the token was checked."""
+        await self._recorder.record(
+            Draft(
+                principal.tenant_id,
+                ProfileView(),
+                request,
+                actor=principal.actor,
+                target=Target("user", principal.user_id, principal.actor.email),
+                person=principal.user_id,
+                data_class="personal",
+                record_count=1,
+            )
+        )
+        return principal.user
 
     async def update_profile(
         self, principal: Principal, fields: Mapping[str, Any], if_match: frozenset[str] | None, request: RequestContext

@@ -1,4 +1,4 @@
-"""Accounts: register, login, logout, the own profile. Every outcome leaves its event."""
+"""Accounts: register, login, logout. Every outcome leaves its event."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -6,7 +6,6 @@ from typing import Any
 
 from shared.audit.events.auth import AuthLogin, AuthLogout, AuthRegister
 from shared.audit.events.consent import ConsentGrant
-from shared.audit.events.profile import ProfileView
 from shared.audit.events.user import UserDelete
 from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, Draft, RequestContext, StoredEvent, Target
 from shared.audit.outbox import FollowUp, Outbox
@@ -18,7 +17,7 @@ from shared.identity.attempts import Failures
 from shared.identity.challenges import Challenge, Challenges
 from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
 from shared.identity.factor_policy import factor_due
-from shared.identity.lockout import LOCKED, Lockout, MakeDraft, count_of, locked_until
+from shared.identity.lockout import LOCKED, Lockout, MakeDraft, count_of, failed_login, locked_until
 from shared.identity.model import (
     TENANT_ITEM,
     Applicant,
@@ -251,7 +250,7 @@ class Identity:
             until = locked_until(failed, self._clock.now())
             right = await self._passwords.verify(user["password_hash"], password)
             reason = _reason(user, tenant, right=right)
-            failure = _failed_login(user, email, reason, request)
+            failure = failed_login(user, email, reason, request)
             if until is not None:
                 raise await self._lockout.refuse(until, failure(count_of(failed), LOCKED))
             if reason is None:
@@ -358,22 +357,6 @@ class Identity:
         except NotFound:
             raise TokenRejected("session_ended") from None
 
-    async def view_profile(self, principal: Principal, request: RequestContext) -> Item:
-        """The caller's own account, as it was when the token was checked."""
-        await self._recorder.record(
-            Draft(
-                principal.tenant_id,
-                ProfileView(),
-                request,
-                actor=principal.actor,
-                target=Target("user", principal.user_id, principal.actor.email),
-                person=principal.user_id,
-                data_class="personal",
-                record_count=1,
-            )
-        )
-        return principal.user
-
     async def _account(self, entry: Entry) -> tuple[Item | None, Item | None]:
         """A user and its tenant; always two reads, so that nobody can tell by the time whether they are there."""
         user = await self._user(entry)
@@ -399,21 +382,3 @@ def _reason(user: Item, tenant: Item, *, right: bool) -> str | None:
     if not right:
         return "bad_credentials"
     return None if user["status"] == tenant["status"] == "active" else "suspended"
-
-
-def _failed_login(user: Item, email: str, reason: str | None, request: RequestContext) -> MakeDraft:
-    """How the event of a failed sign-in is made."""
-
-    def make(attempt_count: int, instead: str | None) -> Draft:
-        return Draft(
-            user["tenant_id"],
-            AuthLogin(attempt_count=attempt_count),
-            request,
-            outcome="failure",
-            reason=instead or reason,
-            target=Target("user", user["user_id"], user["email"]),
-            person=user["user_id"],
-            email_typed=email,
-        )
-
-    return make

@@ -126,6 +126,7 @@ class SessionLife:
                 principal.tenant_id,
                 SessionRevoke(sessions_ended=1),
                 request,
+                reason="by_user",
                 actor=principal.actor,
                 target=Target("session", session_id),
                 person=principal.user_id,

@@ -61,6 +61,7 @@ async def test_a_system_admin_is_made_with_a_password_from_the_terminal(tmp_path
         ((*ADMIN[:4], "a\nb", *ADMIN[5:]), PASSWORD, "--first-name: "),
         (("suspend-tenant", "01890a5d-ac96-774b-bcce-b302099a8057"), "", "There is no tenant of that id."),
         (("suspend-tenant", "../x"), "", "There is no tenant of that id."),
+        (("suspend-tenant", "platform"), "", "The platform's own tenant cannot be suspended"),
     ],
 )
 def test_what_cannot_be_done_says_why(tmp_path: Path, arguments: tuple[str, ...], typed: str, says: str) -> None:

@@ -141,6 +141,7 @@ async def test_own_sessions_are_listed_and_ended_one_by_one(app: App, ada: Accou
     again = await app.client.delete(f"/v1/sessions/{listed[0]['id']}", headers=ada.auth)
     assert_problem(again, 404, "not_found")
     (event,) = await app.events(ada.tenant_id, "session.revoke")
+    assert event["reason"] == "by_user"
     assert (event["target"], event["attributes"]) == (
         {"kind": "session", "id": listed[0]["id"]},
         {"sessions_ended": 1},

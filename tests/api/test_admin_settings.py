@@ -28,8 +28,8 @@ async def test_a_setting_is_changed_and_the_change_is_in_the_trail(app: App, ada
     assert (first.status_code, first.json()) == (200, {"require_mfa": "off"})
     changed = await put(app, ada, {"require_mfa": "admins"}, **{"If-Match": first.headers["etag"]})
     assert (changed.status_code, changed.json()) == (200, {"require_mfa": "admins"})
-    again = await app.client.get(URL, headers=ada.auth)
-    assert (again.json(), again.headers["etag"]) == (changed.json(), changed.headers["etag"])
+    due = await app.client.get(URL, headers=ada.auth)
+    assert_problem(due, 403, "mfa_enrollment_required")  # the policy holds at once, also for who made it
     assert changed.headers["etag"] != first.headers["etag"]
     assert (await app.store.read(IDENTITY, (ada.tenant_id,), TENANT_ITEM))["settings"] == {"require_mfa": "admins"}
     (event,) = await app.events(ada.tenant_id, "config.change")
@@ -65,7 +65,9 @@ async def test_a_wrong_field_is_named(app: App, ada: Account, body: dict[str, An
 async def test_of_two_changes_of_one_version_one_wins(app: App, ada: Account) -> None:
     tag = {"If-Match": (await app.client.get(URL, headers=ada.auth)).headers["etag"]}
     answers = await asyncio.gather(*(put(app, ada, {"require_mfa": v}, **tag) for v in ("all", "admins", "all")))
-    assert sorted(a.status_code for a in answers) == [200, 412, 412]
+    statuses = sorted(a.status_code for a in answers)
+    assert statuses[0] == 200
+    assert set(statuses[1:]) <= {403, 412}, "too late, or already asked for the factor of the new policy"
     assert len(await app.events(ada.tenant_id, "config.change")) == 1
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from shared.identity.lockout import failed_login
 from shared.identity.model import Role, attempts_key, search_fields, user_key
-from shared.identity.service import _failed_login
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import PatchRemove
 from shared.storage.errors import NotFound
@@ -93,7 +93,7 @@ async def test_a_session_written_after_the_deletion_opens_nothing(app: App, ada:
     user = await stored(app, bob)
     assert (await remove(app, ada, bob.id)).status_code == 204
     request = _request(app)
-    failure = _failed_login(user, bob.email, None, request)
+    failure = failed_login(user, bob.email, None, request)
     done = await app.services.identity._sign_in(user, PASSWORD, None, failure, request)
     token = {"Authorization": f"Bearer {done.tokens.access_token}"}
     assert_problem(await app.client.get("/v1/profile", headers=token), 401, "invalid_token")

@@ -175,17 +175,19 @@ def _turn(found: Reported) -> None:
                 "included path /search_name/?: is absent, should be present",
                 "included path /status/?: is absent, should be present",
                 "included path /tenant_id/?: is absent, should be present",
+                "included path /user_id/?: is absent, should be present",
                 "included path /*: is present, should be absent",
                 "excluded path /*: is absent, should be present",
                 "composite index (/created_at, /id): is absent, should be present",
                 "composite index (/kind, /created_at, /id): is absent, should be present",
+                "composite index (/kind, /user_id, /created_at, /id): is absent, should be present",
             ],
         ),
         (
             _turn,
             [
-                "composite index (/created_at, /id): is absent, should be present",
-                "composite index (/id, /created_at): is present, should be absent",
+                "composite index (/kind, /user_id, /created_at, /id): is absent, should be present",
+                "composite index (/id, /created_at, /user_id, /kind): is present, should be absent",
             ],
         ),
         (

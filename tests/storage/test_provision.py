@@ -244,6 +244,7 @@ def test_what_was_tampered_with_is_told_and_repaired(bench: Bench) -> None:
         "identity: included path /tenant_id/?: is absent, should be present",
         "identity: composite index (/created_at, /id): is absent, should be present",
         "identity: composite index (/kind, /created_at, /id): is absent, should be present",
+        "identity: composite index (/kind, /user_id, /created_at, /id): is absent, should be present",
     ]
     assert said(bench.run("--check"), 1) == expected
     assert bench.containers() == before
