@@ -5,7 +5,6 @@ point read. It holds for five minutes and five tries, once, and only while the u
 role or status ends it like them.
 """
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -24,6 +23,7 @@ from shared.core.ids import IdFactory
 from shared.identity.attempts import FailureCounter, Failures
 from shared.identity.factors import Factors, Proof, Verdict, is_confirmed, written
 from shared.identity.model import TENANT_ITEM, Tokens, user_key
+from shared.identity.secret_links import hash_of
 from shared.identity.sessions import Sessions
 from shared.identity.tokens import TokenRejected
 from shared.storage.containers import IDENTITY
@@ -109,7 +109,7 @@ class Challenges:
             "tenant_id": tenant_id,
             "kind": "challenge",
             "user_id": user_id,
-            "secret_hash": _hash(secret),
+            "secret_hash": hash_of(secret),
             "tries": 0,
             "valid_from": user["sessions_valid_from"],
             "created_at": rfc3339(now),
@@ -163,7 +163,7 @@ class Challenges:
             found = await self._store.read(IDENTITY, (tenant_id,), _key(challenge_id))
         except NotFound:
             raise TokenRejected(ENDED) from None
-        right = hmac.compare_digest(found["secret_hash"], _hash(secret))
+        right = hmac.compare_digest(found["secret_hash"], hash_of(secret))
         if not right or found["expires_at"] <= rfc3339(self._clock.now()):
             raise TokenRejected(ENDED)
         return found
@@ -224,7 +224,3 @@ def _removed(challenge: Item) -> BatchOperation:
 
 def _key(challenge_id: str) -> str:
     return f"challenge|{challenge_id}"
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

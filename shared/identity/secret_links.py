@@ -30,7 +30,7 @@ class SecretLink:
 
     def opens(self, item: Item) -> bool:
         """Whether it is the secret whose hash the item holds."""
-        return hmac.compare_digest(_hash(self.secret), item["secret_hash"])
+        return hmac.compare_digest(hash_of(self.secret), item["secret_hash"])
 
 
 def new_secret(
@@ -38,7 +38,7 @@ def new_secret(
 ) -> tuple[str, str]:
     """A new secret as it is shown once, and the hash to store."""
     secret = random_text(32)
-    return f"{kind}_{tenant_id}.{record_id}.{secret}", _hash(secret)
+    return f"{kind}_{tenant_id}.{record_id}.{secret}", hash_of(secret)
 
 
 def read_secret(kind: str, text: str) -> SecretLink | None:
@@ -49,5 +49,6 @@ def read_secret(kind: str, text: str) -> SecretLink | None:
     return SecretLink(found["tenant"], found["record"], found["secret"])
 
 
-def _hash(secret: str) -> str:
+def hash_of(secret: str) -> str:
+    """What is stored of a random secret."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -19,8 +19,8 @@ from shared.core.clock import Clock
 from shared.core.errors import Unauthenticated, Unready
 from shared.identity.access import Access
 from shared.identity.model import TENANT_ITEM, Principal, Tokens, session_key, user_key
+from shared.identity.secret_links import hash_of
 from shared.identity.sessions import Sessions, holds
-from shared.identity.tokens import hash_of
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import Cursor, DocumentStore, Eq, Item, Page, Query, delete, pages, replace
 from shared.storage.errors import NotFound, PreconditionFailed

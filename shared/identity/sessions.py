@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.ids import IdFactory
 from shared.identity.model import Tokens, session_key
-from shared.identity.tokens import AccessTokens, Claims, hash_of, new_family, new_refresh_token
+from shared.identity.secret_links import hash_of
+from shared.identity.tokens import AccessTokens, Claims, new_family, new_refresh_token
 from shared.storage.documents import Item
 
 

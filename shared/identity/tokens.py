@@ -5,7 +5,6 @@ anyone out: older versions still verify, and a new one signs only when every ins
 """
 
 import functools
-import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from uuid import UUID
 import jwt
 
 from shared.core.clock import Clock
+from shared.identity.secret_links import hash_of
 from shared.privacy.secrets import SecretsPort, SecretVersion, derive, signing_version
 
 _ALGORITHM = "HS256"
@@ -149,8 +149,3 @@ def new_refresh_token(
 def new_family(random_text: Callable[[int], str] = secrets.token_urlsafe) -> str:
     """What all refresh tokens of a session have in common."""
     return random_text(16)
-
-
-def hash_of(secret: str) -> str:
-    """What is stored of a random secret."""
-    return hashlib.sha256(secret.encode()).hexdigest()
