@@ -209,6 +209,7 @@ async def build_services(
     clock: Clock | None = None,
     store: "DocumentStore | None" = None,
     secrets: "SecretsPort | None" = None,
+    passwords: "Passwords | None" = None,
 ) -> Services:
     """The app on its store. What is given takes the place of what the settings would make (tests, benchmarks)."""
     from shared.privacy.key_check import pin_index
@@ -221,13 +222,18 @@ async def build_services(
         await secrets.versions("index")
         store = store or await open_store(settings, clock)
         undo.push_async_callback(store.close)
-        services = _assemble(settings, clock, store, secrets, await pin_index(store, secrets))
+        services = _assemble(settings, clock, store, secrets, await pin_index(store, secrets), passwords)
         undo.pop_all()
     return services
 
 
 def _assemble(
-    settings: Settings, clock: Clock, store: "DocumentStore", secrets: "SecretsPort", index_version: str
+    settings: Settings,
+    clock: Clock,
+    store: "DocumentStore",
+    secrets: "SecretsPort",
+    index_version: str,
+    passwords: "Passwords | None",
 ) -> Services:
     from shared.audit.dead_letters import DeadLetters
     from shared.audit.outbox import Outbox
@@ -247,7 +253,7 @@ def _assemble(
     outbox = Outbox(store, recorder, clock, ids, OutboxCounts())
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
     directory = Directory(store, index, clock)
-    passwords = Passwords()
+    passwords = passwords or Passwords()
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
     return Services(
         settings=settings,

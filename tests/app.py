@@ -13,6 +13,7 @@ from shared.audit.model import PLATFORM_TENANT
 from shared.core.clock import Clock
 from shared.core.settings import Settings
 from shared.identity.model import Role, user_key
+from shared.identity.passwords import Cost, Passwords
 from shared.privacy.secrets import SecretsPort
 from shared.storage.containers import AUDIT_EVENTS, IDENTITY
 from shared.storage.documents import DocumentStore, Item, PatchSet, Query
@@ -23,6 +24,8 @@ from tests.fakes import ManualClock
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "correct horse battery staple"
 PEER = ("203.0.113.9", 50000)
+TOY_COST = Cost(memory_kib=8, passes=1)
+"""Of tests' passwords: most tests are not about the work of a hash. Processes of their own hash as in production."""
 UNLIMITED: dict[str, Any] = {
     "login_rate_per_minute": 0,
     "refresh_rate_per_minute": 0,
@@ -168,4 +171,4 @@ async def services_for(
 ) -> Services:
     settings = settings or Settings(kraftd_data=":memory:", **UNLIMITED)
     store = store or await SqliteStore.open(None, clock=clock)
-    return await build_services(settings, clock=clock, store=store, secrets=secrets)
+    return await build_services(settings, clock=clock, store=store, secrets=secrets, passwords=Passwords(TOY_COST))

@@ -135,12 +135,17 @@ def _open_private(path: Path) -> int:
     return descriptor
 
 
-def connect_writer(database: Path, tables: Iterable[Table], *, busy_seconds: float) -> sqlite3.Connection:
-    """The one connection that writes, with the schema brought up to date. sqlite3.Error; Unavailable if foreign."""
+def connect_writer(
+    database: Path, tables: Iterable[Table], *, busy_seconds: float, durable: bool = True
+) -> sqlite3.Connection:
+    """The one connection that writes, with the schema brought up to date. sqlite3.Error; Unavailable if foreign.
+
+    `durable`: what is committed is on the disk.
+    """
     connection = _connect(database, "rw", busy_seconds)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         connection.execute("PRAGMA secure_delete = FAST")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         _create_schema(connection, tables)

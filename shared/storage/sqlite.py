@@ -279,7 +279,7 @@ class _Resources:
         try:
             prepare_file(database)
             self._lock = FileLock(database)
-            self.writer = connect_writer(database, tables, busy_seconds=busy_seconds)
+            self.writer = connect_writer(database, tables, busy_seconds=busy_seconds, durable=self._folder is None)
             for _ in range(READER_THREADS + 1):
                 self._readers.append(connect_reader(database, busy_seconds=busy_seconds))
         except BaseException:

@@ -217,7 +217,7 @@ async def test_passwords_and_hashes_are_nowhere_but_in_the_account(app: App, ada
     await app.login(ada.email, PASSWORD + "!")
     events = [*await app.events(ada.tenant_id), *await app.events()]
     user = await app.store.read(IDENTITY, (ada.tenant_id,), user_key(ada.id))
-    assert user["password_hash"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert user["password_hash"].startswith("$argon2id$v=19$")
     assert PASSWORD not in str(user)
     assert PASSWORD not in str(events)
     assert "argon2" not in str(events)

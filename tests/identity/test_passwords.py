@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 from argon2 import PasswordHasher
 
+from shared.core.settings import Settings
 from shared.identity.passwords import Passwords
+from shared.wiring import build_services
 from tests.app import Account, App, assert_problem
 
 
@@ -82,6 +84,13 @@ async def test_the_decoy_costs_what_an_account_costs(passwords: Passwords) -> No
     """Argon2's cost stands in the hash: everything before salt and digest is the same."""
     decoy, held = await passwords._decoy_hash(), await passwords.hash("the password of somebody")
     assert decoy.split("$")[:4] == held.split("$")[:4]
+
+
+async def test_the_app_hashes_at_the_cost_that_owasp_names() -> None:
+    services = await build_services(Settings(kraftd_data=":memory:"))
+    held = await services.passwords.hash("the password of somebody")
+    await services.close()
+    assert held.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 async def test_the_event_loop_never_hashes(passwords: Passwords) -> None:

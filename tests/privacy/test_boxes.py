@@ -67,9 +67,7 @@ def test_any_change_changes_the_commitment() -> None:
     assert commitment_of(salt, SIMPLE) == commitment_of(salt, dict(reversed(SIMPLE.items())))
 
 
-@pytest.mark.parametrize(
-    "value", [math.nan, math.inf, -math.inf, "\ud800", 2**53, b"bytes", object, {1: 2}], ids=repr
-)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "\ud800", 2**53, b"bytes", object, {1: 2}], ids=repr)
 async def test_what_has_no_canonical_form_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r".+"):
         await ClearBox().seal(TENANT, PERSON, EVENT, {"value": value})
