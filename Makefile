@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve emulator demo provision test check bench docs lock
+.PHONY: help setup serve emulator demo provision test coverage check bench docs lock
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ provision: setup ## Create or update database and containers in the account of C
 test: setup ## Run every check and test, as CI does
 	@sh scripts/setup.sh tests
 	@sh scripts/check.sh
+	@$(PYTHON) -m pytest -n auto --dist worksteal
+
+coverage: setup ## Run the tests in one process and say which lines and branches they leave out
+	@sh scripts/setup.sh tests
 	@$(PYTHON) -m pytest --cov --cov-report=term:skip-covered
 
 check: setup ## Run the checks alone: format, lint, types, layers
