@@ -57,7 +57,7 @@ def entry_of(event: Mapping[str, Any]) -> bytes:
     chosen = {name: event[name] for name in FIELDS}
     try:
         entry = rfc8785.dumps(chosen)
-    except (rfc8785.CanonicalizationError, RecursionError):
+    except (ValueError, RecursionError):
         raise EntryError(_culprit(chosen), "not_canonical") from None
     if len(entry) > MAX_BYTES:
         raise EntryError(max(FIELDS, key=lambda name: len(rfc8785.dumps(chosen[name]))), "too_large")
@@ -71,6 +71,6 @@ def _culprit(chosen: Mapping[str, Any]) -> str:
     for name, value in chosen.items():
         try:
             rfc8785.dumps(value)
-        except (rfc8785.CanonicalizationError, RecursionError):
+        except (ValueError, RecursionError):
             return name
     return "event"

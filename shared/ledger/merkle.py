@@ -215,7 +215,8 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
     """
     _check_index(index, size)
     _check_hashes((leaf, root, *path))
-    if len(path) != len(inclusion_ranges(index, size)):
+    below = (index ^ (size - 1)).bit_length()  # levels under which the leaf and the last one part
+    if len(path) != below + (index >> below).bit_count():
         raise ProofError("path_length", "the proof has too few or too many hashes")
     position, last, current = index, size - 1, leaf
     for sibling in path:
