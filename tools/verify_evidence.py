@@ -74,7 +74,6 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "not checked"
@@ -324,11 +323,14 @@ def _only_spelling(text: str) -> float:
     return value
 
 
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_only_spelling)
+
+
 def parse_entry(entry: bytes) -> dict[str, Any]:
     """An entry's fields. Wrong unless it is the canonical JSON of one object with exactly the fields of an entry."""
     try:
         text = entry.decode("utf-8")
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_only_spelling)
+        value = _DECODER.decode(text)
         if _FAST.encode(value) != text and canonical(value) != text:
             raise Wrong("is not in canonical form")
     except (ValueError, RecursionError):
@@ -449,6 +451,12 @@ def check_directory(file: Any) -> None:
         count, size = struct.unpack("<32xQQ", tail[wide : wide + 48])
     if count > MAX_FILES or size > MAX_DIRECTORY_BYTES:
         raise Wrong("a ZIP file that lists more files than a part of a bundle can have")
+
+
+@functools.lru_cache(maxsize=1024)
+def seconds_of(second: str) -> int:
+    """The POSIX time of `YYYY-MM-DDTHH:MM:SS` in UTC. ValueError for a time that is none."""
+    return int(datetime.fromisoformat(second).replace(tzinfo=UTC).timestamp())
 
 
 @functools.lru_cache(maxsize=16)
@@ -725,8 +733,7 @@ class Month:
             raise Wrong("belongs to another tenant or month")
         if not _TIME.fullmatch(at) or at[:7] != self.period or not _UUID7.fullmatch(event_id):
             raise Wrong("was not recorded in this month, or its id or time is malformed")
-        millis = (datetime.fromisoformat(at) - _EPOCH) // timedelta(milliseconds=1)
-        if int(event_id[:8] + event_id[9:13], 16) != millis:
+        if int(event_id[:8] + event_id[9:13], 16) != seconds_of(at[:19]) * 1000 + int(at[20:23]):
             raise Wrong("has an id that was made at another time than it says it was recorded")
         digest = hashlib.sha256(event_id.encode()).digest()
         self.ids[digest[0]].append(int.from_bytes(digest[1:9], "big"))

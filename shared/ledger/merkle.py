@@ -77,6 +77,11 @@ class Frontier:
         """How many leaves there are."""
         return self._size
 
+    @property
+    def nodes(self) -> tuple[bytes, ...]:
+        """The complete subtrees, largest first: with the size, all that has to be stored to go on."""
+        return tuple(self._nodes)
+
     def extend(self, leaves: Iterable[bytes]) -> list[list[bytes]]:
         """Append leaves, given as their hashes.
 
