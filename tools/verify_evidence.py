@@ -17,6 +17,11 @@ some ten bytes an entry. The format is described in evidence-format.md.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # modules that lie beside this file, perhaps unpacked from a bundle, are not to be imported
+
 import argparse
 import base64
 import binascii
@@ -28,7 +33,6 @@ import json
 import os
 import re
 import struct
-import sys
 import zipfile
 import zlib
 from array import array
@@ -995,7 +999,8 @@ def check_bundle(
     if keys is None:
         return checks
     say_whose_key(given, keys, trust_bundled_key, checks)
-    bundle = Bundle(parts, given or keys, witnesses)
+    log = parts[0].manifest["origin"]
+    bundle = Bundle(parts, keys_of(log, given) or keys, witnesses)
     if checks.attempt("Parts of the bundle", bundle.check_parts):
         bundle.run(since, checks)
         if witnesses:
@@ -1003,6 +1008,11 @@ def check_bundle(
             checks.attempt("Witnesses", functools.partial(bundle.check_witnesses, required))
     checks.lines.sort(key=lambda line: line.subject[: len("Month YYYY-MM")] if line.subject.startswith("Month") else "")
     return checks
+
+
+def keys_of(log: str, keys: Sequence[Key]) -> list[Key]:
+    """The keys that were given for a log: a key counts for what its name says, whatever else it could sign."""
+    return [key for key in keys if key.name.rpartition("/")[0] == log]
 
 
 def open_parts(paths: Sequence[str], checks: Checks) -> Iterator[Part]:
@@ -1022,7 +1032,7 @@ def open_manifests(parts: Sequence[Part], given: Sequence[Key] | None, checks: C
             manifest_keys = given
             if given is not None:
                 origin = check_manifest(parse_json(part.read("manifest.json"), "manifest.json"), part.name)["origin"]
-                manifest_keys = [key for key in given if key.name.rpartition("/")[0] == origin]
+                manifest_keys = keys_of(origin, given)
                 require(manifest_keys, f"{part.name}: it is of {origin}, for which you gave no key")
             keys += part.open_manifest(manifest_keys)
         except Wrong as wrong:
@@ -1082,6 +1092,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trust-bundled-key", action="store_true", help="take the key from the bundle itself")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     options = parser.parse_args(arguments)
+    if options.quorum is not None and not 1 <= options.quorum <= len(options.witness_vkey):
+        parser.error("--quorum is from 1 to the number of --witness-vkey")
     try:
         import cryptography  # noqa: F401 - said clearly, rather than in the middle
     except ImportError:

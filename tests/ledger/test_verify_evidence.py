@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from shared.ledger import bundle
 from shared.ledger.entry import FIELDS, entry_of
-from shared.ledger.note import Cosigner, Signer, with_signatures
+from shared.ledger.note import Cosigner, Note, Signer, with_signatures
 from shared.ledger.rollups import MAX_EXACT, DayRollup
 from shared.ledger.tiles import ENTRIES, Tile
+from tests.app import ROOT
 from tests.ledger.evidence import (
     LOG,
     VERIFIER,
@@ -75,10 +76,12 @@ def test_a_whole_bundle_is_verified_in_any_number_of_parts(tmp_path: Path, bundl
     assert text.endswith("Everything in this bundle is verified.\n")
 
 
-def test_it_runs_alone_outside_of_the_project(tmp_path: Path) -> None:
+def test_it_runs_alone_whatever_lies_beside_it(tmp_path: Path) -> None:
     (tmp_path / "verify.py").write_bytes(zipfile.ZipFile(io.BytesIO(FILE)).read("verify_evidence.py"))
     [path] = save(tmp_path, [FILE])
-    command = [sys.executable, "-I", "verify.py", path, "--vkey", VKEY, "--json"]
+    for module in ("json", "operator", "zipfile", "cryptography"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit(0)", encoding="utf-8")
+    command = [sys.executable, "verify.py", path, "--vkey", VKEY, "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -100,9 +103,10 @@ def test_exit_statuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert verifier.main([str(tmp_path / "bad.zip"), "--vkey", VKEY]) == 1
     assert verifier.main([path]) == 2
     assert "NOT CHECKED  give --vkey" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as usage:
-        verifier.main([])
-    assert usage.value.code == 2
+    for wrong in ([], [path, "--quorum", "1"], [path, "--quorum", "0", "--witness-vkey", "x"]):
+        with pytest.raises(SystemExit) as usage:
+            verifier.main(wrong)
+        assert usage.value.code == 2
 
 
 def test_empty_and_expired_months(tmp_path: Path) -> None:
@@ -245,6 +249,16 @@ def test_another_key_is_refused(tmp_path: Path) -> None:
     other_log = Signer("ledger.example.com/other/2026-03", bytes(range(32))).verifier.encode()
     assert "for which you gave no key" in wrongs(checked(tmp_path, [FILE], vkeys=(other_log,)))
     assert checked(tmp_path, [FILE], vkeys=(other_log, stranger, VKEY)).result == verifier.OK
+
+
+def test_a_key_of_another_log_does_not_count_here(tmp_path: Path) -> None:
+    theirs = Signer("ledger.example.com/tenant-2/2026-03", b"\7" * 32)
+
+    def forge(note: Note) -> Note:
+        return Signer(note.text.split("\n", 1)[0], b"\7" * 32).sign(note.text)
+
+    forged = replace(WHOLE, change_note=forge)
+    assert "not signed by the key" in wrongs(checked(tmp_path, forged.parts(), vkeys=(VKEY, theirs.verifier.encode())))
 
 
 @pytest.mark.parametrize("vkey", ["", "a", "a+b+c", VKEY[:-1], VKEY.replace("+AQ", "+BA"), VKEY.upper()])
@@ -572,6 +586,21 @@ def test_names_of_entry_bundles_agree(number: int, width: int) -> None:
     path = Tile(ENTRIES, number, width).path
     assert f"tile/entries/{verifier.tile_name(number, width)}" == path
     assert verifier.limit_of(f"{MARCH}{path}") is not None
+
+
+def test_the_description_of_the_format_names_everything() -> None:
+    page = (ROOT / "docs" / "evidence-format.md").read_text(encoding="utf-8")
+    with zipfile.ZipFile(io.BytesIO(FILE)) as file:
+        manifest_fields = json.loads(file.read("manifest.json"))
+        totals_fields = json.loads(file.read(f"{MARCH}rollups.jsonl").splitlines()[0])
+        disclosure_fields = json.loads(file.read(f"{MARCH}disclosed/000.jsonl").splitlines()[0])
+    assert all(f"`{field}`" in page for field in [*manifest_fields, *totals_fields])
+    for fields in (manifest_fields["shards"][0], disclosure_fields, FIELDS):
+        assert all(re.search(rf"\b{field}\b", page) for field in fields)
+    assert bundle.FORMAT in page
+    assert bundle.MANIFEST_TITLE in page
+    usage = subprocess.run([sys.executable, VERIFIER, "--help"], capture_output=True, text=True, check=True)  # noqa: S603
+    assert all(option in page for option in set(re.findall(r"--[a-z-]+", usage.stdout)) - {"--help"})
 
 
 def test_constants_agree() -> None:
