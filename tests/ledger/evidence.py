@@ -1,5 +1,6 @@
 """Bundles for tests: a tenant's months, sealed and written as the app will, with ways to tamper at every step."""
 
+import hashlib
 import io
 import json
 import zipfile
@@ -12,7 +13,7 @@ from typing import Any
 from shared.core.clock import rfc3339
 from shared.core.ids import lowest_id_at
 from shared.ledger._text import encode_base64
-from shared.ledger.bundle import Disclosure, PartWriter, Scope, Shard
+from shared.ledger.bundle import MANIFEST_TITLE, Disclosure, PartWriter, Scope, Shard
 from shared.ledger.checkpoint import Checkpoint
 from shared.ledger.entry import entry_of
 from shared.ledger.merkle import inclusion_proof, leaf_hashes, root_of
@@ -189,3 +190,27 @@ def disclosing(at: int, events: Sequence[Event], **changes: Any) -> Disclosure:
     """A disclosure of one event, changed."""
     subject, personal = next(iter(events[at]["personal"].items()))
     return replace(Disclosure(at, events[at]["id"], subject, SALT64, personal), **changes)
+
+
+def resigned(
+    data: bytes,
+    change_files: Callable[[dict[str, bytes]], Any] = lambda _: None,
+    change_manifest: Callable[[dict[str, Any]], Any] = lambda _: None,
+) -> bytes:
+    """The ZIP with files and manifest changed by someone who has the key: digests and signature are made anew."""
+
+    def change(files: dict[str, bytes]) -> None:
+        change_files(files)
+        manifest = json.loads(files.pop("manifest.json"))
+        del files["manifest.note"]
+        manifest["files"] = {
+            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            for name, content in files.items()
+        }
+        change_manifest(manifest)
+        files["manifest.json"] = json.dumps(manifest).encode()
+        digest = hashlib.sha256(files["manifest.json"]).hexdigest()
+        text = f"{MANIFEST_TITLE}\nsha256 {digest}\n"
+        files["manifest.note"] = Signer(f"{LOG}/bundle", SEED).sign(text).encode().encode()
+
+    return repacked(data, change)

@@ -17,6 +17,7 @@ from shared.ledger.merkle import (
     inclusion_ranges,
     leaf_hash,
     leaf_hashes,
+    nodes_of,
     range_hash,
     root_of,
     verify_consistency,
@@ -78,6 +79,13 @@ def test_every_inclusion_proof_agrees_with_the_definition_and_verifies() -> None
             path = inclusion_proof(index, size, read)
             assert path == NAIVE.path(index, size)
             verify_inclusion(read((0, index)), index, size, path, NAIVE.root(size))
+
+
+def test_proofs_need_few_nodes() -> None:
+    """What has to be fetched grows with the logarithm of the size."""
+    for size in (1_000, 1_000_000, 2**40):
+        ranges = inclusion_ranges(size // 3, size) + consistency_ranges(size // 3, size)
+        assert len(list(nodes_of(ranges))) <= 5 * size.bit_length()
 
 
 def test_every_consistency_proof_agrees_with_the_definition_and_verifies() -> None:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import struct
 import subprocess
 import sys
 import zipfile
@@ -33,6 +34,7 @@ from tests.ledger.evidence import (
     event,
     evidence,
     repacked,
+    resigned,
     save,
 )
 from tests.ledger.support import flip
@@ -64,7 +66,10 @@ def unknowns(checks: verifier.Checks) -> str:
 
 
 @pytest.mark.parametrize("bundles_a_part", [1000, 2, 1])
-def test_a_whole_bundle_is_verified_in_any_number_of_parts(tmp_path: Path, bundles_a_part: int) -> None:
+def test_a_whole_bundle_is_verified_in_any_number_of_parts(
+    tmp_path: Path, bundles_a_part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifier, "MAX_OPEN", 1)
     files = replace(WHOLE, bundles_a_part=bundles_a_part).parts()
     assert len(files) == {1000: 1, 2: 2, 1: 3}[bundles_a_part]
     checks = checked(tmp_path, files[::-1])
@@ -207,6 +212,20 @@ def test_bombs_are_refused_without_unpacking_them(tmp_path: Path) -> None:
     for name in (f"{MARCH}rollups.jsonl", "README.txt"):
         bomb = repacked(FILE, lambda files, name=name: files.update({name: large}))  # type: ignore[misc]
         assert re.search("a trap|larger than", wrongs(checked(tmp_path, [bomb])))
+
+
+def test_encrypted_files_are_refused(tmp_path: Path) -> None:
+    at = FILE.index(b"PK\1\2") + 8
+    assert "encrypted" in wrongs(checked(tmp_path, [FILE[:at] + b"\1" + FILE[at + 1 :]]))
+
+
+@pytest.mark.parametrize(("count", "found"), [(10**7, "more files"), (None, "is it whole")])
+def test_the_long_form_of_the_list_is_bounded_too(tmp_path: Path, count: int | None, found: str) -> None:
+    at = FILE.rindex(b"PK\5\6")
+    wide = b"" if count is None else b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, 9, 0)
+    wide += b"PK\6\7" + struct.pack("<IQI", 0, at, 1)
+    checks = checked(tmp_path, [FILE[:at] + wide + FILE[at : at + 8] + b"\xff" * 12 + b"\0\0"])
+    assert found in (unknowns(checks) if count is None else wrongs(checks))
 
 
 def test_a_list_of_too_many_files_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -375,6 +394,103 @@ def test_a_kept_checkpoint_that_is_none_or_of_elsewhere(tmp_path: Path) -> None:
     assert wrongs(kept("nonsense"))
     assert wrongs(kept(""))
     assert "cannot be read" in unknowns(checked(tmp_path, [FILE], since=[str(tmp_path / "none")]))
+
+
+OTHER_KEY = Signer(f"{LOG}/bundle", b"\7" * 32).verifier.encode()
+SIGNED_NONSENSE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "format": (lambda value: value.update({"format": "x/2"}), "not of the format"),
+    "a field of another type": (lambda value: value.update({"part": "1"}), "lacks a field"),
+    "part true": (lambda value: value.update({"part": True}), "lacks a field"),
+    "no name": (lambda value: value.update({"origin": ""}), "lacks a field"),
+    "a month of another type": (lambda value: value["shards"].append("2026-05"), "a month in the manifest"),
+    "a size of another type": (lambda value: value["shards"][0].update({"size": 270.0}), "a month in the manifest"),
+    "a file of another type": (lambda value: value["files"].update({"README.txt": 7}), "a file in the manifest"),
+    "a day that is none": (lambda value: value.update({"from": "2026-02-30"}), "not two days"),
+    "a day in another form": (lambda value: value.update({"from": "20260301"}), "YYYY-MM-DD"),
+    "an empty period": (lambda value: value.update({"to": "2026-03-01"}), "not those of its period"),
+    "a longer period": (lambda value: value.update({"to": "2026-05-02"}), "not those of its period"),
+    "an endless period": (lambda value: value.update({"to": "9999-12-31"}), "not those of its period"),
+    "another key": (
+        lambda value: value.update({"key": OTHER_KEY.replace("bundle", "2026-03")}),
+        "id in the verifier key",
+    ),
+    "no key": (lambda value: value.update({"key": "x"}), "not the form of a verifier key"),
+    "another size": (lambda value: value["shards"][0].update({"size": 269}), "not that of the manifest"),
+    "a negative size": (lambda value: value["shards"][0].update({"size": -1}), "not that of the manifest"),
+    "no root": (lambda value: value["shards"][0].update({"root": "?"}), "should be base64"),
+    "another spelling": (lambda value: value["shards"][0].update({"root": "AB=="}), "unusual spelling"),
+    "fewer files": (lambda value: value["files"].pop(TILE), "not those that the manifest lists"),
+    "another length": (lambda value: value["files"][TILE].update({"bytes": 1}), "not the size"),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED_NONSENSE)
+def test_a_signed_manifest_that_makes_no_sense_is_refused(tmp_path: Path, name: str) -> None:
+    change, said = SIGNED_NONSENSE[name]
+    assert said in wrongs(checked(tmp_path, [resigned(FILE, change_manifest=change)]))
+
+
+def moved(one: str, two: str) -> Callable[[dict[str, bytes]], None]:
+    def apply(files: dict[str, bytes]) -> None:
+        files[two] = files.pop(one)
+
+    return apply
+
+
+CHECKPOINT = f"{MARCH}checkpoint"
+PROOF = f"{MARCH}proofs/2.tlog-proof"
+SIGNED_FILES: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
+    "an entry bundle cut": (edit(TILE, lambda data: data[:-1]), "ends in the middle"),
+    "an entry fewer": (edit(TILE, lambda data: data[2 + int.from_bytes(data[:2]) :]), "has 255 entries"),
+    "no entry bundle": (lambda files: files.pop(TILE), "is missing"),
+    "entries beyond": (lambda files: files.update({f"{MARCH}tile/entries/002.p/1": b"\0\0"}), "beyond the signed size"),
+    "disclosures beyond": (lambda files: files.update({f"{MARCH}disclosed/009.jsonl": b""}), "beyond the signed size"),
+    "disclosures elsewhere": (
+        edit(f"{MARCH}disclosed/000.jsonl", lambda data: data.replace(b'"index":3,', b'"index":256,')),
+        "an entry that is elsewhere",
+    ),
+    "disclosures, no JSON": (edit(f"{MARCH}disclosed/000.jsonl", lambda _: b"{"), "is not JSON"),
+    "no totals": (lambda files: files.pop(f"{MARCH}rollups.jsonl"), "is missing"),
+    "totals, a list": (edit(f"{MARCH}rollups.jsonl", lambda _: b"[]"), "totals are malformed"),
+    "no checkpoint": (lambda files: files.pop(CHECKPOINT), "missing in a part"),
+    "another month's checkpoint": (swap(CHECKPOINT, "shards/2026-04/checkpoint"), "a checkpoint is of"),
+    "a checkpoint of more lines": (
+        edit(CHECKPOINT, lambda data: WHOLE.change_note(_extended(data)).encode().encode()),
+        "not the form of a checkpoint",
+    ),
+    "a checkpoint without signature": (edit(CHECKPOINT, lambda data: data.split(b"\n\n")[0] + b"\n"), "signed note"),
+    "a checkpoint with 101": (edit(CHECKPOINT, lambda data: data + data.split(b"\n\n")[1] * 100), "more than 100"),
+    "a checkpoint with a short line": (edit(CHECKPOINT, lambda data: data + "— x AAAA\n".encode()), "signature line"),
+    "a proof of another entry": (moved(PROOF, PROOF.replace("2.t", "3.t")), "is malformed"),
+    "a proof beyond": (moved(PROOF, PROOF.replace("2.t", "999.t")), "is malformed"),
+    "a proof too short": (edit(PROOF, lambda data: re.sub(rb"index 2\n.*\n", b"index 2\n", data)), "wrong length"),
+    "a proof to elsewhere": (
+        edit(PROOF, lambda data: re.sub(rb"index 2\n.*\n", b"index 2\n" + b"A" * 43 + b"=\n", data)),
+        "does not lead to the root",
+    ),
+    "a proof of short hashes": (
+        edit(PROOF, lambda data: re.sub(rb"index 2\n.*\n", b"index 2\nAAAA\n", data)),
+        "is malformed",
+    ),
+    "a proof under an older checkpoint": (
+        edit(
+            PROOF,
+            lambda data: data.split(b"\n\n")[0] + b"\n\n" + WHOLE.signed(WHOLE.checkpoint("2026-03", 9)).encode(),
+        ),
+        "another checkpoint",
+    ),
+}
+
+
+def _extended(note: bytes) -> Note:
+    text = note.decode().split("\n\n")[0] + "\nextension\n"
+    return Signer(f"{LOG}/2026-03", bytes(range(32))).sign(text)
+
+
+@pytest.mark.parametrize("name", SIGNED_FILES)
+def test_a_signed_file_that_makes_no_sense_is_refused(tmp_path: Path, name: str) -> None:
+    change, said = SIGNED_FILES[name]
+    assert said in wrongs(checked(tmp_path, [resigned(FILE, change)]))
 
 
 def totals(change: Callable[[dict[str, Any]], Any]) -> Evidence:
