@@ -11,8 +11,8 @@ the bundle, and no network. What it checks:
 - closing statements of earlier months, proof files and checkpoints kept from before agree with the entries;
 - personal data that is shown is what was committed to when it was recorded.
 
-Exit status: 0 all of it is verified, 1 something is wrong, 2 something could not be checked. Memory stays bounded, at
-some ten bytes an entry. The format is described in evidence-format.md.
+Exit status: 0 all of it is verified, 1 something is wrong, 2 something could not be checked. Memory stays small, at
+some twenty bytes an entry. The format is described in evidence-format.md.
 """
 
 from __future__ import annotations
