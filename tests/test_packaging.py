@@ -70,6 +70,14 @@ def test_the_package_for_azure_leaves_out_what_only_developers_need() -> None:
     assert not ignored & {"functions", "shared", "function_app.py", "host.json", "requirements.txt"}
 
 
+def test_the_offline_verifier_alone_of_the_tools_goes_to_azure() -> None:
+    """Every evidence bundle carries it."""
+    ignored = set((ROOT / ".funcignore").read_text(encoding="utf-8").split())
+    tools = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tools").glob("*.py")}
+    assert tools - ignored == {"tools/verify_evidence.py"}
+    assert "tools" not in ignored
+
+
 def test_example_settings_are_settings() -> None:
     values = json.loads((ROOT / "local.settings.example.json").read_text(encoding="utf-8"))["Values"]
     own = set(values) - {"AzureWebJobsStorage", "FUNCTIONS_WORKER_RUNTIME"}
