@@ -1,6 +1,6 @@
 """What every event is made of, around the typed attributes of its own class."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -109,7 +109,8 @@ class Draft:
 
     `person` owns e-mail, address and user agent of the request: the acting user; for a failed login the account
     tried. Nobody there, nothing personal is kept. `email_typed` is what stood in the form, when it is not the actor's.
-    `data_class` and `severity`: None for those of the type.
+    `data_class` and `severity`: None for those of the type. `personal`: what a producer knows of persons, by their id;
+    `subjects`: further persons whom it concerns.
     """
 
     tenant_id: str
@@ -125,3 +126,5 @@ class Draft:
     record_count: int = 0
     occurred_at: datetime | None = None
     severity: Severity | None = None
+    personal: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    subjects: tuple[str, ...] = ()

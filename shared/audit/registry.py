@@ -104,6 +104,11 @@ def type_of(event: AuditEvent) -> EventType:
     return _by_model[type(event)]
 
 
+def type_of_class(model: type[AuditEvent]) -> EventType:
+    """The registered type of an event class. KeyError for a class that was never registered."""
+    return _by_model[model]
+
+
 def all_types() -> dict[str, EventType]:
     """Every registered type by name, all families loaded."""
     for family in _FAMILIES:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from shared.audit.sensitive import MESSAGES, kind_of, says_secret
 from shared.core.errors import FieldError
 
 MOST_ATTRIBUTES = 50
@@ -16,6 +17,7 @@ LONGEST_KEY = 40
 LONGEST_TEXT = 500
 LONGEST_LIST = 50
 HIGHEST_NUMBER = (1 << 53) - 1
+LEAST_CARD = 10**12
 LONGEST_PERSONAL_TEXT = 4000
 DEEPEST_PERSONAL = 5
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -29,7 +31,7 @@ def attribute_faults(attributes: dict[str, Any], at: str = "attributes") -> Iter
         return
     for key, value in attributes.items():
         path = f"{at}.{key[:_NAME]}"
-        fault = _key_fault(key)
+        fault = _name_fault(key, value)
         if fault is not None:
             yield FieldError(_shown(path), *fault)
         elif type(value) is list:
@@ -57,7 +59,7 @@ def personal_faults(value: dict[str, Any], at: str, depth: int = 1) -> Iterator[
     """What is wrong with the personal data of one person: any JSON, a few levels deep."""
     for key, each in value.items():
         path = f"{at}.{key[:_NAME]}"
-        fault = _key_fault(key)
+        fault = _name_fault(key, each)
         if fault is not None:
             yield FieldError(_shown(path), *fault)
         else:
@@ -87,12 +89,17 @@ def scalar_fault(value: Any, longest: int) -> tuple[str, str] | None:
             return "string_too_long", f"has at most {longest} characters"
         return text_fault(value)
     if kind is int or kind is float:
-        if -HIGHEST_NUMBER <= value <= HIGHEST_NUMBER:  # not for NaN either
-            return None
-        return "number_out_of_range", f"is a number within ±{HIGHEST_NUMBER}"
+        return _number_fault(value)
     if kind is bool or value is None:
         return None
     return "scalar", "is text, a number, true, false or null, or a list of these"
+
+
+def _number_fault(value: float) -> tuple[str, str] | None:
+    if not -HIGHEST_NUMBER <= value <= HIGHEST_NUMBER:  # NaN is not within anything
+        return "number_out_of_range", f"is a number within ±{HIGHEST_NUMBER}"
+    holds_card = value >= LEAST_CARD and kind_of(str(int(value))) is not None
+    return ("card_number", MESSAGES["card_number"]) if holds_card else None
 
 
 def text_fault(text: str) -> tuple[str, str] | None:
@@ -104,10 +111,12 @@ def text_fault(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _key_fault(key: str) -> tuple[str, str] | None:
+def _name_fault(key: str, value: Any) -> tuple[str, str] | None:
     if not 1 <= len(key) <= LONGEST_KEY:
         return "key_length", f"a name has 1 to {LONGEST_KEY} characters"
-    return None if key.isprintable() else ("key_characters", "a name has printable characters")
+    if not key.isprintable():
+        return "key_characters", "a name has printable characters"
+    return ("secret", MESSAGES["secret"]) if says_secret(key, value) else None
 
 
 def _shown(path: str) -> str:

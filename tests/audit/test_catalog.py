@@ -16,13 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LATER = frozenset(
     {
         "audit.export",
-        "consent.withdraw",
-        "custom.*",
-        "data.create",
-        "data.delete",
-        "data.export",
-        "data.read",
-        "data.update",
         "incident.record",
         "ledger.checkpoint",
         "ledger.verify_failed",

@@ -1,0 +1,148 @@
+"""Events of other services: how they enter the trail."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from functions._api import Answer, Api, Call, Nothing, ReadBody, Shape
+from functions._shapes import FieldFault, Problem, shown_faults
+from shared.audit.ingest import Batch, Result, Source
+from shared.audit.producer import ProducerEvent
+from shared.audit.sensitive import may_hold_sensitive
+from shared.core.errors import FieldError, Invalid
+from shared.identity.model import PRODUCERS
+
+api = Api("events")
+
+MOST_EVENTS = 500
+MOST_FAULTS = 500
+_UNREAD: dict[str, Any] = {}
+_KEY = re.compile(r"[!-~]{1,255}")
+
+
+def _either(schema: dict[str, Any]) -> None:
+    schema.pop("required", None)
+    schema["oneOf"] = [{"required": ["type", "actor"]}, {"required": ["events"]}]
+
+
+class EventsBody(ReadBody, ProducerEvent):
+    """One event, or `events`: 1 to 500 of them, and nothing else."""
+
+    model_config = ConfigDict(json_schema_extra=_either)
+
+    events: list[ProducerEvent] = Field(default_factory=list, min_length=1, max_length=MOST_EVENTS)
+    _values: Sequence[Any] = ()
+    _suspicious: bool = True
+    _single: bool = True
+
+    @classmethod
+    def read(cls, value: Any, text: str) -> "EventsBody":
+        """The events, unchecked but for their number: what each is, ingest says one by one."""
+        body = cls.model_construct(None, **_UNREAD)
+        body._single = not (isinstance(value, dict) and "events" in value)
+        body._values = [value] if body._single else _listed(value)
+        body._suspicious = may_hold_sensitive(text)
+        return body
+
+    def batch(self, idempotency_key: str | None) -> Batch:
+        """What ingest takes."""
+        return Batch(self._values, self._suspicious, idempotency_key)
+
+    def path(self, place: int, field: str) -> str:
+        """A field of the event at a place, as a path into the body."""
+        if self._single:
+            return field
+        inside = field if not field or field.startswith("[") else f".{field}"
+        return f"events[{place}]{inside}"
+
+
+def _listed(value: dict[str, Any]) -> list[Any]:
+    """The events of a list. Invalid (422) for what stands beside it, and for a list of no or too many."""
+    others = tuple(
+        FieldError(name[:100], "extra_forbidden", "does not go with events") for name in value if name != "events"
+    )
+    events = value["events"]
+    fault = None
+    if not isinstance(events, list):
+        fault = FieldError("events", "list_type", "is a list of events")
+    elif not 1 <= len(events) <= MOST_EVENTS:
+        code = "too_long" if events else "too_short"
+        fault = FieldError("events", code, f"has 1 to {MOST_EVENTS} events")
+    faults = (*others[:20], *([fault] if fault else []))
+    if faults:
+        raise Invalid("invalid_request", "Some fields are not as they must be.", errors=faults)
+    return list(events)
+
+
+class ItemShape(Shape):
+    """What became of one event."""
+
+    id: str | None
+    status: Literal["created", "duplicate", "rejected"]
+    errors: list[FieldFault] | None = None
+
+
+class IngestShape(Shape):
+    """What became of each event, in their order."""
+
+    items: list[ItemShape]
+
+
+class RejectedShape(Problem):
+    """Every event was refused."""
+
+    items: list[ItemShape] | None = None
+
+
+@api.endpoint(
+    "POST",
+    "v1/events",
+    who=PRODUCERS,
+    body=EventsBody,
+    response=IngestShape,
+    status=201,
+    also={207: IngestShape, 422: RejectedShape},
+    scope="events:write",
+    idempotent=True,
+)
+async def write_events(call: Call[EventsBody, Nothing]) -> Answer:
+    """Write events of other services into the trail, each once. 201: every event is created, or was before
+    (duplicate); 207: some are, the others are refused; 422: all are refused. What is accepted is durable. With an
+    Idempotency-Key the same body has the same answer for 24 hours; a producer_id is honored once within 7 days."""
+    results = await call.services.ingest.accept(
+        Source(call.known.tenant_id, _caller(call)), call.body.batch(_key(call.idempotency_key)), call.request
+    )
+    items = [_shown(call.body, place, each) for place, each in enumerate(results)]
+    rejected = [(place, each) for place, each in enumerate(results) if each.status == "rejected"]
+    if len(rejected) == len(results):
+        faults = tuple(
+            FieldError(call.body.path(place, fault.field), fault.code, fault.message)
+            for place, each in rejected
+            for fault in each.errors
+        )
+        detail = "No event was accepted."
+        raise Invalid("invalid_request", detail, errors=faults[:MOST_FAULTS], members={"items": items})
+    return Answer({"items": items}, status=207 if rejected else 201)
+
+
+def _caller(call: Call[Any, Any]) -> str:
+    """Whose idempotency keys these are: one API key's, or one user's in all sessions."""
+    actor = call.known.actor
+    return f"{actor.kind}|{actor.id}"
+
+
+def _key(text: str | None) -> str | None:
+    if text is not None and not _KEY.fullmatch(text):
+        fault = FieldError("Idempotency-Key", "idempotency_key", "is 1 to 255 visible ASCII characters")
+        raise Invalid("invalid_request", "Some fields are not as they must be.", errors=(fault,))
+    return text
+
+
+def _shown(body: EventsBody, place: int, result: Result) -> dict[str, Any]:
+    item: dict[str, Any] = {"id": result.id, "status": result.status}
+    if result.errors:
+        faults = (FieldError(body.path(place, each.field), each.code, each.message) for each in result.errors)
+        item["errors"] = shown_faults(faults)
+    return item
