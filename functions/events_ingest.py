@@ -18,7 +18,6 @@ api = Api("events")
 
 MOST_EVENTS = 500
 MOST_FAULTS = 500
-_UNREAD: dict[str, Any] = {}
 _KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -40,7 +39,8 @@ class EventsBody(ReadBody, ProducerEvent):
     @classmethod
     def read(cls, value: Any, text: str) -> "EventsBody":
         """The events, unchecked but for their number: what each is, ingest says one by one."""
-        body = cls.model_construct(None, **_UNREAD)
+        unread: dict[str, Any] = dict.fromkeys(cls.model_fields)
+        body = cls.model_construct(None, **unread)
         body._single = not (isinstance(value, dict) and "events" in value)
         body._values = [value] if body._single else _listed(value)
         body._suspicious = may_hold_sensitive(text)

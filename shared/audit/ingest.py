@@ -226,10 +226,10 @@ def _draft(tenant_id: str, produced: Produced, request: RequestContext) -> Draft
 
 def _entry_faults(event: StoredEvent) -> list[FieldError]:
     """What could not be sealed is refused now: later nobody could tell the producer."""
-    attributes = event["attributes"]
-    length = sum(len(key) + (len(value) if isinstance(value, str | list) else 0) for key, value in attributes.items())
-    has_lists = any(isinstance(value, list) for value in attributes.values())
-    if length < _SURELY_SMALL and not has_lists:
+    length = 0
+    for key, value in event["attributes"].items():
+        length += len(key) + (len(value) if type(value) is str else _SURELY_SMALL if type(value) is list else 0)
+    if length < _SURELY_SMALL:
         return []
     if len(entry_of(event)) <= MAX_ENTRY_BYTES:
         return []

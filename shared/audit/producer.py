@@ -87,15 +87,15 @@ class ProducerEvent(BaseModel):
         default=None, description="How many records; without it 1 for a `data.*` that succeeded, else 0."
     )
     attributes: dict[str, Any] = Field(
-        default={}, description="At most 50: names of at most 40 characters, texts of at most 500."
+        default_factory=dict, description="At most 50: names of at most 40 characters, texts of at most 500."
     )
     personal: Annotated[dict[Opaque, dict[str, Any]], Field(max_length=MOST_SUBJECTS)] = Field(
-        default={},
+        default_factory=dict,
         description="What is known of persons, by their id: sealed under each. E-mail (`email`), address (`ip`) and "
         "`user_agent` of the actor, and the e-mail of the target, can be searched for.",
     )
     subjects: Annotated[list[Opaque], Field(max_length=MOST_SUBJECTS)] = Field(
-        default=[], description="Further persons whom it concerns."
+        default_factory=list, description="Further persons whom it concerns."
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.audit.model import SCHEMA, Draft, StoredEvent
 from shared.audit.registry import EventType, type_of
-from shared.core.clock import Clock, period_of, rfc3339
+from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Unready
 from shared.core.ids import IdFactory
 from shared.privacy.blind_index import BlindIndex
@@ -40,19 +40,20 @@ class Recorder:
         if draft.outcome not in kind.outcomes:
             raise ValueError(f"{kind.name} cannot have the outcome {draft.outcome}")
         now = self._clock.now()
+        recorded_at = rfc3339(now)
         event_id = self._ids.new(now)
         personal = _personal_of(draft, kind)
         boxes = {s: await self._box.seal(draft.tenant_id, s, event_id, data) for s, data in personal.items()}
         return {
             "id": event_id,
             "tenant_id": draft.tenant_id,
-            "period": period_of(now),
+            "period": recorded_at[: len("YYYY-MM")],
             "type": draft.event.type_name(kind.name),
             "outcome": draft.outcome,
             "reason": draft.reason,
             "severity": draft.severity or kind.severity_of(draft.outcome),
-            "recorded_at": rfc3339(now),
-            "occurred_at": rfc3339(draft.occurred_at or now),
+            "recorded_at": recorded_at,
+            "occurred_at": recorded_at if draft.occurred_at is None else rfc3339(draft.occurred_at),
             "actor": {"kind": draft.actor.kind, "id": draft.actor.id, "role": draft.actor.role},
             "target": draft.target and {"kind": draft.target.kind, "id": draft.target.id},
             "subjects": _subjects_of(draft, personal),
