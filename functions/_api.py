@@ -33,8 +33,8 @@ class ReadBody(Body):
     """Base of bodies that read their JSON themselves; their fields are what is published of them."""
 
     @classmethod
-    def read(cls, value: Any, text: str) -> "ReadBody":
-        """The body of a JSON value, which was parsed from `text`. Invalid (422)."""
+    def read(cls, value: Any, text: str) -> Any:
+        """What the handler gets as its body, of a JSON value that was parsed from `text`. Invalid (422)."""
         raise NotImplementedError
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -21,6 +22,22 @@ MOST_FAULTS = 500
 _KEY = re.compile(r"[!-~]{1,255}")
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The events of a request, unchecked but for their number: what each is, ingest says one by one."""
+
+    values: Sequence[Any]
+    suspicious: bool
+    single: bool
+
+    def path(self, place: int, field: str) -> str:
+        """A field of the event at a place, as a path into the body."""
+        if self.single:
+            return field
+        inside = field if not field or field.startswith("[") else f".{field}"
+        return f"events[{place}]{inside}"
+
+
 def _either(schema: dict[str, Any]) -> None:
     schema.pop("required", None)
     schema["oneOf"] = [{"required": ["type", "actor"]}, {"required": ["events"]}]
@@ -32,30 +49,12 @@ class EventsBody(ReadBody, ProducerEvent):
     model_config = ConfigDict(json_schema_extra=_either)
 
     events: list[ProducerEvent] = Field(default_factory=list, min_length=1, max_length=MOST_EVENTS)
-    _values: Sequence[Any] = ()
-    _suspicious: bool = True
-    _single: bool = True
 
     @classmethod
-    def read(cls, value: Any, text: str) -> "EventsBody":
-        """The events, unchecked but for their number: what each is, ingest says one by one."""
-        unread: dict[str, Any] = dict.fromkeys(cls.model_fields)
-        body = cls.model_construct(None, **unread)
-        body._single = not (isinstance(value, dict) and "events" in value)
-        body._values = [value] if body._single else _listed(value)
-        body._suspicious = may_hold_sensitive(text)
-        return body
-
-    def batch(self, idempotency_key: str | None) -> Batch:
-        """What ingest takes."""
-        return Batch(self._values, self._suspicious, idempotency_key)
-
-    def path(self, place: int, field: str) -> str:
-        """A field of the event at a place, as a path into the body."""
-        if self._single:
-            return field
-        inside = field if not field or field.startswith("[") else f".{field}"
-        return f"events[{place}]{inside}"
+    def read(cls, value: Any, text: str) -> Sent:
+        """The events, or the one that it is."""
+        single = not (isinstance(value, dict) and "events" in value)
+        return Sent([value] if single else _listed(value), may_hold_sensitive(text), single)
 
 
 def _listed(value: dict[str, Any]) -> list[Any]:
@@ -107,24 +106,20 @@ class RejectedShape(Problem):
     scope="events:write",
     idempotent=True,
 )
-async def write_events(call: Call[EventsBody, Nothing]) -> Answer:
+async def write_events(call: Call[Any, Nothing]) -> Answer:
     """Write events of other services into the trail, each once. 201: every event is created, or was before
     (duplicate); 207: some are, the others are refused; 422: all are refused. What is accepted is durable. With an
     Idempotency-Key the same body has the same answer for 24 hours; a producer_id is honored once within 7 days."""
-    results = await call.services.ingest.accept(
-        Source(call.known.tenant_id, _caller(call)), call.body.batch(_key(call.idempotency_key)), call.request
-    )
-    items = [_shown(call.body, place, each) for place, each in enumerate(results)]
-    rejected = [(place, each) for place, each in enumerate(results) if each.status == "rejected"]
-    if len(rejected) == len(results):
-        faults = tuple(
-            FieldError(call.body.path(place, fault.field), fault.code, fault.message)
-            for place, each in rejected
-            for fault in each.errors
-        )
-        detail = "No event was accepted."
-        raise Invalid("invalid_request", detail, errors=faults[:MOST_FAULTS], members={"items": items})
-    return Answer({"items": items}, status=207 if rejected else 201)
+    sent: Sent = call.body
+    source = Source(call.known.tenant_id, _caller(call))
+    batch = Batch(sent.values, sent.suspicious, _key(call.idempotency_key))
+    results = await call.services.ingest.accept(source, batch, call.request)
+    items = [_shown(sent, place, each) for place, each in enumerate(results)]
+    refused = [item for item in items if item["status"] == "rejected"]
+    if len(refused) == len(items):
+        faults = tuple(FieldError(**fault) for item in items for fault in item["errors"])[:MOST_FAULTS]
+        raise Invalid("invalid_request", "No event was accepted.", errors=faults, members={"items": items})
+    return Answer({"items": items}, status=207 if refused else 201)
 
 
 def _caller(call: Call[Any, Any]) -> str:
@@ -140,9 +135,9 @@ def _key(text: str | None) -> str | None:
     return text
 
 
-def _shown(body: EventsBody, place: int, result: Result) -> dict[str, Any]:
+def _shown(sent: Sent, place: int, result: Result) -> dict[str, Any]:
     item: dict[str, Any] = {"id": result.id, "status": result.status}
     if result.errors:
-        faults = (FieldError(body.path(place, each.field), each.code, each.message) for each in result.errors)
+        faults = (FieldError(sent.path(place, each.field), each.code, each.message) for each in result.errors)
         item["errors"] = shown_faults(faults)
     return item

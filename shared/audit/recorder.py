@@ -111,6 +111,9 @@ class Recorder:
 
         StoreError when some are not written, or may not be; the others are.
         """
+        if len(events) == 1:
+            await self.publish(events[0])
+            return
         by_partition: dict[Partition, list[StoredEvent]] = defaultdict(list)
         for event in events:
             by_partition[event["tenant_id"], event["period"]].append(event)
@@ -141,8 +144,7 @@ class Recorder:
 
 async def _all_of(works: Sequence[Coroutine[Any, Any, None]], at_once: int) -> None:
     """Do everything, some at a time; the first error is raised once all have ended."""
-    if len(works) == 1:
-        await works[0]
+    if not works:
         return
     free = asyncio.Semaphore(at_once)
 
