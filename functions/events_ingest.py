@@ -3,17 +3,19 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from functions._api import Answer, Api, Call, Nothing, ReadBody, Shape
 from functions._shapes import FieldFault, Problem, shown_faults
-from shared.audit.ingest import Batch, Result, Source
 from shared.audit.producer import ProducerEvent
 from shared.audit.sensitive import may_hold_sensitive
 from shared.core.errors import FieldError, Invalid
 from shared.identity.model import PRODUCERS
+
+if TYPE_CHECKING:  # cold start
+    from shared.audit.ingest import Result
 
 api = Api("events")
 
@@ -110,6 +112,8 @@ async def write_events(call: Call[Any, Nothing]) -> Answer:
     """Write events of other services into the trail, each once. 201: every event is created, or was before
     (duplicate); 207: some are, the others are refused; 422: all are refused. What is accepted is durable. With an
     Idempotency-Key the same body has the same answer for 24 hours; a producer_id is honored once within 7 days."""
+    from shared.audit.ingest import Batch, Source
+
     sent: Sent = call.body
     source = Source(call.known.tenant_id, _caller(call))
     batch = Batch(sent.values, sent.suspicious, _key(call.idempotency_key))
@@ -135,7 +139,7 @@ def _key(text: str | None) -> str | None:
     return text
 
 
-def _shown(sent: Sent, place: int, result: Result) -> dict[str, Any]:
+def _shown(sent: Sent, place: int, result: "Result") -> dict[str, Any]:
     item: dict[str, Any] = {"id": result.id, "status": result.status}
     if result.errors:
         faults = (FieldError(sent.path(place, each.field), each.code, each.message) for each in result.errors)

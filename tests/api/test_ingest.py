@@ -1,13 +1,14 @@
 """POST /events under hostile input: what a body may be, how much, and what no answer shows."""
 
 import json
+import re
 from typing import Any
 
 import httpx
 import pytest
 
 from shared.audit.entries import MAX_ENTRY_BYTES, entry_of
-from tests.app import Account, App, assert_problem
+from tests.app import ROOT, Account, App, assert_problem
 
 EVENT = {"type": "custom.test", "actor": {"kind": "service", "id": "billing"}}
 
@@ -170,3 +171,15 @@ async def test_detection_sees_what_producers_write(app: App, ada: Account) -> No
     assert (await send(app, ada, {"events": [EVENT] * 3})).status_code == 201
     await app.host.drain_feed()
     assert len(await stored(app, ada)) == 3
+
+
+async def test_the_examples_of_the_documentation_work(app: App, ada: Account) -> None:
+    page = (ROOT / "docs/ingest.md").read_text(encoding="utf-8")
+    bodies = [json.loads(found) for found in re.findall(r"/events .*?-d '(.*?)'\n```", page, re.DOTALL)]
+    assert len(bodies) == 3
+    for body in bodies:
+        answer = await send(app, ada, body)
+        assert answer.status_code == 201, answer.text
+    assert {"data.read", "data.update", "custom.invoice.sent", "consent.withdraw"} <= set(
+        await app.types(ada.tenant_id)
+    )
