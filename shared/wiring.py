@@ -249,8 +249,7 @@ def _assemble(
     recorder = Recorder(store, clock, ids, box, index)
     outbox = Outbox(store, recorder, clock, ids, OutboxCounts())
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
-    directory = Directory(store, index, clock)
-    passwords = Passwords()
+    directory, passwords = Directory(store, index, clock), Passwords()
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
     identity = _identity(settings, common, ids, outbox, directory, passwords, index, secrets)
     return Services(
