@@ -42,6 +42,7 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.cosmos
 	@$(PYTHON) -m bench.store_budget
 	@$(PYTHON) -m bench.requests
+	@$(PYTHON) -m bench.ingest
 	@$(PYTHON) -m bench.sign_in
 	@$(PYTHON) -m bench.ledger
 	@$(PYTHON) -m bench.cold_start

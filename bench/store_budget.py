@@ -120,12 +120,14 @@ async def measure(host: Host) -> Budget:
             await walk.call(f"GET {name}", "GET", f"/{name}", 200, token=token)
         await walk.call("GET reports/{id}, unknown", "GET", f"/reports/{UNKNOWN_ID}", 404, token=token)
         await _administration(walk, token)
+        producer = await _producer(walk, token)
         await walk.call("GET health/ready", "GET", "/health/ready", 200)
         await walk.call("rejected token, first of its minute", "GET", "/profile", 401, token="x")
         await walk.call("rejected token, counted", "GET", "/profile", 401, token="x")
         await walk.call("POST logout", "POST", "/logout", 204, token=token)
         await host.drain_feed()
         await _triggers(walk, wrong)
+        await _ingest(walk, producer)
         return walk.found
 
 
@@ -181,6 +183,27 @@ async def _administration(walk: Walk, token: str) -> None:
     await walk.call("GET alerts, API key, first in an hour", "GET", "/alerts", 200, token=key["key"])
     await walk.call("GET alerts, API key", "GET", "/alerts", 200, token=key["key"])
     await send("DELETE admin/api-keys/{id}", "DELETE", f"/admin/api-keys/{key['id']}", 204)
+
+
+async def _producer(walk: Walk, token: str) -> str:
+    """The API key of another service."""
+    key = {"name": "producer", "scopes": ["events:write"]}
+    made = await walk.client.post("/admin/api-keys", json=key, headers={"Authorization": f"Bearer {token}"})
+    found: str = made.json()["key"]
+    return found
+
+
+async def _ingest(walk: Walk, key: str) -> None:
+    """What other services send."""
+    send = partial(walk.call, token=key)
+    event = {"type": "custom.test", "actor": {"kind": "service", "id": "billing"}}
+    await send("POST events, first in an hour", "POST", "/events", 201, body=event)
+    await send("POST events", "POST", "/events", 201, body=event)
+    await send("POST events, all refused", "POST", "/events", 422, body=event | {"type": "auth.login"})
+    named = event | {"producer_id": "p-1"}
+    await send("POST events, producer_id", "POST", "/events", 201, body=named)
+    await send("POST events, producer_id again", "POST", "/events", 201, body=named)
+    await send("POST events, 500 of them", "POST", "/events", 201, body={"events": [event] * 500})
 
 
 async def _own_id(walk: Walk, token: str) -> str:

@@ -29,6 +29,15 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
+class ReadBody(Body):
+    """Base of bodies that read their JSON themselves; their fields are what is published of them."""
+
+    @classmethod
+    def read(cls, value: Any, text: str) -> Any:
+        """What the handler gets as its body, of a JSON value that was parsed from `text`. Invalid (422)."""
+        raise NotImplementedError
+
+
 class Nothing(Body):
     """No body, or an empty object."""
 
@@ -71,6 +80,8 @@ class Call[B: BaseModel, Q: BaseModel]:
     caller: Caller | None
     if_match: frozenset[str] | None = None
     """The versions (`entity_tag`) that the caller would change, as `If-Match` names them; None: whatever is there."""
+    idempotency_key: str | None = None
+    """The `Idempotency-Key` header as it came."""
 
     @property
     def services(self) -> Services:
@@ -117,6 +128,7 @@ class Endpoint:
     step_up: bool = False
     enrollment: bool = False
     scope: str | None = None
+    idempotent: bool = False
 
 
 class Api:
@@ -142,12 +154,14 @@ class Api:
         step_up: bool = False,
         enrollment: bool = False,
         scope: str | None = None,
+        idempotent: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare the function of one method and route; its name is the handler's.
 
         `bare`: needs no services. `also`: other statuses that answer in a shape of their own. `step_up`: needs a fresh
         factor where the tenant's policy says so. `enrollment`: may be called before a factor that is due is enrolled.
-        `scope`: may also be called with an API key that has this scope; without one no key will do.
+        `scope`: may also be called with an API key that has this scope; without one no key will do. `idempotent`: heeds
+        the `Idempotency-Key` header.
         """
 
         if bare and who is not None:
@@ -172,6 +186,7 @@ class Api:
                     step_up,
                     enrollment,
                     scope,
+                    idempotent,
                 )
             )
             return handler

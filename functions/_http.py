@@ -14,6 +14,7 @@ import azure.functions as func
 
 from functions._api import Answer, Call, Endpoint
 from functions._parsing import parse_body, parse_query
+from functions._shapes import shown_faults
 from shared.audit.model import RequestContext
 from shared.core.deadline import deadline
 from shared.core.errors import KraftdError, Unready
@@ -101,7 +102,8 @@ async def _answer(
             await services.access.require_factor(caller, request, **needed)
     body = parse_body(req.get_body(), endpoint.body)
     query = parse_query(req.url, endpoint.query)
-    call = Call(services, request, body, query, _path(endpoint, req), caller, _if_match(req))
+    key = req.headers.get("idempotency-key")
+    call = Call(services, request, body, query, _path(endpoint, req), caller, _if_match(req), key)
     return await endpoint.handler(call)
 
 
@@ -218,7 +220,8 @@ def problem(error: KraftdError, request_id: str, headers: dict[str, str] | None 
         "request_id": request_id,
     }
     if error.errors:
-        body["errors"] = [{"field": e.field, "code": e.code, "message": e.message} for e in error.errors]
+        body["errors"] = shown_faults(error.errors)
+    body |= error.members
     return func.HttpResponse(
         to_json(body),
         status_code=error.status,

@@ -27,11 +27,18 @@ _ERROR_TITLES = {
     500: "Something went wrong on our side.",
     503: "Store or audit trail do not answer; try again after Retry-After seconds.",
 }
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "For 24 hours the same body under the same key has the same answer; another body is refused.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The document of these endpoints."""
-    used: set[type[BaseModel]] = {m for e in endpoints for m in (e.body, e.query, e.response) if m}
+    used: set[type[BaseModel]] = {m for e in endpoints for m in (e.body, e.query, e.response, *e.also.values()) if m}
     models = sorted((used | {Problem}) - {Nothing}, key=lambda m: m.__name__)
     schemas, defined = models_json_schema([(m, "validation") for m in models], ref_template=_REFERENCE)
     by_model = {model: schemas[model, "validation"] for model in models}
@@ -77,7 +84,11 @@ def _operation(endpoint: Endpoint, schemas: dict[Any, Any], definitions: dict[st
         "summary": summary.split(". ")[0].rstrip("."),
         "description": summary,
         "security": _security(endpoint),
-        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint, schemas, definitions)],
+        "parameters": [
+            *_path_parameters(endpoint),
+            *_query_parameters(endpoint, schemas, definitions),
+            *([_IDEMPOTENCY_KEY] if endpoint.idempotent else []),
+        ],
         "responses": _responses(endpoint, schemas),
     }
     if endpoint.body is not Nothing:
@@ -111,7 +122,12 @@ def _responses(endpoint: Endpoint, schemas: dict[Any, Any]) -> dict[str, Any]:
         }
         for status in error_statuses(endpoint)
     }
-    return {str(endpoint.status): done, **failed}
+    partly = {
+        str(status): {"description": "Done in part.", "content": {"application/json": {"schema": schemas[shape]}}}
+        for status, shape in endpoint.also.items()
+        if status < 400
+    }
+    return {str(endpoint.status): done, **partly, **failed}
 
 
 def _error_content(own: type[BaseModel] | None, schemas: dict[Any, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
+from functions._api import ReadBody
 from shared.core.errors import BadRequest, FieldError, Invalid, TooLargeBody
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -24,9 +25,11 @@ def parse_body[M: BaseModel](raw: bytes, model: type[M]) -> M:
     if not text.strip():
         return cast("M", _nothing(model))
     try:
-        json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise BadRequest("malformed_json", "The body is not one JSON value with every name used once.") from None
+    if issubclass(model, ReadBody):
+        return cast("M", model.read(value, text))
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:

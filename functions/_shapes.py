@@ -1,10 +1,12 @@
 """Shapes that several endpoints answer with."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field
 
 from functions._api import Shape
+from shared.core.errors import FieldError
 
 
 class FieldFault(Shape):
@@ -115,6 +117,11 @@ class EventList(ListShape):
     """One page of events."""
 
     items: list[EventShape]
+
+
+def shown_faults(errors: Iterable[FieldError]) -> list[dict[str, str]]:
+    """Faults of fields, as every answer shows them."""
+    return [{"field": each.field, "code": each.code, "message": each.message} for each in errors]
 
 
 def page(items: list[dict[str, Any]], next_cursor: str | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from shared.telemetry import get_log
 
 if TYPE_CHECKING:  # the domain is imported when the first request needs it: cold start counts
     from shared.audit.dead_letters import DeadLetters
+    from shared.audit.ingest import Ingest
     from shared.audit.outbox import Outbox
     from shared.audit.recorder import Recorder
     from shared.audit.rounds import Rounds
@@ -65,6 +66,7 @@ class Services:
     dead_letters: "DeadLetters"
     rounds: "Rounds"
     search: "EventSearch"
+    ingest: "Ingest"
     directory: "Directory"
     access: "Access"
     rejections: "Rejections"
@@ -236,6 +238,7 @@ def _assemble(
     passwords: "Passwords | None",
 ) -> Services:
     from shared.audit.dead_letters import DeadLetters
+    from shared.audit.ingest import Ingest
     from shared.audit.outbox import Outbox
     from shared.audit.recorder import Recorder
     from shared.audit.rounds import Rounds
@@ -246,7 +249,7 @@ def _assemble(
     from shared.identity.passwords import Passwords
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import ClearBox
-    from shared.telemetry.metrics import DeadLetterCounts, OutboxCounts
+    from shared.telemetry.metrics import DeadLetterCounts, IngestCounts, OutboxCounts
 
     ids, index, box = IdFactory(clock), BlindIndex(secrets, index_version), ClearBox()
     recorder = Recorder(store, clock, ids, box, index)
@@ -255,6 +258,7 @@ def _assemble(
     directory = Directory(store, index, clock)
     passwords = passwords or Passwords()
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
+    identity = _identity(settings, common, ids, outbox, directory, passwords, index, secrets)
     return Services(
         settings=settings,
         ids=ids,
@@ -264,9 +268,10 @@ def _assemble(
         dead_letters=dead_letters,
         rounds=Rounds(store, directory, clock),
         search=EventSearch(store, index, box),
+        ingest=Ingest(recorder, identity["guards"], clock, IngestCounts()),
         directory=directory,
         passwords=passwords,
-        **_identity(settings, common, ids, outbox, directory, passwords, index, secrets),
+        **identity,
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids),
         alerts=AlertService(store),
         reports=Reports(store, recorder, outbox, directory, clock),

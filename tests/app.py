@@ -138,7 +138,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str, *fields: str)
     assert body["status"] == status
     assert body["code"] == code
     assert body["request_id"] == answer.headers["x-request-id"]
-    assert set(body) <= {"type", "title", "status", "detail", "code", "request_id", "errors"}
+    assert set(body) <= {"type", "title", "status", "detail", "code", "request_id", "errors", "items"}
     assert [error["field"] for error in body.get("errors", [])] == list(fields)
     return body
 

@@ -1,21 +1,27 @@
 """The recorder: finishes drafts into stored events and makes them durable. There is no other way into the trail."""
 
+import asyncio
 import math
+from collections import defaultdict
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from shared.audit.model import SCHEMA, Draft, StoredEvent
 from shared.audit.registry import EventType, type_of
-from shared.core.clock import Clock, period_of, rfc3339
+from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Unready
 from shared.core.ids import IdFactory
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.boxes import Personal, PersonalBox
 from shared.storage.containers import AUDIT_EVENTS
-from shared.storage.documents import DocumentStore
-from shared.storage.errors import Conflict, StoreError, Throttled
+from shared.storage.documents import MAX_BATCH_OPERATIONS, DocumentStore, Partition, create
+from shared.storage.errors import Conflict, StoreError, Throttled, TooLarge
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
+
+_CHUNKS_AT_ONCE = 4
+_EVENTS_AT_ONCE = 32
 
 
 class Recorder:
@@ -34,19 +40,20 @@ class Recorder:
         if draft.outcome not in kind.outcomes:
             raise ValueError(f"{kind.name} cannot have the outcome {draft.outcome}")
         now = self._clock.now()
+        recorded_at = rfc3339(now)
         event_id = self._ids.new(now)
         personal = _personal_of(draft, kind)
         boxes = {s: await self._box.seal(draft.tenant_id, s, event_id, data) for s, data in personal.items()}
         return {
             "id": event_id,
             "tenant_id": draft.tenant_id,
-            "period": period_of(now),
-            "type": kind.name,
+            "period": recorded_at[: len("YYYY-MM")],
+            "type": draft.event.type_name(kind.name),
             "outcome": draft.outcome,
             "reason": draft.reason,
             "severity": draft.severity or kind.severity_of(draft.outcome),
-            "recorded_at": rfc3339(now),
-            "occurred_at": rfc3339(draft.occurred_at or now),
+            "recorded_at": recorded_at,
+            "occurred_at": recorded_at if draft.occurred_at is None else rfc3339(draft.occurred_at),
             "actor": {"kind": draft.actor.kind, "id": draft.actor.id, "role": draft.actor.role},
             "target": draft.target and {"kind": draft.target.kind, "id": draft.target.id},
             "subjects": _subjects_of(draft, personal),
@@ -58,9 +65,9 @@ class Recorder:
                 "route": draft.request.route,
                 "duration_ms": max(0, round((now - draft.request.started_at).total_seconds() * 1000)),
             },
-            "data_class": draft.data_class,
+            "data_class": draft.data_class or kind.data_class,
             "record_count": draft.record_count,
-            "attributes": draft.event.model_dump(mode="json", exclude=set(kind.personal)),
+            "attributes": draft.event.stored_attributes(kind.personal),
             "personal": {subject: sealed.box for subject, sealed in boxes.items()},
             "commitments": {subject: sealed.commitment for subject, sealed in boxes.items()},
             **await self._index_values(draft),
@@ -99,6 +106,56 @@ class Recorder:
         except Conflict:
             _log.info("event_already_published", event_id=event["id"])
 
+    async def publish_all(self, events: Sequence[StoredEvent]) -> None:
+        """Write finished events, in batches of one partition each. Those that are there already are the same ones.
+
+        StoreError when some are not written, or may not be; the others are.
+        """
+        if len(events) == 1:
+            await self.publish(events[0])
+            return
+        by_partition: dict[Partition, list[StoredEvent]] = defaultdict(list)
+        for event in events:
+            by_partition[event["tenant_id"], event["period"]].append(event)
+        chunks = [
+            (partition, found[start : start + MAX_BATCH_OPERATIONS])
+            for partition, found in by_partition.items()
+            for start in range(0, len(found), MAX_BATCH_OPERATIONS)
+        ]
+        await _all_of([self._publish_chunk(*chunk) for chunk in chunks], _CHUNKS_AT_ONCE)
+
+    async def publish_each(self, events: Sequence[StoredEvent]) -> None:
+        """Write finished events one by one: most of them are expected to be there already. StoreError as above."""
+        await _all_of([self.publish(event) for event in events], _EVENTS_AT_ONCE)
+
+    async def _publish_chunk(self, partition: Partition, chunk: list[StoredEvent]) -> None:
+        if len(chunk) == 1:
+            await self.publish(chunk[0])
+            return
+        try:
+            await self._store.batch(AUDIT_EVENTS, partition, [create(event) for event in chunk])
+        except Conflict:  # an earlier attempt at the same request wrote some of them, or all
+            await self.publish_each(chunk)
+        except TooLarge:
+            middle = len(chunk) // 2
+            await self._publish_chunk(partition, chunk[:middle])
+            await self._publish_chunk(partition, chunk[middle:])
+
+
+async def _all_of(works: Sequence[Coroutine[Any, Any, None]], at_once: int) -> None:
+    """Do everything, some at a time; the first error is raised once all have ended."""
+    if not works:
+        return
+    free = asyncio.Semaphore(at_once)
+
+    async def one(work: Coroutine[Any, Any, None]) -> None:
+        async with free:
+            await work
+
+    for outcome in await asyncio.gather(*(one(work) for work in works), return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
 
 def audit_unavailable(error: StoreError) -> Unready:
     """The answer when an event cannot be made durable: the operation is refused."""
@@ -109,7 +166,7 @@ def audit_unavailable(error: StoreError) -> Unready:
 def _personal_of(draft: Draft, kind: EventType) -> dict[str, Personal]:
     """Personal data by subject: e-mail, address and user agent of `person`, the target's e-mail, then the event's own
     personal fields."""
-    found: dict[str, Personal] = {}
+    found: dict[str, Personal] = {subject: dict(data) for subject, data in draft.personal.items()}
     if draft.person is not None:
         email = draft.actor.email or draft.email_typed
         base = {"email": email, "ip": draft.request.ip, "user_agent": draft.request.user_agent}
@@ -130,7 +187,7 @@ def _subjects_of(draft: Draft, personal: dict[str, Personal]) -> list[str]:
         concerned[draft.actor.id] = None
     if draft.target is not None and draft.target.kind == "user":
         concerned[draft.target.id] = None
-    return list(concerned)
+    return list(concerned | dict.fromkeys((*draft.personal, *draft.subjects)))
 
 
 def _source_of(draft: Draft) -> dict[str, str]:

@@ -8,7 +8,7 @@
     ├── Clash               409 email_taken, last_admin, mfa_not_enrolled, mfa_required
     ├── VersionConflict     412 version_conflict
     ├── TooLargeBody        413 body_too_large
-    ├── Invalid             422 invalid_request, with one FieldError per field
+    ├── Invalid             422 invalid_request, with one FieldError per field; idempotency_key_reused
     ├── AccountLocked       423 account_locked; Retry-After
     ├── TooMany             429 rate_limited; Retry-After
     └── Unready             503 store_unavailable, audit_unavailable, secrets_unavailable; Retry-After
@@ -16,8 +16,9 @@
 `code` is stable public API; `detail` is for people and holds nothing that the caller did not know.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,15 @@ class KraftdError(Exception):
         *,
         errors: tuple[FieldError, ...] = (),
         retry_after_seconds: int | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
+        """`members`: further members of the problem (RFC 9457, section 3.2), as JSON."""
         super().__init__(code)
         self.code = code
         self.detail = detail
         self.errors = errors
         self.retry_after_seconds = retry_after_seconds
+        self.members = members or {}
 
 
 class BadRequest(KraftdError):

@@ -1,5 +1,6 @@
 """Text that people type: what a field may hold, wherever it comes in."""
 
+import functools
 import ipaddress
 import unicodedata
 from datetime import datetime
@@ -78,6 +79,7 @@ type Moment = Annotated[datetime, BeforeValidator(moment)]
 """A point in time, as text."""
 
 
+@functools.lru_cache(maxsize=4096)
 def address(text: str) -> str:
     """An IP address in its canonical spelling, an IPv4 address also where it came mapped into IPv6.
 

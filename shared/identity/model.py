@@ -34,6 +34,8 @@ class Role(StrEnum):
 
 USERS: tuple[Role, ...] = tuple(Role)
 ADMINS: tuple[Role, ...] = (Role.TENANT_ADMIN, Role.SYSTEM_ADMIN)
+PRODUCERS: tuple[Role, ...] = (Role.TENANT_ADMIN,)
+"""Users who may write events as programs do: those who can make a key for it anyway."""
 READERS: tuple[Role, ...] = (Role.AUDITOR, *ADMINS)
 """Who may read events, alerts and reports: auditors and administrators."""
 

@@ -76,7 +76,7 @@ def prepare(
 ) -> Prepared:
     """Check and freeze an item: system fields dropped, `ttl` settled. ValueError; TooLarge above 2 MB."""
     check_item(container, partition, item)
-    if not all(isinstance(name, str) for name in item):
+    if any(not issubclass(kind, str) for kind in set(map(type, item))):
         raise ValueError(f"{container.name}: the names of fields are text")
     kept = {name: value for name, value in item.items() if not name.startswith("_")}
     ttl, expires_at = _lifetime(container, partition, kept, now=now, ttl_days=ttl_days)

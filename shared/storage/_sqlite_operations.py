@@ -151,6 +151,31 @@ def run_batch(steps: Sequence[Step]) -> Callable[[Transaction], list[Row | None]
     return run
 
 
+def create_all(
+    table: Table, partition: Partition, items: Sequence[Prepared]
+) -> Callable[[Transaction], list[Row | None]]:
+    """Add items, all or none. Conflict.
+
+    One statement for all of them: SQLite works without the interpreter, and the interpreter without SQLite. With a
+    statement for each, this thread would wait for the interpreter after each one, for milliseconds when it is busy.
+    """
+
+    def run(tx: Transaction) -> list[Row | None]:
+        rows = [(tx.next_position(table), tx.now, item.body) for item in items]
+        values = [
+            value
+            for (position, now, body), item in zip(rows, items, strict=True)
+            for value in (position, *partition, item.id, now, _expires(tx, item), body)
+        ]
+        try:
+            tx.connection.execute(table.insert_many(len(items)), values)
+        except sqlite3.IntegrityError:  # one is there, or expired and still there: one by one it shows which
+            return run_batch([create_step(table, partition, item) for item in items])(tx)
+        return [*rows]
+
+    return run
+
+
 def beat(tx: Transaction) -> None:
     """Write something that means nothing: proof that the whole path to the disk works."""
     tx.connection.execute(

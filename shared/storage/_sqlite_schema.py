@@ -69,6 +69,11 @@ class Table:
             last=f"SELECT position FROM {name} WHERE +expires > ? ORDER BY position DESC LIMIT 1",  # noqa: S608
         )
 
+    def insert_many(self, rows: int) -> str:
+        """The statement that inserts so many rows at once."""
+        head, values, marks = self.insert.partition(" VALUES ")
+        return f"{head}{values}{','.join([marks] * rows)}"
+
     def definition(self) -> Iterator[tuple[str, str]]:
         """Name and statement of the table and of each index that it should have."""
         keys = ", ".join(f"{key} TEXT NOT NULL" for key in self.keys)

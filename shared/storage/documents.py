@@ -16,6 +16,7 @@ below that prefix, as ours are (UUIDv7): its pages go on after a value and an id
 
 import dataclasses
 import json
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -30,6 +31,7 @@ MAX_BATCH_OPERATIONS = 100
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
 MAX_PAGE = 1000
 MAX_ID_BYTES = 1023
+_USABLE_ID = re.compile(r"""[^\x00-\x1f\x7f-\U0010ffff/\\?#]*[^\x00-\x20\x7f-\U0010ffff/\\?#]""")
 STORE_FIELDS = ("_etag", "_ts")
 """What the store sets and every returned item carries."""
 
@@ -332,8 +334,7 @@ def check_partition(container: Container, partition: Partition, *, prefix: bool 
 
 def is_usable_id(item_id: str) -> bool:
     """Whether every store can keep an item of that id, and a URL can end with it."""
-    characters = item_id.isascii() and item_id.isprintable() and not any(char in item_id for char in "/\\?#")
-    return characters and 1 <= len(item_id) <= MAX_ID_BYTES and not item_id.endswith(" ") and item_id not in (".", "..")
+    return len(item_id) <= MAX_ID_BYTES and bool(_USABLE_ID.fullmatch(item_id)) and item_id not in (".", "..")
 
 
 def check_item(container: Container, partition: Partition, item: Mapping[str, Any]) -> None:

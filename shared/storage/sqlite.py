@@ -133,11 +133,10 @@ class SqliteStore:
         """All of the operations or none, in order, in one partition; see the port."""
         self._table(container)
         check_batch(container, partition, operations)
-        prepared = [self._step(container, partition, operation) for operation in operations]
-        size = sum(size for _, size in prepared)
+        run, size = self._batch(container, partition, operations)
         if size > MAX_REQUEST_BYTES:
             raise TooLarge(f"a batch of {size} bytes, {MAX_REQUEST_BYTES} are allowed")
-        rows = await self._writer.submit(ops.run_batch([step for step, _ in prepared]), size)
+        rows = await self._writer.submit(run, size)
         return [None if row is None else ops.decode(row) for row in rows]
 
     async def query(self, container: Container, partition: Partition, query: Query) -> Page:
@@ -215,6 +214,17 @@ class SqliteStore:
 
     async def _write(self, step: ops.Step, size: int) -> Item:
         return ops.decode(await self._writer.submit(step, size, single=True))
+
+    def _batch(
+        self, container: Container, partition: Partition, operations: Sequence[BatchOperation]
+    ) -> tuple[Callable[[ops.Transaction], list[ops.Row | None]], int]:
+        """A well-formed batch and its size."""
+        created = [each.item for each in operations if each.kind == "create" and each.item is not None]
+        if len(created) == len(operations):
+            items = [self._prepare(container, partition, item)[1] for item in created]
+            return ops.create_all(self._table(container), partition, items), sum(item.size for item in items)
+        steps = [self._step(container, partition, operation) for operation in operations]
+        return ops.run_batch([step for step, _ in steps]), sum(size for _, size in steps)
 
     def _step(self, container: Container, partition: Partition, operation: BatchOperation) -> tuple[ops.Step, int]:
         """One well-formed step of a batch and its size."""

@@ -9,6 +9,7 @@ from opentelemetry import metrics
 STORE_CHARGE = "azure.cosmosdb.client.operation.request_charge"
 DEAD_LETTERS = "kraftd.dead_letters"
 OUTBOX_ENTRIES = "kraftd.outbox.entries"
+INGEST_EVENTS = "kraftd.ingest.events"
 
 
 class StoreCharges:
@@ -54,3 +55,16 @@ class OutboxCounts:
     def __call__(self, container: str, outcome: str, /) -> None:
         """Count one entry."""
         self._entries.add(1, {"db.collection.name": container, "kraftd.outcome": outcome})
+
+
+class IngestCounts:
+    """Events that producers sent, by what became of them: `created`, `duplicate`, `rejected`."""
+
+    def __init__(self) -> None:
+        self._events = metrics.get_meter("kraftd").create_counter(
+            INGEST_EVENTS, unit="{event}", description="Events that producers sent"
+        )
+
+    def __call__(self, outcome: str, number: int, /) -> None:
+        """Count the events of one request that had the same outcome."""
+        self._events.add(number, {"kraftd.outcome": outcome})

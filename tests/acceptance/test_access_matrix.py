@@ -57,6 +57,7 @@ BODIES: dict[str, Any] = {
     "POST /admin/invitations": {"email": "someone@example.com", "role": "viewer"},
     "POST /admin/api-keys": {"name": "reader", "scopes": ["alerts:read"]},
     "PUT /admin/settings": {"require_mfa": "off"},
+    "POST /events": {"type": "custom.test", "actor": {"kind": "service", "id": "billing"}},
 }
 
 

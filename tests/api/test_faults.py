@@ -188,7 +188,7 @@ async def test_an_alert(broken: Broken) -> None:
 async def test_every_endpoint_that_writes_is_walked(broken: Broken) -> None:
     """Of the others, a call makes no write at all."""
     app, ada = broken.app, broken.ada
-    walked = {"register", "login", "logout", *RECORDED, *ADMINISTRATION}
+    walked = {"register", "login", "logout", "write_events", *RECORDED, *ADMINISTRATION}
     walked |= {"refresh_token", "update_profile", "change_password", "revoke_session"}
     walked |= {"login_mfa", "mfa_enroll", "mfa_confirm", "mfa_disable", "step_up"}  # in test_mfa_faults.py
     for endpoint in ENDPOINTS:

@@ -34,6 +34,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "mfa_confirm": {"code": "123456"},
     "mfa_disable": {"password": PASSWORD, "code": "123456"},
     "step_up": {"code": "123456"},
+    "write_events": {"type": "custom.test", "actor": {"kind": "service", "id": "billing"}},
 }
 """Bodies of the right shape."""
 

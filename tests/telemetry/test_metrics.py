@@ -15,9 +15,11 @@ from shared.storage.containers import IDENTITY
 from shared.storage.documents import create
 from shared.telemetry.metrics import (
     DEAD_LETTERS,
+    INGEST_EVENTS,
     OUTBOX_ENTRIES,
     STORE_CHARGE,
     DeadLetterCounts,
+    IngestCounts,
     OutboxCounts,
     StoreCharges,
 )
@@ -55,6 +57,17 @@ def test_dead_letters(reader: InMemoryMetricReader) -> None:
     assert measured(reader, DEAD_LETTERS) == [
         ({"kraftd.consumer": "detect_threats", "kraftd.outcome": "put"}, 2),
         ({"kraftd.consumer": "detect_threats", "kraftd.outcome": "recovered"}, 1),
+    ]
+
+
+def test_ingest(reader: InMemoryMetricReader) -> None:
+    count = IngestCounts()
+    count("created", 500)
+    count("rejected", 2)
+    count("created", 1)
+    assert measured(reader, INGEST_EVENTS) == [
+        ({"kraftd.outcome": "created"}, 501),
+        ({"kraftd.outcome": "rejected"}, 2),
     ]
 
 

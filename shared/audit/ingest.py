@@ -1,0 +1,237 @@
+"""Ingest: events of other services enter the trail, each once, and durable before the answer.
+
+What may have to be repeated is written first: under the request's Idempotency-Key the whole plan (which items are
+refused, and the finished events, ids included), under each producer_id its finished event. Whoever comes again, after
+a crash, a lost answer or at the same moment, finds these guards and writes the same events: those that are there
+already are left as they are.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from shared.audit.entries import MAX_ENTRY_BYTES, entry_of
+from shared.audit.model import Actor, Draft, RequestContext, StoredEvent, Target
+from shared.audit.producer import Produced, read_event
+from shared.audit.recorder import Recorder, audit_unavailable
+from shared.core.clock import Clock
+from shared.core.errors import FieldError, Invalid, TooLargeBody
+from shared.core.text import address
+from shared.privacy.guards import Guards
+from shared.storage.errors import StoreError, TooLarge
+
+KEY_SECONDS = 86_400
+PRODUCER_ID_SECONDS = 7 * 86_400
+_CLAIMS_AT_ONCE = 64
+_SURELY_SMALL = 4_000
+"""Characters of attributes and ids below which an entry cannot be too large, however they are escaped."""
+
+type Status = Literal["created", "duplicate", "rejected"]
+type Counted = Callable[[str, int], None]
+"""Told how many items of a request were created, duplicates or rejected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who sends events: the tenant they go to, and the caller within it."""
+
+    tenant_id: str
+    caller: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one request brings: JSON values, each to be an event. `suspicious`: see `read_event`."""
+
+    values: Sequence[Any]
+    suspicious: bool = True
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one item. `id`: of the event that stands for it; None: there is none, for these reasons."""
+
+    id: str | None
+    status: Status
+    errors: tuple[FieldError, ...] = ()
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is to be done with a request: a finished event, the place of the item it repeats, or faults, for each item.
+    `producer_ids`: those of the events."""
+
+    events: list[StoredEvent | None]
+    producer_ids: list[str | None]
+    repeats: list[int | None]
+    faults: list[list[list[str]]]
+
+    def packed(self) -> str:
+        """The plan as text, for a guard: what a store holds of a large request stays small."""
+        text = json.dumps([self.events, self.producer_ids, self.repeats, self.faults], separators=(",", ":"))
+        return base64.b64encode(zlib.compress(text.encode(), level=1)).decode()
+
+    @classmethod
+    def unpacked(cls, packed: str) -> "_Plan":
+        """The plan that a guard holds."""
+        return cls(*json.loads(zlib.decompress(base64.b64decode(packed))))
+
+
+class Ingest:
+    """Takes producers' events."""
+
+    def __init__(self, recorder: Recorder, guards: Guards, clock: Clock, counted: Counted) -> None:
+        self._recorder = recorder
+        self._guards = guards
+        self._clock = clock
+        self._counted = counted
+
+    async def accept(self, source: Source, batch: Batch, request: RequestContext) -> list[Result]:
+        """Write a request's events; what became of each, in their order.
+
+        All that are created or duplicates are durable. Unready (503): some may be, too; the same request under the same
+        key, or with the same producer ids, does the rest and nothing twice. Invalid (422 idempotency_key_reused) for a
+        key that came with another body. TooLargeBody (413) for a request whose plan fits into no guard.
+        """
+        plan = await self._plan(source, batch, request)
+        if any(event is not None for event in plan.events):
+            try:
+                if batch.idempotency_key is not None:
+                    plan = await self._held(source, batch, batch.idempotency_key, plan)
+                events = await self._settled(source, plan)
+                await self._publish(plan, events)
+            except StoreError as error:
+                raise audit_unavailable(error) from error
+        else:
+            events = plan.events
+        results = _results(plan, events)
+        for status in ("created", "duplicate", "rejected"):
+            number = sum(each.status == status for each in results)
+            if number:
+                self._counted(status, number)
+        return results
+
+    async def _plan(self, source: Source, batch: Batch, request: RequestContext) -> _Plan:
+        """Check every item and finish the events of those that pass."""
+        now = self._clock.now()
+        bare = replace(request, ip=None, user_agent=None)  # the producer's own, not of whoever its events tell of
+        plan, seen = _Plan([], [], [], []), dict[str, int]()
+        for place, value in enumerate(batch.values):
+            found = read_event(value, now, suspicious=batch.suspicious)
+            event, producer_id, repeats, faults = None, None, None, list[FieldError]()
+            if isinstance(found, Produced):
+                producer_id = found.given.producer_id
+                repeats = seen.setdefault(producer_id, place) if producer_id is not None else place
+                repeats = None if repeats == place else repeats
+                if repeats is None:
+                    event = await self._recorder.finish(_draft(source.tenant_id, found, bare))
+                    faults = _entry_faults(event)
+                    if faults:
+                        event = None
+                        seen.pop(producer_id or "", None)
+            else:
+                faults = found
+            plan.events.append(event)
+            plan.producer_ids.append(producer_id if event else None)
+            plan.repeats.append(repeats)
+            plan.faults.append([[each.field, each.code, each.message] for each in faults])
+        return plan
+
+    async def _held(self, source: Source, batch: Batch, key: str, plan: _Plan) -> _Plan:
+        """The plan that holds for a key: this one, if it is the first."""
+        text = json.dumps(batch.values, sort_keys=True, separators=(",", ":"))
+        value = {"digest": hashlib.sha256(text.encode()).hexdigest(), "plan": plan.packed()}
+        scope = f"{source.tenant_id}|{source.caller}|{key}"
+        try:
+            held = await self._guards.claim("ingest_key", scope, value, KEY_SECONDS)
+        except TooLarge:
+            detail = "These events are too large together under an Idempotency-Key; send fewer at once."
+            raise TooLargeBody("body_too_large", detail) from None
+        if held.mine:
+            return plan
+        if held.value["digest"] != value["digest"]:
+            detail = "This Idempotency-Key came with another body within the last 24 hours."
+            raise Invalid("idempotency_key_reused", detail)
+        return _Plan.unpacked(held.value["plan"])
+
+    async def _settled(self, source: Source, plan: _Plan) -> list[StoredEvent | None]:
+        """The events that stand for the plan's: of each producer_id the one that was first."""
+        at_once = asyncio.Semaphore(_CLAIMS_AT_ONCE)
+
+        async def settle(event: StoredEvent | None, producer_id: str | None) -> StoredEvent | None:
+            if event is None or producer_id is None:
+                return event
+            async with at_once:
+                scope = f"{source.tenant_id}|{producer_id}"
+                held = await self._guards.claim("producer_id", scope, event, PRODUCER_ID_SECONDS)
+                first: StoredEvent = held.value
+                return first
+
+        pairs = list(zip(plan.events, plan.producer_ids, strict=True))
+        if not any(producer_id for _, producer_id in pairs):
+            return plan.events
+        settled = await asyncio.gather(*(settle(*pair) for pair in pairs), return_exceptions=True)
+        found: list[StoredEvent | None] = []
+        for each in settled:
+            if isinstance(each, BaseException):
+                raise each
+            found.append(each)
+        return found
+
+    async def _publish(self, plan: _Plan, events: Sequence[StoredEvent | None]) -> None:
+        """Make the events durable; also those that an earlier request was first with, should it have crashed."""
+        pairs = [(own, event) for own, event in zip(plan.events, events, strict=True) if own and event]
+        await self._recorder.publish_all([event for own, event in pairs if own["id"] == event["id"]])
+        await self._recorder.publish_each([event for own, event in pairs if own["id"] != event["id"]])
+
+
+def _results(plan: _Plan, events: Sequence[StoredEvent | None]) -> list[Result]:
+    results: list[Result] = []
+    for own, event, repeats, faults in zip(plan.events, events, plan.repeats, plan.faults, strict=True):
+        if repeats is not None:
+            results.append(Result(results[repeats].id, "duplicate"))
+        elif own is None or event is None:
+            results.append(Result(None, "rejected", tuple(FieldError(*each) for each in faults)))
+        else:
+            results.append(Result(event["id"], "created" if event["id"] == own["id"] else "duplicate"))
+    return results
+
+
+def _draft(tenant_id: str, produced: Produced, request: RequestContext) -> Draft:
+    given, of_actor = produced.given, produced.of_actor
+    ip, agent = of_actor.get("ip"), of_actor.get("user_agent")
+    if ip or agent:
+        request = replace(request, ip=address(ip) if ip else None, user_agent=agent)
+    target = given.target
+    return Draft(
+        tenant_id,
+        produced.event,
+        request,
+        outcome=given.outcome,
+        actor=Actor(given.actor.kind, given.actor.id, None, of_actor.get("email")),
+        target=Target(target.kind, target.id, produced.of_target.get("email")) if target else None,
+        data_class=given.data_class,
+        record_count=produced.record_count,
+        occurred_at=given.occurred_at,
+        personal=given.personal,
+        subjects=tuple(given.subjects),
+    )
+
+
+def _entry_faults(event: StoredEvent) -> list[FieldError]:
+    """What could not be sealed is refused now: later nobody could tell the producer."""
+    length = 0
+    for key, value in event["attributes"].items():
+        length += len(key) + (len(value) if type(value) is str else _SURELY_SMALL if type(value) is list else 0)
+    if length < _SURELY_SMALL:
+        return []
+    if len(entry_of(event)) <= MAX_ENTRY_BYTES:
+        return []
+    message = f"the event has at most {MAX_ENTRY_BYTES} bytes without its personal data; send less in it"
+    return [FieldError("attributes", "too_large", message)]
