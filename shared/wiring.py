@@ -257,7 +257,7 @@ def _assemble(
         outbox=outbox,
         dead_letters=dead_letters,
         rounds=Rounds(store, directory, clock),
-        search=EventSearch(store, index, box),
+        search=EventSearch(store, index, box, clock),
         directory=directory,
         passwords=passwords,
         **_identity(settings, common, ids, outbox, directory, passwords, index, secrets),
