@@ -1,10 +1,11 @@
 """Searching the trail of one tenant: filters as the API publishes them, newest first, one audit.search per search."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.audit.events.audit import AuditSearch
 from shared.audit.model import StoredEvent
 from shared.core.clock import Clock, period_of, rfc3339
 from shared.core.ids import time_of
@@ -18,7 +19,9 @@ AUTHORIZATION_LOG: tuple[str, ...] = ("auth.*", "access.*", "user.role_change", 
 """The types of GET /admin/logs/authorization."""
 EXAMINED = 10_000
 """How many events the store may look at in vain before a page ends short, for each step back in time."""
-_MONTHS_AT_A_TIME = (1, 1, 2, 4, 8, 16)
+PERSONAL_FILTERS = frozenset({"email", "ip"})
+"""Filters whose values are personal data; ids are opaque."""
+_MONTHS_AT_A_TIME = (1, 11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ class EventSearch:
     ) -> Page:
         """One page of stored events, newest first. `within`: only types that match one of these patterns as well.
 
-        Months are read from the newest back, more of them at a time the longer nothing is found. A page that had to
-        look at too many events in vain is shorter than `limit`, or empty, and has a `next` all the same.
+        The newest month is read first, then the year before, then the rest: most searches end in the first. A page
+        that had to look at too many events in vain is shorter than `limit`, or empty, and has a `next` all the same.
         """
         where = await self._filters(tenant_id, wanted, within)
         items: list[StoredEvent] = []
@@ -135,7 +138,7 @@ class EventSearch:
         return where
 
     def _months(self, wanted: EventFilter, after: Cursor | None) -> Iterator["_Months"]:
-        """The months to look at, the newest first: one, one, two, four… and at last all that are left.
+        """The months to look at, the newest first.
 
         The newest is that of the cursor, of `to`, or of tomorrow: another instance's clock may be ahead of this one.
         """
@@ -181,6 +184,15 @@ def _earlier(period: str, months: int) -> str:
 
 def _position(event: StoredEvent) -> Cursor:
     return Cursor(event["recorded_at"], event["id"])
+
+
+def searched(log: str, filters: Mapping[str, Any], *, by_person: bool) -> AuditSearch:
+    """The event of a search: a person's filters are sealed, of a program's those are left out that name someone."""
+    names = tuple(sorted(filters))
+    if by_person:
+        return AuditSearch(log=log, filtered_by=names, filters=dict(filters))
+    kept = {name: value for name, value in filters.items() if name not in PERSONAL_FILTERS}
+    return AuditSearch(log=log, filtered_by=names, criteria=kept)
 
 
 def types_filter(patterns: tuple[str, ...]) -> Filter:
