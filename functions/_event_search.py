@@ -1,8 +1,10 @@
 """Searching the trail over HTTP: the filters that every search takes, its answer, and the event that it leaves."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from functions._api import Answer, Call, ListQuery, Nothing
 from functions._cursors import read_cursor, write_cursor
@@ -32,6 +34,14 @@ class EventQuery(ListQuery):
     data_class: Literal["none", "personal", "confidential", "phi", "cardholder"] | None = None
     from_: Moment | None = Field(default=None, alias="from", description="Recorded at or after.")
     to: Moment | None = Field(default=None, description="Recorded before.")
+
+    @field_validator("to")
+    @classmethod
+    def _not_before_from(cls, to: datetime | None, info: ValidationInfo) -> datetime | None:
+        from_ = info.data.get("from_")
+        if to is not None and from_ is not None and to < from_:
+            raise PydanticCustomError("range", "must not be before from")
+        return to
 
     def wanted(self) -> "EventFilter":
         """The filters as the domain takes them."""

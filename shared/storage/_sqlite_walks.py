@@ -20,8 +20,8 @@ type Condition = tuple[str, list[Any]]
 
 MAX_WALKS = 64
 """More values than that are not walked one by one."""
-LOOK_ROWS = 1000
-"""How far each filter is looked at before one leads."""
+LOOKS = (50, 1000)
+"""How many rows of each filter are looked at before one leads: the more only where all have as many as the few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +210,15 @@ def _array_walk(table: Table, partition: Partition, lead: _Lead, number: int) ->
 
 def _fewest(connection: sqlite3.Connection, options: Sequence[tuple[Walk, ...]], query: Query) -> tuple[Walk, ...]:
     """The option with the fewest rows ahead; where all have many, the one whose rows lie farthest apart."""
-    best, best_weight = options[0], _weight(connection, options[0], query)
-    for option in options[1:]:
-        weight = _weight(connection, option, query)
-        if _lighter(weight, best_weight, query):
-            best, best_weight = option, weight
+    best = options[0]
+    for look in LOOKS:
+        best, best_weight = options[0], _weight(connection, options[0], query, look)
+        for option in options[1:]:
+            weight = _weight(connection, option, query, look)
+            if _lighter(weight, best_weight, query):
+                best, best_weight = option, weight
+        if best_weight[1] is None:
+            break
     return best
 
 
@@ -222,9 +226,9 @@ type _Weight = tuple[int, Any]
 """Rows ahead, and where the nearest walk had to stop counting (None: none had to)."""
 
 
-def _weight(connection: sqlite3.Connection, walks: Sequence[Walk], query: Query) -> _Weight:
+def _weight(connection: sqlite3.Connection, walks: Sequence[Walk], query: Query, look: int) -> _Weight:
     rows, reach = 0, None
-    limit = max(LOOK_ROWS // max(len(walks), 1), 20)
+    limit = max(look // max(len(walks), 1), 20)
     far = "min" if query.descending else "max"
     for walk in walks:
         where, values = walk.steps(query)
