@@ -144,7 +144,7 @@ class EventSearch:
         """
         newest = period_of(self._clock.now() + timedelta(days=1))
         if wanted.to is not None:
-            newest = min(newest, period_of(wanted.to))
+            newest = min(newest, period_of(wanted.to - timedelta(microseconds=1)))
         if after is not None:
             newest = min(newest, str(after.value)[: len(newest)])
         oldest = period_of(wanted.from_) if wanted.from_ is not None else None
