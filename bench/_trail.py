@@ -9,7 +9,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.core.clock import SystemClock, period_of, rfc3339
@@ -18,7 +18,6 @@ from shared.privacy.blind_index import BlindIndex
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import MAX_BATCH_OPERATIONS, BatchOperation, DocumentStore, Item, create
 
-START = datetime(2025, 1, 10, tzinfo=UTC)
 DAYS = 400
 """More than a year: fourteen periods."""
 PEOPLE, ADDRESSES, RECORDS = 400, 600, 5_000
@@ -59,17 +58,18 @@ class Company:
 
     tenant_id: str
     seed: int
+    start: datetime
     people: list[Person] = field(default_factory=list)
     addresses: list[tuple[str, str]] = field(default_factory=list)
 
     @classmethod
-    async def of(cls, tenant_id: str, index: BlindIndex, seed: int) -> "Company":
-        """The company of a seed, with index values under the store's key."""
+    async def of(cls, tenant_id: str, index: BlindIndex, seed: int, end: datetime) -> "Company":
+        """The company of a seed, with index values under the store's key; the last of its days ends at `end`."""
         ids = IdFactory(SystemClock(), random.Random(seed).getrandbits)  # noqa: S311 - reproducible on purpose
-        made = cls(tenant_id, seed)
+        made = cls(tenant_id, seed, end - timedelta(days=DAYS))
         for number in range(PEOPLE):
             email = f"person-{number}@example.com"
-            made.people.append(Person(ids.new(START), email, await index.for_email(tenant_id, email)))
+            made.people.append(Person(ids.new(made.start), email, await index.for_email(tenant_id, email)))
         for number in range(ADDRESSES):
             ip = f"198.51.{number // 250}.{number % 250}"
             made.addresses.append((ip, await index.for_address(ip)))
@@ -84,7 +84,7 @@ class Company:
         people = chance.choices(self.people, busy, k=count)
         step = timedelta(days=DAYS) / count
         for number, (kind, person) in enumerate(zip(kinds, people, strict=True)):
-            at = START + step * (number + phase)
+            at = self.start + step * (number + phase)
             home = int(person.id[-6:], 16)
             address = self.addresses[(home + chance.choice((0, 0, 0, 1, 7))) % ADDRESSES]
             yield self._event(ids, at, kind, person, address, chance)
@@ -152,7 +152,7 @@ class Company:
         return {"kind": "user", "id": person.id}, person.key, [person.id]
 
 
-async def load(store: DocumentStore, events: Iterator[Item], *, hush: bool = True) -> int:
+async def load(store: DocumentStore, events: Iterator[Item]) -> int:
     """Write events through the port, in batches within their partitions, several at a time; how many they were."""
     waiting: set[asyncio.Task[Any]] = set()
     count = 0
@@ -165,8 +165,6 @@ async def load(store: DocumentStore, events: Iterator[Item], *, hush: bool = Tru
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for each in done:
                     each.result()
-            if not hush and count % 100_000 == 0:
-                print(f"{count:,} events")
     for each in waiting:
         await each
     return count

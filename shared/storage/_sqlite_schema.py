@@ -35,6 +35,7 @@ class Table:
     name: str
     keys: tuple[str, ...]
     arrays: tuple[ArrayIndex, ...]
+    array_inserts: tuple[str, ...]
     insert: str
     find: str
     update: str
@@ -51,6 +52,7 @@ class Table:
             raise ValueError("a container's name is lower case letters, digits and _")
         name = f"items_{container.name}"
         keys = tuple(f"p{level}" for level in range(len(container.partition_key)))
+        arrays = tuple(ArrayIndex.of(name, keys, *each) for each in container.array_indexes)
         match = " AND ".join(f"{key} = ?" for key in (*keys, "id"))
         columns = ", ".join(("position", *keys, "id", "ts", "expires", "body"))
         marks = ", ".join("?" * (len(keys) + 5))
@@ -59,7 +61,8 @@ class Table:
             container=container,
             name=name,
             keys=keys,
-            arrays=tuple(ArrayIndex.of(name, keys, *each) for each in container.array_indexes),
+            arrays=arrays,
+            array_inserts=tuple(each.insert for each in arrays),
             insert=f"INSERT INTO {name} ({columns}) VALUES ({marks})",  # noqa: S608
             find=f"SELECT position, ts, body FROM {name} WHERE {match} AND +expires > ?",  # noqa: S608
             update=f"UPDATE {name} SET position = ?, ts = ?, expires = ?, body = ? WHERE position = ?",  # noqa: S608
