@@ -85,9 +85,12 @@ class Company:
         step = timedelta(days=DAYS) / count
         for number, (kind, person) in enumerate(zip(kinds, people, strict=True)):
             at = self.start + step * (number + phase)
-            home = int(person.id[-6:], 16)
-            address = self.addresses[(home + chance.choice((0, 0, 0, 1, 7))) % ADDRESSES]
+            address = self.home_of(person, chance.choice((0, 0, 0, 1, 7)))
             yield self._event(ids, at, kind, person, address, chance)
+
+    def home_of(self, person: Person, away: int = 0) -> tuple[str, str]:
+        """The address that a person mostly comes from, or one of the others."""
+        return self.addresses[(int(person.id[-6:], 16) + away) % ADDRESSES]
 
     def _event(
         self,

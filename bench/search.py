@@ -16,14 +16,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 
 from bench._figures import figure, table
 from bench._servers import ROOT
-from bench._trail import Company, load
+from bench._trail import DAYS, Company, Person, load
 from devhost.host import Host
 from shared.audit.model import RequestContext
 from shared.audit.search import EventFilter
@@ -42,25 +42,25 @@ EMAIL, PASSWORD = "auditor@example.com", "correct horse battery staple"
 type Make = Callable[[Company, random.Random], EventFilter]
 
 
-def _month(company: Company, chance: random.Random) -> tuple[datetime, datetime]:
-    start = company.start + timedelta(days=chance.randrange(360))
-    return start, start + timedelta(days=30)
-
-
 def _failures(company: Company, chance: random.Random) -> EventFilter:
-    from_, to = _month(company, chance)
-    return EventFilter(types=("auth.*",), outcome="failure", from_=from_, to=to)
+    from_ = company.start + timedelta(days=chance.randrange(DAYS - 100))
+    return EventFilter(types=("auth.*",), outcome="failure", from_=from_, to=from_ + timedelta(days=100))
+
+
+def _active(company: Company, chance: random.Random) -> Person:
+    """One of those who have a full page even in the small trail."""
+    return chance.choice(company.people[:30])
 
 
 COMMON: dict[str, Make] = {
     "newest": lambda _, __: EventFilter(),
     "type": lambda _, chance: EventFilter(types=(chance.choice(("auth.login", "data.read", "access.denied")),)),
-    "actor": lambda company, chance: EventFilter(actor=chance.choice(company.people).id),
-    "e-mail": lambda company, chance: EventFilter(email=chance.choice(company.people).email),
-    "address": lambda company, chance: EventFilter(ip=chance.choice(company.addresses)[0]),
-    "failed sign-ins of a month": _failures,
+    "actor": lambda company, chance: EventFilter(actor=_active(company, chance).id),
+    "e-mail": lambda company, chance: EventFilter(email=_active(company, chance).email),
+    "address": lambda company, chance: EventFilter(ip=company.home_of(_active(company, chance))[0]),
+    "failed sign-ins of 100 days": _failures,
 }
-"""The six commonest searches, each with a person, address or time drawn anew."""
+"""The six commonest searches, each with a person, address or time drawn anew; pages are full in both trails."""
 RARER: dict[str, Make] = {
     "person concerned": lambda _, chance: EventFilter(subject=f"patient-{chance.randrange(5000)}"),
     "record, by whom": lambda company, chance: EventFilter(
@@ -70,7 +70,7 @@ RARER: dict[str, Make] = {
     "unknown e-mail": lambda _, chance: EventFilter(email=f"nobody-{chance.randrange(10**6)}@example.com"),
     "two common filters, nothing in common": lambda _, __: EventFilter(types=("profile.view",), data_class="phi"),
 }
-"""Not held to the aims: what else there is, down to the worst."""
+"""Not held to the aims: what else there is, down to the worst. Growth is more rows on a page, too."""
 
 
 @dataclass

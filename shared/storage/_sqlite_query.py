@@ -17,7 +17,7 @@ from shared.storage._checks import check_filters, filter_integer, filter_text, r
 from shared.storage._items import to_json
 from shared.storage._sqlite_operations import decode
 from shared.storage._sqlite_schema import Table, field_value
-from shared.storage._sqlite_walks import Condition, Walk, beyond, joined, successor, walks_of
+from shared.storage._sqlite_walks import Condition, Walk, beyond, joined, length, step, successor, walks_of
 from shared.storage.documents import (
     AnyOf,
     Cursor,
@@ -133,7 +133,7 @@ class _Led:
 
     def rows(self) -> Generator[Row]:
         """Where the walk begins (`AHEAD`), so that it is not begun before its turn; its rows; where it `GAVE_UP`."""
-        first = self._step(0)
+        first = step(self.connection, self.walk, self.query, 0)
         if first is None:
             return
         yield (AHEAD, 0, "", *first)
@@ -142,26 +142,10 @@ class _Led:
         with closing(self.connection.execute(statement.sql, statement.parameters)) as cursor:
             yield from cursor
         if self.budget is not None and examine is not None:
-            end = self._step(examine - 1)
+            end = step(self.connection, self.walk, self.query, examine - 1)
             if end is not None:
                 yield (GAVE_UP, 0, "", *end)
-            self.budget.left -= self._length(examine)
-
-    def _step(self, number: int) -> tuple[Any, ...] | None:
-        """Order value and id of a step, from the index alone."""
-        where, values = self.walk.steps(self.query)
-        found: tuple[Any, ...] | None = self.connection.execute(
-            f"SELECT {self.walk.order}, {self.walk.item} FROM {self.walk.source} "  # noqa: S608 - checked names
-            f"WHERE {where} {self.walk.ordered(self.query)} LIMIT 1 OFFSET ?",
-            [*values, number],
-        ).fetchone()
-        return found
-
-    def _length(self, most: int) -> int:
-        where, values = self.walk.steps(self.query)
-        sql = f"SELECT count(*) FROM (SELECT 1 FROM {self.walk.source} WHERE {where} LIMIT ?)"  # noqa: S608 - checked
-        count: int = self.connection.execute(sql, [*values, most]).fetchone()[0]
-        return count
+            self.budget.left -= length(self.connection, self.walk, self.query, examine)
 
 
 def _sort_key(row: tuple[Any, ...]) -> tuple[bool, Any, str]:

@@ -229,18 +229,31 @@ type _Weight = tuple[int, Any]
 def _weight(connection: sqlite3.Connection, walks: Sequence[Walk], query: Query, look: int) -> _Weight:
     rows, reach = 0, None
     limit = max(look // max(len(walks), 1), 20)
-    far = "min" if query.descending else "max"
     for walk in walks:
-        where, values = walk.steps(query)
-        sql = (
-            f"SELECT count(*), {far}(ordered) FROM (SELECT {walk.order} AS ordered FROM {walk.source} "  # noqa: S608
-            f"WHERE {where} {walk.ordered(query)} LIMIT {limit})"
-        )
-        count, end = connection.execute(sql, values).fetchone()
-        rows += count
-        if count == limit and (reach is None or _nearer(end, reach, query)):
-            reach = end
+        end = step(connection, walk, query, limit - 1)
+        rows += limit if end is not None else length(connection, walk, query, limit)
+        if end is not None and (reach is None or _nearer(end[0], reach, query)):
+            reach = end[0]
     return rows, reach
+
+
+def step(connection: sqlite3.Connection, walk: Walk, query: Query, number: int) -> tuple[Any, ...] | None:
+    """Order value and id of a step of a walk, counted from 0, from the index alone; None where it ended before."""
+    where, values = walk.steps(query)
+    found: tuple[Any, ...] | None = connection.execute(
+        f"SELECT {walk.order}, {walk.item} FROM {walk.source} "  # noqa: S608 - checked names
+        f"WHERE {where} {walk.ordered(query)} LIMIT 1 OFFSET ?",
+        [*values, number],
+    ).fetchone()
+    return found
+
+
+def length(connection: sqlite3.Connection, walk: Walk, query: Query, most: int) -> int:
+    """How many steps a walk has, from the index alone, counted up to `most`."""
+    where, values = walk.steps(query)
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM {walk.source} WHERE {where} LIMIT ?)"  # noqa: S608 - checked names
+    count: int = connection.execute(sql, [*values, most]).fetchone()[0]
+    return count
 
 
 def _lighter(one: _Weight, other: _Weight, query: Query) -> bool:
