@@ -17,7 +17,17 @@ from shared.storage._checks import check_filters, filter_integer, filter_text, r
 from shared.storage._items import to_json
 from shared.storage._sqlite_operations import decode
 from shared.storage._sqlite_schema import Table, field_value
-from shared.storage._sqlite_walks import Condition, Walk, beyond, joined, length, step, successor, walks_of
+from shared.storage._sqlite_walks import (
+    Condition,
+    Walk,
+    beyond,
+    joined,
+    length,
+    ordered_walk,
+    step,
+    successor,
+    walks_of,
+)
 from shared.storage.documents import (
     AnyOf,
     Cursor,
@@ -74,16 +84,41 @@ def page(connection: sqlite3.Connection, table: Table, partition: Partition, que
     with ExitStack() as stack:
         connection.execute("BEGIN")
         stack.callback(connection.execute, "ROLLBACK")
-        streams: list[Generator[Row]] = []
-        for full in _partitions_below(connection, table, partition, query):
-            walks = walks_of(connection, table, full, query)
-            if walks is None:
-                streams.append(_unled_rows(connection, table, full, query, now))
-            else:
-                streams += [_Led(connection, table, query, each, now, len(walks), budget).rows() for each in walks]
-        for stream in streams:
-            stack.callback(stream.close)
-        return _page(heapq.merge(*streams, key=_sort_key, reverse=query.descending), query)
+        streams = [
+            stack.enter_context(closing(_partition_rows(connection, table, full, query, now, budget)))
+            for full in _partitions_below(connection, table, partition, query)
+        ]
+        return _page(_merged(streams, query), query)
+
+
+def _merged(streams: Sequence[Generator[Row]], query: Query) -> Iterable[Row]:
+    if len(streams) == 1:
+        return streams[0]
+    return heapq.merge(*streams, key=_sort_key, reverse=query.descending)
+
+
+def _partition_rows(
+    connection: sqlite3.Connection,
+    table: Table,
+    partition: Partition,
+    query: Query,
+    now: int,
+    budget: "_Budget | None",
+) -> Generator[Row]:
+    """The rows of one partition. Where an index tells its first place, nothing more is done before its turn."""
+    whole = ordered_walk(table, partition, query)
+    if whole is not None:
+        first = step(connection, whole, query, 0)
+        if first is None:
+            return
+        yield (AHEAD, 0, "", *first)
+    walks = walks_of(connection, table, partition, query)
+    if walks is None:
+        yield from _unled_rows(connection, table, partition, query, now)
+        return
+    with ExitStack() as stack:
+        led = [_Led(connection, table, query, each, now, len(walks), budget).rows() for each in walks]
+        yield from _merged([stack.enter_context(closing(each)) for each in led], query)
 
 
 def _page(rows: Iterable[Row], query: Query) -> Page:

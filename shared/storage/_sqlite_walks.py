@@ -105,8 +105,14 @@ def walks_of(
         return _fewest(connection, options, query)
     if options:
         return options[0]
+    whole = ordered_walk(table, partition, query)
+    return None if whole is None else (whole,)
+
+
+def ordered_walk(table: Table, partition: Partition, query: Query) -> Walk | None:
+    """The walk along everything in a partition, where an index has the order by itself."""
     alone = (query.order_by,)
-    return (_walk(table, partition, _Lead(alone)),) if alone in table.container.indexes else None
+    return _walk(table, partition, _Lead(alone)) if alone in table.container.indexes else None
 
 
 def _options(table: Table, query: Query) -> list[_Option]:
