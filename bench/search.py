@@ -192,57 +192,60 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-async def measure(folder: Path, events: int) -> bool:
-    """Measure and print; whether the aims were met."""
+async def measure(folder: Path, events: int) -> None:
+    """Measure and print."""
     started = time.perf_counter()
     async with trail(folder / "small", SMALL, 0) as small, trail(folder / "large", events, OTHERS) as large:
         loaded, peak_loaded = time.perf_counter() - started, _peak_mib()
         found = await compared(small, large)
         peak_searched = _peak_mib()
         http = await over_http(large)
-    cpu = {name: 1000 * large.cpu_seconds[name] / ((ROUNDS + 1) * SEARCHES) for name in found}
-    worst = report(found, cpu, http, events)
+    cpu = {n: tuple(1000 * of.cpu_seconds[n] / ((ROUNDS + 1) * SEARCHES) for of in (small, large)) for n in found}
+    report(found, cpu, http, events)
     total = events + SMALL + OTHERS * EVENTS_OF_OTHERS
     figure("search", "loaded_per_second", total / loaded, "1/s", events=total)
     figure("search", "peak_rss_loaded", peak_loaded, "MiB", events=events)
     figure("search", "peak_rss_growth_while_searching", peak_searched - peak_loaded, "MiB", events=events)
-    return worst[0] <= P99_AIM_MS and worst[1] <= GROWTH_AIM
 
 
 def report(
-    found: dict[str, dict[int, list[float]]], cpu: dict[str, float], http: dict[str, list[float]], events: int
-) -> tuple[float, float]:
-    """Print every figure of a search; the worst p99 in ms and the worst growth among the commonest."""
+    found: dict[str, dict[int, list[float]]],
+    cpu: dict[str, tuple[float, ...]],
+    http: dict[str, list[float]],
+    events: int,
+) -> None:
+    """Print every figure. `cpu`: milliseconds of it for a search of the small and of the large trail."""
     figures: list[tuple[str, str, dict[str, float]]] = []
     for name, by_size in found.items():
         p50 = _ms(by_size[events], 0.5)
-        domain = {"latency_p50": p50, "latency_p99": _ms(by_size[events], 0.99), "cpu": cpu[name]}
-        domain["growth"] = p50 / _ms(by_size[SMALL], 0.5)
+        domain = {"latency_p50": p50, "latency_p99": _ms(by_size[events], 0.99), "cpu": cpu[name][1]}
+        domain |= {"growth": p50 / _ms(by_size[SMALL], 0.5), "growth_cpu": cpu[name][1] / cpu[name][0]}
         figures.append((name, "domain", domain))
         figures.append((name, "http", {f"latency_p{n}": _ms(http[name], n / 100) for n in (50, 99)}))
-    heads = ("p50", "p99", "cpu", "growth", "http p50", "http p99")
+    heads = ("p50", "p99", "cpu", "growth", "of cpu", "http p50", "http p99")
     rows = [(f"first pages of 50 of {events:,} events, ms", " ".join(f"{head:>8}" for head in heads))]
     for (name, _, domain), (_, _, over) in zip(figures[::2], figures[1::2], strict=True):
         rows.append((name, " ".join(f"{value:8.2f}" for value in (*domain.values(), *over.values()))))
     table(rows)
     commonest = [values for name, level, values in figures if name in COMMON and level == "domain"]
-    p99, growth = (max(each[metric] for each in commonest) for metric in ("latency_p99", "growth"))
-    for text, value, aim in (("p99", p99, P99_AIM_MS), ("growth of p50", growth, GROWTH_AIM)):
+    for metric, aim in (("latency_p99", P99_AIM_MS), ("growth", GROWTH_AIM), ("growth_cpu", GROWTH_AIM)):
+        value = max(each[metric] for each in commonest)
+        text = metric.replace("_", " ")
         print(f"aim: {text} of the six commonest at most {aim:g}: {'met' if value <= aim else 'missed'} ({value:.2f})")
     for name, level, values in figures:
         for metric, value in values.items():
-            unit = "ratio" if metric == "growth" else "ms"
+            unit = "ratio" if metric.startswith("growth") else "ms"
             figure("search", metric, value, unit, filter=name, level=level, events=events)
-    return p99, growth
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and print. Exit code 1 when an aim is missed."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--events", type=int, default=LARGE, help="size of the large trail")
     events = parser.parse_args(arguments).events
     with tempfile.TemporaryDirectory(prefix="kraftd-bench-") as folder:
-        return 0 if asyncio.run(measure(Path(folder), events)) else 1
+        asyncio.run(measure(Path(folder), events))
+    return 0
 
 
 if __name__ == "__main__":
