@@ -45,6 +45,7 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.ingest
 	@$(PYTHON) -m bench.sign_in
 	@$(PYTHON) -m bench.ledger
+	@$(PYTHON) -m bench.search
 	@$(PYTHON) -m bench.cold_start
 
 docs: setup ## Write the generated pages of docs/ again

@@ -116,8 +116,9 @@ async def measure(host: Host) -> Budget:
         token = (await walk.call("POST login after failures", "POST", "/login", 200, body=right))["access_token"]
         await _own_account(walk, token)
         await _second_factor(walk, token, right | {"password": LATER})
-        for name in ("profile", "admin/logs/authorization", "alerts", "reports", *_ADMIN_LISTS):
+        for name in ("profile", "admin/logs/authorization", "events", "alerts", "reports", *_ADMIN_LISTS):
             await walk.call(f"GET {name}", "GET", f"/{name}", 200, token=token)
+        await _one_event(walk, token)
         await walk.call("GET reports/{id}, unknown", "GET", f"/reports/{UNKNOWN_ID}", 404, token=token)
         await _administration(walk, token)
         producer = await _producer(walk, token)
@@ -129,6 +130,14 @@ async def measure(host: Host) -> Budget:
         await _triggers(walk, wrong)
         await _ingest(walk, producer)
         return walk.found
+
+
+async def _one_event(walk: Walk, token: str) -> None:
+    """One event that is there, and one that is not."""
+    found = await walk.client.get("/events", headers={"Authorization": f"Bearer {token}"})
+    newest = found.json()["items"][0]["id"]
+    await walk.call("GET events/{id}", "GET", f"/events/{newest}", 200, token=token)
+    await walk.call("GET events/{id}, unknown", "GET", f"/events/{UNKNOWN_ID}", 404, token=token)
 
 
 async def _own_account(walk: Walk, token: str) -> None:

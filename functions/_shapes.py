@@ -76,7 +76,8 @@ class ContextShape(Shape):
 
 
 class EventShape(Shape):
-    """One event of the trail, its personal data opened."""
+    """One event of the trail, its personal data opened: `{"erased": true}` in place of an erased person's, and
+    `{"withheld": true}` for API keys."""
 
     id: str
     tenant_id: str
@@ -102,6 +103,7 @@ class EventShape(Shape):
     ip_key: str | None
     ua_key: str | None
     schema_: int = Field(alias="schema")
+    erased_at: str | None = Field(default=None, description="When personal data of a person was erased from it.")
 
 
 class ListShape(Shape):

@@ -1,18 +1,27 @@
 """Searching the trail of one tenant: filters as the API publishes them, newest first, one audit.search per search."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from shared.audit.events.audit import AuditSearch
 from shared.audit.model import StoredEvent
-from shared.core.clock import rfc3339
+from shared.core.clock import Clock, period_of, rfc3339
+from shared.core.ids import time_of
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.boxes import PersonalBox
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import AnyOf, Cursor, DocumentStore, Eq, Filter, Has, In, Page, Prefix, Query, Range
+from shared.storage.errors import NotFound
 
 AUTHORIZATION_LOG: tuple[str, ...] = ("auth.*", "access.*", "user.role_change", "user.status_change")
 """The types of GET /admin/logs/authorization."""
+EXAMINED = 10_000
+"""How many events the store may look at in vain before a page ends short, for each step back in time."""
+PERSONAL_FILTERS = frozenset({"email", "ip"})
+"""Filters whose values are personal data; ids are opaque."""
+_MONTHS_AT_A_TIME = (1, 11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +44,11 @@ class EventFilter:
 class EventSearch:
     """Reads stored events of one tenant."""
 
-    def __init__(self, store: DocumentStore, index: BlindIndex, box: PersonalBox) -> None:
+    def __init__(self, store: DocumentStore, index: BlindIndex, box: PersonalBox, clock: Clock) -> None:
         self._store = store
         self._index = index
         self._box = box
+        self._clock = clock
 
     async def page(
         self,
@@ -49,12 +59,58 @@ class EventSearch:
         limit: int = 50,
         after: Cursor | None = None,
     ) -> Page:
-        """One page of stored events, newest first. `within`: only types that match one of these patterns as well."""
-        where: list[Filter] = []
-        if within:
-            where.append(types_filter(within))
-        if wanted.types:
-            where.append(types_filter(wanted.types))
+        """One page of stored events, newest first. `within`: only types that match one of these patterns as well.
+
+        The newest month is read first, then the year before, then the rest: most searches end in the first. A page
+        that had to look at too many events in vain is shorter than `limit`, or empty, and has a `next` all the same.
+        """
+        where = await self._filters(tenant_id, wanted, within)
+        items: list[StoredEvent] = []
+        for months in self._months(wanted, after):
+            partition, period = (tenant_id, *months.only), months.filters
+            query = Query(
+                (*where, *period),
+                order_by="recorded_at",
+                descending=True,
+                limit=max(limit - len(items), 1),  # 1: whether there is more
+                after=after,
+                examine=EXAMINED,
+            )
+            found = await self._store.query(AUDIT_EVENTS, partition, query)
+            if len(items) == limit:
+                if found.items or found.next:
+                    return Page(items, _position(items[-1]))
+                continue
+            items += found.items
+            if found.next is not None:
+                return Page(items, found.next)
+        return Page(items, None)
+
+    async def read(self, tenant_id: str, event_id: str) -> StoredEvent | None:
+        """One stored event, by a point read: its month is in its id. None where the tenant has no such event."""
+        try:
+            period = period_of(time_of(event_id))
+        except ValueError:
+            period = period_of(self._clock.now())  # no id of ours: it takes as long to find nothing
+        try:
+            return await self._store.read(AUDIT_EVENTS, (tenant_id, period), event_id)
+        except NotFound:
+            return None
+
+    async def shown(self, event: StoredEvent, *, opened: bool = True) -> dict[str, Any]:
+        """An event as the API shows it: the stored form without the store's own fields, its boxes opened.
+
+        A commitment without a box is what is left of an erased person; where boxes are not `opened` they are withheld.
+        """
+        personal: dict[str, Any] = {subject: {"erased": True} for subject in event["commitments"]}
+        for subject, box in event["personal"].items():
+            held = self._box.open(event["tenant_id"], subject, event["id"], box) if opened else None
+            personal[subject] = {"withheld": True} if held is None else await held
+        kept = {name: value for name, value in event.items() if not name.startswith("_") and name != "ttl"}
+        return {**kept, "personal": personal}
+
+    async def _filters(self, tenant_id: str, wanted: EventFilter, within: tuple[str, ...]) -> list[Filter]:
+        where = [types_filter(types) for types in (within, wanted.types) if types]
         for path, value in (
             ("outcome", wanted.outcome),
             ("severity", wanted.severity),
@@ -79,17 +135,64 @@ class EventSearch:
                     lt=rfc3339(wanted.to) if wanted.to else None,
                 )
             )
-        query = Query(tuple(where), order_by="recorded_at", descending=True, limit=limit, after=after)
-        return await self._store.query(AUDIT_EVENTS, (tenant_id,), query)
+        return where
 
-    async def shown(self, event: StoredEvent) -> dict[str, Any]:
-        """An event as the API shows it: the stored form with its boxes opened, without the store's own fields."""
-        opened = {
-            subject: await self._box.open(event["tenant_id"], subject, event["id"], box)
-            for subject, box in event["personal"].items()
-        }
-        kept = {name: value for name, value in event.items() if not name.startswith("_") and name != "ttl"}
-        return {**kept, "personal": opened}
+    def _months(self, wanted: EventFilter, after: Cursor | None) -> Iterator["_Months"]:
+        """The months to look at, the newest first.
+
+        The newest is that of the cursor, of `to`, or of tomorrow: another instance's clock may be ahead of this one.
+        """
+        newest = period_of(self._clock.now() + timedelta(days=1))
+        if wanted.to is not None:
+            newest = min(newest, period_of(wanted.to - timedelta(microseconds=1)))
+        if after is not None:
+            newest = min(newest, str(after.value)[: len(newest)])
+        oldest = period_of(wanted.from_) if wanted.from_ is not None else None
+        for count in _MONTHS_AT_A_TIME:
+            if oldest is not None and oldest > newest:
+                return
+            first = _earlier(newest, count - 1)
+            yield _Months(first if oldest is None else max(first, oldest), newest)
+            newest = _earlier(first, 1)
+        if oldest is None or oldest <= newest:
+            yield _Months(oldest, newest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Months:
+    """Periods from `first` (None: the beginning) to `last`, both included."""
+
+    first: str | None
+    last: str
+
+    @property
+    def only(self) -> tuple[str, ...]:
+        """The period, where there is but one: the rest of its partition's key."""
+        return (self.last,) if self.first == self.last else ()
+
+    @property
+    def filters(self) -> tuple[Filter, ...]:
+        """What bounds the periods, where there are several."""
+        return () if self.only else (Range("period", ge=self.first, le=self.last),)
+
+
+def _earlier(period: str, months: int) -> str:
+    """The period so many months before another one."""
+    year, month = divmod(int(period[:4]) * 12 + int(period[5:7]) - 1 - months, 12)
+    return f"{year:04}-{month + 1:02}"
+
+
+def _position(event: StoredEvent) -> Cursor:
+    return Cursor(event["recorded_at"], event["id"])
+
+
+def searched(log: str, filters: Mapping[str, Any], *, by_person: bool) -> AuditSearch:
+    """The event of a search: a person's filters are sealed, of a program's those are left out that name someone."""
+    names = tuple(sorted(filters))
+    if by_person:
+        return AuditSearch(log=log, filtered_by=names, filters=dict(filters))
+    kept = {name: value for name, value in filters.items() if name not in PERSONAL_FILTERS}
+    return AuditSearch(log=log, filtered_by=names, criteria=kept)
 
 
 def types_filter(patterns: tuple[str, ...]) -> Filter:

@@ -71,9 +71,12 @@ def definition(container: Container, *, ttl_days: int, name: str | None = None) 
 
 
 def indexed_paths(container: Container) -> list[str]:
-    """The fields that are indexed by themselves, dotted, each once; `id` always is, and cannot be listed."""
+    """The fields that are indexed by themselves, dotted, each once; `id` always is, and cannot be listed.
+
+    `subjects[]` stands for the values of an array."""
     declared = (path for index in container.indexes for path in index)
-    every = dict.fromkeys((*container.partition_key, *declared, *container.also_indexed))
+    arrays = (path for array, order in container.array_indexes for path in (f"{array}[]", order))
+    every = dict.fromkeys((*container.partition_key, *declared, *arrays, *container.also_indexed))
     return [path for path in every if path != _ALWAYS_INDEXED]
 
 

@@ -24,6 +24,7 @@ from shared.storage.errors import PreconditionFailed, TooLarge
 MAX_DEPTH = 128  # Cosmos DB's limit on nested objects and arrays
 MAX_PATCHES = 10
 MAX_TTL_SECONDS = 2**31 - 1
+MAX_INTEGER = 2**63 - 1
 MAX_SAFE_INTEGER = 2**53 - 1  # what a JSON number holds exactly in every store
 NEVER = -1
 
@@ -37,6 +38,7 @@ class Prepared:
     """An item that passed every check, as canonical JSON text, and when it ends.
 
     `ttl`: seconds from the write, None = never. `expires_at`: the Unix second fixed by the period, which wins.
+    `arrays`: of each array index of the container the value of its ordered field and the texts in the array.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Prepared:
     size: int
     ttl: int | None
     expires_at: int | None
+    arrays: tuple[tuple[Any, tuple[str, ...]], ...] = ()
 
 
 def to_json(value: Any) -> tuple[str, int]:
@@ -85,7 +88,25 @@ def prepare(
     body, size = to_json(kept)
     if size > MAX_REQUEST_BYTES:
         raise TooLarge(f"{container.name}: an item has {size} bytes, {MAX_REQUEST_BYTES} are allowed")
-    return Prepared(kept["id"], body, size, ttl, expires_at)
+    return Prepared(
+        kept["id"], body, size, ttl, expires_at, tuple(_texts(kept, *each) for each in container.array_indexes)
+    )
+
+
+def _texts(item: Mapping[str, Any], path: str, order: str) -> tuple[Any, tuple[str, ...]]:
+    values, ordered = _at(item, path), _at(item, order)
+    if not isinstance(values, list | tuple) or not isinstance(ordered, str | int | float):
+        return None, ()
+    if isinstance(ordered, int) and abs(ordered) > MAX_INTEGER:
+        return None, ()  # beyond what is ordered
+    return ordered, tuple(dict.fromkeys(each for each in values if isinstance(each, str)))
+
+
+def _at(item: Mapping[str, Any], path: str) -> Any:
+    value: Any = item
+    for name in path_parts(path):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _lifetime(

@@ -215,6 +215,9 @@ def _insert(tx: Transaction, table: Table, partition: Partition, item: Prepared)
     position = tx.next_position(table)
     values = (position, *partition, item.id, tx.now, _expires(tx, item), item.body)
     tx.connection.execute(table.insert, values)
+    for statement, (ordered, texts) in zip(table.array_inserts, item.arrays, strict=True):
+        for text in texts:
+            tx.connection.execute(statement, (*partition, text, ordered, item.id))
     return position, tx.now, item.body
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.storage._items import path_parts
+from shared.storage._sqlite_arrays import ArrayIndex
 from shared.storage.containers import Container
 from shared.storage.errors import Unavailable
 
@@ -33,6 +34,8 @@ class Table:
     container: Container
     name: str
     keys: tuple[str, ...]
+    arrays: tuple[ArrayIndex, ...]
+    array_inserts: tuple[str, ...]
     insert: str
     find: str
     update: str
@@ -49,6 +52,7 @@ class Table:
             raise ValueError("a container's name is lower case letters, digits and _")
         name = f"items_{container.name}"
         keys = tuple(f"p{level}" for level in range(len(container.partition_key)))
+        arrays = tuple(ArrayIndex.of(name, keys, *each) for each in container.array_indexes)
         match = " AND ".join(f"{key} = ?" for key in (*keys, "id"))
         columns = ", ".join(("position", *keys, "id", "ts", "expires", "body"))
         marks = ", ".join("?" * (len(keys) + 5))
@@ -57,6 +61,8 @@ class Table:
             container=container,
             name=name,
             keys=keys,
+            arrays=arrays,
+            array_inserts=tuple(each.insert for each in arrays),
             insert=f"INSERT INTO {name} ({columns}) VALUES ({marks})",  # noqa: S608
             find=f"SELECT position, ts, body FROM {name} WHERE {match} AND +expires > ?",  # noqa: S608
             update=f"UPDATE {name} SET position = ?, ts = ?, expires = ?, body = ? WHERE position = ?",  # noqa: S608
@@ -90,9 +96,13 @@ class Table:
                 f"CREATE INDEX IF NOT EXISTS {self.name}_expires ON {self.name} (expires) WHERE expires < {FOREVER}",
             )
         for paths in self.container.indexes:
-            name = "__".join((f"{self.name}_by", *(path.replace(".", "$") for path in paths)))
+            name = self.index_name(paths)
             columns = ", ".join((*self.keys, *(field_value(path) for path in paths), "id"))
             yield name, f'CREATE INDEX IF NOT EXISTS "{name}" ON {self.name} ({columns})'
+
+    def index_name(self, paths: tuple[str, ...]) -> str:
+        """The name of the index of these paths."""
+        return "__".join((f"{self.name}_by", *(path.replace(".", "$") for path in paths)))
 
 
 class FileLock:
@@ -199,7 +209,26 @@ def _create_schema(connection: sqlite3.Connection, tables: Iterable[Table]) -> N
                 connection.execute(f'DROP INDEX "{name}"')
         for statement in wanted.values():
             connection.execute(statement)
+        _create_arrays(connection, table)
     connection.execute("COMMIT")
+
+
+def _create_arrays(connection: sqlite3.Connection, table: Table) -> None:
+    """Create what is missing of the array indexes, filled from the items there, and drop what is declared no more."""
+    present = connection.execute(
+        "SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'trigger') AND name LIKE ? ORDER BY type DESC",
+        (f"{table.name}_in__%",),
+    ).fetchall()
+    wanted = {name for each in table.arrays for name, _ in each.definition()}
+    for kind, name in present:
+        if name not in wanted:
+            connection.execute(f'DROP {kind} "{name}"')
+    names = {name for _, name in present}
+    for each in table.arrays:
+        for _, statement in each.definition():
+            connection.execute(statement)
+        if each.name not in names:
+            connection.execute(each.fill())
 
 
 _STAMPS = ("application_id", "user_version")

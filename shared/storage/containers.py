@@ -17,12 +17,15 @@ class Container:
     `default_ttl_seconds`: None = no TTL at all; -1 = only items that carry `ttl` expire.
     `expires_by_period`: the adapter sets each item's `ttl` so that a whole `period` expires together.
     `indexes`: the composite indexes, each a tuple of paths below the partition key.
-    `also_indexed`: what is filtered by in no index of its own; `subjects[]` stands for the values of an array.
+    Where several would do, the first declared is preferred: what tells most comes first.
+    `array_indexes`: array and ordered field, for filters on one value of the array.
+    `also_indexed`: what is filtered by in no index of its own.
     """
 
     name: str
     partition_key: tuple[str, ...]
     indexes: tuple[tuple[str, ...], ...] = ()
+    array_indexes: tuple[tuple[str, str], ...] = ()
     also_indexed: tuple[str, ...] = ()
     default_ttl_seconds: int | None = None
     expires_by_period: bool = False
@@ -37,18 +40,18 @@ AUDIT_EVENTS = Container(
     partition_key=("tenant_id", PERIOD),
     indexes=(
         ("recorded_at",),
+        ("target.id", "recorded_at"),
+        ("target_key", "recorded_at"),
+        ("actor.id", "recorded_at"),
+        ("actor_key", "recorded_at"),
+        ("ip_key", "recorded_at"),
         ("type", "recorded_at"),
-        ("outcome", "recorded_at"),
         ("severity", "recorded_at"),
         ("data_class", "recorded_at"),
-        ("actor.id", "recorded_at"),
-        ("target.id", "recorded_at"),
-        ("actor_key", "recorded_at"),
-        ("target_key", "recorded_at"),
-        ("ip_key", "recorded_at"),
+        ("outcome", "recorded_at"),
         ("type", "target.id", "occurred_at"),
     ),
-    also_indexed=("subjects[]",),
+    array_indexes=(("subjects", "recorded_at"),),
     default_ttl_seconds=2555 * 86_400,
     expires_by_period=True,
 )

@@ -111,6 +111,9 @@ class Query:
 
     `fields` projects to these top-level fields (and no others: name `id` and `_etag` where they are needed); None
     returns whole items.
+
+    `examine`: about how many items a page may look at in vain. A page that gives up there holds fewer than `limit`, or
+    none, and a `next` to go on from. An adapter whose engine combines indexes by itself may ignore it.
     """
 
     where: tuple[Filter, ...] = ()
@@ -119,10 +122,13 @@ class Query:
     limit: int = 100
     after: Cursor | None = None
     fields: tuple[str, ...] | None = None
+    examine: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_PAGE:
             raise ValueError(f"limit must be 1..{MAX_PAGE}")
+        if self.examine is not None and self.examine < 1:
+            raise ValueError("a page looks at one item at least")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def _rows() -> list[Row]:
 
 
 ROWS = _rows()
-KINDS = ("sessions", "reports", "users", "invitations", "api-keys")
+KINDS = ("sessions", "events", "reports", "users", "invitations", "api-keys")
 BODIES: dict[str, Any] = {
     "POST /login": {"email": "ada@example.com", "password": PASSWORD},
     "POST /token/refresh": {"refresh_token": "kr_a"},
@@ -118,6 +118,7 @@ async def set_stage(stage: Stage) -> Stage:
             ("invitations", which): invitation.json()["id"],
             ("api-keys", which): key.json()["id"],
             ("reports", which): report[0]["id"],
+            ("events", which): (await app.events(admin.tenant_id))[0]["id"],
         }
     return stage
 

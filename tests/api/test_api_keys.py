@@ -68,6 +68,8 @@ async def test_the_scope_decides(app: App, ada: Account, endpoint: Endpoint) -> 
 async def test_the_scopes_that_the_contract_names() -> None:
     assert {e.name: e.scope for e in FOR_KEYS} == {
         "list_alerts": "alerts:read",
+        "list_events": "events:read",
+        "get_event": "events:read",
         "list_reports": "reports:read",
         "get_report": "reports:read",
     }

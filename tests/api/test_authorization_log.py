@@ -97,7 +97,11 @@ async def test_a_search_is_one_event_not_one_per_page(app: App, ada: Account) ->
     searches = await app.events(ada.tenant_id, "audit.search")
     assert len(searches) == 1
     assert searches[0]["record_count"] == 2
-    assert searches[0]["attributes"] == {"log": "authorization"}
+    assert searches[0]["attributes"] == {
+        "log": "authorization",
+        "filtered_by": ["email"],
+        "criteria": None,
+    }
     assert searches[0]["personal"][ada.id]["data"]["filters"] == {"email": "Ada@example.com"}
 
 

@@ -99,7 +99,9 @@ class Recorded:
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 RECORDED = {
     "get_profile": Recorded("/v1/profile", 200, "profile.view", 4),
-    "get_authorization_log": Recorded("/v1/admin/logs/authorization", 200, "audit.search", 5),
+    "get_authorization_log": Recorded("/v1/admin/logs/authorization", 200, "audit.search", 7),
+    "list_events": Recorded("/v1/events?email=ada@example.com", 200, "audit.search", 7),
+    "get_event": Recorded("/v1/events/{event}", 200, "audit.search", 5),
     "get_report": Recorded("/v1/reports/{report}", 200, "report.read", 5),
     "unknown id": Recorded(f"/v1/reports/{UNKNOWN}", 404, "access.denied", 6, outcome="denied"),
     "role": Recorded("/v1/admin/logs/authorization", 403, "access.denied", 4, Role.USER, outcome="denied"),
@@ -115,12 +117,13 @@ async def test_what_is_only_recorded(broken: Broken, name: str) -> None:
     assert await app.host.run_timer("daily_reports")
     query = Query((Eq("kind", "report"),), order_by="from")
     reports = (await broken.store.query(REPORTS, (ada.tenant_id,), query)).items
+    first = (await app.events(ada.tenant_id))[0]
     await app.give_role(ada, case.role)
     now = app.clock.now()
     answered: list[int] = []
 
     async def request(_: Broken) -> httpx.Response:
-        path = case.path.format(report=reports[0]["id"])
+        path = case.path.format(report=reports[0]["id"], event=first["id"])
         return await app.client.get(path, headers={"Authorization": f"Bearer {token}"})
 
     async def check(_: Broken, status: int) -> None:

@@ -10,7 +10,7 @@ from shared.audit.dead_letters import DeadLetters
 from shared.audit.events.access import AccessCrossTenantDenied, AccessDenied
 from shared.audit.events.alert import AlertRaise, AlertUpdate
 from shared.audit.events.apikey import ApiKeyCreate, ApiKeyRevoke
-from shared.audit.events.audit import AuditExport, AuditSearch
+from shared.audit.events.audit import AuditExport
 from shared.audit.events.auth import (
     AuthAccountLocked,
     AuthLogin,
@@ -47,7 +47,7 @@ from shared.audit.events.user import (
 from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, AuditEvent, DataClass, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
-from shared.audit.search import EventSearch
+from shared.audit.search import EventSearch, searched
 from shared.core.ids import IdFactory
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.boxes import ClearBox
@@ -129,7 +129,10 @@ EXAMPLES: dict[str, Draft] = {
     ),
     "apikey.create": by_ada(ApiKeyCreate(scopes=("alerts:read", "reports:read")), target=Target("api_key", API_KEY)),
     "apikey.revoke": by_ada(ApiKeyRevoke(scopes=("alerts:read",)), target=Target("api_key", API_KEY)),
-    "audit.search": by_ada(AuditSearch(log="authorization", filters={"email": EMAIL, "type": ["auth.*"]}), count=2),
+    "audit.search": by_ada(
+        searched("authorization", {"email": EMAIL, "type": ["auth.*"]}, by_person=True),
+        count=2,
+    ),
     "auth.account_locked": Draft(
         TENANT,
         AuthAccountLocked(attempt_count=10, locked_until="2026-03-15T12:30:00.123456Z"),
@@ -312,7 +315,7 @@ class World:
 
     @property
     def search(self) -> EventSearch:
-        return EventSearch(self.store, self.index, self.box)
+        return EventSearch(self.store, self.index, self.box, self.clock)
 
     @property
     def letters(self) -> DeadLetters:

@@ -17,7 +17,13 @@ from tests.fakes import ManualClock
 from tests.faults import FeedStore
 from tests.storage.account import Account
 
-WIDE = Container(name="wide", partition_key=("region", "shop", "day"), indexes=(("kind", "n"),), default_ttl_seconds=60)
+WIDE = Container(
+    name="wide",
+    partition_key=("region", "shop", "day"),
+    indexes=(("kind", "n"), ("v", "n"), ("kind", "v", "n"), ("n",)),
+    array_indexes=(("v", "n"),),
+    default_ttl_seconds=60,
+)
 TESTED: Mapping[str, Container] = {**CONTAINERS, WIDE.name: WIDE}
 TTL_DAYS = 100
 

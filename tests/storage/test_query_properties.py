@@ -6,12 +6,13 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.storage.containers import Container
+from shared.storage import _sqlite_query
 from shared.storage.documents import (
     AnyOf,
     BatchOperation,
@@ -35,8 +36,7 @@ from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.storage.sqlite import SqliteStore
 from tests.fakes import ManualClock
 from tests.storage.conftest import LOCAL, Open
-
-BOX = Container(name="wide", partition_key=("region", "shop", "day"), indexes=(("kind", "n"),), default_ttl_seconds=60)
+from tests.storage.conftest import WIDE as BOX
 
 # The model: plain Python over lists, nothing in common with an adapter but the port's own types.
 
@@ -240,6 +240,41 @@ def test_a_query_answers_as_the_model(
             assert page.next == more
 
     runner.run(check())
+
+
+@settings(relaxed, max_examples=60)
+@given(drawn=stored(), partition=prefixes, query=queries, examine=st.integers(1, 4))
+def test_a_bounded_look_loses_nothing(
+    adapter: tuple[asyncio.Runner, DocumentStore, ManualClock],
+    drawn: list[Item],
+    partition: Partition,
+    query: Query,
+    examine: int,
+) -> None:
+    """However little a page may look at: page after page everything comes, once, in order."""
+    runner, store, _ = adapter
+    query = dataclasses.replace(query, examine=examine, fields=None)
+
+    async def check() -> None:
+        await emptied(store)
+        items = kept(store, drawn)
+        for item in items:
+            await store.create(BOX, (item["region"], item["shop"], item["day"]), copy.deepcopy(item))
+        expected, _ = expected_page(items, partition, dataclasses.replace(query, limit=1000))
+        found: list[Item] = []
+        asked = query
+        for _ in range(100):
+            page = await store.query(BOX, partition, asked)
+            assert len(page.items) <= query.limit
+            found += page.items
+            if page.next is None:
+                break
+            assert page.next != asked.after
+            asked = dataclasses.replace(asked, after=page.next)
+        assert [bare(each) for each in found] == expected
+
+    with mock.patch.object(_sqlite_query, "LEAST_EXAMINED", 1):
+        runner.run(check())
 
 
 # Sequences of operations against a model store.

@@ -1,6 +1,7 @@
 """What only the SQLite adapter does: its file, its lock, its writer's groups, its failures."""
 
 import asyncio
+import dataclasses
 import os
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ from shared.storage.containers import AUDIT_EVENTS, IDENTITY, Container
 from shared.storage.documents import (
     ChangeFeed,
     DocumentStore,
+    Has,
     Item,
     PatchIncrement,
     PatchSet,
@@ -210,6 +212,43 @@ async def test_indexes_follow_the_declaration(path: Path, clock: ManualClock) ->
     page = await reopened.query(container, T1, Query(order_by="e"))
     assert [each["id"] for each in page.items] == ["a"]
     await reopened.close()
+
+
+async def test_the_values_of_an_array_follow_their_items(path: Path, clock: ManualClock) -> None:
+    """Through every kind of write, and for what was stored before the index was declared."""
+    plain = box(("n",))
+    indexed = dataclasses.replace(plain, array_indexes=(("who", "n"),))
+
+    async def found(store: SqliteStore, value: str) -> list[str]:
+        page = await store.query(indexed, T1, Query((Has("who", value),), order_by="n"))
+        return [each["id"] for each in page.items]
+
+    store = await SqliteStore.open(path, clock=clock, containers={"box": plain})
+    for index, who in enumerate((["ada"], ["ada", "bob", "ada"], {"0": "ada"}, "ada", [["ada"], 1, None, True])):
+        await store.create(plain, T1, item(f"i{index}", n=index, who=who))
+    await store.create(plain, T1, item("unordered", who=["ada"]))
+    await store.close()
+    for _ in range(2):
+        store = await SqliteStore.open(path, clock=clock, containers={"box": indexed})
+        assert await found(store, "ada") == ["i0", "i1"]
+        await store.close()
+    store = await SqliteStore.open(path, clock=clock, containers={"box": indexed})
+    await store.replace(indexed, T1, item("i0", n=9, who=["bob", "ada\x00x"]))
+    await store.patch(indexed, T1, "i1", [PatchSet("who", ["cleo"])])
+    await store.upsert(indexed, T1, item("i5", n=5, who=["ada", "bob"]))
+    await store.create(indexed, T1, item("i6", n=6, who=["ada"]))
+    await store.delete(indexed, T1, "i6")
+    assert [await found(store, name) for name in ("ada", "bob", "cleo")] == [["i5"], ["i5", "i0"], ["i1"]]
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute('SELECT value, sort, item FROM "items_box_in__who__n" ORDER BY 1, 2').fetchall()
+        assert rows == [("ada", 5, "i5"), ("ada", 9, "i0"), ("bob", 5, "i5"), ("bob", 9, "i0"), ("cleo", 1, "i1")]
+    store = await SqliteStore.open(path, clock=clock, containers={"box": plain})
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute(
+            "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%in!_!_%' ESCAPE '!'"
+        ).fetchone() == (0,)
 
 
 @pytest.mark.parametrize("container", [box(name="x; DROP"), box(name="Ü"), box(("a'b",)), box(("",))])
