@@ -96,7 +96,7 @@ def test_cards_are_found_however_they_are_written(digits: str) -> None:
     assert [found.kind for found in find_sensitive({"n": float(digits)})] == ["card_number"]
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("secret", SECRETS, ids=range(len(SECRETS)))
 def test_secrets_are_found_in_any_text(secret: str) -> None:
     assert kind_of(secret) == "secret"
     assert kind_of(f"key: {secret} (new)") == "secret"
