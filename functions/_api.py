@@ -117,6 +117,7 @@ class Endpoint:
     step_up: bool = False
     enrollment: bool = False
     scope: str | None = None
+    told: tuple[str, ...] = ()
 
 
 class Api:
@@ -142,12 +143,14 @@ class Api:
         step_up: bool = False,
         enrollment: bool = False,
         scope: str | None = None,
+        told: tuple[str, ...] = (),
     ) -> Callable[[Handler], Handler]:
         """Declare the function of one method and route; its name is the handler's.
 
         `bare`: needs no services. `also`: other statuses that answer in a shape of their own. `step_up`: needs a fresh
         factor where the tenant's policy says so. `enrollment`: may be called before a factor that is due is enrolled.
         `scope`: may also be called with an API key that has this scope; without one no key will do.
+        `told`: fields whose values the trail keeps, sealed, of a call that was refused; never a secret.
         """
 
         if bare and who is not None:
@@ -172,6 +175,7 @@ class Api:
                     step_up,
                     enrollment,
                     scope,
+                    told,
                 )
             )
             return handler

@@ -63,7 +63,15 @@ async def get_profile(call: Call[Nothing, Nothing]) -> Answer:
     return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
 
 
-@api.endpoint("PUT", "v1/profile", who=USERS, body=ProfileBody, response=UserShape, errors=(412,))
+@api.endpoint(
+    "PUT",
+    "v1/profile",
+    who=USERS,
+    body=ProfileBody,
+    response=UserShape,
+    errors=(412,),
+    told=tuple(ProfileBody.model_fields),
+)
 async def update_profile(call: Call[ProfileBody, Nothing]) -> Answer:
     """Change fields of the own account; those that are not given stay. `If-Match` guards against lost updates."""
     from shared.identity.tokens import TokenRejected

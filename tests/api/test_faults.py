@@ -94,6 +94,7 @@ class Recorded:
     """Store calls that the call makes."""
     role: Role = Role.TENANT_ADMIN
     outcome: str = "success"
+    method: str = "GET"
 
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -103,6 +104,7 @@ RECORDED = {
     "get_report": Recorded("/v1/reports/{report}", 200, "report.read", 5),
     "unknown id": Recorded(f"/v1/reports/{UNKNOWN}", 404, "access.denied", 6, outcome="denied"),
     "role": Recorded("/v1/admin/logs/authorization", 403, "access.denied", 4, Role.USER, outcome="denied"),
+    "role, of a change": Recorded("/v1/admin/users/{ada}", 403, "access.denied", 5, Role.USER, "denied", "DELETE"),
 }
 
 
@@ -120,8 +122,8 @@ async def test_what_is_only_recorded(broken: Broken, name: str) -> None:
     answered: list[int] = []
 
     async def request(_: Broken) -> httpx.Response:
-        path = case.path.format(report=reports[0]["id"])
-        return await app.client.get(path, headers={"Authorization": f"Bearer {token}"})
+        path = case.path.format(report=reports[0]["id"], ada=ada.id)
+        return await app.client.request(case.method, path, headers={"Authorization": f"Bearer {token}"})
 
     async def check(_: Broken, status: int) -> None:
         assert status in (case.status, 503)

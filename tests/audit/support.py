@@ -102,7 +102,14 @@ def by_the_system(event: AuditEvent, target: Target) -> Draft:
 EXAMPLES: dict[str, Draft] = {
     "access.cross_tenant_denied": denied(AccessCrossTenantDenied(), "cross_tenant", Target("user", BOB)),
     "access.denied": denied(
-        AccessDenied(required_role="tenant_admin", held_role="auditor", attempted={"role": "tenant_admin"}),
+        AccessDenied(
+            required_role="tenant_admin",
+            held_role="auditor",
+            attempted_fields=("role",),
+            attempted_role="tenant_admin",
+            target_role="viewer",
+            attempted={"role": "tenant_admin"},
+        ),
         "role",
         Target("user", BOB, "bob@example.com"),
     ),
