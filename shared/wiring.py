@@ -323,7 +323,7 @@ def _identity(
     access = Access(tokens=tokens, directory=directory, rejections=rejections, **common)
     life = SessionLife(outbox=outbox, access=access, sessions=sessions, **common)
     boxes = SecretBoxes(secrets, index.version)
-    factors = _second_factors(common, ids, outbox, passwords, sessions, access, boxes, lockout)
+    factors = _second_factors({**common, "outbox": outbox}, ids, passwords, sessions, life, access, boxes, lockout)
     identity = Identity(
         outbox=outbox,
         directory=directory,
@@ -379,9 +379,9 @@ def _administration(
 def _second_factors(
     common: dict[str, Any],
     ids: IdFactory,
-    outbox: "Outbox",
     passwords: "Passwords",
     sessions: "Sessions",
+    life: "SessionLife",
     access: "Access",
     boxes: "SecretBoxes",
     lockout: "Lockout",
@@ -391,12 +391,11 @@ def _second_factors(
     from shared.identity.mfa import Mfa
 
     shared: dict[str, Any] = {
-        "outbox": outbox,
         "factors": Factors(common["store"], boxes, common["clock"]),
         "counter": lockout,
         **common,
     }
     return {
         "challenges": Challenges(sessions=sessions, ids=ids, **shared),
-        "mfa": Mfa(access=access, passwords=passwords, **shared),
+        "mfa": Mfa(access=access, passwords=passwords, sessions=life, **shared),
     }
