@@ -319,7 +319,7 @@ def _identity(
         timedelta(minutes=settings.lockout_window_minutes),
         timedelta(minutes=settings.lockout_minutes),
     )
-    lockout = Lockout(outbox=outbox, guards=guards, rules=rules, **common)
+    lockout = Lockout(outbox=outbox, rules=rules, **common)
     access = Access(tokens=tokens, directory=directory, rejections=rejections, **common)
     life = SessionLife(outbox=outbox, access=access, sessions=sessions, **common)
     boxes = SecretBoxes(secrets, index.version)

@@ -10,8 +10,7 @@ from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Forbidden, Invalid, VersionConflict
-from shared.identity.attempts import Failures
-from shared.identity.lockout import LOCKED, Lockout, count_of, locked_until
+from shared.identity.lockout import LOCKED, Lockout
 from shared.identity.model import Principal, search_fields
 from shared.identity.password_policy import refused
 from shared.identity.passwords import Passwords
@@ -118,14 +117,17 @@ class OwnAccount:
         Invalid (422) naming `new_password` when it may not be set. All audited.
         """
         user = principal.user
-        failed = await self._lockout.attempts(principal.tenant_id, principal.user_id)
-        until = locked_until(failed, self._clock.now())
+        failures = await self._lockout.failures(principal.tenant_id, principal.user_id)
+        until = self._lockout.until(failures)
         right = await self._passwords.verify(user["password_hash"], current)
         if until is not None:
             raise await self._lockout.refuse(until, _failed(principal, LOCKED, request))
         if not right:
             await self._lockout.failed(
-                user, lambda _, instead: _failed(principal, instead or "wrong_password", request), request
+                user,
+                failures,
+                lambda _, instead: _failed(principal, instead or "wrong_password", request),
+                request,
             )
             raise Forbidden("wrong_password", "The current password is wrong.")
         try:
@@ -133,7 +135,7 @@ class OwnAccount:
         except Invalid:
             await self._recorder.record(_failed(principal, "refused", request))
             raise
-        unchanged = self._lockout.unchanged(user, Failures(count_of(failed), failed))
+        unchanged = self._lockout.unchanged(user, failures)
         await self._commit_password(principal, await self._passwords.hash(new), unchanged, request)
 
     async def _check_new(self, principal: Principal, new: str) -> None:
@@ -168,7 +170,7 @@ class OwnAccount:
         try:
             await self._outbox.commit(IDENTITY, principal.tenant_id, operations, [await self._recorder.finish(draft)])
         except (Conflict, PreconditionFailed, NotFound):
-            until = await self._lockout.of_user(principal.tenant_id, principal.user_id)
+            until = self._lockout.until(await self._lockout.failures(principal.tenant_id, principal.user_id))
             if until is not None:
                 raise await self._lockout.refuse(until, _failed(principal, LOCKED, request)) from None
             await self._recorder.record(_failed(principal, "version_conflict", request))
