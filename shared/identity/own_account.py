@@ -9,7 +9,7 @@ from shared.audit.model import Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
-from shared.core.errors import Forbidden, Invalid, VersionConflict
+from shared.core.errors import Forbidden, Invalid, Unready, VersionConflict
 from shared.identity.lockout import LOCKED, Lockout
 from shared.identity.model import Principal, search_fields
 from shared.identity.password_policy import refused
@@ -68,11 +68,11 @@ class OwnAccount:
         self, principal: Principal, fields: Mapping[str, Any], if_match: frozenset[str] | None, request: RequestContext
     ) -> Item:
         """Change the given profile fields. VersionConflict (412), audited, when the user is no longer what `if_match`
-        names, or somebody else changes it at the same moment."""
+        names. Unready (503) when others change it all the time."""
         user = principal.user
         for _ in range(_RACES):
             if if_match is not None and entity_tag(user) not in if_match:
-                break
+                raise await self._conflict(principal, fields, request)
             new = {name: value for name, value in fields.items() if user[name] != value}
             old = {name: user[name] for name in new}
             event = ProfileUpdate(changed_fields=sorted(new), old_values=old, new_values=new)
@@ -89,7 +89,7 @@ class OwnAccount:
                 user = await self._still_there(principal)
                 continue
             return await self._store.read(IDENTITY, (principal.tenant_id,), user["id"])
-        raise await self._conflict(principal, fields, request)
+        raise Unready("store_unavailable", "Too many changes at once.", retry_after_seconds=1)
 
     async def _still_there(self, principal: Principal) -> Item:
         """The user as it is now, if the session still holds. TokenRejected otherwise."""

@@ -122,6 +122,20 @@ async def test_another_tenants_policy_is_its_own(app: App, ada: Account, grace: 
     assert "mfa_required" not in (await app.login(ada.email)).json()
 
 
+BY_ADMINISTRATORS = [e for e in KNOWN if e.route.startswith("v1/admin/") and e.method != "GET"]
+
+
+@pytest.mark.parametrize("endpoint", BY_ADMINISTRATORS, ids=[endpoint.name for endpoint in BY_ADMINISTRATORS])
+async def test_every_change_by_an_administrator_asks_for_a_fresh_factor(app: App, ada: Account, endpoint: Any) -> None:
+    device = await enrolled(app, ada)
+    await require(app, ada, "admins")
+    headers = await signed_in(app, device)
+    app.clock.advance(seconds=901)
+    account = again(ada, (await later(app, ada, headers))["Authorization"].removeprefix("Bearer "))
+    assert_problem(await call(app, endpoint, account), 403, "step_up_required")
+    assert await app.events(ada.tenant_id, "config.change") == []
+
+
 async def with_step_up(app: App, headers: dict[str, str]) -> func.HttpResponse:
     """GET /profile through the real edge, were it declared with `step_up`."""
     services = LazyServices(app.services.settings)
