@@ -346,7 +346,14 @@ def _identity(
         "session_life": life,
         "own_account": OwnAccount(outbox=outbox, lockout=lockout, passwords=passwords, sessions=life, **common),
         "operations": Operations(
-            outbox=outbox, directory=directory, passwords=passwords, ids=ids, policy=policy, **common
+            outbox=outbox,
+            directory=directory,
+            passwords=passwords,
+            ids=ids,
+            policy=policy,
+            index=index,
+            secrets=secrets,
+            **common,
         ),
         "identity": identity,
     }
