@@ -111,6 +111,29 @@ async def test_the_second_step_of_a_sign_in_is_limited_with_the_first(app: App) 
     assert (await device.answer(challenge, device.code())).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/password", {"current_password": "wrong", "new_password": "a quite different password"}),
+        ("POST", "/v1/step-up", {"code": "123456"}),
+        ("DELETE", "/v1/mfa", {"password": "wrong", "code": "123456"}),
+    ],
+)
+async def test_whatever_checks_a_password_or_a_code_takes_of_the_same_limit(
+    app: App, method: str, path: str, body: dict[str, str]
+) -> None:
+    """A token that somebody found buys no guesses, and no work, beyond those of signing in."""
+    ada = await app.register()
+    answers = [await app.client.request(method, path, json=body, headers=ada.auth) for _ in range(5)]
+    assert 429 not in {answer.status_code for answer in answers}
+    answer = await app.client.request(method, path, json=body, headers=ada.auth)
+    assert_problem(answer, 429, "rate_limited")
+    assert (await app.login(ada.email)).status_code == 429
+    assert await refused(app, "auth.login") == [1]
+    async with calling(app, "198.51.100.7") as other:
+        assert (await other.request(method, path, json=body, headers=ada.auth)).status_code != 429
+
+
 async def test_the_defaults_are_those_of_the_contract(host: Host, clock: ManualClock) -> None:
     async with running(host, clock, settings=Settings(kraftd_data=":memory:")) as app:
         statuses = [(await app.login(f"nobody{number}@example.com")).status_code for number in range(61)]
