@@ -285,6 +285,7 @@ def _identity(
     secrets: "SecretsPort",
 ) -> dict[str, Any]:
     from shared.identity.access import Access
+    from shared.identity.confirmation import Confirmation
     from shared.identity.lockout import Lockout, LockoutRules
     from shared.identity.operations import Operations
     from shared.identity.own_account import OwnAccount
@@ -323,18 +324,11 @@ def _identity(
     access = Access(tokens=tokens, directory=directory, rejections=rejections, **common)
     life = SessionLife(outbox=outbox, access=access, sessions=sessions, **common)
     boxes = SecretBoxes(secrets, index.version)
+    Confirmation(outbox=outbox, directory=directory, ids=ids, **common)  # the outbox holds on to it
     factors = _second_factors({**common, "outbox": outbox}, ids, passwords, sessions, life, access, boxes, lockout)
-    identity = Identity(
-        outbox=outbox,
-        directory=directory,
-        lockout=lockout,
-        passwords=passwords,
-        sessions=sessions,
-        challenges=factors["challenges"],
-        ids=ids,
-        policy=policy,
-        **common,
-    )
+    accounts: dict[str, Any] = {"outbox": outbox, "directory": directory, "passwords": passwords, "ids": ids, **common}
+    accounts["policy"] = policy
+    identity = Identity(lockout=lockout, sessions=sessions, challenges=factors["challenges"], **accounts)
     joining: dict[str, Any] = {"identity": identity, "passwords": passwords, "sessions": sessions}
     return {
         **factors,
@@ -345,16 +339,7 @@ def _identity(
         "rejections": rejections,
         "session_life": life,
         "own_account": OwnAccount(outbox=outbox, lockout=lockout, passwords=passwords, sessions=life, **common),
-        "operations": Operations(
-            outbox=outbox,
-            directory=directory,
-            passwords=passwords,
-            ids=ids,
-            policy=policy,
-            index=index,
-            secrets=secrets,
-            **common,
-        ),
+        "operations": Operations(index=index, secrets=secrets, **accounts),
         "identity": identity,
     }
 

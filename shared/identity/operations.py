@@ -6,13 +6,13 @@ from typing import Any
 from shared.audit.events.auth import AuthRegister
 from shared.audit.events.config import ConfigChange
 from shared.audit.model import PLATFORM_TENANT, Actor, AuditEvent, Draft, RequestContext, Target
-from shared.audit.outbox import FollowUp, Outbox
+from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock
 from shared.core.errors import Clash, NotFoundError
 from shared.core.ids import IdFactory
+from shared.identity.confirmation import confirm_member
 from shared.identity.directory import Directory, Entry
-from shared.identity.joining import CONFIRM_JOINED
 from shared.identity.model import TENANT_ITEM, Registration, Role, new_tenant, new_user
 from shared.identity.passwords import Passwords
 from shared.identity.service import Policy
@@ -124,7 +124,7 @@ class Operations:
             ),
             await self._draft(PLATFORM_TENANT, made, command, operator, target, reason="system_admin"),
         )
-        follow_up = FollowUp(CONFIRM_JOINED, {"key": key, "tenant_id": entry.tenant_id, "user_id": entry.user_id})
+        follow_up = confirm_member(key, entry)
         await self._outbox.commit(
             IDENTITY, PLATFORM_TENANT, operations, [await self._recorder.finish(each) for each in drafts], [follow_up]
         )

@@ -2,20 +2,19 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
 
 from shared.audit.events.auth import AuthLogin, AuthLogout, AuthRegister
 from shared.audit.events.consent import ConsentGrant
-from shared.audit.events.user import UserDelete
-from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, Draft, RequestContext, StoredEvent, Target
-from shared.audit.outbox import FollowUp, Outbox
+from shared.audit.model import PLATFORM_TENANT, Actor, Draft, RequestContext, StoredEvent, Target
+from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, period_of
 from shared.core.errors import Clash, Unauthenticated, Unready
 from shared.core.ids import IdFactory
 from shared.identity.attempts import Failures
 from shared.identity.challenges import Challenge, Challenges
-from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
+from shared.identity.confirmation import confirm_founder
+from shared.identity.directory import Directory, EmailTaken, Entry
 from shared.identity.factor_policy import factor_due
 from shared.identity.lockout import LOCKED, STRANGER, Lockout, MakeDraft, failed_login
 from shared.identity.model import (
@@ -40,7 +39,6 @@ from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
-CONFIRM = "directory.confirm"
 _RACES = 20
 
 
@@ -90,7 +88,6 @@ class Identity:
         self._clock = clock
         self._ids = ids
         self._policy = policy
-        outbox.on(CONFIRM, self._confirm)
 
     async def register(self, registration: Registration, request: RequestContext) -> SignedIn:
         """Open an organization with its first tenant_admin, signed in. Clash (409 email_taken), audited.
@@ -125,7 +122,7 @@ class Identity:
             entry.tenant_id,
             [create(new_tenant(entry.tenant_id, registration.organization, now)), create(user), create(session)],
             await self.registration_events(registration, entry, Role.TENANT_ADMIN, request),
-            [FollowUp(CONFIRM, {"key": key, "tenant_id": entry.tenant_id, "user_id": entry.user_id})],
+            [confirm_founder(key, entry)],
         )
         return SignedIn(user, tokens)
 
@@ -203,34 +200,6 @@ class Identity:
                 await self._directory.withdraw_tenant(entry.tenant_id)
         except StoreError as error:
             _log.error("reservation_left", error, user_id=entry.user_id)
-
-    async def _confirm(self, arguments: dict[str, Any]) -> None:
-        """Follow-up of a registration: confirm its e-mail, or take the account back if the e-mail was lost."""
-        entry = Entry(arguments["tenant_id"], arguments["user_id"])
-        try:
-            await self._directory.confirm(arguments["key"], entry)
-        except TakenOver:
-            await self._take_back(entry)
-            raise Clash("email_taken", "This e-mail has an account.") from None
-
-    async def _take_back(self, entry: Entry) -> None:
-        request = RequestContext(self._ids.new(), "outbox", "outbox", self._clock.now())
-        event = await self._recorder.finish(
-            Draft(
-                entry.tenant_id,
-                UserDelete(),
-                request,
-                reason="email_taken",
-                actor=SYSTEM,
-                target=Target("user", entry.user_id),
-            )
-        )
-        try:
-            await self._outbox.commit(
-                IDENTITY, entry.tenant_id, [delete(user_key(entry.user_id)), delete(TENANT_ITEM)], [event]
-            )
-        except NotFound:
-            _log.info("account_taken_back_already", user_id=entry.user_id)
 
     async def login(self, email: str, password: str, request: RequestContext) -> SignedIn | Challenge:
         """Sign in, or get the challenge that a second factor answers.
