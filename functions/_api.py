@@ -129,6 +129,7 @@ class Endpoint:
     enrollment: bool = False
     scope: str | None = None
     idempotent: bool = False
+    told: tuple[str, ...] = ()
 
 
 class Api:
@@ -155,13 +156,15 @@ class Api:
         enrollment: bool = False,
         scope: str | None = None,
         idempotent: bool = False,
+        told: tuple[str, ...] = (),
     ) -> Callable[[Handler], Handler]:
         """Declare the function of one method and route; its name is the handler's.
 
         `bare`: needs no services. `also`: other statuses that answer in a shape of their own. `step_up`: needs a fresh
         factor where the tenant's policy says so. `enrollment`: may be called before a factor that is due is enrolled.
         `scope`: may also be called with an API key that has this scope; without one no key will do. `idempotent`: heeds
-        the `Idempotency-Key` header.
+        the `Idempotency-Key` header. `told`: fields whose values the trail keeps, sealed, of a call that was refused;
+        never a secret.
         """
 
         if bare and who is not None:
@@ -187,6 +190,7 @@ class Api:
                     enrollment,
                     scope,
                     idempotent,
+                    told,
                 )
             )
             return handler

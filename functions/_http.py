@@ -1,29 +1,34 @@
 """The edge: every HTTP function runs through `http_function`, so each rule of the contract holds on every route."""
 
 import asyncio
-import functools
 import json
 import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import azure.functions as func
+from pydantic import BaseModel
 
 from functions._api import Answer, Call, Endpoint
+from functions._attempts import asks_for_a_role, attempted
 from functions._parsing import parse_body, parse_query
 from functions._shapes import shown_faults
 from shared.audit.model import RequestContext
 from shared.core.deadline import deadline
-from shared.core.errors import KraftdError, Unready
+from shared.core.errors import Invalid, KraftdError, Unready
 from shared.core.text import address
 from shared.identity.model import Caller
 from shared.privacy.secrets import SecretsError
 from shared.storage.errors import StoreError, Throttled
 from shared.telemetry import get_log
 from shared.wiring import LazyServices, Services
+
+if TYPE_CHECKING:  # cold start
+    from shared.identity.attempted import Attempt
 
 _log = get_log(__name__)
 
@@ -89,32 +94,47 @@ async def _ready(services: LazyServices) -> Services:
 async def _answer(
     endpoint: Endpoint, req: func.HttpRequest, services: Services | None, request: RequestContext
 ) -> Answer:
-    caller: Caller | None = None
-    if endpoint.who is not None and services is not None:
-        token = _bearer(req)
-        if token is not None and token.startswith(_API_KEY):
-            caller, request = await _program(endpoint, token, services, request)
-        else:
-            caller = await services.access.authenticate(token, request)
-            request = replace(request, session_id=caller.session_id)
-            await services.access.require_role(caller, endpoint.who, request)
-            needed = {"enrollment": endpoint.enrollment, "step_up": endpoint.step_up}
-            await services.access.require_factor(caller, request, **needed)
-    body = parse_body(req.get_body(), endpoint.body)
-    query = parse_query(req.url, endpoint.query)
-    key = req.headers.get("idempotency-key")
-    call = Call(services, request, body, query, _path(endpoint, req), caller, _if_match(req), key)
-    return await endpoint.handler(call)
+    path = _path(endpoint, req)
+    if endpoint.who is None or services is None:
+        body, query = _parsed(endpoint, req)
+        return await endpoint.handler(Call(services, request, body, query, path, None, *_headers(req)))
+    attempt = partial(attempted, endpoint, req.get_body(), req.url, path)
+    caller, request = await _known(endpoint, _bearer(req), services, request, attempt)
+    try:
+        body, query = _parsed(endpoint, req)
+    except Invalid:
+        tried = attempt()
+        if tried is not None and asks_for_a_role(endpoint, tried):
+            await services.access.denied(caller, "role", request, tried)
+        raise
+    return await endpoint.handler(Call(services, request, body, query, path, caller, *_headers(req)))
 
 
-async def _program(
-    endpoint: Endpoint, key: str, services: Services, request: RequestContext
+def _headers(req: func.HttpRequest) -> tuple[frozenset[str] | None, str | None]:
+    """What a call heeds of its headers: versions (`If-Match`) and `Idempotency-Key`."""
+    return _if_match(req), req.headers.get("idempotency-key")
+
+
+def _parsed(endpoint: Endpoint, req: func.HttpRequest) -> tuple[BaseModel, BaseModel]:
+    """Body and query, each as its model."""
+    return parse_body(req.get_body(), endpoint.body), parse_query(req.url, endpoint.query)
+
+
+async def _known(
+    endpoint: Endpoint, token: str | None, services: Services, request: RequestContext, attempt: "Attempt"
 ) -> tuple[Caller, RequestContext]:
-    """The program behind an API key, and its request. 401 for a key that does not hold; 403 where it may not call."""
-    caller = await services.api_keys.authenticate(key, request)
-    request = replace(request, api_key_id=caller.key_id)
-    await services.api_keys.require_scope(caller, endpoint.scope, request)
-    return caller, request
+    """The caller, and the request as one of theirs. 401 for who is not known; 403 where they may not call."""
+    if token is not None and token.startswith(_API_KEY):
+        program = await services.api_keys.authenticate(token, request)
+        request = replace(request, api_key_id=program.key_id)
+        await services.api_keys.require_scope(program, endpoint.scope, request, attempt)
+        return program, request
+    person = await services.access.authenticate(token, request)
+    request = replace(request, session_id=person.session_id)
+    await services.access.require_role(person, endpoint.who or (), request, attempt)
+    needed = {"enrollment": endpoint.enrollment, "step_up": endpoint.step_up}
+    await services.access.require_factor(person, request, attempt, **needed)
+    return person, request
 
 
 def _context(endpoint: Endpoint, req: func.HttpRequest, services: LazyServices, request_id: str) -> RequestContext:
@@ -159,7 +179,7 @@ def client_address(forwarded_for: str | None, trusted_hops: int) -> str | None:
     return _address_of(entry) if len(entries) == trusted_hops and len(entry) <= _MAX_ADDRESS else None
 
 
-@functools.lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)
 def _address_of(entry: str) -> str | None:
     host, _, _ = entry.rpartition(":")
     for candidate in (host,) if entry.count(":") == 1 else (entry, host):  # one colon: IPv4 and its port

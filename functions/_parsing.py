@@ -25,7 +25,7 @@ def parse_body[M: BaseModel](raw: bytes, model: type[M]) -> M:
     if not text.strip():
         return cast("M", _nothing(model))
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+        value = json.loads(text, object_pairs_hook=once, parse_constant=refuse)
     except (ValueError, RecursionError):
         raise BadRequest("malformed_json", "The body is not one JSON value with every name used once.") from None
     if issubclass(model, ReadBody):
@@ -85,12 +85,14 @@ def _invalid(faults: list[Any]) -> Invalid:
     return Invalid("invalid_request", "Some fields are not as they must be.", errors=errors)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names differ. ValueError otherwise."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name is used twice")
     return found
 
 
-def _refuse(constant: str) -> Any:
+def refuse(constant: str) -> Any:
+    """ValueError for NaN and infinities: they are no JSON."""
     raise ValueError(f"{constant} is no JSON")

@@ -89,6 +89,7 @@ class ApiKeyList(ListShape):
     status=201,
     errors=(409,),
     step_up=True,
+    told=("role",),
 )
 async def invite_user(call: Call[InvitationBody, Nothing]) -> Answer:
     """Invite someone to a role below the own rank, or a tenant_admin another one. The invitation is good for seven
@@ -116,7 +117,16 @@ async def revoke_invitation(call: Call[Nothing, Nothing]) -> Answer:
     return Answer(status=204)
 
 
-@api.endpoint("POST", "v1/admin/api-keys", who=ADMINS, body=ApiKeyBody, response=NewApiKey, status=201, step_up=True)
+@api.endpoint(
+    "POST",
+    "v1/admin/api-keys",
+    who=ADMINS,
+    body=ApiKeyBody,
+    response=NewApiKey,
+    status=201,
+    step_up=True,
+    told=("name", "scopes", "expires_at"),
+)
 async def create_api_key(call: Call[ApiKeyBody, Nothing]) -> Answer:
     """Make an API key. It belongs to the tenant, and stays when whoever made it goes."""
     from shared.identity.api_keys import shown_api_key

@@ -41,6 +41,7 @@ async def get_settings(call: Call[Nothing, Nothing]) -> Answer:
     response=SettingsShape,
     errors=(412,),
     step_up=True,
+    told=tuple(SettingsBody.model_fields),
 )
 async def update_settings(call: Call[SettingsBody, Nothing]) -> Answer:
     """Change settings of the tenant. `If-Match` guards against lost updates."""

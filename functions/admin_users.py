@@ -87,6 +87,7 @@ async def get_user(call: Call[Nothing, Nothing]) -> Answer:
     response=UserShape,
     errors=(404, 409, 412),
     step_up=True,
+    told=tuple(UserBody.model_fields),
 )
 async def update_user(call: Call[UserBody, Nothing]) -> Answer:
     """Change a user below the own rank, or another tenant_admin. Fields that are not given stay; a new role or status
@@ -109,6 +110,7 @@ async def update_user(call: Call[UserBody, Nothing]) -> Answer:
     status=204,
     errors=(404, 409, 412),
     step_up=True,
+    told=("reason",),
 )
 async def delete_user(call: Call[DeletionBody, DeletionQuery]) -> Answer:
     """Delete a user, for a reason of 3 to 500 characters: in the body or in the query string. The user's sessions end,

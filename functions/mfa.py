@@ -87,18 +87,20 @@ async def mfa_confirm(call: Call[CodeBody, Nothing]) -> Answer:
     return Answer({"recovery_codes": await _unless_ended(call, done)})
 
 
-@api.endpoint("DELETE", "v1/mfa", who=USERS, body=DisableBody, status=204, errors=(409, 423))
+@api.endpoint("DELETE", "v1/mfa", who=USERS, body=DisableBody, status=204, errors=(409, 423, 429))
 async def mfa_disable(call: Call[DisableBody, Nothing]) -> Answer:
     """Remove the own second factor, with the password and a code. Not where the organization's policy asks for one."""
+    await call.services.throttle.check("login", call.request)
     await _unless_ended(
         call, call.services.mfa.disable(call.principal, call.body.password, call.body.code, call.request)
     )
     return Answer(status=204)
 
 
-@api.endpoint("POST", "v1/step-up", who=USERS, body=CodeBody, status=204, errors=(409, 423))
+@api.endpoint("POST", "v1/step-up", who=USERS, body=CodeBody, status=204, errors=(409, 423, 429))
 async def step_up(call: Call[CodeBody, Nothing]) -> Answer:
     """Show the second factor again in this session, for calls that ask for a fresh one (at most 15 minutes old)."""
+    await call.services.throttle.check("login", call.request)
     await _unless_ended(call, call.services.mfa.step_up(call.principal, call.body.code, call.request))
     return Answer(status=204)
 

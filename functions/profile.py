@@ -63,7 +63,15 @@ async def get_profile(call: Call[Nothing, Nothing]) -> Answer:
     return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
 
 
-@api.endpoint("PUT", "v1/profile", who=USERS, body=ProfileBody, response=UserShape, errors=(412,))
+@api.endpoint(
+    "PUT",
+    "v1/profile",
+    who=USERS,
+    body=ProfileBody,
+    response=UserShape,
+    errors=(412,),
+    told=tuple(ProfileBody.model_fields),
+)
 async def update_profile(call: Call[ProfileBody, Nothing]) -> Answer:
     """Change fields of the own account; those that are not given stay. `If-Match` guards against lost updates."""
     from shared.identity.tokens import TokenRejected
@@ -77,11 +85,12 @@ async def update_profile(call: Call[ProfileBody, Nothing]) -> Answer:
     return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
 
 
-@api.endpoint("POST", "v1/password", who=USERS, body=PasswordBody, status=204, errors=(412, 423))
+@api.endpoint("POST", "v1/password", who=USERS, body=PasswordBody, status=204, errors=(412, 423, 429))
 async def change_password(call: Call[PasswordBody, Nothing]) -> Answer:
     """Set a new password; all other sessions end. A wrong present one is 403 `wrong_password` and counts like a failed
     sign-in."""
     body = call.body
+    await call.services.throttle.check("login", call.request)
     await call.services.own_account.change_password(
         call.principal, body.current_password, body.new_password, call.request
     )

@@ -290,6 +290,7 @@ def _identity(
     secrets: "SecretsPort",
 ) -> dict[str, Any]:
     from shared.identity.access import Access
+    from shared.identity.confirmation import Confirmation
     from shared.identity.lockout import Lockout, LockoutRules
     from shared.identity.operations import Operations
     from shared.identity.own_account import OwnAccount
@@ -324,22 +325,15 @@ def _identity(
         timedelta(minutes=settings.lockout_window_minutes),
         timedelta(minutes=settings.lockout_minutes),
     )
-    lockout = Lockout(outbox=outbox, guards=guards, rules=rules, **common)
+    lockout = Lockout(outbox=outbox, rules=rules, **common)
     access = Access(tokens=tokens, directory=directory, rejections=rejections, **common)
     life = SessionLife(outbox=outbox, access=access, sessions=sessions, **common)
     boxes = SecretBoxes(secrets, index.version)
-    factors = _second_factors(common, ids, outbox, passwords, sessions, access, boxes, lockout)
-    identity = Identity(
-        outbox=outbox,
-        directory=directory,
-        lockout=lockout,
-        passwords=passwords,
-        sessions=sessions,
-        challenges=factors["challenges"],
-        ids=ids,
-        policy=policy,
-        **common,
-    )
+    Confirmation(outbox=outbox, directory=directory, ids=ids, **common)  # the outbox holds on to it
+    factors = _second_factors({**common, "outbox": outbox}, ids, passwords, sessions, life, access, boxes, lockout)
+    accounts: dict[str, Any] = {"outbox": outbox, "directory": directory, "passwords": passwords, "ids": ids, **common}
+    accounts["policy"] = policy
+    identity = Identity(lockout=lockout, sessions=sessions, challenges=factors["challenges"], **accounts)
     joining: dict[str, Any] = {"identity": identity, "passwords": passwords, "sessions": sessions}
     return {
         **factors,
@@ -350,9 +344,7 @@ def _identity(
         "rejections": rejections,
         "session_life": life,
         "own_account": OwnAccount(outbox=outbox, lockout=lockout, passwords=passwords, sessions=life, **common),
-        "operations": Operations(
-            outbox=outbox, directory=directory, passwords=passwords, ids=ids, policy=policy, **common
-        ),
+        "operations": Operations(index=index, secrets=secrets, **accounts),
         "identity": identity,
     }
 
@@ -384,9 +376,9 @@ def _administration(
 def _second_factors(
     common: dict[str, Any],
     ids: IdFactory,
-    outbox: "Outbox",
     passwords: "Passwords",
     sessions: "Sessions",
+    life: "SessionLife",
     access: "Access",
     boxes: "SecretBoxes",
     lockout: "Lockout",
@@ -396,12 +388,11 @@ def _second_factors(
     from shared.identity.mfa import Mfa
 
     shared: dict[str, Any] = {
-        "outbox": outbox,
         "factors": Factors(common["store"], boxes, common["clock"]),
         "counter": lockout,
         **common,
     }
     return {
         "challenges": Challenges(sessions=sessions, ids=ids, **shared),
-        "mfa": Mfa(access=access, passwords=passwords, **shared),
+        "mfa": Mfa(access=access, passwords=passwords, sessions=life, **shared),
     }

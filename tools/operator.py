@@ -20,7 +20,7 @@ from shared.identity.directory import EmailTaken
 from shared.identity.operations import NewAdmin
 from shared.identity.passwords import NewPassword
 from shared.privacy.emails import Email
-from shared.privacy.secrets import RotatableSecrets
+from shared.privacy.secrets import ROOTS, RotatableSecrets
 from shared.storage.errors import StoreError
 from shared.wiring import Services, build_services
 
@@ -39,28 +39,48 @@ async def _system_admin(services: Services, options: argparse.Namespace) -> str:
         _checked("--last-name", Line, options.last_name),
     )
     try:
-        user_id = await services.operations.make_system_admin(admin)
+        user_id = await services.operations.make_system_admin(admin, operator=options.operator)
     except EmailTaken:
         raise _Refused("this e-mail has an account") from None
     return f"system administrator {user_id}"
 
 
 async def _suspend(services: Services, options: argparse.Namespace) -> str:
-    done = await services.operations.set_tenant_status(options.tenant, "suspended")
+    done = await services.operations.set_tenant_status(options.tenant, "suspended", operator=options.operator)
     return f"tenant {options.tenant} {'suspended' if done else 'was suspended already'}"
 
 
 async def _resume(services: Services, options: argparse.Namespace) -> str:
-    done = await services.operations.set_tenant_status(options.tenant, "active")
+    done = await services.operations.set_tenant_status(options.tenant, "active", operator=options.operator)
     return f"tenant {options.tenant} {'resumed' if done else 'was active already'}"
 
 
-async def _rotate(services: Services, _: argparse.Namespace) -> str:
+async def _rotate(services: Services, options: argparse.Namespace) -> str:
+    """Each secret that was named; of all of them, those that can be rotated."""
     if not isinstance(services.secrets, RotatableSecrets):
         raise _Refused("secrets in memory cannot be rotated")
-    version = await services.secrets.rotate("tokens")
-    await services.operations.record_rotation("tokens", version)
-    return f"secret tokens has a new version {version}; it signs within five minutes, older ones go on verifying"
+    done = []
+    for root in options.secret or ROOTS:
+        try:
+            version = await services.operations.rotate(root, operator=options.operator)
+        except ValueError as refusal:
+            if options.secret:
+                raise _Refused(str(refusal)) from None
+            done.append(f"secret {root} stays as it is: {refusal}")
+        else:
+            done.append(
+                f"secret {root} has a new version {version}; it is used within five minutes, older ones go on verifying"
+            )
+    return "\n".join(done)
+
+
+def _operator(given: str | None) -> str:
+    """The name under which a command is recorded: what was given, or who the operating system says is at work."""
+    try:
+        name = given if given is not None else getpass.getuser()
+    except (OSError, KeyError):
+        raise _Refused("--operator: say who you are, for the operating system does not know") from None
+    return _checked("--operator", Line, name)
 
 
 def _checked(name: str, kind: Any, value: str) -> str:
@@ -81,6 +101,7 @@ def _password() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.operator", description="Operate a deployment.")
+    parser.add_argument("--operator", metavar="NAME", help="who gives the command (default: the user of this system)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Command, text: str) -> argparse.ArgumentParser:
@@ -96,11 +117,13 @@ def _parser() -> argparse.ArgumentParser:
         ("resume-tenant", _resume, "let a suspended tenant act again"),
     ):
         add(name, run, text).add_argument("tenant", help="id of the tenant")
-    add("rotate-keys", _rotate, "add a version of the secret that signs access tokens")
+    rotate = add("rotate-keys", _rotate, "add a version of each secret that can be rotated, or of the named ones")
+    rotate.add_argument("secret", nargs="*", choices=ROOTS, metavar="SECRET", help=f"one of {', '.join(ROOTS)}")
     return parser
 
 
 async def _run(options: argparse.Namespace) -> str:
+    options.operator = _operator(options.operator)
     services = await build_services(load_settings())
     try:
         done: str = await options.run(services, options)

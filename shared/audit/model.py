@@ -26,9 +26,10 @@ type StoredEvent = Item
 
 @dataclass(frozen=True, slots=True)
 class PersonalOf:
-    """Marks a field of an event class as personal data of the event's actor or of its target."""
+    """Marks a field of an event class as personal data of the event's actor or of its target; `concerned`: of the
+    target where that is a person, invited ones included, of the actor otherwise."""
 
-    whose: Literal["actor", "target"]
+    whose: Literal["actor", "target", "concerned"]
 
 
 def _checked(attributes: dict[str, Any]) -> dict[str, Any]:

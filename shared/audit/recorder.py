@@ -22,6 +22,8 @@ _log = get_log(__name__)
 
 _CHUNKS_AT_ONCE = 4
 _EVENTS_AT_ONCE = 32
+_PERSONS = frozenset({"user", "invitation"})
+"""Kinds of targets that are people: an invitation stands for somebody who is no user yet."""
 
 
 class Recorder:
@@ -175,10 +177,18 @@ def _personal_of(draft: Draft, kind: EventType) -> dict[str, Personal]:
         found.setdefault(draft.target.id, {}).setdefault("email", draft.target.email)
     values: dict[str, Any] = draft.event.model_dump(mode="json", include=set(kind.personal)) if kind.personal else {}
     for name, value in values.items():
-        owner = draft.person if kind.personal[name] == "actor" else draft.target.id if draft.target else None
+        owner = _owner(draft, kind.personal[name])
         if owner is not None and value is not None:
             found.setdefault(owner, {})[name] = value
     return {subject: data for subject, data in found.items() if data}
+
+
+def _owner(draft: Draft, whose: str) -> str | None:
+    """Whose box a personal field goes into: see `PersonalOf`."""
+    target = draft.target
+    if whose == "actor" or (whose == "concerned" and (target is None or target.kind not in _PERSONS)):
+        return draft.person
+    return target.id if target else None
 
 
 def _subjects_of(draft: Draft, personal: dict[str, Personal]) -> list[str]:

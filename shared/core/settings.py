@@ -75,8 +75,9 @@ class Settings(BaseSettings):
     session_days: int = Field(default=30, ge=1, le=365)
     """Days that a session lives."""
     login_rate_per_minute: int = Field(default=60, ge=0, le=1_000_000)
-    """Calls of `POST /login` that one address may make in a minute; 0: any number. An address is an IPv4 address or an
-    IPv6 /64. Calls whose address is not known (see `TRUSTED_PROXY_HOPS`) share ten times as many."""
+    """Calls of `POST /login`, and of whatever else checks a password or a second factor, that one address may make in a
+    minute; 0: any number. An address is an IPv4 address or an IPv6 /64. Calls whose address is not known (see
+    `TRUSTED_PROXY_HOPS`) share ten times as many."""
     register_rate_per_hour: int = Field(default=10, ge=0, le=1_000_000)
     """Calls of `POST /register` that one address may make in an hour; 0: any number. As above."""
     refresh_rate_per_minute: int = Field(default=60, ge=0, le=1_000_000)

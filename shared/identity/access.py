@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.audit.events.access import AccessCrossTenantDenied, AccessDenied
-from shared.audit.model import Draft, RequestContext, Target
+from shared.audit.model import AuditEvent, Draft, RequestContext, Target
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock
 from shared.core.errors import Forbidden, NotFoundError, Unauthenticated
+from shared.identity.attempted import Attempt, Attempted, known_role, nothing
 from shared.identity.directory import Directory
 from shared.identity.factor_policy import factor_due, is_fresh, requires_factor
 from shared.identity.model import TENANT_ITEM, Caller, Principal, Role, session_key, user_key
@@ -77,81 +78,122 @@ class Access:
             tenant=tenant,
         )
 
-    async def require_role(self, principal: Principal, allowed: Sequence[Role], request: RequestContext) -> None:
+    async def require_role(
+        self, principal: Principal, allowed: Sequence[Role], request: RequestContext, attempt: Attempt = nothing
+    ) -> None:
         """Forbidden (403), audited as access.denied, unless the caller's role is one of `allowed`."""
         if principal.role in allowed:
             return
         lowest = min(allowed, key=lambda role: role.rank)
-        event = AccessDenied(required_role=lowest.value, held_role=principal.role.value)
-        await self._denied(principal, event, "role", request)
+        await self.denied(principal, "role", request, attempt(), required_role=lowest.value)
         raise Forbidden("forbidden", f"This call needs the role {lowest.value} or above.")
 
     async def require_factor(
-        self, principal: Principal, request: RequestContext, *, enrollment: bool, step_up: bool
+        self,
+        principal: Principal,
+        request: RequestContext,
+        attempt: Attempt = nothing,
+        *,
+        enrollment: bool,
+        step_up: bool,
     ) -> None:
         """Forbidden (403), audited, where a second factor is due (`enrollment`: unless the call serves to enroll one),
         or where the organization's policy asks for a fresh one before a call like this (`step_up`)."""
         due = principal.session["enrollment_only"] or factor_due(principal.tenant, principal.user)
         if due and not enrollment:
-            event = AccessDenied(held_role=principal.role.value)
-            await self._denied(principal, event, "mfa_enrollment", request)
+            await self.denied(principal, "mfa_enrollment", request, attempt())
             raise Forbidden("mfa_enrollment_required", "Enroll a second factor first.")
         if step_up and requires_factor(principal.tenant, principal.role):
-            await self.require_fresh_factor(principal, request)
+            await self.require_fresh_factor(principal, request, attempt)
 
-    async def require_fresh_factor(self, principal: Principal, request: RequestContext) -> None:
+    async def require_fresh_factor(
+        self, principal: Principal, request: RequestContext, attempt: Attempt = nothing
+    ) -> None:
         """Forbidden (403 step_up_required), audited, unless the factor was shown in this session of late."""
         if is_fresh(principal.session, self._clock.now()):
             return
-        await self._denied(principal, AccessDenied(held_role=principal.role.value), "step_up", request)
+        await self.denied(principal, "step_up", request, attempt())
         raise Forbidden("step_up_required", "Show your second factor again first.")
 
-    async def _denied(self, principal: Principal, event: AccessDenied, reason: str, request: RequestContext) -> None:
-        await self._recorder.record(
-            Draft(
-                principal.tenant_id,
-                event,
-                request,
-                outcome="denied",
-                reason=reason,
-                actor=principal.actor,
-                person=principal.user_id,
-            )
-        )
+    async def denied(
+        self, caller: Caller, reason: str, request: RequestContext, attempt: Attempted | None, **needed: str | None
+    ) -> None:
+        """Audit a call that was refused before anybody looked at what it is about. `needed`: what would have done."""
+        target, target_role = (None, None) if attempt is None else await self._about(caller, attempt)
+        event = AccessDenied(held_role=caller.power, **{**needed, **_tried(attempt, target_role)})
+        await self._record(caller, event, reason, request, target)
+
+    async def _about(self, caller: Caller, attempt: Attempted) -> tuple[Target | None, str | None]:
+        """What an attempt is about, and its role if that is a user. None for what is not the caller's tenant's."""
+        if attempt.oneself and isinstance(caller, Principal):
+            return Target("user", caller.user_id, caller.email), caller.role.value
+        kind, wanted = attempt.kind, attempt.target_id
+        if kind is None or wanted is None:
+            return None, None
+        try:
+            found = await self._store.read(IDENTITY, (caller.tenant_id,), f"{kind}|{wanted}")
+        except NotFound:
+            return None, None
+        if found["kind"] != kind:
+            return None, None
+        return Target(kind, wanted, found.get("email")), found.get("role") if kind == "user" else None
 
     async def refused(
-        self, principal: Principal, target: Target, reason: str, attempted: dict[str, Any], request: RequestContext
+        self,
+        principal: Principal,
+        target: Target,
+        reason: str,
+        attempted: dict[str, Any],
+        request: RequestContext,
+        *,
+        target_role: str | None = None,
+        required: Role | None = None,
     ) -> Forbidden:
-        """The 403 for a change that a caller may not make, after auditing it with what was attempted."""
-        event = AccessDenied(held_role=principal.role.value, attempted=attempted)
-        await self._recorder.record(
-            Draft(
-                principal.tenant_id,
-                event,
-                request,
-                outcome="denied",
-                reason=reason,
-                actor=principal.actor,
-                target=target,
-                person=principal.person,
-            )
+        """The 403 for a change that a caller may not make, after auditing it with what was attempted.
+
+        `required`: the lowest role that might have made it.
+        """
+        tried = Attempted(
+            fields=tuple(sorted(attempted)), role=known_role(attempted.get("role")), values=dict(attempted)
         )
+        needed = None if required is None else required.value
+        event = AccessDenied(held_role=principal.role.value, required_role=needed, **_tried(tried, target_role))
+        await self._record(principal, event, reason, request, target)
         return Forbidden("forbidden", "The caller's role does not allow this change.")
 
     async def unknown_id(self, principal: Caller, kind: str, wanted: str, request: RequestContext) -> NotFoundError:
         """The 404 for an id that is not in the caller's tenant, after auditing it: across tenants or simply unknown."""
         owner = await self._directory.tenant_of(wanted)
         foreign = owner is not None and owner != principal.tenant_id
+        event = AccessCrossTenantDenied() if foreign else AccessDenied(held_role=principal.power)
+        reason = "cross_tenant" if foreign else "unknown_id"
+        await self._record(principal, event, reason, request, Target(kind, wanted))
+        return NotFoundError("not_found", "There is nothing of that id.")
+
+    async def _record(
+        self, caller: Caller, event: AuditEvent, reason: str, request: RequestContext, target: Target | None
+    ) -> None:
         await self._recorder.record(
             Draft(
-                principal.tenant_id,
-                AccessCrossTenantDenied() if foreign else AccessDenied(held_role=principal.power),
+                caller.tenant_id,
+                event,
                 request,
                 outcome="denied",
-                reason="cross_tenant" if foreign else "unknown_id",
-                actor=principal.actor,
-                target=Target(kind, wanted),
-                person=principal.person,
+                reason=reason,
+                actor=caller.actor,
+                target=target,
+                person=caller.person,
             )
         )
-        return NotFoundError("not_found", "There is nothing of that id.")
+
+
+def _tried(attempt: Attempted | None, target_role: str | None) -> dict[str, Any]:
+    """What access.denied says of the change."""
+    if attempt is None:
+        return {}
+    return {
+        "attempted_fields": attempt.fields,
+        "attempted_role": None if attempt.role is None else attempt.role.value,
+        "target_role": target_role,
+        "attempted": dict(attempt.values) or None,
+    }

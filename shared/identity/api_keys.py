@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.audit.events.access import AccessDenied
 from shared.audit.events.apikey import ApiKeyCreate, ApiKeyRevoke
 from shared.audit.model import AuditEvent, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
@@ -17,6 +16,7 @@ from shared.core.clock import Clock, rfc3339
 from shared.core.errors import FieldError, Forbidden, Invalid
 from shared.core.ids import IdFactory
 from shared.identity.access import Access
+from shared.identity.attempted import Attempt, nothing
 from shared.identity.model import TENANT_ITEM, Principal, ServicePrincipal
 from shared.identity.secret_links import API_KEY, new_secret, read_secret
 from shared.identity.tokens import TokenRejected
@@ -146,14 +146,13 @@ class ApiKeys:
         except PreconditionFailed:
             _log.info("api_key_use_noted_by_another_call", key_id=held["key_id"])
 
-    async def require_scope(self, caller: ServicePrincipal, scope: str | None, request: RequestContext) -> None:
+    async def require_scope(
+        self, caller: ServicePrincipal, scope: str | None, request: RequestContext, attempt: Attempt = nothing
+    ) -> None:
         """Forbidden (403), audited as access.denied, unless the key may do what needs `scope`; None: no key may."""
         if scope is not None and scope in caller.scopes:
             return
-        event = AccessDenied(required_scope=scope, held_role=caller.power)
-        await self._recorder.record(
-            Draft(caller.tenant_id, event, request, outcome="denied", reason="scope", actor=caller.actor)
-        )
+        await self._access.denied(caller, "scope", request, attempt(), required_scope=scope)
         needed = f"This call needs the scope {scope}." if scope else "This call is not for API keys."
         raise Forbidden("forbidden", needed)
 

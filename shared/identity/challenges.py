@@ -5,6 +5,7 @@ point read. It holds for five minutes and five tries, once, and only while the u
 role or status ends it like them.
 """
 
+import asyncio
 import hmac
 import re
 import secrets
@@ -175,11 +176,13 @@ class Challenges:
         """
         tenant_id, user_id = challenge["tenant_id"], challenge["user_id"]
         try:
-            user = await self._store.read(IDENTITY, (tenant_id,), user_key(user_id))
-            tenant = await self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM)
+            user, tenant, factor = await asyncio.gather(
+                self._store.read(IDENTITY, (tenant_id,), user_key(user_id)),
+                self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM),
+                self._factors.read(tenant_id, user_id),
+            )
         except NotFound:
             raise TokenRejected(ENDED) from None
-        factor = await self._factors.read(tenant_id, user_id)
         if user["sessions_valid_from"] != challenge["valid_from"] or factor is None or not is_confirmed(factor):
             raise TokenRejected(ENDED)
         return user, factor, user["status"] == "active" and tenant["status"] == "active"

@@ -68,7 +68,10 @@ class Invitations:
         invitation_id, now = self._ids.new(), self._clock.now()
         target = Target(KIND, invitation_id, email)
         if not may_grant(principal.role, role):
-            raise await self._access.refused(principal, target, "role", {"role": role.value}, request)
+            required = next((each for each in Role if may_grant(each, role)), None)
+            raise await self._access.refused(
+                principal, target, "role", {"role": role.value}, request, required=required
+            )
         if await self._is_member(principal.tenant_id, email):
             raise Clash("email_taken", "This e-mail has an account in the organization.")
         text, secret_hash = new_secret(INVITATION, principal.tenant_id, invitation_id)

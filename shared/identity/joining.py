@@ -5,16 +5,15 @@ commit deletes the invitation with if_match, so it makes one account at most, an
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from shared.audit.events.user import UserDelete
-from shared.audit.model import PLATFORM_TENANT, SYSTEM, Draft, RequestContext, Target
-from shared.audit.outbox import FollowUp, Outbox
+from shared.audit.model import PLATFORM_TENANT, RequestContext
+from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Clash, FieldError, Invalid, Unready
 from shared.core.ids import IdFactory
-from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
+from shared.identity.confirmation import confirm_member
+from shared.identity.directory import Directory, EmailTaken, Entry
 from shared.identity.invitations import invitation_key
 from shared.identity.model import (
     TENANT_ITEM,
@@ -38,7 +37,6 @@ from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
-CONFIRM_JOINED = "directory.confirm_joined"
 _RACES = 20
 
 
@@ -98,7 +96,6 @@ class Joining:
         self._identity = identity
         self._clock = clock
         self._ids = ids
-        outbox.on(CONFIRM_JOINED, self._confirm)
 
     async def join(self, acceptance: Acceptance, request: RequestContext) -> SignedIn:
         """Open an account by invitation, signed in.
@@ -189,7 +186,7 @@ class Joining:
             entry.tenant_id,
             steps,
             await self._identity.registration_events(acceptance, entry, role, request),
-            [FollowUp(CONFIRM_JOINED, {"key": joiner.key, "tenant_id": entry.tenant_id, "user_id": entry.user_id})],
+            [confirm_member(joiner.key, entry)],
         )
         return SignedIn(user, tokens)
 
@@ -200,31 +197,3 @@ class Joining:
                 await self._directory.free(key, entry)
         except StoreError as error:
             _log.error("reservation_left", error, user_id=entry.user_id)
-
-    async def _confirm(self, arguments: dict[str, Any]) -> None:
-        """Follow-up: confirm the e-mail, or take the account back if the e-mail was lost."""
-        entry = Entry(arguments["tenant_id"], arguments["user_id"])
-        try:
-            await self._directory.confirm(arguments["key"], entry)
-        except TakenOver:
-            await self._take_back(entry)
-            raise Clash("email_taken", "This e-mail has an account.") from None
-
-    async def _take_back(self, entry: Entry) -> None:
-        request = RequestContext(self._ids.new(), "outbox", "outbox", self._clock.now())
-        target = Target("user", entry.user_id)
-        draft = Draft(entry.tenant_id, UserDelete(), request, reason="email_taken", actor=SYSTEM, target=target)
-        for _ in range(_RACES):
-            try:
-                user = await self._store.read(IDENTITY, (entry.tenant_id,), user_key(entry.user_id))
-                steps = [delete(user["id"], if_match=user["_etag"])]
-                if is_active_admin(user):
-                    tenant = await self._store.read(IDENTITY, (entry.tenant_id,), TENANT_ITEM)
-                    steps.append(replace({**tenant, "admins": admins_of(tenant) - 1}, if_match=tenant["_etag"]))
-                await self._outbox.commit(IDENTITY, entry.tenant_id, steps, [await self._recorder.finish(draft)])
-            except PreconditionFailed:
-                continue
-            except NotFound:
-                _log.info("account_taken_back_already", user_id=entry.user_id)
-            return
-        raise Unready("store_unavailable", "Too many changes at once.", retry_after_seconds=1)

@@ -1,31 +1,30 @@
 """Lockout: so many bad passwords or factors within a time close an account to signing in for a while.
 
 Failures of an account are counted in an item beside it, in the batch that holds their event. E-mails without an account
-lock in the same way, in `guards`. While locked nothing is counted, and no answer depends on the password.
+lock in the same way, by the same calls of the store, in the tenant `platform` under a keyed hash (docs/adr/0016). While
+locked nothing is counted, and no answer depends on the password.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.audit.events.auth import AuthAccountLocked, AuthLogin
-from shared.audit.model import PLATFORM_TENANT, Draft, RequestContext, Target
+from shared.audit.model import Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import AccountLocked, Unready
 from shared.identity.attempts import Counted, Failures
 from shared.identity.model import attempts_key
-from shared.privacy.emails import normal_email
-from shared.privacy.guards import Guards
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, DocumentStore, Item, create, delete, replace
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 
 LOCKED = "locked"
-_UNKNOWN = "login_unknown"
+STRANGER = "stranger"
+"""The kind of what stands for an e-mail without an account: `user_id`, `email`, and the `person` of its events."""
 _KEPT_SECONDS = 86_400
 _RACES = 20
 
@@ -48,11 +47,6 @@ def locked_until(attempts: Item | None, now: datetime) -> datetime | None:
     return parse_rfc3339(until) if until and until > rfc3339(now) else None
 
 
-def count_of(attempts: Item | None) -> int:
-    """The failures since the last success."""
-    return int(attempts["count"]) if attempts else 0
-
-
 def after_failure(attempts: Item | None, user: Item, now: datetime, rules: LockoutRules) -> Item:
     """The attempts of a user after one more failure. `count`: since the last success; `recent`: those that may lock."""
     since = rfc3339(now - rules.window)
@@ -62,7 +56,7 @@ def after_failure(attempts: Item | None, user: Item, now: datetime, rules: Locko
         "id": attempts_key(user["user_id"]),
         "tenant_id": user["tenant_id"],
         "kind": "attempts",
-        "count": 1 + count_of(attempts),
+        "count": 1 + int(attempts["count"] if attempts else 0),
         "recent": [] if locks else recent,
         "locked_until": rfc3339(now + rules.lock) if locks else None,
         "ttl": max(_KEPT_SECONDS, int((rules.window + rules.lock).total_seconds())),
@@ -77,31 +71,26 @@ class Lockout:
         store: DocumentStore,
         recorder: Recorder,
         outbox: Outbox,
-        guards: Guards,
         clock: Clock,
         rules: LockoutRules,
     ) -> None:
         self._store = store
         self._recorder = recorder
         self._outbox = outbox
-        self._guards = guards
         self._clock = clock
         self._rules = rules
 
-    async def attempts(self, tenant_id: str, user_id: str) -> Item | None:
-        """The failures of a user since the last success, or None."""
+    async def failures(self, tenant_id: str, user_id: str) -> Failures:
+        """The failures of a user since the last success."""
         try:
-            return await self._store.read(IDENTITY, (tenant_id,), attempts_key(user_id))
+            held = await self._store.read(IDENTITY, (tenant_id,), attempts_key(user_id))
         except NotFound:
-            return None
+            return Failures(0, None)
+        return Failures(int(held["count"]), held)
 
-    async def of_user(self, tenant_id: str, user_id: str) -> datetime | None:
-        """Until when a user is locked, or None."""
-        return locked_until(await self.attempts(tenant_id, user_id), self._clock.now())
-
-    async def of_unknown(self, email: str) -> datetime | None:
-        """Until when an e-mail without an account is locked, or None."""
-        return await self._guards.locked(_UNKNOWN, normal_email(email))
+    def until(self, failures: Failures) -> datetime | None:
+        """Until when the account of these failures is locked, or None."""
+        return locked_until(failures.item, self._clock.now())
 
     async def refuse(self, until: datetime, event: Draft) -> AccountLocked:
         """The 423 for an attempt on what is locked, after auditing it."""
@@ -113,37 +102,34 @@ class Lockout:
         seconds = math.ceil((until - self._clock.now()).total_seconds())
         return AccountLocked("account_locked", "Too many failures.", retry_after_seconds=max(1, seconds))
 
-    async def failed(self, user: Item, make: MakeDraft, request: RequestContext) -> None:
-        """Count a failure of a user with its event, and lock if it was one too many. AccountLocked (423), audited, when
-        the account was locked meanwhile. Unready (503) when too many fail at once."""
+    async def failed(self, user: Item, failures: Failures, make: MakeDraft, request: RequestContext) -> None:
+        """Count a failure of a user, of whom so many were read before, with its event; lock if it was one too many.
+
+        AccountLocked (423), audited, when the account was locked meanwhile. Unready (503) when too many fail at once.
+        """
         tenant_id = user["tenant_id"]
         for _ in range(_RACES):
-            held = await self.attempts(tenant_id, user["user_id"])
-            now = self._clock.now()
-            until = locked_until(held, now)
+            until = self.until(failures)
             if until is not None:
-                raise await self.refuse(until, make(count_of(held), LOCKED))
-            counted = after_failure(held, user, now, self._rules)
-            drafts = [make(counted["count"], None)]
-            if counted["locked_until"]:
-                drafts.append(_locked(user, counted, request))
-            events = [await self._recorder.finish(draft) for draft in drafts]
-            step = replace(counted, if_match=held["_etag"]) if held else create(counted)
+                raise await self.refuse(until, make(failures.count, LOCKED))
+            counted = await self.counted(user, failures, request)
+            events = [await self._recorder.finish(make(counted.count, None)), *counted.events]
             try:
-                await self._outbox.commit(IDENTITY, tenant_id, [step], events)
+                await self._outbox.commit(IDENTITY, tenant_id, counted.operations, events)
             except (Conflict, PreconditionFailed, NotFound):
+                failures = await self.failures(tenant_id, user["user_id"])
                 continue  # counted by another attempt meanwhile
             return
         raise Unready("store_unavailable", "Too many attempts on this account at once.", retry_after_seconds=1)
 
     async def read(self, user: Item, request: RequestContext) -> Failures:
         """The failures of a user, for a second factor. AccountLocked (423), audited, while it is locked."""
-        held = await self.attempts(user["tenant_id"], user["user_id"])
-        until = locked_until(held, self._clock.now())
+        failures = await self.failures(user["tenant_id"], user["user_id"])
+        until = self.until(failures)
         if until is not None:
             make = failed_login(user, user["email"], None, request)
-            raise await self.refuse(until, make(count_of(held), LOCKED))
-        return Failures(count_of(held), held)
+            raise await self.refuse(until, make(failures.count, LOCKED))
+        return failures
 
     def cleared(self, user: Item, failures: Failures) -> Sequence[BatchOperation]:
         """The steps that forget them, unless another attempt was counted meanwhile."""
@@ -168,45 +154,25 @@ class Lockout:
         locks = [await self._recorder.finish(_locked(user, item, request))] if item["locked_until"] else []
         return Counted(item["count"], [step], locks)
 
-    async def unknown_failed(self, email: str, event: Draft) -> None:
-        """Count a failure of an e-mail without an account, with its event."""
-        rules = self._rules
-        failed = await self._guards.fail(
-            _UNKNOWN,
-            normal_email(email),
-            rules.failures,
-            int(rules.window.total_seconds()),
-            int(rules.lock.total_seconds()),
-        )
-        if failed.locked_until is not None and not failed.counted:  # by another attempt, meanwhile
-            raise await self.refuse(failed.locked_until, dataclasses.replace(event, reason=LOCKED))
-        await self._recorder.record(event)
-        if failed.locked_until is not None:
-            locked = AuthAccountLocked(attempt_count=rules.failures, locked_until=rfc3339(failed.locked_until))
-            await self._recorder.record(
-                Draft(
-                    PLATFORM_TENANT,
-                    locked,
-                    event.request,
-                    reason="unknown_account",
-                    person=event.person,
-                    email_typed=email,
-                )
-            )
-
 
 def _locked(user: Item, counted: Item, request: RequestContext) -> Draft:
-    return Draft(
-        user["tenant_id"],
-        AuthAccountLocked(attempt_count=counted["count"], locked_until=counted["locked_until"]),
-        request,
-        target=Target("user", user["user_id"], user["email"]),
-        person=user["user_id"],
-    )
+    event = AuthAccountLocked(attempt_count=counted["count"], locked_until=counted["locked_until"])
+    if user["kind"] == STRANGER:
+        return Draft(
+            user["tenant_id"],
+            event,
+            request,
+            reason="unknown_account",
+            person=user["person"],
+            email_typed=user["email"],
+        )
+    target = Target("user", user["user_id"], user["email"])
+    return Draft(user["tenant_id"], event, request, target=target, person=user["user_id"])
 
 
 def failed_login(user: Item, email: str, reason: str | None, request: RequestContext) -> MakeDraft:
     """How the event of a failed sign-in is made."""
+    stranger = user["kind"] == STRANGER
 
     def make(attempt_count: int, instead: str | None) -> Draft:
         return Draft(
@@ -215,8 +181,8 @@ def failed_login(user: Item, email: str, reason: str | None, request: RequestCon
             request,
             outcome="failure",
             reason=instead or reason,
-            target=Target("user", user["user_id"], user["email"]),
-            person=user["user_id"],
+            target=None if stranger else Target("user", user["user_id"], user["email"]),
+            person=user["person"] if stranger else user["user_id"],
             email_typed=email,
         )
 

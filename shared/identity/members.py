@@ -38,7 +38,7 @@ from shared.identity.model import (
     shown_user,
     user_key,
 )
-from shared.identity.ranks import Change, refusal
+from shared.identity.ranks import Change, refusal, sufficient
 from shared.identity.sessions import ended_before
 from shared.identity.versions import check_version, entity_tag
 from shared.storage.containers import IDENTITY
@@ -95,6 +95,11 @@ class _Act:
     def target(self) -> Target:
         """The user as the target of events."""
         return Target("user", self.user["user_id"], self.user["email"])
+
+    @property
+    def role(self) -> Role:
+        """The user's role, as it is."""
+        return Role(self.user["role"])
 
     @property
     def oneself(self) -> bool:
@@ -182,9 +187,10 @@ class Members:
     async def _check_rank(self, act: _Act, changed: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         changes: list[Change] = [_kind_of(name) for name in changed]
         granted = Role(changed["role"]) if "role" in changed else None
-        reason = refusal(act.principal.role, Role(act.user["role"]), changes, granted=granted, oneself=act.oneself)
+        reason = refusal(act.principal.role, act.role, changes, granted=granted, oneself=act.oneself)
         if reason is not None:
-            raise await self._refused(act, reason, dict(given))
+            required = sufficient(act.role, changes, granted=granted) if reason == "role" else None
+            raise await self._refused(act, reason, dict(given), required)
 
     async def _update(self, act: _Act, changed: Mapping[str, Any]) -> Item:
         old, now = act.user, self._clock.now()
@@ -263,12 +269,17 @@ class Members:
         await self._directory.release(arguments["key"], Entry(arguments["tenant_id"], arguments["user_id"]))
 
     async def _allow(self, act: _Act, change: Change, attempted: dict[str, Any]) -> None:
-        reason = refusal(act.principal.role, Role(act.user["role"]), [change], oneself=act.oneself)
+        reason = refusal(act.principal.role, act.role, [change], oneself=act.oneself)
         if reason is not None:
-            raise await self._refused(act, reason, attempted)
+            required = sufficient(act.role, [change]) if reason == "role" else None
+            raise await self._refused(act, reason, attempted, required)
 
-    async def _refused(self, act: _Act, reason: str, attempted: dict[str, Any]) -> Forbidden:
-        return await self._access.refused(act.principal, act.target, reason, attempted, act.request)
+    async def _refused(
+        self, act: _Act, reason: str, attempted: dict[str, Any], required: Role | None = None
+    ) -> Forbidden:
+        return await self._access.refused(
+            act.principal, act.target, reason, attempted, act.request, target_role=act.role.value, required=required
+        )
 
     async def _viewed(self, act: _Act) -> Item:
         await self._recorder.record(act.draft(UserView(), data_class="personal", record_count=1))

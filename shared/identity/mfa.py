@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 
 from shared.audit.events.mfa import MfaChallenge, MfaDisable, MfaEnroll
 from shared.audit.model import AuditEvent, Draft, RequestContext, StoredEvent, Target
@@ -16,7 +17,8 @@ from shared.identity.factors import Confirmed, Factors, Proof, is_confirmed, wri
 from shared.identity.model import Principal, session_key, user_key
 from shared.identity.one_time_codes import otpauth_uri
 from shared.identity.passwords import Passwords
-from shared.identity.sessions import holds
+from shared.identity.session_life import SessionLife
+from shared.identity.sessions import ended_before, holds
 from shared.identity.tokens import TokenRejected
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, DocumentStore, Item, PatchSet, delete
@@ -44,6 +46,7 @@ class Mfa:
         outbox: Outbox,
         access: Access,
         passwords: Passwords,
+        sessions: SessionLife,
         factors: Factors,
         counter: FailureCounter,
         clock: Clock,
@@ -53,6 +56,7 @@ class Mfa:
         self._outbox = outbox
         self._access = access
         self._passwords = passwords
+        self._sessions = sessions
         self._factors = factors
         self._counter = counter
         self._clock = clock
@@ -76,6 +80,7 @@ class Mfa:
     async def confirm(self, principal: Principal, code: str, request: RequestContext) -> list[str]:
         """Make the pending factor count, and the session one in which it was shown; the ten recovery codes.
 
+        All other sessions end: the factor was not shown in them.
         Clash (409 mfa_not_enrolled): nothing waits. Forbidden (403 wrong_code). TokenRejected: the session has ended.
         """
         user = principal.user
@@ -91,10 +96,16 @@ class Mfa:
                     raise Forbidden("wrong_code", "The code is wrong.")
                 continue
             reason = "replaced" if is_confirmed(held) else "confirmed"
-            event = await self._finish(principal, MfaEnroll(factor="totp"), request, reason=reason)
-            now = rfc3339(self._clock.now())
-            session = _patched(session_key(principal.session_id), mfa_at=now, enrollment_only=False)
-            if await self._commit(principal, [written(done.item), self._flagged(user, has=True), session], [event]):
+            others = [each async for each in self._sessions.others(changed(principal, user=user))]
+            enrolled = MfaEnroll(factor="totp", sessions_ended=len(others))
+            event = await self._finish(principal, enrolled, request, reason=reason)
+            now = self._clock.now()
+            epoch = ended_before(user, now)
+            session = _patched(
+                session_key(principal.session_id), mfa_at=rfc3339(now), enrollment_only=False, epoch=epoch
+            )
+            flagged = self._flagged(user, has=True, sessions_valid_from=epoch)
+            if await self._commit(principal, [written(done.item), flagged, session], [event]):
                 return done.recovery_codes
             user = await self._still_there(principal)
         raise _busy()
@@ -170,10 +181,10 @@ class Mfa:
                 raise Forbidden("wrong_password", "The password is wrong.")
             raise Forbidden("wrong_code", "The code is wrong.")
 
-    def _flagged(self, user: Item, *, has: bool) -> BatchOperation:
+    def _flagged(self, user: Item, *, has: bool, **more: str) -> BatchOperation:
         """The step that shows on the user whether there is a factor, unless the user was changed meanwhile."""
         now = rfc3339(self._clock.now())
-        return _patched(user["id"], if_match=user["_etag"], mfa=has, updated_at=now)
+        return _patched(user["id"], if_match=user["_etag"], mfa=has, updated_at=now, **more)
 
     async def _still_there(self, principal: Principal) -> Item:
         """The user as stored now. TokenRejected when the session has ended since the token was checked."""

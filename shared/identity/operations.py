@@ -1,20 +1,23 @@
 """What only the operator of a deployment may do: system administrators, and the life of tenants."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.audit.events.auth import AuthRegister
 from shared.audit.events.config import ConfigChange
-from shared.audit.model import PLATFORM_TENANT, SYSTEM, Draft, RequestContext, Target
-from shared.audit.outbox import FollowUp, Outbox
+from shared.audit.model import PLATFORM_TENANT, Actor, AuditEvent, Draft, RequestContext, Target
+from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock
 from shared.core.errors import Clash, NotFoundError
 from shared.core.ids import IdFactory
+from shared.identity.confirmation import confirm_member
 from shared.identity.directory import Directory, Entry
-from shared.identity.joining import CONFIRM_JOINED
 from shared.identity.model import TENANT_ITEM, Registration, Role, new_tenant, new_user
 from shared.identity.passwords import Passwords
 from shared.identity.service import Policy
+from shared.privacy.blind_index import BlindIndex
+from shared.privacy.secrets import RootName, RotatableSecrets, SecretsPort, check_rotatable
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, DocumentStore, Item, create, replace
 from shared.storage.errors import NotFound, PreconditionFailed, StoreError
@@ -38,6 +41,7 @@ class Operations:
 
     def __init__(
         self,
+        *,
         store: DocumentStore,
         recorder: Recorder,
         outbox: Outbox,
@@ -46,6 +50,8 @@ class Operations:
         clock: Clock,
         ids: IdFactory,
         policy: Policy,
+        index: BlindIndex,
+        secrets: SecretsPort,
     ) -> None:
         self._store = store
         self._recorder = recorder
@@ -55,12 +61,19 @@ class Operations:
         self._clock = clock
         self._ids = ids
         self._policy = policy
+        self._index = index
+        self._secrets = secrets
 
-    def request(self, command: str) -> RequestContext:
-        """What stands in the events of one command."""
-        return RequestContext(self._ids.new(), f"operator {command}", "operator", self._clock.now())
+    async def _draft(
+        self, tenant_id: str, event: AuditEvent, command: str, operator: str | None, target: Target, **more: Any
+    ) -> Draft:
+        """An event of one command. `operator`: the name of who gave it; in a draft for the sealed part alone."""
+        who = None if operator is None else await self._index.for_operator(operator)
+        request = RequestContext(self._ids.new(), f"operator {command}", "operator", self._clock.now())
+        given: dict[str, Any] = {"person": who, "severity": "high", **more}
+        return Draft(tenant_id, event, request, actor=Actor("system", who), target=target, **given)
 
-    async def make_system_admin(self, admin: NewAdmin) -> str:
+    async def make_system_admin(self, admin: NewAdmin, *, operator: str | None = None) -> str:
         """A new account with the role system_admin in the tenant `platform`; its id. EmailTaken; Invalid (422) for the
         password."""
         await self._passwords.screen(admin.password, (admin.email, admin.first_name, admin.last_name))
@@ -68,13 +81,15 @@ class Operations:
         entry = Entry(PLATFORM_TENANT, self._ids.new())
         key = await self._directory.reserve(admin.email, entry)
         try:
-            await self._commit_admin(admin, entry, key, password_hash)
+            await self._commit_admin(admin, entry, key, password_hash, operator)
         except StoreError:
             await self._directory.free(key, entry)
             raise
         return entry.user_id
 
-    async def _commit_admin(self, admin: NewAdmin, entry: Entry, key: str, password_hash: str) -> None:
+    async def _commit_admin(
+        self, admin: NewAdmin, entry: Entry, key: str, password_hash: str, operator: str | None
+    ) -> None:
         now = self._clock.now()
         registration = Registration(
             email=admin.email,
@@ -95,25 +110,30 @@ class Operations:
             first_name=admin.first_name,
             last_name=admin.last_name,
         )
-        draft = Draft(
-            PLATFORM_TENANT,
-            event,
-            self.request("system-admin"),
-            reason="system_admin",
-            actor=SYSTEM,
-            target=Target("user", entry.user_id, admin.email),
-            person=entry.user_id,
-            severity="high",
+        made = ConfigChange(
+            key="system_admin",
+            changed_fields=("role",),
+            old_values={},
+            new_values={"role": Role.SYSTEM_ADMIN.value},
+            operator=operator,
         )
-        follow_up = FollowUp(CONFIRM_JOINED, {"key": key, "tenant_id": entry.tenant_id, "user_id": entry.user_id})
+        target, command = Target("user", entry.user_id, admin.email), "system-admin"
+        drafts = (
+            await self._draft(
+                PLATFORM_TENANT, event, command, operator, target, person=entry.user_id, reason="system_admin"
+            ),
+            await self._draft(PLATFORM_TENANT, made, command, operator, target, reason="system_admin"),
+        )
+        follow_up = confirm_member(key, entry)
         await self._outbox.commit(
-            IDENTITY, PLATFORM_TENANT, operations, [await self._recorder.finish(draft)], [follow_up]
+            IDENTITY, PLATFORM_TENANT, operations, [await self._recorder.finish(each) for each in drafts], [follow_up]
         )
 
-    async def set_tenant_status(self, tenant_id: str, status: str) -> bool:
+    async def set_tenant_status(self, tenant_id: str, status: str, *, operator: str | None = None) -> bool:
         """Suspend a tenant (nobody of it can act any more, at once) or let it act again; False when it is so already.
 
-        NotFoundError for no tenant of that id, Clash for the platform's own.
+        The event is in the tenant's trail without the operator's name, which is not the tenant's to know, and in that
+        of `platform` with it. NotFoundError for no tenant of that id, Clash for the platform's own.
         """
         if tenant_id == PLATFORM_TENANT:
             raise Clash("platform", "The platform's own tenant cannot be suspended: its users suspend others.")
@@ -130,37 +150,45 @@ class Operations:
                 old_values={"status": held["status"]},
                 new_values={"status": status},
             )
-            draft = Draft(
-                tenant_id,
-                event,
-                self.request(command),
-                reason=status,
-                actor=SYSTEM,
-                target=Target("tenant", tenant_id),
-                severity="high",
-            )
+            named = event.model_copy(update={"operator": operator})
+            target = Target("tenant", tenant_id)
+            drafts = [
+                await self._draft(trail, told, command, operator, target, reason=status)
+                for trail, told in ((tenant_id, event), (PLATFORM_TENANT, named))
+            ]
+            finished = [await self._recorder.finish(each) for each in drafts]
             step = replace({**held, "status": status}, if_match=held["_etag"])
             try:
-                await self._outbox.commit(IDENTITY, tenant_id, [step], [await self._recorder.finish(draft)])
+                await self._outbox.commit(IDENTITY, tenant_id, [step], finished)
             except PreconditionFailed:
                 continue
             return True
         raise PreconditionFailed
 
-    async def record_rotation(self, root: str, version: str) -> None:
-        """Audit that a version of a root secret was added. Its name is no secret."""
-        event = ConfigChange(key=f"secrets.{root}", changed_fields=("version",), old_values={}, new_values={})
-        await self._recorder.record(
-            Draft(
-                PLATFORM_TENANT,
-                event,
-                self.request("rotate-keys"),
-                reason="rotated",
-                actor=SYSTEM,
-                target=Target("secret", f"{root}:{version}"),
-                severity="medium",
-            )
+    async def rotate(self, root: RootName, *, operator: str | None = None) -> str:
+        """Add a version of a root secret; its name. ValueError, saying why, for one that cannot be rotated.
+
+        That it is begun is in the trail before anything is done: a crash may leave a version that nobody reported, and
+        never one that nobody asked for. SecretsError when the version could not be written.
+        """
+        check_rotatable(root)
+        if not isinstance(self._secrets, RotatableSecrets):
+            raise ValueError("secrets in memory cannot be rotated")  # noqa: TRY004 - a matter of settings
+        await self._record_rotation(root, root, "rotation_begun", operator)
+        version = await self._secrets.rotate(root)
+        await self._record_rotation(root, f"{root}:{version}", "rotated", operator)
+        return version
+
+    async def _record_rotation(self, root: RootName, what: str, reason: str, operator: str | None) -> None:
+        """Names of secrets and of their versions are no secrets."""
+        event = ConfigChange(
+            key=f"secrets.{root}", changed_fields=("version",), old_values={}, new_values={}, operator=operator
         )
+        target = Target("secret", what)
+        draft = await self._draft(
+            PLATFORM_TENANT, event, "rotate-keys", operator, target, reason=reason, severity="medium"
+        )
+        await self._recorder.record(draft)
 
     async def _tenant(self, tenant_id: str) -> Item | None:
         try:

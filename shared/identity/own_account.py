@@ -9,9 +9,8 @@ from shared.audit.model import Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
-from shared.core.errors import Forbidden, Invalid, VersionConflict
-from shared.identity.attempts import Failures
-from shared.identity.lockout import LOCKED, Lockout, count_of, locked_until
+from shared.core.errors import Forbidden, Invalid, Unready, VersionConflict
+from shared.identity.lockout import LOCKED, Lockout
 from shared.identity.model import Principal, search_fields
 from shared.identity.password_policy import refused
 from shared.identity.passwords import Passwords
@@ -69,11 +68,11 @@ class OwnAccount:
         self, principal: Principal, fields: Mapping[str, Any], if_match: frozenset[str] | None, request: RequestContext
     ) -> Item:
         """Change the given profile fields. VersionConflict (412), audited, when the user is no longer what `if_match`
-        names, or somebody else changes it at the same moment."""
+        names. Unready (503) when others change it all the time."""
         user = principal.user
         for _ in range(_RACES):
             if if_match is not None and entity_tag(user) not in if_match:
-                break
+                raise await self._conflict(principal, fields, request)
             new = {name: value for name, value in fields.items() if user[name] != value}
             old = {name: user[name] for name in new}
             event = ProfileUpdate(changed_fields=sorted(new), old_values=old, new_values=new)
@@ -90,7 +89,7 @@ class OwnAccount:
                 user = await self._still_there(principal)
                 continue
             return await self._store.read(IDENTITY, (principal.tenant_id,), user["id"])
-        raise await self._conflict(principal, fields, request)
+        raise Unready("store_unavailable", "Too many changes at once.", retry_after_seconds=1)
 
     async def _still_there(self, principal: Principal) -> Item:
         """The user as it is now, if the session still holds. TokenRejected otherwise."""
@@ -118,14 +117,17 @@ class OwnAccount:
         Invalid (422) naming `new_password` when it may not be set. All audited.
         """
         user = principal.user
-        failed = await self._lockout.attempts(principal.tenant_id, principal.user_id)
-        until = locked_until(failed, self._clock.now())
+        failures = await self._lockout.failures(principal.tenant_id, principal.user_id)
+        until = self._lockout.until(failures)
         right = await self._passwords.verify(user["password_hash"], current)
         if until is not None:
             raise await self._lockout.refuse(until, _failed(principal, LOCKED, request))
         if not right:
             await self._lockout.failed(
-                user, lambda _, instead: _failed(principal, instead or "wrong_password", request), request
+                user,
+                failures,
+                lambda _, instead: _failed(principal, instead or "wrong_password", request),
+                request,
             )
             raise Forbidden("wrong_password", "The current password is wrong.")
         try:
@@ -133,7 +135,7 @@ class OwnAccount:
         except Invalid:
             await self._recorder.record(_failed(principal, "refused", request))
             raise
-        unchanged = self._lockout.unchanged(user, Failures(count_of(failed), failed))
+        unchanged = self._lockout.unchanged(user, failures)
         await self._commit_password(principal, await self._passwords.hash(new), unchanged, request)
 
     async def _check_new(self, principal: Principal, new: str) -> None:
@@ -168,7 +170,7 @@ class OwnAccount:
         try:
             await self._outbox.commit(IDENTITY, principal.tenant_id, operations, [await self._recorder.finish(draft)])
         except (Conflict, PreconditionFailed, NotFound):
-            until = await self._lockout.of_user(principal.tenant_id, principal.user_id)
+            until = self._lockout.until(await self._lockout.failures(principal.tenant_id, principal.user_id))
             if until is not None:
                 raise await self._lockout.refuse(until, _failed(principal, LOCKED, request)) from None
             await self._recorder.record(_failed(principal, "version_conflict", request))

@@ -1,11 +1,15 @@
 """Which passwords may be set: long, not among the common ones, not made of what everybody knows of their owner.
 
 As NIST SP 800-63B asks: any characters, no rules of composition, a blocklist, and the owner's context. The list and the
-estimate are zxcvbn's (30,000 common passwords, words and names in several orders, keyboard runs, repeats, dates).
+estimate are zxcvbn's (30,000 common passwords, words and names in several orders, keyboard runs, repeats, dates). Two
+things it takes for stronger than they are, for people make passwords so: one word with a year or marks around it, and
+words of the context in a row.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import permutations
 
 from shared.core.errors import FieldError, Invalid
 
@@ -13,10 +17,17 @@ MIN_LENGTH, MAX_LENGTH = 12, 128
 FEWEST_GUESSES = 10**8
 """Below it a password is taken for common: an attacker who knows how people choose would be there in minutes."""
 LEAST_OWN = 8
-"""Characters that are left of a password without the words of its context."""
+"""Characters that are left of a password without the words of its context; years count as one, and so does a run of
+one character."""
 _CHUNK, _MOST_CHUNKS = 24, 2
 """What is estimated, for the estimator's time grows with the square of it and more: the beginning, in two parts."""
 _SHORTEST_WORD = 3
+_ONE_WORD = 10**6
+"""Guesses below which letters are a word, or a name, that many people think of."""
+_DECORATED = re.compile(r"[\W\d_]*([^\W\d_]+)[\W\d_]*")
+_YEAR, _RUN = re.compile(r"(?<!\d)(?:(?:19|20)\d\d)+(?!\d)"), re.compile(r"(.)\1+")
+_LEET = str.maketrans("@4301!$57", "aaeoiisst")
+_LEET_WITHIN = re.compile(r"(?<=[^\W\d_])[@4301!$57]+(?=[^\W\d_])")
 
 
 def normal_password(password: str) -> str:
@@ -30,9 +41,9 @@ def check_password(password: str, context: Sequence[str], *, field: str = "passw
     if not MIN_LENGTH <= len(normal) <= MAX_LENGTH:
         raise refused(field, "length", f"must have {MIN_LENGTH} to {MAX_LENGTH} characters in Unicode NFKC")
     words = context_words(context)
-    if _own_part(normal, words) < LEAST_OWN:
+    if _is_personal(normal, words):
         raise refused(field, "contains_personal", "must not be made of the e-mail, name or organization")
-    if _guesses(normal, words) < FEWEST_GUESSES:
+    if _is_one_word(normal) or _guesses(normal, words) < FEWEST_GUESSES:
         raise refused(field, "too_common", "is one of the common passwords, or easy to guess")
 
 
@@ -43,8 +54,9 @@ def refused(field: str, code: str, message: str) -> Invalid:
 
 
 def context_words(context: Sequence[str]) -> list[str]:
-    """The texts, the local part and the domain of an e-mail, and their words, longest first; short ones say nothing."""
-    found: set[str] = set()
+    """The texts, the local part and the domain of an e-mail, their words, and any two texts in a row, longest first;
+    short ones say nothing."""
+    found: set[str] = {f"{one}{two}" for one, two in permutations(map(_squeezed, context), 2)}
     for text in context:
         folded = normal_password(text).casefold()
         local, _, domain = folded.rpartition("@")
@@ -57,11 +69,36 @@ def _split(text: str) -> list[str]:
     return "".join(char if char.isalnum() else " " for char in text).split()
 
 
-def _own_part(password: str, words: Sequence[str]) -> int:
+def _squeezed(text: str) -> str:
+    return "".join(normal_password(text).casefold().split())
+
+
+def _is_personal(password: str, words: Sequence[str]) -> bool:
+    """Whether too little is left of a password without the words of its context, also of one that is written l33t."""
     folded = password.casefold()
-    for word in words:
-        folded = folded.replace(word, "")
-    return len(folded)
+    for text in (folded, folded.translate(_LEET)):
+        own = text
+        for word in words:
+            own = own.replace(word, "")
+        if own != text and (_own_length(own) < LEAST_OWN or _guesses(own, ()) < _ONE_WORD):
+            return True
+    return False
+
+
+def _own_length(text: str) -> int:
+    return len(_RUN.sub(r"\1", _YEAR.sub("y", text)))
+
+
+def _is_one_word(password: str) -> bool:
+    """Whether a password is one word that many think of, with fewer digits and marks around it than would do alone."""
+    from zxcvbn import zxcvbn
+
+    plain = _LEET_WITHIN.sub(lambda found: found[0].translate(_LEET), password)
+    found = _DECORATED.fullmatch(plain)
+    if found is None or len(found[1]) > _CHUNK:
+        return False
+    around = plain.replace(found[1], "", 1)
+    return _own_length(around) < LEAST_OWN and float(zxcvbn(found[1])["guesses"]) < _ONE_WORD
 
 
 def _guesses(password: str, words: Sequence[str]) -> float:

@@ -29,6 +29,12 @@ def may_grant(actor: Role, granted: Role) -> bool:
     return granted in GRANTABLE and outranks(actor, granted)
 
 
+def sufficient(target: Role, changes: Iterable[Change], *, granted: Role | None = None) -> Role | None:
+    """The lowest role that may make `changes` to another user of the role `target`; None: no role may."""
+    wanted = list(changes)
+    return next((role for role in Role if refusal(role, target, wanted, granted=granted) is None), None)
+
+
 def refusal(
     actor: Role, target: Role, changes: Iterable[Change], *, granted: Role | None = None, oneself: bool = False
 ) -> Refusal | None:

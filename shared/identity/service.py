@@ -1,23 +1,22 @@
 """Accounts: register, login, logout. Every outcome leaves its event."""
 
+import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
 
 from shared.audit.events.auth import AuthLogin, AuthLogout, AuthRegister
 from shared.audit.events.consent import ConsentGrant
-from shared.audit.events.user import UserDelete
-from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, Draft, RequestContext, StoredEvent, Target
-from shared.audit.outbox import FollowUp, Outbox
+from shared.audit.model import PLATFORM_TENANT, Actor, Draft, RequestContext, StoredEvent, Target
+from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, period_of
 from shared.core.errors import Clash, Unauthenticated, Unready
 from shared.core.ids import IdFactory
 from shared.identity.attempts import Failures
 from shared.identity.challenges import Challenge, Challenges
-from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
+from shared.identity.confirmation import confirm_founder
+from shared.identity.directory import Directory, EmailTaken, Entry
 from shared.identity.factor_policy import factor_due
-from shared.identity.lockout import LOCKED, Lockout, MakeDraft, count_of, failed_login, locked_until
+from shared.identity.lockout import LOCKED, STRANGER, Lockout, MakeDraft, failed_login
 from shared.identity.model import (
     TENANT_ITEM,
     Applicant,
@@ -40,9 +39,7 @@ from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
-CONFIRM = "directory.confirm"
 _RACES = 20
-_NOBODY = Entry(PLATFORM_TENANT, "00000000-0000-0000-0000-000000000000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,6 @@ class Identity:
         self._clock = clock
         self._ids = ids
         self._policy = policy
-        outbox.on(CONFIRM, self._confirm)
 
     async def register(self, registration: Registration, request: RequestContext) -> SignedIn:
         """Open an organization with its first tenant_admin, signed in. Clash (409 email_taken), audited.
@@ -126,7 +122,7 @@ class Identity:
             entry.tenant_id,
             [create(new_tenant(entry.tenant_id, registration.organization, now)), create(user), create(session)],
             await self.registration_events(registration, entry, Role.TENANT_ADMIN, request),
-            [FollowUp(CONFIRM, {"key": key, "tenant_id": entry.tenant_id, "user_id": entry.user_id})],
+            [confirm_founder(key, entry)],
         )
         return SignedIn(user, tokens)
 
@@ -205,68 +201,56 @@ class Identity:
         except StoreError as error:
             _log.error("reservation_left", error, user_id=entry.user_id)
 
-    async def _confirm(self, arguments: dict[str, Any]) -> None:
-        """Follow-up of a registration: confirm its e-mail, or take the account back if the e-mail was lost."""
-        entry = Entry(arguments["tenant_id"], arguments["user_id"])
-        try:
-            await self._directory.confirm(arguments["key"], entry)
-        except TakenOver:
-            await self._take_back(entry)
-            raise Clash("email_taken", "This e-mail has an account.") from None
-
-    async def _take_back(self, entry: Entry) -> None:
-        request = RequestContext(self._ids.new(), "outbox", "outbox", self._clock.now())
-        event = await self._recorder.finish(
-            Draft(
-                entry.tenant_id,
-                UserDelete(),
-                request,
-                reason="email_taken",
-                actor=SYSTEM,
-                target=Target("user", entry.user_id),
-            )
-        )
-        try:
-            await self._outbox.commit(
-                IDENTITY, entry.tenant_id, [delete(user_key(entry.user_id)), delete(TENANT_ITEM)], [event]
-            )
-        except NotFound:
-            _log.info("account_taken_back_already", user_id=entry.user_id)
-
     async def login(self, email: str, password: str, request: RequestContext) -> SignedIn | Challenge:
         """Sign in, or get the challenge that a second factor answers.
 
         Unauthenticated (401 invalid_credentials), the same for a wrong password and an unknown e-mail, at the same
         cost; AccountLocked (423) after too many of either, whatever the password.
         """
-        entry = await self._directory.find(email)
-        user, tenant = await self._account(entry or _NOBODY)
+        entry = await self._directory.find(email) or Entry(PLATFORM_TENANT, await self._directory.key(email))
+        user, tenant, failures = await self._attempt_on(entry)
         if user is None or tenant is None:
-            until = await self._lockout.of_unknown(email)
-            await self._passwords.verify(None, password)
-            await self._refuse_unknown(email, until, request)
-        else:
-            failed = await self._lockout.attempts(user["tenant_id"], user["user_id"])
-            until = locked_until(failed, self._clock.now())
-            right = await self._passwords.verify(user["password_hash"], password)
-            reason = _reason(user, tenant, right=right)
-            failure = failed_login(user, email, reason, request)
-            if until is not None:
-                raise await self._lockout.refuse(until, failure(count_of(failed), LOCKED))
-            if reason is None:
-                challenge = await self._challenges.after_password(user, request)
-                if challenge is not None:
-                    await self._rehash_beside(user, password)
-                due = factor_due(tenant, user)
-                return challenge or await self._sign_in(user, password, failed, failure, request, due=due)
-            await self._lockout.failed(user, failure, request)
-        raise Unauthenticated("invalid_credentials", "E-mail or password is wrong.")
+            user, tenant, failures = await self._stranger_of(email, entry, failures)
+        until = self._lockout.until(failures)
+        known = user["password_hash"] if user["kind"] == "user" else None
+        reason = _reason(user, tenant, right=await self._passwords.verify(known, password))
+        failure = failed_login(user, email, reason, request)
+        if until is not None:
+            raise await self._lockout.refuse(until, failure(failures.count, LOCKED))
+        if reason is not None:
+            await self._lockout.failed(user, failures, failure, request)
+            raise Unauthenticated("invalid_credentials", "E-mail or password is wrong.")
+        challenge = await self._challenges.after_password(user, request)
+        if challenge is not None:
+            await self._rehash_beside(user, password)
+        due = factor_due(tenant, user)
+        return challenge or await self._sign_in(user, password, failures, failure, request, due=due)
+
+    async def _attempt_on(self, entry: Entry) -> tuple[Item | None, Item | None, Failures]:
+        """A user, its tenant, and the user's failures: three reads at once, whether any of them is there or not."""
+        return await asyncio.gather(
+            self._user(entry), self._tenant(entry), self._lockout.failures(entry.tenant_id, entry.user_id)
+        )
+
+    async def _stranger_of(self, email: str, entry: Entry, failures: Failures) -> tuple[Item, Item, Failures]:
+        """What stands for an e-mail without an account, so that it is treated as one that has one (docs/adr/0016)."""
+        key = await self._directory.key(email)
+        if entry.user_id != key:  # reserved, and its account is not there yet, or no more
+            failures = await self._lockout.failures(PLATFORM_TENANT, key)
+        stranger: Item = {
+            "kind": STRANGER,
+            "tenant_id": PLATFORM_TENANT,
+            "user_id": key,
+            "email": email,
+            "person": self._stranger(),
+        }
+        return stranger, stranger, failures
 
     async def _sign_in(
         self,
         user: Item,
         password: str,
-        failed: Item | None,
+        failures: Failures,
         failure: MakeDraft,
         request: RequestContext,
         *,
@@ -276,16 +260,16 @@ class Identity:
         enroll a second factor, and for nothing else."""
         tenant_id, user_id, email = user["tenant_id"], user["user_id"], user["email"]
         for _ in range(_RACES):
-            until = locked_until(failed, self._clock.now())
+            until = self._lockout.until(failures)
             if until is not None:
-                raise await self._lockout.refuse(until, failure(count_of(failed), LOCKED))
+                raise await self._lockout.refuse(until, failure(failures.count, LOCKED))
             session, tokens = await self._sessions.draft(user, enrollment_only=due)
             operations: list[BatchOperation] = [create(session), *await self._rehashed(user, password)]
-            operations += self._lockout.cleared(user, Failures(count_of(failed), failed))
+            operations += self._lockout.cleared(user, failures)
             event = await self._recorder.finish(
                 Draft(
                     tenant_id,
-                    AuthLogin(attempt_count=count_of(failed)),
+                    AuthLogin(attempt_count=failures.count),
                     request,
                     reason="mfa_enrollment" if due else None,
                     actor=Actor("user", user_id, user["role"], email),
@@ -296,7 +280,7 @@ class Identity:
             try:
                 await self._outbox.commit(IDENTITY, tenant_id, operations, [event])
             except (Conflict, PreconditionFailed, NotFound):
-                user, failed = await self._unchanged(user), await self._lockout.attempts(tenant_id, user_id)
+                user, failures = await self._unchanged(user), await self._lockout.failures(tenant_id, user_id)
                 continue  # another attempt on this account was counted meanwhile, or the user changed
             return SignedIn(user, tokens, enrollment_only=due)
         raise Unready("store_unavailable", "Too many attempts on this account at once.", retry_after_seconds=1)
@@ -318,25 +302,10 @@ class Identity:
 
     async def _unchanged(self, user: Item) -> Item:
         """The user as it is now, if what the password was checked against still holds. Unauthenticated otherwise."""
-        now, _ = await self._account(Entry(user["tenant_id"], user["user_id"]))
+        now = await self._user(Entry(user["tenant_id"], user["user_id"]))
         if now is None or any(now[name] != user[name] for name in ("password_hash", "status", "sessions_valid_from")):
             raise Unauthenticated("invalid_credentials", "E-mail or password is wrong.")
         return now
-
-    async def _refuse_unknown(self, email: str, until: datetime | None, request: RequestContext) -> None:
-        """Audit and count an attempt on an e-mail without an account. AccountLocked (423) when it is locked."""
-        event = Draft(
-            PLATFORM_TENANT,
-            AuthLogin(attempt_count=0),
-            request,
-            outcome="failure",
-            reason="unknown_account" if until is None else LOCKED,
-            person=self._stranger(),
-            email_typed=email,
-        )
-        if until is not None:
-            raise await self._lockout.refuse(until, event)
-        await self._lockout.unknown_failed(email, event)
 
     async def logout(self, principal: Principal, request: RequestContext) -> None:
         """End the caller's session; its tokens die at once. TokenRejected when another call ended it just before."""
@@ -357,20 +326,18 @@ class Identity:
         except NotFound:
             raise TokenRejected("session_ended") from None
 
-    async def _account(self, entry: Entry) -> tuple[Item | None, Item | None]:
-        """A user and its tenant; always two reads, so that nobody can tell by the time whether they are there."""
-        user = await self._user(entry)
-        try:
-            return user, await self._store.read(IDENTITY, (entry.tenant_id,), TENANT_ITEM)
-        except NotFound:
-            return user, None
-
     async def _user(self, entry: Entry) -> Item | None:
         try:
             found = await self._store.read(IDENTITY, (entry.tenant_id,), user_key(entry.user_id))
         except NotFound:
             return None
         return found if found["kind"] == "user" else None
+
+    async def _tenant(self, entry: Entry) -> Item | None:
+        try:
+            return await self._store.read(IDENTITY, (entry.tenant_id,), TENANT_ITEM)
+        except NotFound:
+            return None
 
     def _stranger(self) -> str:
         """The subject of what nobody here has done: one per month, so that its key can rotate."""
@@ -379,6 +346,8 @@ class Identity:
 
 def _reason(user: Item, tenant: Item, *, right: bool) -> str | None:
     """Why a sign-in with this password fails; None: it does not."""
+    if user["kind"] == STRANGER:
+        return "unknown_account"
     if not right:
         return "bad_credentials"
     return None if user["status"] == tenant["status"] == "active" else "suspended"

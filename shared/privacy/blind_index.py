@@ -49,6 +49,10 @@ class BlindIndex:
         """The index value of an e-mail in the directory, the same in every tenant."""
         return _keyed(await self.root(), "blind-index/directory", normal_email(email))
 
+    async def for_operator(self, name: str) -> str:
+        """An opaque id for an operator, the same in every tenant: who did two things can be told without a name."""
+        return f"operator-{_keyed(await self.root(), 'blind-index/operator', name).rpartition(':')[2][:32]}"
+
     async def check(self) -> None:
         """SecretsError unless values can be computed."""
         await self.root()

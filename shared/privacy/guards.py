@@ -1,4 +1,4 @@
-"""Guards: markers that are set once, rate limits and lockouts, kept in the store so that all instances share them.
+"""Guards: markers that are set once, and rate limits, kept in the store so that all instances share them.
 
 What a guard is about (an address, an e-mail, a key that a client chose) never stands in the store: ids are keyed
 hashes, and their key changes with the month. Near the turn of a month both keys are looked at, so that nothing is let
@@ -22,7 +22,7 @@ from shared.privacy.blind_index import BlindIndex
 from shared.privacy.secrets import derive
 from shared.storage.containers import GUARDS
 from shared.storage.documents import DocumentStore, Item, PatchIncrement
-from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError, Unavailable
+from shared.storage.errors import Conflict, NotFound, StoreError, Unavailable
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
@@ -31,7 +31,6 @@ SKEW = timedelta(minutes=5)
 LONGEST_CLAIM_SECONDS = 14 * 86_400
 LONGEST_WINDOW_SECONDS = 86_400
 HIGHEST_LIMIT = 1_000_000
-MOST_FAILURES = 100
 MARGIN_SECONDS = 60
 """How long an item may be there beyond its purpose."""
 _RACES = 200
@@ -58,16 +57,8 @@ class Taken:
     retry_after_seconds: float = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Whether a failure was counted (not, where the key was locked already), and until when the key is locked."""
-
-    counted: bool
-    locked_until: datetime | None
-
-
 class Guards:
-    """Markers, rate limits and lockouts. `kind` is a name of the program, `key` any text at all.
+    """Markers and rate limits. `kind` is a name of the program, `key` any text at all.
 
     SecretsError (503) from every call while the version of `index` is not to be had.
     """
@@ -175,77 +166,6 @@ class Guards:
         if len(self._refused) > _REMEMBERED:
             self._refused.popitem(last=False)
 
-    async def count_failure(
-        self, kind: str, key: str, limit: int, window_seconds: int, lock_seconds: int
-    ) -> datetime | None:
-        """Count a failure; until when the key is locked, or None: see `fail`."""
-        return (await self.fail(kind, key, limit, window_seconds, lock_seconds)).locked_until
-
-    async def fail(self, kind: str, key: str, limit: int, window_seconds: int, lock_seconds: int) -> Failed:
-        """Count a failure; whether that was done, and until when the key is locked.
-
-        `limit` failures (up to 100) within `window_seconds` lock it for `lock_seconds` (both up to a day) and are
-        forgotten then. While it is locked nothing is counted: attempts do not extend it. In the minutes around the
-        turn of a month, instances whose clocks differ may count apart for as long as they differ.
-        """
-        for seconds in (window_seconds, lock_seconds):
-            _check(kind, seconds, LONGEST_WINDOW_SECONDS)
-        if not 1 <= limit <= MOST_FAILURES:
-            raise ValueError(f"a limit of failures is 1 to {MOST_FAILURES}")
-        for _ in range(_RACES):
-            now = self._clock.now()
-            *older, newest = await self._lockouts(kind, key)
-            until = _locked_until([*older, newest], now)
-            if until is not None:
-                return Failed(counted=False, locked_until=until)
-            since = max(
-                rfc3339(now - timedelta(seconds=window_seconds)), *(each["reset_at"] for each in (*older, newest))
-            )
-            mine = [*(at for at in newest["failed_at"] if at > since), rfc3339(now)]
-            if len(mine) + sum(at > since for each in older for at in each["failed_at"]) >= limit:
-                until = now + timedelta(seconds=lock_seconds)
-            changed = {
-                **newest,
-                "failed_at": [] if until else mine,
-                "reset_at": rfc3339(now) if until else newest["reset_at"],
-                "locked_until": rfc3339(until) if until else "",
-                "ttl": max(window_seconds, lock_seconds) + MARGIN_SECONDS,
-            }
-            if await self._put(changed):
-                return Failed(counted=True, locked_until=until)
-        raise Unavailable("too many failures at once")
-
-    async def locked(self, kind: str, key: str) -> datetime | None:
-        """Until when a key is locked, or None."""
-        _check(kind, 1, 1)
-        return _locked_until(await self._lockouts(kind, key), self._clock.now())
-
-    async def clear(self, kind: str, key: str) -> None:
-        """Forget the failures of a key, and its lock."""
-        _check(kind, 1, 1)
-        for guard_id in await self._ids(kind, key, _LONGEST_WINDOW):
-            try:
-                await self._store.delete(GUARDS, (guard_id,), guard_id)
-            except NotFound:
-                continue  # there was nothing to forget
-
-    async def _lockouts(self, kind: str, key: str) -> list[Item]:
-        """The failures of a key, under the newest of its ids last; an empty item where there are none."""
-        none: Item = {"failed_at": [], "reset_at": "", "locked_until": ""}
-        ids = await self._ids(kind, key, _LONGEST_WINDOW)
-        return [await self._read(each) or {"id": each, **none} for each in ids]
-
-    async def _put(self, item: Item) -> bool:
-        """Write what was read and changed; False when somebody else did meanwhile."""
-        try:
-            if "_etag" in item:
-                await self._store.replace(GUARDS, (item["id"],), item, item["_etag"])
-            else:
-                await self._store.create(GUARDS, (item["id"],), item)
-        except (Conflict, NotFound, PreconditionFailed):
-            return False
-        return True
-
     async def _read(self, guard_id: str) -> Item | None:
         try:
             return await self._store.read(GUARDS, (guard_id,), guard_id)
@@ -273,11 +193,6 @@ def _check(kind: str, seconds: int, longest: int) -> None:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
-
-
-def _locked_until(items: list[Item], now: datetime) -> datetime | None:
-    until = max(item["locked_until"] for item in items)
-    return parse_rfc3339(until) if until > rfc3339(now) else None
 
 
 def _wait(count: int, before: int, limit: int, elapsed: int, length: int) -> int:

@@ -106,9 +106,12 @@ class MemorySecrets:
 
 
 def check_rotatable(name: RootName) -> None:
-    """ValueError unless versions of that root may be added: the store is bound to its `index` (docs/adr/0009)."""
+    """ValueError, saying why, unless versions of that root may be added (docs/adr/0009)."""
     if name == "index":
-        raise ValueError("the secret index cannot be rotated")
+        raise ValueError(
+            "the secret index cannot be rotated: what the store finds by an e-mail or an address was hashed, and "
+            "second factors were sealed, under the version that it holds on to"
+        )
 
 
 def signing_version(versions: Sequence[SecretVersion], now: datetime, lifetime: timedelta) -> SecretVersion:

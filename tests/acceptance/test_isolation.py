@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from devhost.host import Host
 from functions import ENDPOINTS
 from functions._api import Endpoint, ListQuery
+from shared.identity.model import Role
 from shared.storage.sqlite import SqliteStore
 from tests.acceptance.test_access_matrix import BODIES, Stage, set_stage
 from tests.app import Account, App, assert_problem, running
@@ -41,7 +42,21 @@ def admin(stage: Stage) -> Account:
     return found
 
 
-async def ask(stage: Stage, endpoint: Endpoint, wanted: str) -> tuple[httpx.Response, list[tuple[str, str]]]:
+CALLERS = (*(role.value for role in Role), "API key")
+
+
+def headers_of(stage: Stage, caller: str) -> dict[str, str]:
+    account = stage.callers[caller]
+    return account.auth if account else {"Authorization": f"Bearer {stage.keys[caller]}"}
+
+
+def may_call(endpoint: Endpoint, caller: str) -> bool:
+    if caller == "API key":
+        return endpoint.scope is not None
+    return endpoint.who is None or Role(caller) in endpoint.who
+
+
+async def ask(stage: Stage, endpoint: Endpoint, wanted: str, caller: str) -> tuple[httpx.Response, list[Any]]:
     """The answer for an id, and what the store was asked for it."""
     path = re.sub(r"\{\w+:guid\}", wanted, endpoint.route)
     template = re.sub(r"\{\w+:guid\}", "{}", endpoint.route.removeprefix("v1"))
@@ -49,8 +64,17 @@ async def ask(stage: Stage, endpoint: Endpoint, wanted: str) -> tuple[httpx.Resp
     store = stage.app.store
     assert isinstance(store, FaultyFeedStore)
     store.arm(10**6)
-    answer = await stage.app.client.request(endpoint.method, f"/{path}", headers=admin(stage).auth, json=body)
+    headers = headers_of(stage, caller)
+    answer = await stage.app.client.request(endpoint.method, f"/{path}", headers=headers, json=body)
     return answer, [(call.operation, call.container) for call in store.calls]
+
+
+async def raise_alerts(app: App, *accounts: Account) -> None:
+    """An alert about each account."""
+    for account in accounts:
+        for _ in range(6):
+            await app.login(account.email, "a guess")
+    await app.host.drain_feed()
 
 
 def told(answer: httpx.Response) -> Any:
@@ -67,51 +91,75 @@ def foreign_ids(stage: Stage) -> list[str]:
 
 @pytest.mark.parametrize("endpoint", BY_ID, ids=[each.name for each in BY_ID])
 async def test_a_foreign_id_and_nobodys_look_alike(stage: Stage, endpoint: Endpoint) -> None:
-    """In status, body, headers, length, and in what the store is asked, which is what takes the time."""
-    app = stage.app
-    nothing, asked = await ask(stage, endpoint, NOBODYS)
-    assert_problem(nothing, 404, "not_found")
+    """To each role and to a key: in status, body, headers, length, and in what the store is asked, which is what takes
+    the time. The own trail tells them apart, for those who may look at all."""
+    app, foreign = stage.app, foreign_ids(stage)
+    await app.client.get("/v1/alerts", headers=headers_of(stage, "API key"))  # notes that the key is in use
     before = await app.events(stage.foreign_tenant)
-    for wanted in foreign_ids(stage):
-        answer, calls = await ask(stage, endpoint, wanted)
-        assert told(answer) == told(nothing), wanted
-        assert calls == asked, wanted
+    for caller in CALLERS:
+        account = stage.callers[caller]
+        actor = account.id if account else stage.keys[caller].split(".")[1]
+        nothing, asked = await ask(stage, endpoint, NOBODYS, caller)
+        if may_call(endpoint, caller):
+            assert_problem(nothing, 404, "not_found")
+        else:
+            assert_problem(nothing, 403, "forbidden")
+        for wanted in foreign:
+            answer, calls = await ask(stage, endpoint, wanted, caller)
+            assert told(answer) == told(nothing), (caller, wanted)
+            assert calls == asked, (caller, wanted)
+        tenant_id = account.tenant_id if account else admin(stage).tenant_id
+        own = [each for each in await app.events(tenant_id) if each["actor"]["id"] == actor]
+        attempts = [e for e in own if e["target"] and e["target"]["id"] in foreign]
+        assert {e["type"] for e in attempts} <= {"access.denied", "access.cross_tenant_denied"}
+        assert len(attempts) == (len(foreign) if may_call(endpoint, caller) else 0), caller
+        users = [e for e in attempts if e["target"]["id"] == stage.ids["users", "foreign"]]
+        assert {e["type"] for e in users} == ({"access.cross_tenant_denied"} if may_call(endpoint, caller) else set())
     assert await app.events(stage.foreign_tenant) == before, "the other tenant's trail says nothing of it"
-    own = await app.events(admin(stage).tenant_id)
-    attempts = [e for e in own if e["target"] and e["target"]["id"] in foreign_ids(stage)]
-    assert {e["type"] for e in attempts} <= {"access.denied", "access.cross_tenant_denied"}
-    assert len(attempts) == len(foreign_ids(stage))
-    users = [e for e in attempts if e["target"]["id"] == stage.ids["users", "foreign"]]
-    assert {e["type"] for e in users} == {"access.cross_tenant_denied"}
 
 
 @pytest.mark.parametrize("endpoint", LISTS, ids=[each.name for each in LISTS])
 async def test_no_list_shows_what_is_of_another_tenant(stage: Stage, endpoint: Endpoint) -> None:
-    answer = await stage.app.client.get(f"/{endpoint.route}", headers=admin(stage).auth, params={"limit": "200"})
-    assert answer.status_code == 200
-    assert answer.json()["items"] or endpoint.name == "list_alerts"
-    for secret in (*foreign_ids(stage), "grace@example.org", "foreign.guest@example.com"):
-        assert secret not in answer.text
+    if endpoint.name == "list_alerts":
+        await raise_alerts(stage.app, admin(stage), stage.foreign_admin)
+    for caller in CALLERS:
+        if not may_call(endpoint, caller):
+            continue
+        answer = await stage.app.client.get(
+            f"/{endpoint.route}", headers=headers_of(stage, caller), params={"limit": "200"}
+        )
+        assert answer.status_code == 200
+        assert answer.json()["items"] or caller == "system_admin", caller
+        for secret in (*foreign_ids(stage), "grace@example.org", "foreign.guest@example.com"):
+            assert secret not in answer.text, caller
 
 
-@pytest.mark.parametrize("endpoint", LISTS, ids=[each.name for each in LISTS])
-async def test_a_cursor_of_another_tenant_leads_nowhere(stage: Stage, endpoint: Endpoint, clock: ManualClock) -> None:
-    app, grace = stage.app, stage.foreign_admin
-    for _ in range(2):  # so that each list has a second page
-        clock.advance(seconds=1)
-        await app.login(grace.email)
-        await app.client.post("/v1/admin/api-keys", json={"name": "x", "scopes": ["alerts:read"]}, headers=grace.auth)
-        await app.invite(grace, f"{clock.now().timestamp()}@example.com")
-        await app.join(grace, f"more.{clock.now().timestamp()}@example.com")
-    first = await app.client.get(f"/{endpoint.route}", headers=grace.auth, params={"limit": "1"})
-    cursor = first.json()["next_cursor"]
-    if cursor is None:
-        assert endpoint.name in ("list_alerts", "list_reports"), "every other list has a second page here"
-        return
-    answer = await app.client.get(
-        f"/{endpoint.route}", headers=admin(stage).auth, params={"limit": "1", "cursor": cursor}
-    )
-    assert_problem(answer, 422, "invalid_request", "cursor")
+async def more_of_each(app: App, account: Account) -> dict[str, str]:
+    """A second page for each list of a tenant; the header of a session that is later than all of it."""
+    await app.client.post("/v1/admin/api-keys", json={"name": "x", "scopes": ["alerts:read"]}, headers=account.auth)
+    await app.invite(account, "one.more@example.com")
+    await raise_alerts(app, account, await app.join(account, "another@example.com"))
+    app.clock.advance(days=1)
+    assert await app.host.run_timer("daily_reports")
+    for _ in range(2):
+        tokens = (await app.login(account.email)).json()
+    return {"Authorization": f"Bearer {tokens['access_token']}"}
+
+
+async def test_a_cursor_of_another_tenant_leads_nowhere(stage: Stage) -> None:
+    app = stage.app
+    headers = await more_of_each(app, stage.foreign_admin)
+    own = {"Authorization": f"Bearer {(await app.login(admin(stage).email)).json()['access_token']}"}
+    for endpoint in LISTS:
+        first = await app.client.get(f"/{endpoint.route}", headers=headers, params={"limit": "1"})
+        cursor = first.json()["next_cursor"]
+        assert cursor is not None, endpoint.name
+        params = {"limit": "1", "cursor": cursor}
+        assert (await app.client.get(f"/{endpoint.route}", headers=headers, params=params)).status_code == 200
+        for other in (own, headers_of(stage, "API key")):
+            if other is own or endpoint.scope is not None:
+                answer = await app.client.get(f"/{endpoint.route}", headers=other, params=params)
+                assert_problem(answer, 422, "invalid_request", "cursor")
 
 
 FILTERS = ("actor", "target", "subject", "email", "ip")

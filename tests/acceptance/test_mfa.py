@@ -165,8 +165,8 @@ async def test_every_event_says_who_from_where_and_about_whom(app: App, ada: Acc
     events = [e for e in await app.events(ada.tenant_id) if e["type"].startswith("mfa.")]
     events.sort(key=lambda e: (e["recorded_at"], e["type"]))
     assert [(e["type"], e["actor"] == person.me, e["severity"], e["attributes"]) for e in events] == [
-        ("mfa.enroll", True, "info", {"factor": "totp"}),
-        ("mfa.enroll", True, "info", {"factor": "totp"}),
+        ("mfa.enroll", True, "info", {"factor": "totp", "sessions_ended": 0}),
+        ("mfa.enroll", True, "info", {"factor": "totp", "sessions_ended": 0}),
         ("mfa.challenge_issued", False, "info", {"factor": "totp"}),
         ("mfa.challenge", False, "info", {"factor": "recovery"}),
         ("mfa.challenge", True, "info", {"factor": "recovery"}),

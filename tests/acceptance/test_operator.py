@@ -1,18 +1,29 @@
 """The operator's command line, as an operator runs it, and what it leaves in the trail."""
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from devhost.host import Host
 from shared.core.clock import SystemClock
+from shared.core.errors import Unready
 from shared.core.settings import Settings
-from shared.identity.model import Role
+from shared.identity.model import TENANT_ITEM, Role
 from shared.identity.operations import NewAdmin
+from shared.privacy.file_secrets import FileSecrets
+from shared.storage.containers import AUDIT_EVENTS, IDENTITY
+from shared.storage.documents import Eq, Item, Query
+from shared.storage.errors import StoreError
+from shared.storage.sqlite import SqliteStore
 from shared.wiring import Services, build_services
-from tests.app import PASSWORD, ROOT, Account, App, assert_problem
+from tests.app import PASSWORD, ROOT, Account, App, assert_problem, running, services_for
+from tests.fakes import ManualClock
+from tests.faults import FaultyFeedStore, FaultyStore
 
 ADMIN = ("system-admin", "--email", "root@example.com", "--first-name", "Some", "--last-name", "Operator")
 
@@ -60,6 +71,8 @@ async def test_a_system_admin_is_made_with_a_password_from_the_terminal(tmp_path
         ((*ADMIN[:2], "no e-mail", *ADMIN[3:]), PASSWORD, "--email: "),
         ((*ADMIN[:4], "a\nb", *ADMIN[5:]), PASSWORD, "--first-name: "),
         (("suspend-tenant", "01890a5d-ac96-774b-bcce-b302099a8057"), "", "There is no tenant of that id."),
+        (("--operator", "a\nb", *ADMIN), PASSWORD, "--operator: "),
+        (("--operator", "", *ADMIN), PASSWORD, "--operator: "),
         (("suspend-tenant", "../x"), "", "There is no tenant of that id."),
         (("suspend-tenant", "platform"), "", "The platform's own tenant cannot be suspended"),
     ],
@@ -74,18 +87,114 @@ def test_wrong_usage_and_wrong_settings(tmp_path: Path) -> None:
 
 
 def test_keys_are_rotated_in_files_of_their_own(tmp_path: Path) -> None:
-    assert "new version v2" in run(tmp_path, "rotate-keys")
-    assert "new version v3" in run(tmp_path, "rotate-keys")
+    said = run(tmp_path, "rotate-keys")
+    assert "secret tokens has a new version v2" in said
+    assert "secret index stays as it is: the secret index cannot be rotated: what the store finds" in said
+    assert "new version v3" in run(tmp_path, "rotate-keys", "tokens")
+    refused = run(tmp_path, "rotate-keys", "tokens", "index", code=1)
+    assert refused.startswith("operator: the secret index cannot be rotated: ")
+    assert "invalid choice" in run(tmp_path, "rotate-keys", "every one", code=2)
     files = sorted(path.name for path in (tmp_path / "secrets").iterdir())
-    assert files == ["index.v1", "tokens.v1", "tokens.v2", "tokens.v3"]
+    assert files == ["index.v1", "tokens.v1", "tokens.v2", "tokens.v3", "tokens.v4"]
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()} == {0o600}
-    assert len({path.read_bytes() for path in (tmp_path / "secrets").iterdir()}) == 4
+    assert len({path.read_bytes() for path in (tmp_path / "secrets").iterdir()}) == 5
 
 
 def test_secrets_in_memory_are_not_rotated(tmp_path: Path) -> None:
     assert run(tmp_path, "rotate-keys", code=1, KRAFTD_DATA=":memory:") == (
         "operator: secrets in memory cannot be rotated"
     )
+
+
+async def test_who_gave_a_command_is_in_the_trail(tmp_path: Path) -> None:
+    """By name in that of the platform; one operator has one id, another one another."""
+    for name, arguments in (("some.one", ADMIN), ("some.one", ("rotate-keys",)), ("other.one", ("rotate-keys",))):
+        run(tmp_path, "--operator", name, *arguments, typed=PASSWORD + "\n")
+    run(tmp_path, "rotate-keys", "tokens", LOGNAME="login.name")
+    services = await services_of(tmp_path)
+    try:
+        query = Query((Eq("type", "config.change"),), order_by="recorded_at")
+        events = (await services.store.query(AUDIT_EVENTS, ("platform",), query)).items
+    finally:
+        await services.close()
+    told = [(e["attributes"]["key"], e["reason"], boxed(e)["operator"]) for e in events]
+    rotations = [("secrets.tokens", reason) for reason in ("rotation_begun", "rotated")]
+    assert told == [
+        ("system_admin", "system_admin", "some.one"),
+        *[(*each, name) for name in ("some.one", "other.one", "login.name") for each in rotations],
+    ]
+    assert [e["target"]["id"] for e in events[1:5]] == ["tokens", "tokens:v2", "tokens", "tokens:v3"]
+    ids = [e["actor"]["id"] for e in events]
+    assert ids[0] == ids[1] == ids[2] != ids[3] != ids[5]
+    assert all(".one" not in str({**e, "personal": {}}) for e in events), "a name is sealed"
+
+
+def boxed(event: Item) -> dict[str, Any]:
+    """What is sealed under the operator."""
+    data: dict[str, Any] = event["personal"][event["actor"]["id"]]["data"]
+    return data
+
+
+async def test_a_suspension_says_what_was_and_who_to_those_who_may_know(app: App, ada: Account) -> None:
+    await app.services.operations.set_tenant_status(ada.tenant_id, "suspended", operator="some.one")
+    (told,), (known,) = [await app.events(each, "config.change") for each in (ada.tenant_id, "platform")]
+    values = {"old_values": {"status": "active"}, "new_values": {"status": "suspended"}}
+    assert boxed(told) == values
+    assert boxed(known) == values | {"operator": "some.one"}
+    assert told["actor"] == known["actor"]
+    assert "some.one" not in str(told)
+    assert known["target"] == {"kind": "tenant", "id": ada.tenant_id}
+
+
+@pytest.mark.parametrize("status", ["suspended", "active"])
+async def test_a_suspension_that_is_cut_off_has_both_events_or_none(
+    host: Host, clock: ManualClock, status: str
+) -> None:
+    store = FaultyFeedStore(await SqliteStore.open(None, clock=clock))
+    async with running(host, clock, store) as app:
+        ada = await app.register()
+        for k in range(1, 12):
+            await app.services.operations.set_tenant_status(ada.tenant_id, "active")
+            if status == "active":
+                await app.services.operations.set_tenant_status(ada.tenant_id, "suspended")
+            before = [len(await app.events(each, "config.change")) for each in (ada.tenant_id, "platform")]
+            store.arm(k, "gone_after")
+            with contextlib.suppress(StoreError):
+                await app.services.operations.set_tenant_status(ada.tenant_id, status, operator="some.one")
+            reached = store.failed > 0
+            store.mend()
+            await app.host.drain_feed()
+            clock.advance(minutes=2)
+            assert await app.host.run_timer("sweep_outbox")
+            held = await store.read(IDENTITY, (ada.tenant_id,), TENANT_ITEM)
+            done = held["status"] == status
+            after = [len(await app.events(each, "config.change")) for each in (ada.tenant_id, "platform")]
+            assert after == [number + done for number in before]
+            if not reached:
+                assert done
+                return
+    pytest.fail("a suspension without end")
+
+
+async def test_a_rotation_that_is_cut_off_was_announced(clock: ManualClock, tmp_path: Path) -> None:
+    """Whatever fails, no secret has a version that the trail says nothing of."""
+
+    async def versions() -> int:
+        return len(await FileSecrets(tmp_path, clock=clock).versions("tokens"))
+
+    store = FaultyStore(await SqliteStore.open(None, clock=clock))
+    services = await services_for(clock, store, secrets=FileSecrets(tmp_path, clock=clock))
+    for k in (1, 2, 3):
+        before = await versions()
+        store.arm(k, "gone_after")
+        with contextlib.suppress(Unready):
+            await services.operations.rotate("tokens", operator="some.one")
+        store.mend()
+        assert await versions() - before == (0 if k == 1 else 1)
+        query = Query((Eq("type", "config.change"),), order_by="recorded_at")
+        events = (await store.query(AUDIT_EVENTS, ("platform",), query)).items
+        assert [e["reason"] for e in events].count("rotation_begun") == k
+    await services.close()
 
 
 async def test_a_suspended_tenant_cannot_act_and_a_resumed_one_can(app: App, ada: Account, grace: Account) -> None:

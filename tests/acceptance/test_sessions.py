@@ -172,6 +172,16 @@ async def test_a_suspended_user_renews_nothing(app: App, ada: Account) -> None:
     assert await refreshes(app, ada.tenant_id) == [("failure", "suspended")]
 
 
+async def test_a_suspended_tenant_renews_nothing(app: App, ada: Account, grace: Account) -> None:
+    """The token is good again when the tenant is: it was not used up."""
+    await app.services.operations.set_tenant_status(ada.tenant_id, "suspended")
+    assert_problem(await refresh(app, ada.refresh_token), 401, "invalid_token")
+    assert await refreshes(app, ada.tenant_id) == [("failure", "suspended")]
+    assert (await refresh(app, grace.refresh_token)).status_code == 200
+    await app.services.operations.set_tenant_status(ada.tenant_id, "active")
+    assert (await refresh(app, ada.refresh_token)).status_code == 200
+
+
 async def test_a_password_change_ends_the_others_and_keeps_this_one(app: App, ada: Account) -> None:
     others = [(await app.login(ada.email)).json() for _ in range(2)]
     body = {"current_password": PASSWORD, "new_password": LATER}

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from shared.audit.model import PLATFORM_TENANT, RequestContext
-from shared.core.errors import Unauthenticated
+from shared.core.errors import AccountLocked, Unauthenticated
 from shared.identity.model import attempts_key, session_key, user_key
 from shared.storage.containers import GUARDS, IDENTITY
 from shared.storage.documents import PatchSet, Query
@@ -89,19 +89,26 @@ async def test_an_email_without_an_account_locks_alike(app: App, ada: Account) -
 
 
 async def test_a_sign_in_asks_the_store_for_the_same_whoever_it_is(app: App, ada: Account) -> None:
-    """The reads before the password is checked are the same in number and kind: time tells nothing."""
-    seen = []
-    for email in (ada.email, STRANGER):
+    """Every call is the same in number, kind and order, of the first failure, the later ones, the one that locks, and
+    while locked: time tells nothing."""
+    seen: dict[str, list[list[tuple[str, str]]]] = {ada.email: [], STRANGER: []}
+    for email, calls in seen.items():
         store = FaultyStore(app.store)
         services = await services_for(app.clock, store, secrets=app.services.secrets)
         request = RequestContext(app.services.ids.new(), "POST /v1/login", "login", app.clock.now())
-        with pytest.raises(Unauthenticated):
-            await services.identity.login(email, "a wrong password", request)
+        for _ in range(12):
+            store.calls.clear()
+            with pytest.raises((Unauthenticated, AccountLocked)):
+                await services.identity.login(email, "a wrong password", request)
+            calls.append([(call.operation, call.container) for call in store.calls])
         services.passwords.close()
-        seen.append([(call.operation, call.container) for call in store.calls[1:5]])  # the first is the start's
-    assert seen == [
-        [("read", "directory"), *[("read", "identity")] * 3],
-        [("read", "directory"), *[("read", "identity")] * 2, ("read", "guards")],
+    assert seen[ada.email] == seen[STRANGER]
+    found, failed = [("read", "directory"), *[("read", "identity")] * 3], [("batch", "identity")]
+    event, done = [("create", "audit_events")], [("delete", "identity")]
+    assert seen[STRANGER] == [
+        *[found + failed + event + done] * 9,
+        found + failed + 2 * event + done,
+        *[found + event] * 2,
     ]
 
 

@@ -4,6 +4,8 @@ from datetime import timedelta
 import pytest
 
 from shared.core.clock import rfc3339
+from shared.core.errors import Clash
+from shared.identity.confirmation import confirm_founder
 from shared.identity.directory import Entry
 from shared.identity.model import user_key
 from shared.storage.containers import DIRECTORY, IDENTITY
@@ -113,8 +115,9 @@ async def test_a_creator_who_lost_the_reservation_takes_its_account_back(app: Ap
     item = await app.store.read(DIRECTORY, (key,), key)
     await app.store.replace(DIRECTORY, (key,), {**item, "user_id": other.user_id, "tenant_id": other.tenant_id})
     for _ in range(2):  # the follow-up may run twice
-        with pytest.raises(Exception, match="email_taken"):
-            await app.services.identity._confirm({"key": key, "tenant_id": ada.tenant_id, "user_id": ada.id})
+        follow_up = confirm_founder(key, Entry(ada.tenant_id, ada.id))
+        with pytest.raises(Clash, match="email_taken"):
+            await app.services.outbox.commit(IDENTITY, ada.tenant_id, [], [], [follow_up])
     assert [i["kind"] for i in (await app.store.query(IDENTITY, (ada.tenant_id,), Query())).items] == ["session"]
     deleted = await app.events(ada.tenant_id, "user.delete")
     assert [(e["reason"], e["actor"]["kind"], e["target"]["id"]) for e in deleted] == [

@@ -321,9 +321,10 @@ async def test_update_settings(admin: Admin) -> None:
         ("GET", "/{ada}", None, 200, "user.view"),
         ("PUT", "/{ada}", {}, 200, "user.view"),
         ("PUT", "/{ada}", {"role": "viewer"}, 403, "access.denied"),
+        ("PUT", "/{ada}", {"role": "system_admin"}, 422, "access.denied"),
         ("DELETE", "/{ada}", {"reason": "tired"}, 403, "access.denied"),
     ],
-    ids=["list_users", "get_user", "no change", "own role", "oneself"],
+    ids=["list_users", "get_user", "no change", "own role", "a role that nobody gets", "oneself"],
 )
 async def test_what_is_only_recorded(admin: Admin, method: str, tail: str, body: Any, status: int, event: str) -> None:
     """No event, no answer."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.identity.attempts import Failures
 from shared.identity.lockout import failed_login
 from shared.identity.model import Role, attempts_key, search_fields, user_key
 from shared.storage.containers import IDENTITY
@@ -94,7 +95,7 @@ async def test_a_session_written_after_the_deletion_opens_nothing(app: App, ada:
     assert (await remove(app, ada, bob.id)).status_code == 204
     request = _request(app)
     failure = failed_login(user, bob.email, None, request)
-    done = await app.services.identity._sign_in(user, PASSWORD, None, failure, request)
+    done = await app.services.identity._sign_in(user, PASSWORD, Failures(0, None), failure, request)
     token = {"Authorization": f"Bearer {done.tokens.access_token}"}
     assert_problem(await app.client.get("/v1/profile", headers=token), 401, "invalid_token")
 

@@ -1,5 +1,6 @@
 """What a tenant's policy asks for in front of every endpoint: a factor that is due, and a fresh one."""
 
+import asyncio
 import re
 from dataclasses import replace
 from typing import Any
@@ -121,6 +122,20 @@ async def test_another_tenants_policy_is_its_own(app: App, ada: Account, grace: 
     assert "mfa_required" not in (await app.login(ada.email)).json()
 
 
+BY_ADMINISTRATORS = [e for e in KNOWN if e.route.startswith("v1/admin/") and e.method != "GET"]
+
+
+@pytest.mark.parametrize("endpoint", BY_ADMINISTRATORS, ids=[endpoint.name for endpoint in BY_ADMINISTRATORS])
+async def test_every_change_by_an_administrator_asks_for_a_fresh_factor(app: App, ada: Account, endpoint: Any) -> None:
+    device = await enrolled(app, ada)
+    await require(app, ada, "admins")
+    headers = await signed_in(app, device)
+    app.clock.advance(seconds=901)
+    account = again(ada, (await later(app, ada, headers))["Authorization"].removeprefix("Bearer "))
+    assert_problem(await call(app, endpoint, account), 403, "step_up_required")
+    assert await app.events(ada.tenant_id, "config.change") == []
+
+
 async def with_step_up(app: App, headers: dict[str, str]) -> func.HttpResponse:
     """GET /profile through the real edge, were it declared with `step_up`."""
     services = LazyServices(app.services.settings)
@@ -198,14 +213,46 @@ async def test_where_no_policy_asks_nobody_steps_up(app: App, ada: Account) -> N
     assert (await with_step_up(app, headers)).status_code == 403
 
 
-async def test_a_session_from_before_the_factor_steps_up_first(app: App, ada: Account) -> None:
-    other = again(ada, (await app.login(ada.email)).json()["access_token"])
-    device = await enrolled(app, ada)
-    await require(app, ada, "all")
-    assert (await with_step_up(app, other.auth)).status_code == 403
-    body = {"code": device.code()}
-    assert (await app.client.post("/v1/step-up", json=body, headers=other.auth)).status_code == 204
-    assert (await with_step_up(app, other.auth)).status_code == 200
+async def test_no_session_in_which_the_factor_was_not_shown_outlives_its_enrollment(app: App, ada: Account) -> None:
+    """Somebody who has the password, and a session from before, is out."""
+    bob = await app.join(ada, "bob@example.com")
+    others = [(await app.login(ada.email)).json() for _ in range(2)]
+    await enrolled(app, ada)
+    for tokens in others:
+        old = again(ada, tokens["access_token"])
+        assert_problem(await app.client.get("/v1/profile", headers=old.auth), 401, "invalid_token")
+        renewed = await app.client.post("/v1/token/refresh", json={"refresh_token": tokens["refresh_token"]})
+        assert_problem(renewed, 401, "invalid_token")
+    listed = await app.client.get("/v1/sessions", headers=ada.auth)
+    assert [each["current"] for each in listed.json()["items"]] == [True]
+    (confirmed,) = [e for e in await app.events(ada.tenant_id, "mfa.enroll") if e["reason"] == "confirmed"]
+    assert confirmed["attributes"]["sessions_ended"] == 2
+    renewed = await app.client.post("/v1/token/refresh", json={"refresh_token": ada.refresh_token})
+    assert renewed.status_code == 200, "the one that enrolled goes on"
+    assert (await app.client.get("/v1/profile", headers=bob.auth)).status_code == 200
+
+
+async def test_a_sign_in_under_way_does_not_outlive_an_enrollment(app: App, ada: Account) -> None:
+    """Its password was checked when no factor was there; whenever it commits, the session it opens is void."""
+    device = await begin(app, ada)
+    body = device.code()
+    *signed_in, confirmed = await asyncio.gather(
+        *(app.login(ada.email) for _ in range(5)), device.post("/v1/mfa/confirm", code=body)
+    )
+    assert confirmed.status_code == 200
+    for answer in signed_in:
+        if answer.status_code == 200 and "access_token" in answer.json():
+            old = again(ada, answer.json()["access_token"])
+            assert (await app.client.get("/v1/profile", headers=old.auth)).status_code == 401
+
+
+async def test_a_replaced_factor_ends_the_sessions_of_the_old_one(app: App, ada: Account) -> None:
+    old = await enrolled(app, ada)
+    other = await signed_in(app, old)
+    new = await begin(app, ada)
+    assert (await new.post("/v1/mfa/confirm", code=new.code())).status_code == 200
+    assert_problem(await app.client.get("/v1/profile", headers=other), 401, "invalid_token")
+    assert (await app.client.get("/v1/profile", headers=ada.auth)).status_code == 200
 
 
 async def test_a_role_that_is_too_low_is_told_before_a_factor_is_asked_for(app: App, ada: Account) -> None:

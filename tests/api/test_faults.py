@@ -16,7 +16,7 @@ from shared.core.settings import Settings
 from shared.identity.model import Role, attempts_key, session_key, user_key
 from shared.storage.containers import ALERTS, DIRECTORY, IDENTITY, REPORTS
 from shared.storage.documents import Eq, Query
-from shared.storage.errors import NotFound, Throttled, Unavailable
+from shared.storage.errors import NotFound, PreconditionFailed, Throttled, Unavailable
 from shared.storage.sqlite import SqliteStore
 from tests.app import PASSWORD, UNLIMITED, Account, App, assert_problem, registration, running
 from tests.fakes import ManualClock
@@ -94,6 +94,7 @@ class Recorded:
     """Store calls that the call makes."""
     role: Role = Role.TENANT_ADMIN
     outcome: str = "success"
+    method: str = "GET"
 
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -105,6 +106,7 @@ RECORDED = {
     "get_report": Recorded("/v1/reports/{report}", 200, "report.read", 5),
     "unknown id": Recorded(f"/v1/reports/{UNKNOWN}", 404, "access.denied", 6, outcome="denied"),
     "role": Recorded("/v1/admin/logs/authorization", 403, "access.denied", 4, Role.USER, outcome="denied"),
+    "role, of a change": Recorded("/v1/admin/users/{ada}", 403, "access.denied", 5, Role.USER, "denied", "DELETE"),
 }
 
 
@@ -123,8 +125,8 @@ async def test_what_is_only_recorded(broken: Broken, name: str) -> None:
     answered: list[int] = []
 
     async def request(_: Broken) -> httpx.Response:
-        path = case.path.format(report=reports[0]["id"], event=first["id"])
-        return await app.client.get(path, headers={"Authorization": f"Bearer {token}"})
+        path = case.path.format(report=reports[0]["id"], event=first["id"], ada=ada.id)
+        return await app.client.request(case.method, path, headers={"Authorization": f"Bearer {token}"})
 
     async def check(_: Broken, status: int) -> None:
         assert status in (case.status, 503)
@@ -255,6 +257,46 @@ async def test_login(broken: Broken) -> None:
         assert len(await app.events(ada.tenant_id, "auth.login")) == sessions
 
     await walk(broken, request, check)
+
+
+async def test_login_after_failures(broken: Broken) -> None:
+    """The failures are forgotten with the session that was opened, or neither is done."""
+    app, ada = broken.app, broken.ada
+    sessions = 1
+
+    for mode, times in MODES:
+        for k in range(1, MOST_CALLS):
+            assert (await app.login(ada.email, "a wrong password")).status_code == 401
+            assert await broken.items("attempts") == 1
+            broken.store.arm(k, mode, times=times)
+            answer = await app.login(ada.email)
+            reached = len(broken.store.calls) >= k
+            assert answer.status_code in (200, 503)
+            await broken.recover()
+            opened = await broken.items("session") - sessions
+            sessions += opened
+            assert opened == (1 if answer.status_code == 200 else opened) <= 1
+            assert await broken.items("attempts") == 1 - opened
+            assert await broken.items("outbox") == 0
+            if opened == 0:
+                assert (await app.login(ada.email)).status_code == 200
+                sessions += 1
+            if not reached:
+                break
+
+
+async def test_a_profile_that_others_change_all_the_time_is_503(broken: Broken) -> None:
+    """Nobody named a version, so none was wrong: to ask again is right, and nothing was done."""
+    app, ada = broken.app, broken.ada
+    broken.store._counts = lambda call: call.operation == "batch"
+    broken.store.arm(1, error=PreconditionFailed("somebody was quicker"), times=None)
+    answer = await app.client.put("/v1/profile", json={"bio": "text"}, headers=ada.auth)
+    assert_problem(answer, 503, "store_unavailable")
+    assert answer.headers["retry-after"] == "1"
+    assert broken.store.failed > 5
+    broken.store.mend()
+    assert await app.events(ada.tenant_id, "profile.update") == []
+    assert (await app.client.put("/v1/profile", json={"bio": "text"}, headers=ada.auth)).status_code == 200
 
 
 async def test_refresh(broken: Broken) -> None:

@@ -142,7 +142,7 @@ async def test_a_body_that_is_too_large(app: App, ada: Account, endpoint: Endpoi
 @WALK
 async def test_another_method_is_405_with_what_is_allowed(app: App, endpoint: Endpoint) -> None:
     allowed = sorted(e.method for e in ENDPOINTS if e.route == endpoint.route)
-    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - set(allowed):
+    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"} - set(allowed):
         answer = await app.client.request(method, _url(endpoint))
         assert answer.status_code == 405, method
         assert answer.headers["allow"] == ", ".join(allowed)

@@ -189,9 +189,12 @@ async def test_enroll(broken: Broken) -> None:
 
 
 async def test_confirm(broken: Broken) -> None:
-    """The factor, the user that shows it, the session and the event are there together or not at all."""
+    """The factor, the user that shows it, the session, the end of the others and the event are there together or not
+    at all."""
+    others: dict[str, str] = {}
 
     async def prepare(account: Account) -> Callable[[], Awaitable[httpx.Response]]:
+        others[account.id] = (await broken.app.login(account.email)).json()["access_token"]
         device = await begin(broken.app, account)
         code = device.code()
         return lambda: device.post("/v1/mfa/confirm", code=code)
@@ -202,6 +205,9 @@ async def test_confirm(broken: Broken) -> None:
         assert await flagged(broken, account) == done
         assert (await mfa_at(broken, account) is not None) == done
         assert await count(broken, account, "mfa.enroll", "success", "confirmed") == done
+        headers = {"Authorization": f"Bearer {others[account.id]}"}
+        other = await broken.app.client.get("/v1/profile", headers=headers)
+        assert other.status_code == (401 if done else 200)
 
     await walk(broken, prepare, check, 200)
 

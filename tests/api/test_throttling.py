@@ -16,6 +16,7 @@ from shared.storage.sqlite import SqliteStore
 from tests.app import PASSWORD, App, assert_problem, registration, running
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore, Mode
+from tests.second_factors import enrolled
 
 SETTINGS = Settings(
     kraftd_data=":memory:",
@@ -77,6 +78,60 @@ async def test_register_is_limited_by_the_hour(app: App) -> None:
     assert await app.services.directory.find("new@example.com") is None
     app.clock.advance(seconds=int(answer.headers["retry-after"]))
     await app.register("new@example.com")
+
+
+async def test_refresh_is_limited_by_the_minute(app: App, store: FaultyFeedStore) -> None:
+    """A refused call does not look at the token: it is not used up, and its session goes on."""
+    ada = await app.register()
+    answers = [await app.client.post("/v1/token/refresh", json={"refresh_token": "kr_a"}) for _ in range(4)]
+    assert {answer.status_code for answer in answers} == {401}
+    store.calls.clear()
+    answer = await app.client.post("/v1/token/refresh", json={"refresh_token": ada.refresh_token})
+    assert_problem(answer, 429, "rate_limited")
+    assert await refused(app, "auth.token_refresh") == [1]
+    assert (await app.login(ada.email)).status_code == 200, "a limit of its own"
+    app.clock.advance(seconds=int(answer.headers["retry-after"]))
+    answer = await app.client.post("/v1/token/refresh", json={"refresh_token": ada.refresh_token})
+    assert answer.status_code == 200
+
+
+async def test_the_second_step_of_a_sign_in_is_limited_with_the_first(app: App) -> None:
+    """Three passwords and two codes are five tries; a refused one costs no try of the challenge."""
+    ada = await app.register()
+    device = await enrolled(app, ada)
+    challenge = await device.challenge()
+    for _ in range(2):
+        assert (await app.login(ada.email, "a wrong password")).status_code == 401
+    for number in (1, 2):
+        assert_problem(await device.answer(challenge, device.wrong(number)), 401, "invalid_credentials")
+    answer = await device.answer(challenge, device.code())
+    assert_problem(answer, 429, "rate_limited")
+    assert await refused(app, "auth.login") == [1]
+    app.clock.advance(seconds=int(answer.headers["retry-after"]))
+    assert (await device.answer(challenge, device.code())).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/password", {"current_password": "wrong", "new_password": "a quite different password"}),
+        ("POST", "/v1/step-up", {"code": "123456"}),
+        ("DELETE", "/v1/mfa", {"password": "wrong", "code": "123456"}),
+    ],
+)
+async def test_whatever_checks_a_password_or_a_code_takes_of_the_same_limit(
+    app: App, method: str, path: str, body: dict[str, str]
+) -> None:
+    """A token that somebody found buys no guesses, and no work, beyond those of signing in."""
+    ada = await app.register()
+    answers = [await app.client.request(method, path, json=body, headers=ada.auth) for _ in range(5)]
+    assert 429 not in {answer.status_code for answer in answers}
+    answer = await app.client.request(method, path, json=body, headers=ada.auth)
+    assert_problem(answer, 429, "rate_limited")
+    assert (await app.login(ada.email)).status_code == 429
+    assert await refused(app, "auth.login") == [1]
+    async with calling(app, "198.51.100.7") as other:
+        assert (await other.request(method, path, json=body, headers=ada.auth)).status_code != 429
 
 
 async def test_the_defaults_are_those_of_the_contract(host: Host, clock: ManualClock) -> None:

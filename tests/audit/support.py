@@ -118,7 +118,14 @@ def by_a_program(event: AuditEvent, data_class: DataClass | None = None, count: 
 EXAMPLES: dict[str, Draft] = {
     "access.cross_tenant_denied": denied(AccessCrossTenantDenied(), "cross_tenant", Target("user", BOB)),
     "access.denied": denied(
-        AccessDenied(required_role="tenant_admin", held_role="auditor", attempted={"role": "tenant_admin"}),
+        AccessDenied(
+            required_role="tenant_admin",
+            held_role="auditor",
+            attempted_fields=("role",),
+            attempted_role="tenant_admin",
+            target_role="viewer",
+            attempted={"role": "tenant_admin"},
+        ),
         "role",
         Target("user", BOB, "bob@example.com"),
     ),

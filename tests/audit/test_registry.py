@@ -111,7 +111,7 @@ def test_every_type_can_happen_and_is_described() -> None:
         assert kind.outcomes <= {"success", "failure", "denied", "error"}
         assert len((kind.model.__doc__ or "").split()) >= 4, f"{name}: the docstring is its published description"
         assert set(kind.personal) <= set(kind.model.model_fields)
-        assert set(kind.personal.values()) <= {"actor", "target"}
+        assert set(kind.personal.values()) <= {"actor", "target", "concerned"}
 
 
 def test_no_attribute_is_named_like_personal_data_and_kept_in_clear() -> None:

@@ -174,7 +174,7 @@ async def fresh_token(app: App, account: Account) -> str:
 async def test_a_session_without_the_factor_does_not_replace_it(app: App, ada: Account) -> None:
     other = Account(ada.id, ada.tenant_id, ada.email, (await app.login(ada.email)).json()["access_token"])
     await enrolled(app, ada)
-    assert_problem(await app.client.post("/v1/mfa/enroll", headers=other.auth), 403, "step_up_required")
+    assert_problem(await app.client.post("/v1/mfa/enroll", headers=other.auth), 401, "invalid_token")
 
 
 async def test_a_code_is_taken_once(app: App, ada: Account) -> None:

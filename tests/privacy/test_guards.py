@@ -1,4 +1,4 @@
-"""Guards on every adapter: one winner, never more than the limit, no lock that opens early, and nothing in clear."""
+"""Guards on every adapter: one winner, never more than the limit, and nothing in clear."""
 
 import asyncio
 import json
@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -322,120 +321,6 @@ async def test_a_fault_at_any_call_allows_no_more_than_the_limit(mode: Mode) -> 
             assert failed <= store.failed == 1
 
 
-# Lockouts
-
-
-class Lockout:
-    """Failures of one key, as anyone would keep them on paper."""
-
-    def __init__(self, limit: int, window: timedelta, lock: timedelta) -> None:
-        self.limit, self.window, self.lock = limit, window, lock
-        self.failures: list[datetime] = []
-        self.until: datetime | None = None
-
-    def locked(self, now: datetime) -> datetime | None:
-        return self.until if self.until and now < self.until else None
-
-    def fail(self, now: datetime) -> datetime | None:
-        if not self.locked(now):
-            self.failures = [at for at in self.failures if at > now - self.window] + [now]
-            if len(self.failures) >= self.limit:
-                self.failures, self.until = [], now + self.lock
-        return self.locked(now)
-
-
-@PLAIN
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 700), st.sampled_from(["fail"] * 6 + ["ask", "clear"]), st.sampled_from("ab")),
-        max_size=50,
-    ),
-    st.integers(1, 5),
-    st.sampled_from([(900, 1800), (1800, 300), (60, 86_400), (86_400, 60)]),
-    st.integers(-1500, 1500),
-)
-async def test_lockouts_are_what_one_would_keep_on_paper(
-    steps: list[tuple[int, str, str]], limit: int, times: tuple[int, int], start: int
-) -> None:
-    """Around the turn of a month, too."""
-    window, lock = times
-    paper = {key: Lockout(limit, timedelta(seconds=window), timedelta(seconds=lock)) for key in "ab"}
-    async with embedded(MONTH_S_END + timedelta(minutes=start)) as harness:
-        for seconds, what, key in steps:
-            now = harness.clock.advance(seconds=seconds)
-            guard = guards(harness)
-            if what == "fail":
-                assert await guard.count_failure("login", key, limit, window, lock) == paper[key].fail(now)
-            elif what == "clear":
-                await guard.clear("login", key)
-                paper[key] = Lockout(limit, timedelta(seconds=window), timedelta(seconds=lock))
-            assert await guard.locked("login", key) == paper[key].locked(now)
-
-
-@moves_the_clock
-async def test_ten_failures_lock_for_thirty_minutes_and_attempts_do_not_extend(harness: Harness) -> None:
-    guard = guards(harness)
-    for _ in range(9):
-        assert await guard.count_failure("login", EMAIL, 10, 900, 1800) is None
-        harness.clock.advance(seconds=60)
-    until = await guard.count_failure("login", EMAIL, 10, 900, 1800)
-    assert until == harness.clock.now() + timedelta(minutes=30)
-    for _ in range(29):
-        harness.clock.advance(minutes=1)
-        assert await guard.count_failure("login", EMAIL, 10, 900, 1800) == until
-        assert await guard.locked("login", EMAIL) == until
-    harness.clock.advance(minutes=1)
-    assert await guard.locked("login", EMAIL) is None
-    assert await guard.count_failure("login", EMAIL, 10, 900, 1800) is None
-
-
-async def test_many_failures_at_once_are_each_counted(harness: Harness) -> None:
-    each = [guards(harness) for _ in range(50)]
-    untils = await asyncio.gather(*(guard.count_failure("login", EMAIL, 10, 900, 1800) for guard in each))
-    assert untils.count(None) == 9
-    assert len(set(untils)) == 2
-
-
-@moves_the_clock
-async def test_failures_of_last_month_are_forgotten_with_the_lock_that_they_led_to(harness: Harness) -> None:
-    guard = guards(harness)
-    harness.clock.set(MONTH_S_END - timedelta(seconds=30))
-    assert await guard.count_failure("login", EMAIL, 2, 900, 60) is None
-    harness.clock.set(MONTH_S_END + timedelta(seconds=30))
-    assert await guard.count_failure("login", EMAIL, 2, 900, 60) is not None
-    harness.clock.advance(seconds=61)
-    assert await guard.count_failure("login", EMAIL, 2, 900, 60) is None
-
-
-@moves_the_clock
-async def test_a_lock_of_last_month_holds_and_can_be_cleared(harness: Harness) -> None:
-    harness.clock.set(MONTH_S_END - timedelta(minutes=10))
-    guard = guards(harness)
-    for _ in range(3):
-        until = await guard.count_failure("login", EMAIL, 3, 900, 1800)
-    harness.clock.set(MONTH_S_END + timedelta(minutes=10))
-    assert await guard.locked("login", EMAIL) == until
-    await guard.clear("login", EMAIL)
-    assert await guard.locked("login", EMAIL) is None
-    assert await guard.count_failure("login", EMAIL, 2, 900, 1800) is None
-    await guard.clear("login", "never heard of")
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_a_fault_at_any_call_gives_no_attempt_away(mode: Mode) -> None:
-    for k in range(1, 14):
-        async with embedded() as harness:
-            store = FaultyStore(harness.store, k, mode)
-            told: list[Any] = []
-            for _ in range(6):
-                try:
-                    told.append(await guards(harness, store).count_failure("login", EMAIL, 5, 900, 1800))
-                except Unavailable:
-                    assert store.failed == 1
-            assert told.count(None) <= 4
-            assert await guards(harness).locked("login", EMAIL) is not None
-
-
 # All of them
 
 
@@ -445,14 +330,13 @@ async def test_nothing_stands_in_clear_and_everything_ends(harness: Harness) -> 
     for key in (EMAIL, "203.0.113.9"):
         await guard.claim("producer", key, None, 3600)
         await guard.take("login", key, 1, 60)
-        await guard.count_failure("login_unknown", key, 10, 900, 1800)
-    assert len(store.items) == 6
+    assert len(store.items) == 4
     for item in store.items:
         text = json.dumps(item)
         assert EMAIL not in text
         assert "ada" not in text
         assert "203.0.113.9" not in text
-    purpose = {"producer": 3600, "login": 2 * 60, "login_unknown": 1800}
+    purpose = {"producer": 3600, "login": 2 * 60}
     assert all(item["ttl"] > purpose[item["id"].partition("|")[0]] for item in store.items)
 
 
@@ -463,8 +347,6 @@ async def test_any_text_is_a_key(harness: Harness, key: str) -> None:
     assert not (await guard.claim("producer", key, 1, 60)).mine
     assert (await guard.take("login", key, 1, 60)).allowed
     assert not (await guards(harness).take("login", key, 1, 60)).allowed
-    assert await guard.count_failure("login", key, 1, 60, 60) is not None
-    assert await guard.locked("login", key) is not None
 
 
 async def test_keys_kinds_and_months_are_told_apart() -> None:
@@ -490,11 +372,6 @@ async def test_instances_that_see_different_newest_versions_of_the_index_secret_
         assert claimed == [Claimed(True, 0), Claimed(False, 0), Claimed(False, 0)]
         taken = [await each.take("login", "k", 2, 60) for each in instances * 2]
         assert [each.allowed for each in taken] == [True, True, False, False, False, False]
-        locks = [await each.count_failure("login", "k", 3, 60, 60) for each in instances]
-        assert [each is not None for each in locks] == [False, False, True]
-        assert len({await each.locked("login", "k") for each in instances}) == 1
-        await instances[2].clear("login", "k")
-        assert await instances[0].locked("login", "k") is None
         for each in made:
             each.passwords.close()
 
@@ -510,9 +387,6 @@ async def test_without_its_version_of_the_index_secret_a_guard_answers_nothing()
         for call in (
             gone.claim("a", "k", 1, 60),
             gone.take("a", "k", 1, 60),
-            gone.count_failure("a", "k", 1, 60, 60),
-            gone.locked("a", "k"),
-            gone.clear("a", "k"),
         ):
             with pytest.raises(SecretsError, match=r"secret index: .* under version v1"):
                 await call
@@ -526,16 +400,13 @@ async def test_misuse_is_refused_before_the_store_is_asked() -> None:
             with pytest.raises(ValueError, match="kind"):
                 await guard.claim(kind, "k", 1, 60)
             with pytest.raises(ValueError, match="kind"):
-                await guard.locked(kind, "k")
+                await guard.take(kind, "k", 1, 60)
         for seconds in (0, -1, 14 * 86_400 + 1):
             with pytest.raises(ValueError, match="holds for"):
                 await guard.claim("a", "k", 1, seconds)
         for limit, window in ((0, 60), (1_000_001, 60), (1, 0), (1, 86_401)):
             with pytest.raises(ValueError, match=r"limit is|holds for"):
                 await guard.take("a", "k", limit, window)
-        for limit, window, lock in ((0, 60, 60), (101, 60, 60), (1, 0, 60), (1, 60, 86_401)):
-            with pytest.raises(ValueError, match=r"failures is|holds for"):
-                await guard.count_failure("a", "k", limit, window, lock)
 
 
 async def test_a_store_in_which_items_come_and_go_is_an_error_and_no_endless_loop() -> None:
@@ -551,7 +422,6 @@ async def test_a_store_in_which_items_come_and_go_is_an_error_and_no_endless_loo
         for call in (
             guard.claim("a", "k", 1, 60),
             guard.take("a", "k", 1, 60),
-            guard.count_failure("a", "k", 1, 60, 60),
         ):
             with pytest.raises(StoreError):
                 await call

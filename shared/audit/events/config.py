@@ -9,9 +9,15 @@ from shared.audit.registry import event_type
 @event_type("config.change")
 class ConfigChange(AuditEvent):
     """Settings of the tenant changed. `key` says which group; the values are sealed under whoever changed them, since
-    some of them can name people and addresses. Never holds a secret."""
+    some of them can name people and addresses. Never holds a secret.
+
+    Keys of what an operator does with the command line: tenant (suspended or resumed; in the trail of the tenant, and
+    in that of platform with the operator's name), system_admin (one was made), secrets.<name> (reason rotation_begun,
+    before anything is done, then rotated). The actor's id is the same for all that one operator does; `operator` is
+    the name that was given."""
 
     key: str
     changed_fields: tuple[str, ...]
     old_values: Annotated[dict[str, Any], PersonalOf("actor")]
     new_values: Annotated[dict[str, Any], PersonalOf("actor")]
+    operator: Annotated[str | None, PersonalOf("actor")] = None

@@ -12,9 +12,11 @@ type Factor = Literal["totp", "recovery"]
 class MfaEnroll(AuditEvent):
     """A person sets up a second factor. Reasons of success: started (a secret was handed out), confirmed (the factor
     counts from now on), replaced (it took the place of the one before). Reasons of failure: wrong_code, not_enrolled
-    (there was nothing to confirm, or no more)."""
+    (there was nothing to confirm, or no more). `sessions_ended` counts the other sessions, in which it was not shown:
+    they ended when it was confirmed."""
 
     factor: Factor
+    sessions_ended: int = 0
 
 
 @event_type("mfa.challenge_issued")
