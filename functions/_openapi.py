@@ -131,8 +131,9 @@ def _responses(endpoint: Endpoint, schemas: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _error_content(own: type[BaseModel] | None, schemas: dict[Any, Any]) -> dict[str, Any]:
-    problem = {"application/problem+json": {"schema": schemas[Problem]}}
-    return problem if own is None else {"application/json": {"schema": schemas[own]}, **problem}
+    problem = own if own is not None and issubclass(own, Problem) else Problem
+    content = {"application/problem+json": {"schema": schemas[problem]}}
+    return content if own in (None, problem) else {"application/json": {"schema": schemas[own]}, **content}
 
 
 def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:

@@ -107,6 +107,7 @@ class RejectedShape(Problem):
     also={207: IngestShape, 422: RejectedShape},
     scope="events:write",
     idempotent=True,
+    told=("type", "outcome", "data_class", "record_count", "occurred_at", "producer_id"),
 )
 async def write_events(call: Call[Any, Nothing]) -> Answer:
     """Write events of other services into the trail, each once. 201: every event is created, or was before

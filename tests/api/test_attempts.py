@@ -17,7 +17,11 @@ BY_NAME = {each.name: each for each in ENDPOINTS}
 UPDATE = BY_NAME["update_user"]
 NOWHERE = "01890a5d-ac96-774b-bcce-b302099a8057"
 SECRETS = {"password", "current_password", "new_password", "code", "recovery_code", "challenge", "refresh_token"}
-UNTOLD = {("invite_user", "email"): "a stranger's, who has no box of the own before there is an invitation"}
+OTHERS = "of an event that was refused: it is about other persons, none of whom may be who sent it"
+UNTOLD = {
+    ("invite_user", "email"): "a stranger's, who has no box of the own before there is an invitation",
+    **{("write_events", each): OTHERS for each in ("actor", "target", "subjects", "attributes", "personal", "events")},
+}
 """Fields of mutations with a rank that a refusal does not keep, and why."""
 
 
