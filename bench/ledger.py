@@ -20,11 +20,11 @@ from statistics import median
 from typing import Any
 
 from bench._figures import figure, table
+from shared.audit.entries import entry_of
 from shared.core.clock import rfc3339
 from shared.core.ids import IdFactory
 from shared.ledger.bundle import PartWriter, Scope, Shard
 from shared.ledger.checkpoint import Checkpoint
-from shared.ledger.entry import entry_of
 from shared.ledger.merkle import (
     Frontier,
     consistency_proof,

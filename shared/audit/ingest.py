@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from shared.audit.entries import MAX_ENTRY_BYTES, entry_of
+from shared.audit.entries import MAX_ENTRY_BYTES, EntryError, entry_of
 from shared.audit.model import Actor, Draft, RequestContext, StoredEvent, Target
 from shared.audit.producer import Produced, read_event
 from shared.audit.recorder import Recorder, audit_unavailable
@@ -231,7 +231,12 @@ def _entry_faults(event: StoredEvent) -> list[FieldError]:
         length += len(key) + (len(value) if type(value) is str else _SURELY_SMALL if type(value) is list else 0)
     if length < _SURELY_SMALL:
         return []
-    if len(entry_of(event)) <= MAX_ENTRY_BYTES:
+    try:
+        entry_of(event)
+    except EntryError as error:
+        if error.code != "too_large":
+            raise
+    else:
         return []
     message = f"the event has at most {MAX_ENTRY_BYTES} bytes without its personal data; send less in it"
     return [FieldError("attributes", "too_large", message)]

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from shared.audit.entries import MAX_ENTRY_BYTES
 from shared.ledger._text import decode_decimal
-from shared.ledger.entry import MAX_BYTES
 from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, MAX_SIZE, Node, node_hash, range_nodes
 
 WIDTH = 1 << KEPT_LEVELS
@@ -152,7 +152,7 @@ def encode_bundle(entries: Iterable[bytes]) -> bytes:
     """An entry bundle: each entry after its length, a big-endian uint16. TileError for an entry that is too large."""
     parts = []
     for entry in entries:
-        if len(entry) > MAX_BYTES:
+        if len(entry) > MAX_ENTRY_BYTES:
             raise TileError("malformed_bundle", "an entry has at most 65,535 bytes")
         parts.append(len(entry).to_bytes(_PREFIX_BYTES) + entry)
     return b"".join(parts)

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from shared.audit.entries import entry_of
 from shared.core.clock import rfc3339
 from shared.core.ids import lowest_id_at
 from shared.ledger._text import encode_base64
 from shared.ledger.bundle import MANIFEST_TITLE, Disclosure, PartWriter, Scope, Shard
 from shared.ledger.checkpoint import Checkpoint
-from shared.ledger.entry import entry_of
 from shared.ledger.merkle import inclusion_proof, leaf_hashes, root_of
 from shared.ledger.note import Note, Signer
 from shared.ledger.proof import Proof

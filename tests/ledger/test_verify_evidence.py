@@ -18,8 +18,8 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.audit.entries import ENTRY_FIELDS, entry_of
 from shared.ledger import bundle
-from shared.ledger.entry import FIELDS, entry_of
 from shared.ledger.note import Cosigner, Note, Signer, with_signatures
 from shared.ledger.rollups import MAX_EXACT, DayRollup
 from shared.ledger.tiles import ENTRIES, Tile
@@ -711,7 +711,7 @@ def test_the_description_of_the_format_names_everything() -> None:
         totals_fields = json.loads(file.read(f"{MARCH}rollups.jsonl").splitlines()[0])
         disclosure_fields = json.loads(file.read(f"{MARCH}disclosed/000.jsonl").splitlines()[0])
     assert all(f"`{field}`" in page for field in [*manifest_fields, *totals_fields])
-    for fields in (manifest_fields["shards"][0], disclosure_fields, FIELDS):
+    for fields in (manifest_fields["shards"][0], disclosure_fields, ENTRY_FIELDS):
         assert all(re.search(rf"\b{field}\b", page) for field in fields)
     assert bundle.FORMAT in page
     assert bundle.MANIFEST_TITLE in page
@@ -721,7 +721,7 @@ def test_the_description_of_the_format_names_everything() -> None:
 
 def test_constants_agree() -> None:
     assert (verifier.FORMAT, verifier.MANIFEST_TITLE) == (bundle.FORMAT, bundle.MANIFEST_TITLE)
-    assert frozenset(FIELDS) == verifier.FIELDS
+    assert frozenset(ENTRY_FIELDS) == verifier.FIELDS
     assert verifier.MAX_ACTORS == MAX_EXACT
 
 

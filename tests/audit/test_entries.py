@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.ledger.entry import FIELDS, MAX_BYTES, EntryError, entry_of
+from shared.audit.entries import ENTRY_FIELDS, MAX_ENTRY_BYTES, EntryError, entry_of
 from tests.app import ROOT
 
 GOLDEN = sorted((ROOT / "tests/audit/golden").glob("*.json"))
@@ -21,8 +21,8 @@ def with_attribute(value: Any) -> dict[str, Any]:
 def test_every_type_of_event_has_an_entry_of_the_listed_fields(path: Any) -> None:
     event = json.loads(path.read_text(encoding="utf-8"))
     entry = json.loads(entry_of(event))
-    assert tuple(sorted(entry)) == tuple(sorted(FIELDS)) == tuple(entry)
-    assert entry == {name: event[name] for name in FIELDS}
+    assert tuple(sorted(entry)) == tuple(sorted(ENTRY_FIELDS)) == tuple(entry)
+    assert entry == {name: event[name] for name in ENTRY_FIELDS}
 
 
 def test_what_can_be_erased_or_added_by_the_store_is_outside() -> None:
@@ -35,7 +35,7 @@ def test_the_order_of_fields_does_not_matter() -> None:
     assert entry_of(dict(reversed(EVENT.items()))) == entry_of(EVENT)
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", ENTRY_FIELDS)
 def test_every_field_matters_and_has_to_be_there(field: str) -> None:
     assert entry_of(EVENT | {field: "changed"}) != entry_of(EVENT)
     with pytest.raises(EntryError) as error:
@@ -79,8 +79,8 @@ def test_what_has_no_canonical_form_is_named(value: Any) -> None:
 
 
 def test_an_entry_is_as_large_as_a_bundle_can_say_and_no_larger() -> None:
-    room = MAX_BYTES - len(entry_of(with_attribute("")))
-    assert len(entry_of(with_attribute("x" * room))) == MAX_BYTES
+    room = MAX_ENTRY_BYTES - len(entry_of(with_attribute("")))
+    assert len(entry_of(with_attribute("x" * room))) == MAX_ENTRY_BYTES
     with pytest.raises(EntryError) as error:
         entry_of(with_attribute("x" * (room + 1)))
     assert (error.value.field, error.value.code) == ("attributes", "too_large")
