@@ -83,18 +83,16 @@ def _values(event: Shown) -> tuple[Any, ...]:
 def _cell(value: Any) -> str:
     """A cell's text. An apostrophe goes before what could be a formula, and before an apostrophe: who reads the file
     by program takes one away wherever a cell begins with one, and has the value as it was."""
+    if isinstance(value, str):
+        return value if value[:1].isalnum() or not _is_risky(value) else f"'{value}"
     if value is None:
         return ""
-    if isinstance(value, int):
-        return str(value)
-    if not isinstance(value, str):
-        return json_line(value)[:-1].decode()
-    return f"'{value}" if _is_risky(value) else value
+    return str(value) if isinstance(value, int) else json_line(value)[:-1].decode()
 
 
 def _is_risky(text: str) -> bool:
     """Whether a spreadsheet could take the text for a formula, also behind spaces and characters that nobody sees."""
-    if not text or text[0].isalnum():
+    if not text:
         return False
     return text[0] in _RISKY or unicodedata.category(text[0]) in ("Cc", "Cf") or text.lstrip()[:1] in _RISKY
 

@@ -122,7 +122,7 @@ async def test_whatever_call_of_the_disk_a_crash_comes_at(
     app: App, trail: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = await expected(app, trail.tenant_id, "jsonl", type="user.update")
-    for name, real in (("fsync", files.os.fsync), ("replace", files.os.replace)):
+    for name, real in (("fsync", os.fsync), ("replace", os.replace)):
         for k in range(1, 40):
             target, calls = tmp_path / f"{name}-{k}", 0
 
@@ -133,12 +133,12 @@ async def test_whatever_call_of_the_disk_a_crash_comes_at(
                     raise Crash
                 real(*args)
 
-            monkeypatch.setattr(files.os, name, crashing)
+            monkeypatch.setattr(os, name, crashing)
             try:
                 done = await Wire(app).run("--type", "user.update", "-o", str(target))
             except Crash:
                 done = None
-            monkeypatch.setattr(files.os, name, real)
+            monkeypatch.setattr(os, name, real)
             if done == 0:
                 break
             assert await Wire(app).run("--type", "user.update", "-o", str(target), "--overwrite") == 0
