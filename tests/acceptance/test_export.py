@@ -192,6 +192,18 @@ async def test_a_last_part_is_full_but_not_followed(app: App, ada: Account, monk
     assert [event["record_count"] for event in await app.events(ada.tenant_id, "audit.export")] == [7, 7, 7]
 
 
+@pytest.mark.usefixtures("small")
+async def test_months_follow_one_another(app: App, ada: Account) -> None:
+    for days in (40, 40, 1):
+        await fill(app, ada, 4)
+        app.clock.advance(days=days)
+    auth = {"Authorization": f"Bearer {(await app.login(ada.email)).json()['access_token']}"}
+    stored = await app.events(ada.tenant_id, "user.update")
+    assert len({event["period"] for event in stored}) == 3
+    found = ids_in("jsonl", joined(await walk(app, auth, type="user.update")))
+    assert found == [event["id"] for event in stored]
+
+
 async def test_large_events_make_smaller_parts(app: App, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "MOST_BYTES", 150_000)
     await fill(app, ada, 5, "ż" * 30_000)

@@ -91,6 +91,33 @@ async def test_every_part_is_counted_once_whatever_fails(
                 pytest.fail("a request without end")
 
 
+async def test_one_that_was_left_is_recorded_once_whatever_fails(
+    app: App, store: FaultyFeedStore, ada: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "MOST_ROWS", 2)
+    await fill(app, ada, 5)
+    app.clock.advance(seconds=1)
+    until, auth = rfc3339(app.clock.now()), await program(app, ada)
+    left = 0
+    store._counts = lambda call: call.container == REPORTS.name  # the walk over the tenants has tests of its own
+    for mode, times in MODES:
+        for k in range(1, MOST_CALLS):
+            answer = await app.client.get(f"{PATH}?type=user.update&to={until}", headers=auth)
+            assert answer.status_code == 200
+            left += 1
+            app.clock.advance(seconds=ABANDONED_AFTER.total_seconds() + 1)
+            store.arm(k, mode, times=times)
+            await app.host.run_timer("close_exports")
+            reached = store.counted >= k
+            await recovered(app, store, ada.tenant_id)
+            events = await app.events(ada.tenant_id, "audit.export")
+            assert [(e["record_count"], e["reason"]) for e in events] == [(2, "abandoned")] * left
+            if not reached:
+                break
+        else:
+            pytest.fail("a run without end")
+
+
 async def test_a_last_part_that_was_not_answered_can_be_asked_for_again(
     app: App, store: FaultyFeedStore, ada: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
