@@ -26,15 +26,17 @@ CLASSES = {
 
 def test_every_type_has_its_class() -> None:
     """A type that falls through to API Activity, Other, does so because somebody said so here."""
-    assert set(all_types()) - set(EVENT_TYPES) == set()
+    assert {name for name in all_types() if not name.endswith(".*")} - set(EVENT_TYPES) == set()
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("reader", ["sees all", "sees nobody", "after erasure"])
+@pytest.mark.parametrize("reader", ["sees all", "sees nobody", "is a program", "after erasure"])
 def test_the_schema_finds_nothing_wrong(name: str, reader: str) -> None:
     event = sample(name)
     if reader == "sees nobody":
         event["personal"] = {}
+    elif reader == "is a program":
+        event["personal"] = {each: {"withheld": True} for each in event["personal"]}
     elif reader == "after erasure":
         event |= {"personal": {each: {"erased": True} for each in event["personal"]}, "erased_at": event["recorded_at"]}
         event |= dict.fromkeys(("actor_key", "target_key", "ip_key", "ua_key"))
