@@ -18,12 +18,12 @@ from shared.audit.search import EXAMINED, EventFilter, EventSearch
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.deadline import remaining
 from shared.storage.containers import AUDIT_EVENTS
-from shared.storage.documents import MAX_PAGE, Cursor, DocumentStore, Query
+from shared.storage.documents import Cursor, DocumentStore, Query
 
 MOST_ROWS: Final = 10_000
 MOST_BYTES: Final = 8 * 1024 * 1024
 """What a part has at most. One event alone may be more bytes than that: its part has only it."""
-_FIRST_PAGE, _LEAST_PAGE = 100, 20
+_FIRST_PAGE, _LEAST_PAGE, _MOST_PAGE = 100, 20, 250
 _SLICE = 20
 """Events that are written before others get a turn."""
 _LEFT_SECONDS = 8.0
@@ -114,7 +114,7 @@ class Exports:
         size = 0
         limit = _FIRST_PAGE
         while True:
-            limit = min(limit, MOST_ROWS - len(lines), MAX_PAGE)
+            limit = min(limit, MOST_ROWS - len(lines), _MOST_PAGE)
             query = Query(where, order_by="recorded_at", limit=limit, after=after, examine=EXAMINED)
             page = await self._store.query(AUDIT_EVENTS, (wanted.tenant_id,), query)
             for number, event in enumerate(page.items, 1):
@@ -131,7 +131,7 @@ class Exports:
             after = page.next
             if len(lines) >= MOST_ROWS or remaining(_LEFT_SECONDS) < _LEFT_SECONDS:
                 return lines, after
-            limit = max(_LEAST_PAGE, (MOST_BYTES - size) * len(lines) // size) if size else MAX_PAGE
+            limit = max(_LEAST_PAGE, (MOST_BYTES - size) * len(lines) // size) if size else _MOST_PAGE
 
     async def _line(self, wanted: Wanted, event: StoredEvent) -> bytes:
         return wanted.form.line(await self._search.shown(event, opened=wanted.opened))
