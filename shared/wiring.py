@@ -111,7 +111,6 @@ class LazyServices:
         self._built: Services | None = None
         self._lock = asyncio.Lock()
         self._system_clock = SystemClock()
-        self._system_ids = IdFactory(self._system_clock)
 
     @property
     def clock(self) -> Clock:
@@ -121,7 +120,7 @@ class LazyServices:
     @property
     def ids(self) -> IdFactory:
         """The services' ids, or the system's while there are none."""
-        return self._built.ids if self._built else self._system_ids
+        return self._built.ids if self._built else IdFactory(self._system_clock)
 
     @property
     def container_names(self) -> dict[str, str]:
@@ -259,7 +258,6 @@ def _assemble(
     outbox = Outbox(store, recorder, clock, ids, OutboxCounts())
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
     directory, passwords = Directory(store, index, clock), passwords or Passwords()
-    search = EventSearch(store, index, box, clock)
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
     identity = _identity(settings, common, ids, outbox, directory, passwords, index, secrets)
     return Services(
@@ -270,7 +268,7 @@ def _assemble(
         outbox=outbox,
         dead_letters=dead_letters,
         rounds=Rounds(store, directory, clock),
-        search=search,
+        search=(search := EventSearch(store, index, box, clock)),
         exports=Exports(search, store, recorder, outbox, clock),
         ingest=Ingest(recorder, identity["guards"], clock, IngestCounts()),
         directory=directory,

@@ -231,7 +231,9 @@ async def test_a_program_gets_events_without_what_is_personal(app: App, ada: Acc
     events = await app.events(ada.tenant_id, "audit.export")
     assert [each["actor"]["kind"] for each in events] == ["service"] * 3
     assert {each["record_count"] > 0 for each in events} == {True}
-    assert ada.email not in json.dumps(events), "a program is nobody, so its filters are kept for nobody"
+    assert [each["attributes"]["filtered_by"] for each in events] == [["email", "to"]] * 3
+    assert {*events[0]["attributes"]["criteria"]} == {"to"}
+    assert ada.email not in json.dumps(events), "a program is nobody's person, so nothing of hers is kept for it"
 
 
 async def test_who_may_not_read_the_trail_takes_nothing_from_it(app: App, ada: Account) -> None:
