@@ -47,6 +47,7 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.ledger
 	@$(PYTHON) -m bench.search
 	@$(PYTHON) -m bench.cold_start
+	@$(PYTHON) -m bench.export --events 10000 100000 --formats jsonl
 
 docs: setup ## Write the generated pages of docs/ again
 	@$(PYTHON) -m tools.docs

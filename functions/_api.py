@@ -61,11 +61,12 @@ class ListQuery(Body):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a handler answers: a JSON value (None for 204) or text, with extra headers."""
+    """What a handler answers: a JSON value (None for 204), or bytes of a media type, with extra headers."""
 
     body: Any = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class Endpoint:
     scope: str | None = None
     idempotent: bool = False
     told: tuple[str, ...] = ()
+    produces: Mapping[str, str] = field(default_factory=dict)
 
 
 class Api:
@@ -157,6 +159,7 @@ class Api:
         scope: str | None = None,
         idempotent: bool = False,
         told: tuple[str, ...] = (),
+        produces: Mapping[str, str] | None = None,
     ) -> Callable[[Handler], Handler]:
         """Declare the function of one method and route; its name is the handler's.
 
@@ -164,7 +167,7 @@ class Api:
         factor where the tenant's policy says so. `enrollment`: may be called before a factor that is due is enrolled.
         `scope`: may also be called with an API key that has this scope; without one no key will do. `idempotent`: heeds
         the `Idempotency-Key` header. `told`: fields whose values the trail keeps, sealed, of a call that was refused;
-        never a secret.
+        never a secret. `produces`: media types of an answer that is no JSON value, each with a word about it.
         """
 
         if bare and who is not None:
@@ -191,6 +194,7 @@ class Api:
                     scope,
                     idempotent,
                     told,
+                    produces or {},
                 )
             )
             return handler

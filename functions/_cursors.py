@@ -7,7 +7,7 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from functions._api import Call, ListQuery
+from functions._api import Call
 from shared.core.errors import FieldError, Invalid
 
 if TYPE_CHECKING:  # cold start
@@ -20,32 +20,44 @@ _MAC_BYTES = 32
 
 async def read_cursor(call: Call[Any, Any]) -> "Cursor | None":
     """The position that the request's cursor names; None without one. Invalid (422) unless it was made for this."""
-    query: ListQuery = call.query
-    if query.cursor is None:
+    place = await read_place(call)
+    if place is None:
         return None
-    try:
-        raw = base64.urlsafe_b64decode(query.cursor.encode("ascii") + b"=" * (-len(query.cursor) % 4))
-    except ValueError:
-        raise _refused() from None
-    mac, text = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-    for root in await call.services.secrets.versions("tokens"):
-        if hmac.compare_digest(mac, _mac(root, text, call)):
-            value, item_id, expires = json.loads(text)
-            if expires <= call.services.clock.now().timestamp():
-                raise _refused()
-            from shared.storage.documents import Cursor
+    from shared.storage.documents import Cursor
 
-            return Cursor(value, item_id)
-    raise _refused()
+    return Cursor(*place)
 
 
 async def write_cursor(call: Call[Any, Any], cursor: "Cursor | None") -> str | None:
     """A cursor for the page after `cursor`, for this caller and these filters only."""
-    if cursor is None:
+    return None if cursor is None else await write_place(call, [cursor.value, cursor.id])
+
+
+async def read_place(call: Call[Any, Any]) -> list[Any] | None:
+    """What `write_place` put into the request's cursor; None without one. Invalid (422) unless it was made for this."""
+    text: str | None = call.query.cursor
+    if text is None:
         return None
+    try:
+        raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+    except ValueError:
+        raise refused() from None
+    mac, written = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+    for root in await call.services.secrets.versions("tokens"):
+        if hmac.compare_digest(mac, _mac(root, written, call)):
+            place: list[Any]
+            *place, expires = json.loads(written)
+            if expires <= call.services.clock.now().timestamp():
+                raise refused()
+            return place
+    raise refused()
+
+
+async def write_place(call: Call[Any, Any], place: list[Any]) -> str:
+    """A cursor that leads back to `place` (JSON), for this caller and these filters only."""
     now = call.services.clock.now()
     expires = int(now.timestamp()) + LIFETIME_SECONDS
-    text = json.dumps([cursor.value, cursor.id, expires], separators=(",", ":")).encode()
+    text = json.dumps([*place, expires], separators=(",", ":")).encode()
     from shared.privacy.secrets import signing_version
 
     versions = await call.services.secrets.versions("tokens")
@@ -63,6 +75,7 @@ def _mac(root: "SecretVersion", text: bytes, call: Call[Any, Any]) -> bytes:
     return hmac.new(derive(root.value, "cursor"), message, hashlib.sha256).digest()
 
 
-def _refused() -> Invalid:
+def refused() -> Invalid:
+    """The answer to a cursor that leads nowhere."""
     error = FieldError("cursor", "invalid_cursor", "not a cursor of this list, or older than 15 minutes")
     return Invalid("invalid_request", "Some fields are not as they must be.", errors=(error,))

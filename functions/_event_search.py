@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from functions._api import Answer, Call, ListQuery, Nothing
+from functions._api import Answer, Body, Call, ListQuery, Nothing
 from functions._cursors import read_cursor, write_cursor
 from functions._shapes import page
 from shared.core.text import Moment, Opaque, address
@@ -20,8 +20,8 @@ type TypePattern = Annotated[str, StringConstraints(pattern=r"^[a-z_]+\.([A-Za-z
 type Address = Annotated[str, StringConstraints(max_length=45), AfterValidator(address)]
 
 
-class EventQuery(ListQuery):
-    """Filters of a search in the trail; all given ones must hold."""
+class EventFilters(Body):
+    """Filters of the trail; all given ones must hold."""
 
     type: tuple[TypePattern, ...] = Field(default=(), max_length=20, description="Repeatable; `auth.*` for a family.")
     outcome: Literal["success", "failure", "denied", "error"] | None = None
@@ -60,6 +60,10 @@ class EventQuery(ListQuery):
             ip=self.ip,
             email=self.email,
         )
+
+
+class EventQuery(EventFilters, ListQuery):
+    """A search in the trail."""
 
 
 async def answer_search(call: Call[Nothing, EventQuery], *, log: str, within: tuple[str, ...] = ()) -> Answer:

@@ -215,12 +215,12 @@ def _store_down(error: StoreError) -> Unready:
 
 
 def _response(answer: Answer, request_id: str) -> func.HttpResponse:
-    body = None if answer.body is None else to_json(answer.body)
+    body = answer.body if answer.body is None or isinstance(answer.body, bytes) else to_json(answer.body)
     return func.HttpResponse(
         body,
         status_code=answer.status,
         headers={**SECURITY_HEADERS, "X-Request-Id": request_id, **answer.headers},
-        mimetype="application/json",
+        mimetype=answer.media_type,
     )
 
 

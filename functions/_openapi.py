@@ -34,6 +34,14 @@ _IDEMPOTENCY_KEY = {
     "description": "For 24 hours the same body under the same key has the same answer; another body is refused.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
+_PART_HEADERS = {
+    "Link": {
+        "schema": {"type": "string"},
+        "description": 'Where the next part is, relative to this call: `<?…>; rel="next"`. The last part has none.',
+    },
+    "Content-Disposition": {"schema": {"type": "string"}, "description": "A name for the file."},
+    "X-Record-Count": {"schema": {"type": "integer"}, "description": "How many records this part has."},
+}
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -111,7 +119,12 @@ def _security(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 def _responses(endpoint: Endpoint, schemas: dict[Any, Any]) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "Done.", "headers": {"X-Request-Id": {"schema": {"type": "string"}}}}
-    if endpoint.response is not None:
+    if endpoint.produces:
+        done["content"] = {
+            each: {"schema": {"type": "string", "description": said}} for each, said in endpoint.produces.items()
+        }
+        done["headers"] |= _PART_HEADERS
+    elif endpoint.response is not None:
         done["content"] = {"application/json": {"schema": schemas[endpoint.response]}}
     elif endpoint.status != 204:
         done["content"] = {"application/json": {"schema": {"type": "object"}}}

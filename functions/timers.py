@@ -35,6 +35,11 @@ async def retry_dead_letters(services: Services, request: RequestContext) -> Non
     await services.rounds.run("retry_dead_letters", services.dead_letters.retry)
 
 
+async def close_exports(services: Services, request: RequestContext) -> None:
+    """Record exports of several parts whose last part nobody asked for."""
+    await services.rounds.run("close_exports", services.exports.close_abandoned)
+
+
 async def tidy_tenants(services: Services, request: RequestContext) -> None:
     """Take tenants whose registration failed out of the registry."""
 
@@ -51,6 +56,7 @@ async def flush_rejections(services: Services, request: RequestContext) -> None:
 
 
 TIMERS: dict[str, tuple[str, Job]] = {
+    "close_exports": ("45 1-59/5 * * * *", close_exports),
     "daily_reports": ("0 5 * * * *", daily_reports),
     "flush_rejections": ("15 * * * * *", flush_rejections),
     "retry_dead_letters": ("0 2-59/5 * * * *", retry_dead_letters),

@@ -17,6 +17,7 @@ from shared.telemetry import get_log
 
 if TYPE_CHECKING:  # the domain is imported when the first request needs it: cold start counts
     from shared.audit.dead_letters import DeadLetters
+    from shared.audit.exports import Exports
     from shared.audit.ingest import Ingest
     from shared.audit.outbox import Outbox
     from shared.audit.recorder import Recorder
@@ -66,6 +67,7 @@ class Services:
     dead_letters: "DeadLetters"
     rounds: "Rounds"
     search: "EventSearch"
+    exports: "Exports"
     ingest: "Ingest"
     directory: "Directory"
     access: "Access"
@@ -109,7 +111,6 @@ class LazyServices:
         self._built: Services | None = None
         self._lock = asyncio.Lock()
         self._system_clock = SystemClock()
-        self._system_ids = IdFactory(self._system_clock)
 
     @property
     def clock(self) -> Clock:
@@ -119,7 +120,7 @@ class LazyServices:
     @property
     def ids(self) -> IdFactory:
         """The services' ids, or the system's while there are none."""
-        return self._built.ids if self._built else self._system_ids
+        return self._built.ids if self._built else IdFactory(self._system_clock)
 
     @property
     def container_names(self) -> dict[str, str]:
@@ -238,6 +239,7 @@ def _assemble(
     passwords: "Passwords | None",
 ) -> Services:
     from shared.audit.dead_letters import DeadLetters
+    from shared.audit.exports import Exports
     from shared.audit.ingest import Ingest
     from shared.audit.outbox import Outbox
     from shared.audit.recorder import Recorder
@@ -255,8 +257,7 @@ def _assemble(
     recorder = Recorder(store, clock, ids, box, index)
     outbox = Outbox(store, recorder, clock, ids, OutboxCounts())
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
-    directory = Directory(store, index, clock)
-    passwords = passwords or Passwords()
+    directory, passwords = Directory(store, index, clock), passwords or Passwords()
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
     identity = _identity(settings, common, ids, outbox, directory, passwords, index, secrets)
     return Services(
@@ -267,8 +268,9 @@ def _assemble(
         outbox=outbox,
         dead_letters=dead_letters,
         rounds=Rounds(store, directory, clock),
+        search=(search := EventSearch(store, index, box, clock)),
+        exports=Exports(search, store, recorder, outbox, clock),
         ingest=Ingest(recorder, identity["guards"], clock, IngestCounts()),
-        search=EventSearch(store, index, box, clock),
         directory=directory,
         passwords=passwords,
         **identity,

@@ -9,6 +9,7 @@ from tests.app import ROOT
 
 MODULES = [
     "shared/audit/dead_letters.py",
+    "shared/audit/export_runs.py",
     "shared/audit/outbox.py",
     "shared/audit/recorder.py",
     "shared/audit/rounds.py",

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from shared.audit.export_formats import COLUMNS
 from shared.audit.model import FreeEvent
+from shared.audit.ocsf_map import EVENT_TYPES, OCSF_VERSION, Mapped
 from shared.audit.registry import EventType, all_types
 from shared.core.settings import Settings
 
@@ -132,7 +134,52 @@ def _type(annotation: Any) -> str:
     return {str: "text", int: "whole number", bool: "true or false"}[annotation]
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"settings.md": settings_page, "events.md": events_page}
+_FORMATS_HEAD = f"""\
+# Formats of an export
+
+This page is generated: `make docs`. How an export is asked for: [export.md](export.md).
+
+## JSON lines
+One event per line, as `GET /events` shows it, names sorted. UTF-8; no character in a line ends one to any reader
+(U+0085, U+2028 and U+2029 are escaped).
+
+## CSV
+RFC 4180, UTF-8, no byte order mark, lines end with CR LF. Cells that could be formulas stand behind an apostrophe.
+Empty: there is no value. `subjects` are ids with spaces between them. New columns will go to the end.
+
+{", ".join(f"`{column}`" for column in COLUMNS)}
+
+## OCSF
+JSON lines of events of the Open Cybersecurity Schema Framework {OCSF_VERSION}. `metadata.uid` is the event's id,
+`metadata.event_code` its type, `metadata.logged_time` when it was recorded, `time` when it happened (milliseconds).
+What OCSF has no place for stands in `unmapped`, under our names, so nothing is lost. Without personal data
+`src_endpoint` holds the address's keyed hash. A type that is not listed is API Activity: Other.
+
+| event type | class | activity |
+|---|---|---|
+"""
+
+
+def formats_page() -> str:
+    """The columns of CSV, and the OCSF class and activity of every event type."""
+    rows = [
+        f"| `{name}` | {mapped.ocsf.name} ({mapped.ocsf.uid}) | {_activity(mapped)} |\n"
+        for name, mapped in sorted(EVENT_TYPES.items())
+    ]
+    return _FORMATS_HEAD + "".join(rows)
+
+
+def _activity(mapped: Mapped) -> str:
+    usual = mapped.ocsf.activities.get(mapped.activity, f"Other: {mapped.named}")
+    special = ", ".join(f"{mapped.ocsf.activities[number]} ({value})" for value, number in mapped.values.items())
+    return f"{usual}; by `{mapped.by}`: {special}" if special else usual
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "events.md": events_page,
+    "export-formats.md": formats_page,
+}
 """Every generated page: its name below docs/ and what makes its text."""
 
 

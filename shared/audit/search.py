@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.audit.events.audit import AuditSearch
+from shared.audit.events.audit import AuditExport, AuditSearch
 from shared.audit.model import StoredEvent
 from shared.core.clock import Clock, period_of, rfc3339
 from shared.core.ids import time_of
@@ -64,7 +64,7 @@ class EventSearch:
         The newest month is read first, then the year before, then the rest: most searches end in the first. A page
         that had to look at too many events in vain is shorter than `limit`, or empty, and has a `next` all the same.
         """
-        where = await self._filters(tenant_id, wanted, within)
+        where = await self.filters(tenant_id, wanted, within)
         items: list[StoredEvent] = []
         for months in self._months(wanted, after):
             partition, period = (tenant_id, *months.only), months.filters
@@ -109,7 +109,8 @@ class EventSearch:
         kept = {name: value for name, value in event.items() if not name.startswith("_") and name != "ttl"}
         return {**kept, "personal": personal}
 
-    async def _filters(self, tenant_id: str, wanted: EventFilter, within: tuple[str, ...]) -> list[Filter]:
+    async def filters(self, tenant_id: str, wanted: EventFilter, within: tuple[str, ...] = ()) -> tuple[Filter, ...]:
+        """The filters as the store takes them."""
         where = [types_filter(types) for types in (within, wanted.types) if types]
         for path, value in (
             ("outcome", wanted.outcome),
@@ -135,7 +136,7 @@ class EventSearch:
                     lt=rfc3339(wanted.to) if wanted.to else None,
                 )
             )
-        return where
+        return tuple(where)
 
     def _months(self, wanted: EventFilter, after: Cursor | None) -> Iterator["_Months"]:
         """The months to look at, the newest first.
@@ -187,12 +188,22 @@ def _position(event: StoredEvent) -> Cursor:
 
 
 def searched(log: str, filters: Mapping[str, Any], *, by_person: bool) -> AuditSearch:
-    """The event of a search: a person's filters are sealed, of a program's those are left out that name someone."""
+    """The event of a search."""
+    return AuditSearch(log=log, **_kept(filters, by_person=by_person))
+
+
+def exported(form: Any, filters: Mapping[str, Any], *, by_person: bool) -> AuditExport:
+    """The event of an export in a format."""
+    return AuditExport(format=form, **_kept(filters, by_person=by_person))
+
+
+def _kept(filters: Mapping[str, Any], *, by_person: bool) -> dict[str, Any]:
+    """Filters in an event: a person's are sealed, of a program's those are left out that name someone."""
     names = tuple(sorted(filters))
     if by_person:
-        return AuditSearch(log=log, filtered_by=names, filters=dict(filters))
+        return {"filtered_by": names, "filters": dict(filters)}
     kept = {name: value for name, value in filters.items() if name not in PERSONAL_FILTERS}
-    return AuditSearch(log=log, filtered_by=names, criteria=kept)
+    return {"filtered_by": names, "criteria": kept}
 
 
 def types_filter(patterns: tuple[str, ...]) -> Filter:

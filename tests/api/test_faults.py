@@ -103,6 +103,7 @@ RECORDED = {
     "get_authorization_log": Recorded("/v1/admin/logs/authorization", 200, "audit.search", 7),
     "list_events": Recorded("/v1/events?email=ada@example.com", 200, "audit.search", 7),
     "get_event": Recorded("/v1/events/{event}", 200, "audit.search", 5),
+    "export_events": Recorded("/v1/events/export", 200, "audit.export", 5),
     "get_report": Recorded("/v1/reports/{report}", 200, "report.read", 5),
     "unknown id": Recorded(f"/v1/reports/{UNKNOWN}", 404, "access.denied", 6, outcome="denied"),
     "role": Recorded("/v1/admin/logs/authorization", 403, "access.denied", 4, Role.USER, outcome="denied"),

@@ -40,6 +40,12 @@ def test_every_operation_says_enough(spec: dict[str, Any]) -> None:
                 assert {"401", "403"} <= operation["responses"].keys(), where
 
 
+def test_an_export_is_documented_as_a_file_in_parts(spec: dict[str, Any]) -> None:
+    done = spec["paths"]["/v1/events/export"]["get"]["responses"]["200"]
+    assert set(done["content"]) == {"text/csv", "application/x-ndjson"}
+    assert set(done["headers"]) == {"X-Request-Id", "Link", "Content-Disposition", "X-Record-Count"}
+
+
 def test_unknown_fields_are_documented_as_refused(spec: dict[str, Any]) -> None:
     bodies = [e.body.__name__ for e in ENDPOINTS if e.body is not Nothing]
     assert bodies

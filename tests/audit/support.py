@@ -10,7 +10,6 @@ from shared.audit.dead_letters import DeadLetters
 from shared.audit.events.access import AccessCrossTenantDenied, AccessDenied
 from shared.audit.events.alert import AlertRaise, AlertUpdate
 from shared.audit.events.apikey import ApiKeyCreate, ApiKeyRevoke
-from shared.audit.events.audit import AuditExport
 from shared.audit.events.auth import (
     AuthAccountLocked,
     AuthLogin,
@@ -47,7 +46,7 @@ from shared.audit.events.user import (
 from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, AuditEvent, DataClass, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
-from shared.audit.search import EventSearch, searched
+from shared.audit.search import EventSearch, exported, searched
 from shared.core.ids import IdFactory
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.boxes import ClearBox
@@ -186,7 +185,9 @@ EXAMPLES: dict[str, Draft] = {
         target=Target("tenant", TENANT),
     ),
     "consent.grant": by_ada(ConsentGrant(purpose="terms", version="1"), target=Target("user", ADA, EMAIL)),
-    "audit.export": by_ada(AuditExport(format="csv", filters={"email": EMAIL}), count=3),
+    "audit.export": by_ada(
+        exported("csv", {"email": EMAIL, "to": "2026-03-15T12:00:00.000000Z"}, by_person=True), count=3
+    ),
     "consent.withdraw": by_ada(ConsentWithdraw(purpose="marketing", version="1"), target=Target("user", ADA, EMAIL)),
     "custom.*": by_a_program(
         Custom(named="invoice.sent", attributes={"invoice": "2026-17", "amount": 17.5, "paid": False, "tags": ["a", 1]})

@@ -129,6 +129,7 @@ async def drive(app: App) -> None:
     for _ in range(3):
         await app.client.get("/v1/profile", headers={"Authorization": "Bearer x"})
     await app.host.drain_feed()
+    assert (await app.client.get("/v1/events/export?type=auth.*", headers=ada.auth)).status_code == 200
     app.clock.advance(minutes=2)
     for name in TIMERS:
         assert await app.host.run_timer(name)

@@ -1,0 +1,1 @@
+"""The command that copies a trail into a file: see `__main__.py`."""
