@@ -47,6 +47,7 @@ AUDIT_EVENTS = Container(
         ("target_key", "recorded_at"),
         ("ip_key", "recorded_at"),
         ("type", "target.id", "occurred_at"),
+        ("type", "actor.id", "occurred_at"),
     ),
     also_indexed=("subjects[]",),
     default_ttl_seconds=2555 * 86_400,
@@ -75,6 +76,12 @@ REPORTS = Container(
     default_ttl_seconds=-1,
 )
 GUARDS = Container(name="guards", partition_key=("id",), default_ttl_seconds=-1)
+SIGNALS = Container(
+    name="signals",
+    partition_key=("ip_key",),
+    indexes=(("at",), ("tenant_id", "at")),
+    default_ttl_seconds=8 * 86_400,
+)
 LEASES = Container(name="leases", partition_key=("id",))
 DEAD_LETTERS = Container(
     name="dead_letters",
@@ -84,7 +91,7 @@ DEAD_LETTERS = Container(
 
 CONTAINERS: dict[str, Container] = {
     each.name: each
-    for each in (AUDIT_EVENTS, IDENTITY, DIRECTORY, TENANTS, ALERTS, REPORTS, GUARDS, LEASES, DEAD_LETTERS)
+    for each in (AUDIT_EVENTS, IDENTITY, DIRECTORY, TENANTS, ALERTS, REPORTS, GUARDS, SIGNALS, LEASES, DEAD_LETTERS)
 }
 
 

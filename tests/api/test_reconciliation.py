@@ -6,7 +6,7 @@ import pytest
 
 from functions.timers import TIMERS
 from shared.audit.rounds import RUN
-from shared.detection.service import CONSUMER
+from shared.detection.evaluation import CONSUMER
 from shared.storage.containers import DEAD_LETTERS, IDENTITY
 from shared.storage.documents import Item, Query
 from tests.api.test_sweep import leave_entry, published
