@@ -32,6 +32,11 @@ def event_time(event: Item) -> datetime:
     return occurred if -MAX_BEHIND <= occurred - recorded <= MAX_AHEAD else recorded
 
 
+def is_odd(event: Item) -> bool:
+    """Whether an event's time of occurrence is implausible."""
+    return event["occurred_at"] != event["recorded_at"] and event_time(event) != parse_rfc3339(event["occurred_at"])
+
+
 def observe(pattern: Pattern[Any], event: Item) -> tuple[str, Observed] | None:
     """The key of an event and what the pattern sees of it; None when the event is none of the pattern's.
 

@@ -80,13 +80,14 @@ class Trail:
         self._pattern = pattern
         self._key = key
         self._rules = rules
+        self._ways = 2 if rules.has_odd_times else 1
         self.per_minute = limits.per_minute
 
     async def load(self, span: Span, most: int | None = None) -> list[Observed]:
         """As `Source.load`."""
         found: dict[str, Observed] = {}
         for selector in self._pattern.selectors:
-            for where, order_by in _ways(selector, self._pattern.key_path, self._key, span):
+            for where, order_by in _ways(selector, self._pattern.key_path, self._key, span)[: self._ways]:
                 fields = (*_FIELDS, *self._pattern.fields)
                 reading = _Reading(self._store, (self._tenant_id,), self._of_key, self.per_minute, found, most)
                 await reading.read(AUDIT_EVENTS, where, order_by, span, fields)
@@ -106,7 +107,7 @@ class Trail:
         """The latest sign-ins of the account within a span, its registration among them."""
         found: dict[str, Sighting] = {}
         for selector in familiarity.SELECTORS:
-            for where, order_by in _ways(selector, "target.id", self._key, span):
+            for where, order_by in _ways(selector, "target.id", self._key, span)[: self._ways]:
                 fields = (*_FIELDS, *familiarity.FIELDS)
                 query = Query(where, order_by=order_by, descending=True, limit=MAX_PAGE, fields=fields)
                 read = 0

@@ -43,6 +43,8 @@ class Rules:
     mutes: tuple[Exemption, ...] = ()
     addresses: tuple[Exemption, ...] = ()
     accounts: tuple[Exemption, ...] = ()
+    has_odd_times: bool = False
+    """Whether the tenant has events of an implausible time: they are looked for only where there are any."""
 
     def parameters(self, pattern: Pattern[Any]) -> Parameters:
         """The parameters of a pattern. Overrides that are out of today's bounds count for nothing."""

@@ -1,6 +1,7 @@
 """Detection as services: the consumer of stored events that keeps the alerts, and reading of alerts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from shared.core.errors import NotFoundError, Unready
 from shared.core.ids import IdFactory
 from shared.detection import alerts, familiarity
 from shared.detection.alerts import ALERT_KIND, Series
-from shared.detection.engine import observe
+from shared.detection.engine import is_odd, observe
 from shared.detection.episodes import LONGEST
 from shared.detection.evaluation import CONSUMER, Evaluation, Touched
 from shared.detection.history import Limits, signal_of
@@ -27,6 +28,8 @@ from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
+_ODD_TIMES = "odd_times"
+"""The item that says that a tenant has events of an implausible time."""
 SIGNAL_DAYS = timedelta(seconds=SIGNALS.default_ttl_seconds or 0)
 
 
@@ -68,19 +71,23 @@ class DetectionService:
         An event that cannot be handled goes to the dead letters. StoreError, Unready: deliver the batch again.
         """
         rules: dict[str, Rules] = {}
+        kept: set[str] = set()
         for series, touched in (await self._sorted_out(items, rules)).items():
             try:
                 await self._evaluation.run(series, await self._rules_of(series.tenant_id, rules), touched)
             except (StoreError, Unready) as error:
                 if not isinstance(error, TooLarge):  # which no repetition would change
                     raise
-                await self._keep(touched, error)
+                await self._keep(touched, error, kept)
             except Exception as error:  # noqa: BLE001 - the other keys of the batch must not be held up
-                await self._keep(touched, error)
+                await self._keep(touched, error, kept)
 
-    async def _keep(self, touched: Touched, error: Exception) -> None:
+    async def _keep(self, touched: Touched, error: Exception, kept: set[str]) -> None:
+        """Dead-letter a series' events, each once however many patterns fail on it."""
         for item in touched.items:
-            await self._dead_letters.put(CONSUMER, item, error)
+            if item["id"] not in kept:
+                kept.add(item["id"])
+                await self._dead_letters.put(CONSUMER, item, error)
 
     async def _sorted_out(self, items: Sequence[Item], rules: dict[str, Rules]) -> dict[Series, Touched]:
         found: dict[Series, Touched] = {}
@@ -103,6 +110,8 @@ class DetectionService:
         if not seen and not sighted:
             return
         exempt = (await self._rules_of(tenant_id, rules)).exempts(item)
+        if is_odd(item):
+            await self._mark_odd(tenant_id, rules)
         for pattern, key, observed in seen:
             Span.around(observed.at, LONGEST * 2)  # OverflowError outside the calendar
             if pattern.across_tenants:
@@ -142,8 +151,23 @@ class DetectionService:
 
     async def _rules_of(self, tenant_id: str, known: dict[str, Rules]) -> Rules:
         if tenant_id not in known:
-            known[tenant_id] = await self._rules.rules_of(tenant_id)
+            found = await self._rules.rules_of(tenant_id)
+            try:
+                await self._store.read(ALERTS, (tenant_id,), _ODD_TIMES)
+            except NotFound:
+                known[tenant_id] = found
+            else:
+                known[tenant_id] = replace(found, has_odd_times=True)
         return known[tenant_id]
+
+    async def _mark_odd(self, tenant_id: str, known: dict[str, Rules]) -> None:
+        """Have events of implausible times looked for from now on. Whoever evaluated a neighbor before did not see this
+        one; but this one's own evaluation sees the neighbor."""
+        rules = await self._rules_of(tenant_id, known)
+        if not rules.has_odd_times:
+            mark: Item = {"id": _ODD_TIMES, "tenant_id": tenant_id, "kind": _ODD_TIMES}
+            await self._store.upsert(ALERTS, (tenant_id,), mark)
+            known[tenant_id] = replace(rules, has_odd_times=True)
 
 
 class AlertService:

@@ -79,7 +79,8 @@ GUARDS = Container(name="guards", partition_key=("id",), default_ttl_seconds=-1)
 SIGNALS = Container(
     name="signals",
     partition_key=("ip_key",),
-    indexes=(("at",), ("tenant_id", "at")),
+    indexes=(("at",),),
+    also_indexed=("tenant_id",),
     default_ttl_seconds=8 * 86_400,
 )
 LEASES = Container(name="leases", partition_key=("id",))

@@ -15,11 +15,12 @@ from functions import ENDPOINTS
 from functions._api import Endpoint, ListQuery
 from functions.timers import TIMERS
 from shared.detection import all_patterns
+from shared.detection.history import Limits
 from shared.storage._cosmos_definition import indexed_paths
 from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, Container
 from shared.storage.documents import AnyOf, Defined, Eq, Filter, Has, In, Page, Partition, Prefix, Query, Range
 from shared.storage.sqlite import SqliteStore
-from tests.app import ROOT, Account, App, running
+from tests.app import PASSWORD, ROOT, Account, App, running
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore
 
@@ -122,10 +123,13 @@ async def drive_list(app: App, endpoint: Endpoint, account: Account) -> None:
 
 async def drive(app: App) -> None:
     """Every endpoint, timer and consumer, with something to find."""
+    app.services.detection._evaluation._limits = Limits(per_minute=5, hot_from=3)  # so that all is asked for
     ada = await app.register("ada@example.com")
     grace = await app.register("grace@example.org")
-    for _ in range(6):
-        await app.login(ada.email, "a guess")
+    for email in [ada.email] * 6 + [f"nobody-{n}@example.net" for n in range(5)]:
+        await app.login(email, "a guess")
+    change = {"current_password": PASSWORD, "new_password": "and quite a different one"}
+    assert (await app.client.post("/v1/password", json=change, headers=ada.auth)).status_code == 204
     for _ in range(3):
         await app.client.get("/v1/profile", headers={"Authorization": "Bearer x"})
     await app.host.drain_feed()
