@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 from datetime import datetime
 
 from shared.audit.model import SYSTEM, Draft, RequestContext, StoredEvent, Target
@@ -11,9 +12,10 @@ from shared.core.clock import Clock, rfc3339
 from shared.core.ids import IdFactory
 from shared.detection import alerts, familiarity
 from shared.detection.alerts import ALERT_KIND, SERIES_KIND, Change, Finding, Series
-from shared.detection.episodes import Episode, episodes, merged, reach
+from shared.detection.episodes import LONGEST, Episode, episodes, merged, reach
 from shared.detection.history import MINUTE, Limits, Signals, TooMany, minute_of
 from shared.detection.model import Span
+from shared.detection.recent import Kept, Recent
 from shared.detection.rules import Rules
 from shared.detection.views import Digested, Evaluator, View, read_view
 from shared.storage.containers import ALERTS
@@ -50,6 +52,8 @@ class Touched:
     items: list[Item] = field(default_factory=list)
     moments: list[datetime] = field(default_factory=list)
     sighted: list[datetime] = field(default_factory=list)
+    is_late: bool = False
+    """Whether one of the sign-ins was stored, or delivered, so late that somebody may have looked for it in vain."""
 
 
 class _StartOver(Exception):
@@ -67,6 +71,8 @@ class _Work:
     doubted: list[Span]
     tenants: set[str]
     """Whose alerts are brought up to date."""
+    last: Kept | None = None
+    """The last events of a hot key, for the next batch."""
 
     @property
     def series(self) -> Series:
@@ -86,14 +92,18 @@ class Evaluation:
         self._clock = clock
         self._ids = ids
         self._limits = limits
+        self._recent = Recent()
 
     async def run(self, series: Series, rules: Rules, touched: Touched) -> None:
         """Bring the alerts up to date with new events. Whatever keeps it from that is raised."""
         evaluator = Evaluator.of(self._store, series, rules, self._limits)
         head = await self._head(series)
+        if touched.is_late:
+            head = await self._disturb(series, head)
         doubted = await self._doubted(evaluator, head, touched.sighted)
-        tenants = await evaluator.crosses(touched.moments)
-        if tenants is None and not doubted and not _is_hot(head):
+        hot = _is_hot(head)  # then the digests have to be kept up to date, whatever crosses
+        tenants = None if hot else await evaluator.crosses(touched.moments)
+        if tenants is None and not doubted and not hot:
             return
         centers = [*(Span(at, at) for at in touched.moments), *doubted]
         within = reach(evaluator.parameters.window)
@@ -101,6 +111,14 @@ class Evaluation:
             mine = [each for each in centers if span.holds(each.start)]
             work = _Work(evaluator, span, mine, doubted, {series.tenant_id, *(tenants or ())} - {""})
             await self._until_done(work)
+
+    async def _disturb(self, series: Series, head: Item | None) -> Item | None:
+        """Have whoever evaluates the series now start over, for what they read may lack a late sign-in."""
+        while True:
+            try:
+                return (await self._store.batch(ALERTS, (series.tenant_id,), [_head_operation(series, head)]))[0]
+            except (Conflict, PreconditionFailed):
+                head = await self._head(series)
 
     async def _until_done(self, work: _Work) -> None:
         """Start over when someone else changed the alerts meanwhile."""
@@ -138,18 +156,21 @@ class Evaluation:
             work.tenants |= view.groups - {""}
             raise _StartOver
         for tenant_id, head in heads.items():
-            await self._show(work, work.series.of(tenant_id), head, view, stored[tenant_id])
+            wrote = await self._show(work, work.series.of(tenant_id), head, view, stored[tenant_id])
+            if tenant_id == work.series.tenant_id and work.last is not None:
+                self._recent.keep(work.series, replaced(work.last, version=_version(head) + wrote))
 
     async def _doubted(self, evaluator: Evaluator, head: Item | None, sighted: Sequence[datetime]) -> list[Span]:
         """Where alerts lie that may stand on news which these sign-ins make old."""
         if head is None or evaluator.series.pattern.questions is None:
             return []
-        window = evaluator.parameters.window
-        return [
-            alerts.extent_of(alert)
+        longest = LONGEST + 2 * evaluator.parameters.window
+        extents = [
+            (moment, alerts.extent_of(alert))
             for moment in sighted
-            for alert in await self._stored(evaluator.series, Span(moment - window, moment + familiarity.LONGEST))
+            for alert in await self._stored(evaluator.series, Span(moment - longest, moment + familiarity.LONGEST))
         ]
+        return [extent for moment, extent in extents if extent.end >= moment]
 
     async def _read(self, work: _Work, heads: dict[str, Item | None]) -> View:
         try:
@@ -166,16 +187,18 @@ class Evaluation:
         window = work.evaluator.parameters.window
         dirty = [Span(minute_of(each.start), minute_of(each.end) + MINUTE + window) for each in work.centers]
         closed_at = [closing.closed_at for closing in alerts.closings_of(stored)]
-        view, changed = await Digested(work.evaluator, work.span).view(dirty, closed_at)
         tenant_id = work.series.tenant_id
+        digested = Digested(work.evaluator, work.span, self._recent, _version(heads[tenant_id]))
+        view, changed = await digested.view(dirty, closed_at)
         for n in range(0, len(changed), MAX_DIGESTS_PER_COMMIT):
             steps = [upsert(item) for item in changed[n : n + MAX_DIGESTS_PER_COMMIT]]
             head = _head_operation(work.series, heads[tenant_id])
             heads[tenant_id] = (await self._store.batch(ALERTS, (tenant_id,), [head, *steps]))[0]
+        work.last = digested.last
         return view
 
-    async def _show(self, work: _Work, series: Series, head: Item | None, view: View, stored: Sequence[Item]) -> None:
-        """Write what a view tells into the alerts of one tenant."""
+    async def _show(self, work: _Work, series: Series, head: Item | None, view: View, stored: Sequence[Item]) -> bool:
+        """Write what a view tells into the alerts of one tenant; whether there was anything to write."""
         closings = alerts.closings_of(stored)
         window = work.evaluator.parameters.window
         found = episodes(view.crossings, span=work.span, window=window, closings=closings)
@@ -194,6 +217,7 @@ class Evaluation:
             await self._write(series, head, changes[:MAX_CHANGES_PER_COMMIT])
         if len(changes) > MAX_CHANGES_PER_COMMIT:
             raise _StartOver
+        return bool(changes)
 
     async def _own_finding(self, work: _Work, series: Series, episode: Episode) -> Finding | None:
         """What one of several tenants may be told of an episode: its own events. None if it has none."""
@@ -240,6 +264,10 @@ class Evaluation:
         )
 
 
+def _version(head: Item | None) -> int:
+    return 0 if head is None else int(head["version"])
+
+
 def _is_hot(head: Item | None) -> bool:
     return head is not None and head.get("hot") is True
 
@@ -250,7 +278,7 @@ def _head_operation(series: Series, head: Item | None, *, hot: bool = False) -> 
         "tenant_id": series.tenant_id,
         "kind": SERIES_KIND,
         "series": series.name,
-        "version": 1 if head is None else head["version"] + 1,
+        "version": _version(head) + 1,
     }
     if hot or _is_hot(head):
         item["hot"] = True

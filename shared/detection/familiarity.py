@@ -4,7 +4,8 @@ What was seen are the account's successful sign-ins, and its registration. Both 
 are stored as they happen, so that whoever evaluates a later event of the account reads them. The condition is decided
 at once. Should a sign-in turn up late all the same (a crash kept it in an outbox, a delivery waited in the dead
 letters), its own delivery has every later alert of the account that stands on news evaluated again; one that falls
-with it is withdrawn. So the alerts that remain follow from the events alone.
+with it is withdrawn, and an evaluation under way at that moment starts over. So the alerts that remain follow from the
+events alone.
 """
 
 from collections.abc import Iterable, Sequence

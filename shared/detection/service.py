@@ -30,6 +30,8 @@ _log = get_log(__name__)
 
 _ODD_TIMES = "odd_times"
 """The item that says that a tenant has events of an implausible time."""
+PROMPT = timedelta(minutes=1)
+"""Within this time after its recording an event is stored, and as a rule delivered."""
 SIGNAL_DAYS = timedelta(seconds=SIGNALS.default_ttl_seconds or 0)
 
 
@@ -127,6 +129,7 @@ class DetectionService:
         for pattern, key, at in sighted:
             touched = found.setdefault(Series(tenant_id, pattern, key), Touched())
             touched.sighted.append(at)
+            touched.is_late |= self._clock.now() - parse_rfc3339(item["recorded_at"]) > PROMPT
             if item not in touched.items:
                 touched.items.append(item)
 

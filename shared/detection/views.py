@@ -15,6 +15,7 @@ from shared.detection.digests import HOUR, Minutes, Positions, full_minutes, hou
 from shared.detection.episodes import MAX_MEMBERS, Episode, merged
 from shared.detection.history import MINUTE, Limits, Signals, Source, TooMany, Trail, minute_of
 from shared.detection.model import Crossing, Observed, Parameters, Span
+from shared.detection.recent import Kept, Recent
 from shared.detection.rules import Rules
 from shared.storage.containers import ALERTS
 from shared.storage.documents import MAX_PAGE, DocumentStore, Eq, Item, Query, Range, pages
@@ -153,7 +154,11 @@ async def read_view(evaluator: Evaluator, span: Span) -> View:
 class Digested:
     """The view of a hot key: digests that are there, brought up to date around new events."""
 
-    def __init__(self, evaluator: Evaluator, span: Span) -> None:
+    def __init__(self, evaluator: Evaluator, span: Span, recent: Recent, version: int) -> None:
+        self._recent = recent
+        self._version = version
+        self.last: Kept | None = None
+        """The last events that were read, for the next batch."""
         self._evaluator = evaluator
         self._series = evaluator.series
         self._store = evaluator.store
@@ -201,16 +206,26 @@ class Digested:
         before = minute_of(span.start - self._evaluator.parameters.window)
         small = span.end - span.start < HOUR
         most = None if small else self._evaluator.limits.hot_from
+        context = self._recent.find(self._series, self._version, before, span.start)
         try:
-            observed = await self._evaluator.source.load(Span(before, span.end), most)
+            observed = await self._evaluator.source.load(
+                Span(before if context is None else span.start, span.end), most
+            )
         except TooMany:
             middle = minute_of(span.start + (span.end - span.start) / 2)
             await self._recompute(Span(span.start, middle - _TICK))
             await self._recompute(Span(middle, span.end))
             return
+        observed = [*(context or ()), *observed]
+        self._keep(Span(before, span.end), observed)
         crossings = [each for each in await self._evaluator.crossings(observed) if each.at >= span.start]
         self._minutes = {minute: known for minute, known in self._minutes.items() if not span.holds(minute)}
         self._minutes |= digests.summed_up(observed, crossings, span.start, self._evaluator.source.per_minute)
+
+    def _keep(self, read: Span, observed: Sequence[Observed]) -> None:
+        if observed and (self.last is None or read.end >= self.last.span.end):
+            start = max(read.start, minute_of(observed[-1].at - self._evaluator.parameters.window) - MINUTE)
+            self.last = Kept(self._version, Span(start, read.end), [each for each in observed if each.at >= start])
 
     def _changed(self) -> list[Item]:
         hours = {hour_of(minute) for minute in self._minutes} | set(self._stored)

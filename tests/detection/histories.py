@@ -149,5 +149,5 @@ def histories(draw: st.DrawFn, pattern: str) -> list[Item]:
     ]
 
 
-NOW: Callable[[str], Any] = lambda pattern: START + timedelta(days=2 if pattern == "credential_stuffing" else 40)  # noqa: E731
+NOW: Callable[[str], Any] = lambda pattern: START + timedelta(days=2 if pattern == "credential_stuffing" else 80)  # noqa: E731
 """When it is evaluated: before signals expire."""
