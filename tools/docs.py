@@ -5,10 +5,14 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from shared.audit.model import FreeEvent
+from shared.audit.registry import EventType, all_types
 from shared.core.settings import Settings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -22,6 +26,16 @@ not resolved (`@Microsoft.KeyVault(…)`). This page is generated: `make docs`.
 
 | variable | default | values | meaning |
 |---|---|---|---|
+"""
+
+_EVENTS_HEAD = """\
+# Event types
+
+Every type of the trail. Names are public: never renamed, never reused. Around its attributes every event has the same
+envelope: id, times, actor, target, subjects, source, request, data class and record count. What is marked *personal* is
+sealed under the person whose it is, and is never an attribute in clear; so are e-mail, address and user agent of
+whoever acts, in every event of a person. A denial is never below the severity `low`. Other services write `data.*`,
+`consent.*` and `custom.*`, see [ingest.md](ingest.md). This page is generated: `make docs`.
 """
 
 
@@ -66,7 +80,59 @@ def _docstrings(model: type) -> dict[str, str]:
     return found
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"settings.md": settings_page}
+def events_page() -> str:
+    """Every event type with its outcomes, severity, data class, attributes and docstring, by family."""
+    text, family = _EVENTS_HEAD, ""
+    for name, kind in all_types().items():
+        if name.partition(".")[0] != family:
+            family = name.partition(".")[0]
+            module = sys.modules[kind.model.__module__].__doc__ or ""
+            text += f"\n## {family}\n\n{module.strip().partition(': ')[2].capitalize()}\n"
+        text += _event_section(name, kind)
+    return text
+
+
+def _event_section(name: str, kind: EventType) -> str:
+    facts = [
+        f"outcomes {', '.join(sorted(kind.outcomes))}",
+        f"severity {kind.severity}",
+        *([f"data class {kind.data_class}"] if kind.data_class != "none" else []),
+    ]
+    description = " ".join((inspect.getdoc(kind.model) or "").split())
+    return f"\n### `{name}`\n\n{description}\n\n*{'; '.join(facts)}*\n\n{_attributes(kind)}"
+
+
+def _attributes(kind: EventType) -> str:
+    """What an event of the type carries beside its envelope, one line for each field."""
+    if issubclass(kind.model, FreeEvent):
+        return "- attributes of the writer's own\n"
+    lines = []
+    for name, field in kind.model.model_fields.items():
+        optional = "" if field.is_required() else ", optional"
+        personal = f"; personal, of the {kind.personal[name]}" if name in kind.personal else ""
+        lines.append(f"- `{name}`: {_type(field.annotation)}{optional}{personal}\n")
+    return "".join(lines) or "No attributes.\n"
+
+
+def _type(annotation: Any) -> str:
+    """A field's type in words that are not Python's."""
+    if isinstance(annotation, TypeAliasType):
+        return _type(annotation.__value__)
+    kind, parts = get_origin(annotation), get_args(annotation)
+    if kind is Annotated:
+        return _type(parts[0])
+    if kind is Literal:
+        return " or ".join(f"`{part}`" for part in parts)
+    if kind in (Union, UnionType):
+        return " or ".join(_type(part) for part in parts if part is not NoneType)
+    if kind in (list, tuple, dict):
+        inner = [part for part in parts if part is not Ellipsis][-1]
+        of = "" if inner is Any else f" of {_type(inner)}"
+        return f"{'object' if kind is dict else 'list'}{of}"
+    return {str: "text", int: "whole number", bool: "true or false"}[annotation]
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"settings.md": settings_page, "events.md": events_page}
 """Every generated page: its name below docs/ and what makes its text."""
 
 

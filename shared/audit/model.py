@@ -1,10 +1,13 @@
 """What every event is made of, around the typed attributes of its own class."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from shared.audit.values import attribute_faults
 
 if TYPE_CHECKING:  # cold start: functions import this module
     from shared.storage.documents import Item
@@ -28,10 +31,38 @@ class PersonalOf:
     whose: Literal["actor", "target"]
 
 
+def _checked(attributes: dict[str, Any]) -> dict[str, Any]:
+    for fault in attribute_faults(attributes):
+        raise ValueError(f"{fault.field} {fault.message}")
+    return attributes
+
+
+type Attributes = Annotated[dict[str, Any], AfterValidator(_checked)]
+"""Attributes of a writer's own: see `attribute_faults`."""
+
+
 class AuditEvent(BaseModel):
     """Base of every event class: its fields are the event's attributes, those marked PersonalOf are sealed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+
+    def type_name(self, registered: str) -> str:
+        """The type that is stored: the registered one, but where a class stands for many."""
+        return registered
+
+    def stored_attributes(self, personal: Collection[str]) -> dict[str, Any]:
+        """The attributes as they are stored, in clear: all fields but the personal ones."""
+        return self.model_dump(mode="json", exclude=set(personal))
+
+
+class FreeEvent(AuditEvent):
+    """Base of event classes whose attributes are their writer's own, within bounds."""
+
+    attributes: Attributes = Field(default_factory=dict)
+
+    def stored_attributes(self, personal: Collection[str]) -> dict[str, Any]:
+        """The attributes as they were given."""
+        return self.attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +109,7 @@ class Draft:
 
     `person` owns e-mail, address and user agent of the request: the acting user; for a failed login the account
     tried. Nobody there, nothing personal is kept. `email_typed` is what stood in the form, when it is not the actor's.
+    `data_class` and `severity`: None for those of the type.
     """
 
     tenant_id: str
@@ -89,7 +121,7 @@ class Draft:
     target: Target | None = None
     person: str | None = None
     email_typed: str | None = field(default=None, repr=False)
-    data_class: DataClass = "none"
+    data_class: DataClass | None = None
     record_count: int = 0
     occurred_at: datetime | None = None
     severity: Severity | None = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeAliasType, get_args
 
-from shared.audit.model import AuditEvent, Outcome, PersonalOf, Severity
+from shared.audit.model import AuditEvent, DataClass, Outcome, PersonalOf, Severity
 
 _FAMILIES = (
     "access",
@@ -15,23 +15,32 @@ _FAMILIES = (
     "auth",
     "config",
     "consent",
+    "custom",
+    "data",
+    "incident",
+    "ledger",
     "mfa",
+    "privacy",
     "profile",
     "report",
+    "review",
     "session",
+    "system",
     "user",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """What is published of one event type. `personal` maps a field to whose personal data it is."""
+    """What is published of one event type. `personal` maps a field to whose personal data it is; `data_class` is what
+    its events carry unless their writer says otherwise. The name `custom.*` stands for all names that begin so."""
 
     name: str
     model: type[AuditEvent]
     outcomes: frozenset[Outcome]
     severity: Severity
     personal: Mapping[str, str]
+    data_class: DataClass = "none"
 
     def severity_of(self, outcome: Outcome) -> Severity:
         """The type's severity; a denial is never below `low`."""
@@ -43,7 +52,11 @@ _by_model: dict[type[AuditEvent], EventType] = {}
 
 
 def event_type[T: AuditEvent](
-    name: str, *, outcomes: Iterable[Outcome] = ("success",), severity: Severity = "info"
+    name: str,
+    *,
+    outcomes: Iterable[Outcome] = ("success",),
+    severity: Severity = "info",
+    data_class: DataClass = "none",
 ) -> Callable[[type[T]], type[T]]:
     """Register a class as the event type `name`. ValueError for a second class of that name, a second name of that
     class, a class without a docstring, or a PersonalOf that marks a part of a field instead of the field."""
@@ -64,7 +77,7 @@ def event_type[T: AuditEvent](
             for marker in info.metadata
             if isinstance(marker, PersonalOf)
         }
-        kind = EventType(name, model, frozenset(outcomes), severity, personal)
+        kind = EventType(name, model, frozenset(outcomes), severity, personal, data_class)
         _by_name[name] = kind
         _by_model[model] = kind
         return model

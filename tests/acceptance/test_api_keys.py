@@ -35,7 +35,18 @@ async def test_a_program_reads_alerts_and_reports_until_its_key_is_revoked(app: 
     program = {"Authorization": f"Bearer {made['key']}"}
     alerts = await app.client.get("/v1/alerts", headers=program)
     assert [each["pattern"] for each in alerts.json()["items"]] == ["brute_force"]
+    for _ in range(14):
+        app.clock.advance(seconds=1)
+        await app.login(ada.email, "a guess")
+    await app.host.drain_feed()
+    (raised,) = await app.events(ada.tenant_id, "alert.raise")
+    *_, updated = await app.events(ada.tenant_id, "alert.update")
+    (alert,) = (await app.client.get("/v1/alerts", headers=program)).json()["items"]
+    assert raised["target"] == updated["target"] == {"kind": "alert", "id": alert["id"]}
+    assert (raised["attributes"]["severity"], updated["attributes"]["severity"]) == ("high", "critical")
     assert await app.host.run_timer("daily_reports")
+    (generated,) = await app.events(ada.tenant_id, "report.generate")
+    assert (generated["outcome"], generated["attributes"]["framework"]) == ("success", "activity")
     (report,) = (await app.client.get("/v1/reports", headers=program)).json()["items"]
     assert (await app.client.get(f"/v1/reports/{report['id']}", headers=program)).status_code == 200
     (read,) = await app.events(ada.tenant_id, "report.read")

@@ -31,6 +31,8 @@ async def test_given_fields_change_and_the_others_stay(app: App, ada: Account) -
     assert (body["first_name"], body["last_name"], body["phone"]) == ("Augusta", "Body", "+44 20 7946 0000")
     assert body["updated_at"] == "2026-03-15T12:01:00.000000Z"
     assert (await app.client.get("/v1/profile", headers=ada.auth)).json() == body
+    (view,) = await app.events(ada.tenant_id, "profile.view")
+    assert (view["actor"]["id"], view["data_class"], view["record_count"]) == (ada.id, "personal", 1)
     (event,) = await app.events(ada.tenant_id, "profile.update")
     assert event["attributes"] == {"changed_fields": ["bio", "first_name", "phone"]}
     personal = event["personal"][ada.id]["data"]

@@ -159,7 +159,10 @@ async def test_sessions_of_others_in_the_same_tenant_are_not_ones_own(app: App, 
 
 
 async def test_a_logout_ends_the_refresh_token_too(app: App, ada: Account) -> None:
+    app.clock.advance(minutes=2)
     assert (await app.client.post("/v1/logout", headers=ada.auth)).status_code == 204
+    (event,) = await app.events(ada.tenant_id, "auth.logout")
+    assert (event["actor"]["id"], event["attributes"]) == (ada.id, {"session_seconds": 120})
     assert_problem(await refresh(app, ada.refresh_token), 401, "invalid_token")
 
 

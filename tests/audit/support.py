@@ -10,7 +10,7 @@ from shared.audit.dead_letters import DeadLetters
 from shared.audit.events.access import AccessCrossTenantDenied, AccessDenied
 from shared.audit.events.alert import AlertRaise, AlertUpdate
 from shared.audit.events.apikey import ApiKeyCreate, ApiKeyRevoke
-from shared.audit.events.audit import AuditSearch
+from shared.audit.events.audit import AuditExport, AuditSearch
 from shared.audit.events.auth import (
     AuthAccountLocked,
     AuthLogin,
@@ -21,11 +21,18 @@ from shared.audit.events.auth import (
     AuthTokenRejected,
 )
 from shared.audit.events.config import ConfigChange
-from shared.audit.events.consent import ConsentGrant
+from shared.audit.events.consent import ConsentGrant, ConsentWithdraw
+from shared.audit.events.custom import Custom
+from shared.audit.events.data import DataCreate, DataDelete, DataExport, DataRead, DataUpdate
+from shared.audit.events.incident import IncidentRecord
+from shared.audit.events.ledger import LedgerCheckpoint, LedgerVerifyFailed
 from shared.audit.events.mfa import MfaChallenge, MfaChallengeIssued, MfaDisable, MfaEnroll, MfaRecoveryUsed
+from shared.audit.events.privacy import PrivacyErasure, PrivacyExport
 from shared.audit.events.profile import ProfileUpdate, ProfileView
-from shared.audit.events.report import ReportGenerate, ReportRead
+from shared.audit.events.report import ReportGenerate, ReportRead, ReportSignOff
+from shared.audit.events.review import ReviewComplete
 from shared.audit.events.session import SessionRevoke
+from shared.audit.events.system import SystemFailure, SystemHeartbeat, SystemStart
 from shared.audit.events.user import (
     UserDelete,
     UserInvite,
@@ -37,7 +44,7 @@ from shared.audit.events.user import (
     UserUpdate,
     UserView,
 )
-from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, AuditEvent, Draft, RequestContext, Target
+from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, AuditEvent, DataClass, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.audit.search import EventSearch
@@ -97,6 +104,15 @@ def denied(event: AuditEvent, reason: str, target: Target | None = None) -> Draf
 def by_the_system(event: AuditEvent, target: Target) -> Draft:
     """What the service did by itself."""
     return Draft(TENANT, event, TIMER, actor=SYSTEM, target=target)
+
+
+def by_a_program(event: AuditEvent, data_class: DataClass | None = None, count: int = 1) -> Draft:
+    """What another service of the tenant did."""
+    program = RequestContext(
+        "0195c000-0000-7000-8000-0000000000f3", "POST /v1/events", "write_events", NOW, api_key_id=API_KEY
+    )
+    actor, target = Actor("service", "billing"), Target("record", "patient:17")
+    return Draft(TENANT, event, program, actor=actor, target=target, data_class=data_class, record_count=count)
 
 
 EXAMPLES: dict[str, Draft] = {
@@ -160,6 +176,43 @@ EXAMPLES: dict[str, Draft] = {
         target=Target("tenant", TENANT),
     ),
     "consent.grant": by_ada(ConsentGrant(purpose="terms", version="1"), target=Target("user", ADA, EMAIL)),
+    "audit.export": by_ada(AuditExport(format="csv", filters={"email": EMAIL}), count=3),
+    "consent.withdraw": by_ada(ConsentWithdraw(purpose="marketing", version="1"), target=Target("user", ADA, EMAIL)),
+    "custom.*": by_a_program(
+        Custom(named="invoice.sent", attributes={"invoice": "2026-17", "amount": 17.5, "paid": False, "tags": ["a", 1]})
+    ),
+    "data.create": by_a_program(DataCreate(), "confidential"),
+    "data.delete": by_a_program(DataDelete(attributes={"table": "visits"}), "phi"),
+    "data.export": by_a_program(DataExport(attributes={"format": "csv"}), "cardholder", 1200),
+    "data.read": by_a_program(DataRead(attributes={"table": "visits", "page": None}), "phi"),
+    "data.update": by_a_program(DataUpdate(attributes={"changed_fields": ["note"]}), "personal"),
+    "incident.record": by_ada(
+        IncidentRecord(aware_at="2026-03-14T08:00:00.000000Z", decision="notify_authority"),
+        target=Target("alert", ALERT),
+    ),
+    "ledger.checkpoint": by_the_system(
+        LedgerCheckpoint(period="2026-02", size=3, root="A" * 43 + "="), Target("ledger", "2026-02")
+    ),
+    "ledger.verify_failed": Draft(
+        TENANT,
+        LedgerVerifyFailed(what="entry", period="2026-02", index=2),
+        TIMER,
+        outcome="failure",
+        actor=SYSTEM,
+        target=Target("ledger", "2026-02"),
+    ),
+    "privacy.erasure": by_ada(PrivacyErasure(request_id=REPORT, counts={}, due_at="2026-04-14T12:00:00.123456Z")),
+    "privacy.export": by_ada(PrivacyExport(request_id=REPORT, counts={"events": 7})),
+    "report.sign_off": by_ada(
+        ReportSignOff(framework="soc2", period_from="2026-02-01", period_to="2026-03-01", digest="00" * 32),
+        target=Target("report", REPORT),
+    ),
+    "review.complete": by_ada(ReviewComplete(population=3, keep=1, change=1, remove=1)),
+    "system.error": Draft(
+        PLATFORM_TENANT, SystemFailure(source="sealer", error_code="stuck"), TIMER, outcome="error", actor=SYSTEM
+    ),
+    "system.heartbeat": Draft(PLATFORM_TENANT, SystemHeartbeat(source="heartbeat"), TIMER, actor=SYSTEM),
+    "system.start": Draft(PLATFORM_TENANT, SystemStart(version="0.2.0"), TIMER, actor=SYSTEM),
     "profile.update": by_ada(
         ProfileUpdate(
             changed_fields=["first_name", "phone"],

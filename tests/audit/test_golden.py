@@ -35,6 +35,11 @@ def check(path: Path, found: str, why: str) -> None:
     pytest.fail(f"{path.name} {state}. {why} If it is meant, run once with {WRITE}=1. New lines: {changed}")
 
 
+def golden_file(name: str) -> Path:
+    """Not every file system takes a `*`."""
+    return GOLDEN / f"{name.replace('*', 'name')}.json"
+
+
 @pytest.mark.parametrize("name", sorted(all_types()))
 async def test_the_stored_form_of_every_type(name: str) -> None:
     if name not in EXAMPLES:
@@ -44,7 +49,7 @@ async def test_the_stored_form_of_every_type(name: str) -> None:
         stored = await world.store.read(AUDIT_EVENTS, (event["tenant_id"], event["period"]), event["id"])
     assert without_store_fields(stored) == event
     text = json.dumps(without_store_fields(stored), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    check(GOLDEN / f"{name}.json", text, "Stored events of this type exist: what reads them must go on reading them.")
+    check(golden_file(name), text, "Stored events of this type exist: what reads them must go on reading them.")
 
 
 def test_every_example_is_of_the_type_that_it_stands_for() -> None:
@@ -53,7 +58,7 @@ def test_every_example_is_of_the_type_that_it_stands_for() -> None:
 
 
 def test_no_golden_file_stands_for_nothing() -> None:
-    assert {path.stem for path in GOLDEN.glob("*.json")} == set(all_types())
+    assert set(GOLDEN.glob("*.json")) == {golden_file(name) for name in all_types()}
 
 
 def test_no_name_is_ever_removed_or_renamed() -> None:

@@ -15,6 +15,7 @@ from shared.audit.events.auth import AuthLogin, AuthLogout
 from shared.audit.events.profile import ProfileView
 from shared.audit.events.user import UserDelete
 from shared.audit.model import ANONYMOUS, SYSTEM, Actor, DataClass, Draft, StoredEvent, Target
+from shared.audit.registry import type_of
 from shared.audit.search import AUTHORIZATION_LOG, EventFilter, types_filter
 from shared.core.clock import parse_rfc3339
 from shared.privacy.emails import normal_email
@@ -131,7 +132,7 @@ def matches(kept: Kept, tenant_id: str, wanted: EventFilter, within: tuple[str, 
         wanted.actor is None or draft.actor.id == wanted.actor,
         wanted.target is None or (draft.target is not None and draft.target.id == wanted.target),
         wanted.subject is None or wanted.subject in event["subjects"],
-        wanted.data_class is None or draft.data_class == wanted.data_class,
+        wanted.data_class is None or (draft.data_class or type_of(draft.event).data_class) == wanted.data_class,
         wanted.from_ is None or recorded >= wanted.from_,
         wanted.to is None or recorded < wanted.to,
         wanted.ip is None or draft.request.ip == wanted.ip,

@@ -20,3 +20,13 @@ class ReportRead(AuditEvent):
 
     framework: str
     format: str
+
+
+@event_type("report.sign_off")
+class ReportSignOff(AuditEvent):
+    """Someone answerable signed a report off. `digest` is that of the report which was signed."""
+
+    framework: str
+    period_from: str
+    period_to: str
+    digest: str

@@ -6,7 +6,7 @@ from shared.audit.model import AuditEvent, PersonalOf
 from shared.audit.registry import event_type
 
 
-@event_type("user.list")
+@event_type("user.list", data_class="personal")
 class UserList(AuditEvent):
     """Someone read a page of the tenant's users; the envelope's record_count says how many. One event for each page,
     since each shows other people. The filters can hold names and e-mails, so they are sealed under the reader."""
@@ -14,12 +14,12 @@ class UserList(AuditEvent):
     filters: Annotated[dict[str, Any], PersonalOf("actor")]
 
 
-@event_type("user.view")
+@event_type("user.view", data_class="personal")
 class UserView(AuditEvent):
     """Someone read one user's account, or asked for a change that changed nothing."""
 
 
-@event_type("user.update")
+@event_type("user.update", data_class="personal")
 class UserUpdate(AuditEvent):
     """An administrator changed a user's name or profile. The values are sealed under that user. Role and status have
     events of their own."""
@@ -50,7 +50,7 @@ class UserUnlock(AuditEvent):
     """An administrator forgot a user's failed sign-ins, and with them the lock that they had led to, if any."""
 
 
-@event_type("user.delete", severity="medium")
+@event_type("user.delete", severity="medium", data_class="personal")
 class UserDelete(AuditEvent):
     """An account was removed; its e-mail is free, its trail stays. What the administrator gave as the reason and the
     profile as it was last are sealed under the user. Reason email_taken: its registration lost the e-mail to another
