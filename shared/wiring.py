@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
     from shared.compliance.service import Reports
-    from shared.detection.service import AlertService, DetectionService
+    from shared.detection import AlertService, DetectionService
     from shared.identity.access import Access
     from shared.identity.api_keys import ApiKeys
     from shared.identity.challenges import Challenges
@@ -235,9 +236,11 @@ def _assemble(
     from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
     from shared.compliance.service import Reports
-    from shared.detection.service import AlertService, DetectionService
+    from shared.detection import AlertService, DetectionService
+    from shared.detection.rules import StoredRules
     from shared.identity.directory import Directory
     from shared.identity.passwords import Passwords
+    from shared.identity.tenant_settings import read_settings
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import ClearBox
     from shared.telemetry.metrics import DeadLetterCounts, OutboxCounts
@@ -248,6 +251,7 @@ def _assemble(
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
     directory = Directory(store, index, clock)
     passwords = Passwords()
+    rules = StoredRules(partial(read_settings, store))
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
     return Services(
         settings=settings,
@@ -261,8 +265,8 @@ def _assemble(
         directory=directory,
         passwords=passwords,
         **_identity(settings, common, ids, outbox, directory, passwords, index, secrets),
-        detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids),
-        alerts=AlertService(store),
+        detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
+        alerts=AlertService(store, outbox, recorder, clock, rules),
         reports=Reports(store, recorder, outbox, directory, clock),
         **common,
     )

@@ -1,6 +1,6 @@
 """Evaluation of one key: what the alerts have to say, and writing it, against rivals who do the same."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 from datetime import datetime
@@ -37,7 +37,7 @@ from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
-MAX_ATTEMPTS = 8
+MAX_ATTEMPTS = 20
 MAX_CHANGES_PER_COMMIT = 20
 """Alerts per batch: 500 event ids and one event each stay far below the 2 MB and 100 operations of a batch."""
 MAX_DIGESTS_PER_COMMIT = 90
@@ -56,6 +56,10 @@ class Touched:
     """Whether one of the sign-ins was stored, or delivered, so late that somebody may have looked for it in vain."""
 
 
+type RulesOf = Callable[[str], Awaitable[Rules]]
+"""The rules of a tenant."""
+
+
 class _StartOver(Exception):
     """There is more to be done, under what is stored now."""
 
@@ -65,6 +69,7 @@ class _Work:
     """One stretch of a series that is looked at."""
 
     evaluator: Evaluator
+    rules_of: RulesOf
     span: Span
     centers: list[Span]
     """Where new events lie, or alerts that are in doubt."""
@@ -94,8 +99,9 @@ class Evaluation:
         self._limits = limits
         self._recent = Recent()
 
-    async def run(self, series: Series, rules: Rules, touched: Touched) -> None:
+    async def run(self, series: Series, rules_of: RulesOf, touched: Touched) -> None:
         """Bring the alerts up to date with new events. Whatever keeps it from that is raised."""
+        rules = await rules_of(series.tenant_id)
         evaluator = Evaluator.of(self._store, series, rules, self._limits)
         head = await self._head(series)
         if touched.is_late:
@@ -109,7 +115,7 @@ class Evaluation:
         within = reach(evaluator.parameters.window)
         for span in merged([Span(each.start - within, each.end + within) for each in centers]):
             mine = [each for each in centers if span.holds(each.start)]
-            work = _Work(evaluator, span, mine, doubted, {series.tenant_id, *(tenants or ())} - {""})
+            work = _Work(evaluator, rules_of, span, mine, doubted, {series.tenant_id, *(tenants or ())} - {""})
             await self._until_done(work)
 
     async def _disturb(self, series: Series, head: Item | None) -> Item | None:
@@ -221,6 +227,9 @@ class Evaluation:
 
     async def _own_finding(self, work: _Work, series: Series, episode: Episode) -> Finding | None:
         """What one of several tenants may be told of an episode: its own events. None if it has none."""
+        rules, anchored_at = await work.rules_of(series.tenant_id), episode.anchor[0]
+        if rules.mutes_at(series.pattern, anchored_at) or rules.exempts_address(series.key, anchored_at):
+            return None
         signals = Signals(self._store, series.key, self._limits, series.tenant_id)
         observed = await signals.load(Span(minute_of(episode.first_seen), episode.last_seen))
         own = [each for each in observed if each.at >= episode.first_seen and each.moment <= episode.last]

@@ -6,16 +6,18 @@ depend on when an event arrives. Thresholds hold as they are when an event is ev
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from shared.core.clock import rfc3339
+from shared.core.clock import parse_rfc3339, rfc3339
+from shared.core.errors import FieldError, Invalid
 from shared.detection.engine import event_time
 from shared.detection.model import Parameters, Pattern
+from shared.detection.registry import all_patterns
 from shared.storage.documents import Item
 from shared.telemetry import get_log
 
@@ -99,3 +101,57 @@ class NoRules:
     async def rules_of(self, tenant_id: str) -> Rules:
         """The defaults."""
         return NO_RULES
+
+
+class StoredRules:
+    """The rules among the settings of each tenant."""
+
+    def __init__(self, settings_of: Callable[[str], Awaitable[Mapping[str, Any]]]) -> None:
+        self._settings_of = settings_of
+
+    async def rules_of(self, tenant_id: str) -> Rules:
+        """A tenant's rules as they are now. StoreError."""
+        settings = await self._settings_of(tenant_id)
+        lists = settings.get("allow_lists", {})
+        return Rules(
+            thresholds=settings.get("thresholds", {}),
+            mutes=_exemptions(settings.get("mutes", []), "pattern"),
+            addresses=_exemptions(lists.get("addresses", []), "key"),
+            accounts=_exemptions(lists.get("accounts", []), "value"),
+        )
+
+
+def _exemptions(entries: Iterable[Item], name: str) -> tuple[Exemption, ...]:
+    return tuple(Exemption(e[name], parse_rfc3339(e["since"]), parse_rfc3339(e["until"])) for e in entries)
+
+
+def check_thresholds(given: Mapping[str, Mapping[str, int]]) -> None:
+    """Invalid (422) naming the field for a pattern, a parameter or a value that cannot be set."""
+    patterns = all_patterns()
+    faults: list[FieldError] = []
+    for name, values in given.items():
+        field = f"thresholds.{name}"
+        if name not in patterns:
+            faults.append(FieldError(field, "unknown", "is no pattern"))
+        elif patterns[name].across_tenants:
+            faults.append(FieldError(field, "not_settable", "counts across organizations: its thresholds are fixed"))
+        else:
+            faults += _faults(patterns[name], values, field)
+    if faults:
+        raise Invalid("invalid_request", "Some fields are not as they must be.", errors=tuple(faults))
+
+
+def _faults(pattern: Pattern[Any], values: Mapping[str, int], field: str) -> list[FieldError]:
+    try:
+        pattern.parameters.model_validate(dict(values))
+    except ValidationError as error:
+        return [
+            FieldError(".".join((field, *map(str, each["loc"]))), each["type"], each["msg"]) for each in error.errors()
+        ]
+    return []
+
+
+def since(entries: Sequence[Item], held: Sequence[Item], now: datetime) -> list[Item]:
+    """Entries with the time from when they hold: of those that were held already the time that they have."""
+    known = [({name: value for name, value in each.items() if name != "since"}, each["since"]) for each in held]
+    return [{**each, "since": next((at for former, at in known if former == each), rfc3339(now))} for each in entries]

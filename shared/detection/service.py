@@ -1,19 +1,20 @@
-"""Detection as services: the consumer of stored events that keeps the alerts, and reading of alerts."""
+"""Detection as a service: the consumer of stored events that keeps the alerts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from shared.audit.dead_letters import DeadLetters
 from shared.audit.model import PLATFORM_TENANT
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
-from shared.core.clock import Clock, parse_rfc3339, rfc3339
-from shared.core.errors import NotFoundError, Unready
+from shared.core.clock import Clock, parse_rfc3339
+from shared.core.errors import Unready
 from shared.core.ids import IdFactory
-from shared.detection import alerts, familiarity
-from shared.detection.alerts import ALERT_KIND, Series
+from shared.detection import familiarity
+from shared.detection.alerts import Series
 from shared.detection.engine import is_odd, observe
 from shared.detection.episodes import LONGEST
 from shared.detection.evaluation import CONSUMER, Evaluation, Touched
@@ -22,7 +23,7 @@ from shared.detection.model import Observed, Pattern, Span
 from shared.detection.registry import all_patterns
 from shared.detection.rules import NoRules, Rules, RulesSource
 from shared.storage.containers import ALERTS, SIGNALS
-from shared.storage.documents import Cursor, Defined, DocumentStore, Eq, Filter, Item, Page, Query, Range
+from shared.storage.documents import DocumentStore, Item
 from shared.storage.errors import Conflict, NotFound, StoreError, TooLarge
 from shared.telemetry import get_log
 
@@ -65,7 +66,7 @@ class DetectionService:
         found: dict[Series, Touched] = {}
         await self._sort(item, rules, found)
         for series, touched in found.items():
-            await self._evaluation.run(series, await self._rules_of(series.tenant_id, rules), touched)
+            await self._evaluation.run(series, partial(self._rules_of, known=rules), touched)
 
     async def consume(self, items: Sequence[Item]) -> None:
         """Bring the alerts up to date with a batch of stored events, of any tenants.
@@ -76,7 +77,7 @@ class DetectionService:
         kept: set[str] = set()
         for series, touched in (await self._sorted_out(items, rules)).items():
             try:
-                await self._evaluation.run(series, await self._rules_of(series.tenant_id, rules), touched)
+                await self._evaluation.run(series, partial(self._rules_of, known=rules), touched)
             except (StoreError, Unready) as error:
                 if not isinstance(error, TooLarge):  # which no repetition would change
                     raise
@@ -171,53 +172,3 @@ class DetectionService:
             mark: Item = {"id": _ODD_TIMES, "tenant_id": tenant_id, "kind": _ODD_TIMES}
             await self._store.upsert(ALERTS, (tenant_id,), mark)
             known[tenant_id] = replace(rules, has_odd_times=True)
-
-
-class AlertService:
-    """Reads the alerts of one tenant."""
-
-    def __init__(self, store: DocumentStore) -> None:
-        self._store = store
-
-    async def list(
-        self,
-        tenant_id: str,
-        *,
-        pattern: str | None = None,
-        severity: str | None = None,
-        status: str | None = None,
-        from_: datetime | None = None,
-        to: datetime | None = None,
-        superseded: bool = False,
-        limit: int = 50,
-        after: Cursor | None = None,
-    ) -> Page:
-        """One page of stored alerts, newest `first_seen` first; times bound `first_seen`, `to` excluded.
-
-        Superseded alerts are part of it only with `superseded`: another alert tells the same.
-        """
-        where: list[Filter] = [Eq("kind", ALERT_KIND)]
-        for path, value in (("pattern", pattern), ("severity", severity), ("status", status)):
-            if value is not None:
-                where.append(Eq(path, value))
-        if not superseded:
-            where.append(Defined("superseded_by", present=False))
-        if from_ is not None or to is not None:
-            start, end = (rfc3339(moment) if moment else None for moment in (from_, to))
-            where.append(Range("first_seen", ge=start, lt=end))
-        query = Query(tuple(where), order_by="first_seen", descending=True, limit=limit, after=after)
-        return await self._store.query(ALERTS, (tenant_id,), query)
-
-    async def get(self, tenant_id: str, alert_id: str) -> Item:
-        """One stored alert, superseded or not. NotFoundError for an id that the tenant has no alert of."""
-        try:
-            found = await self._store.read(ALERTS, (tenant_id,), alert_id)
-        except NotFound:
-            found = {}
-        if found.get("kind") != ALERT_KIND:
-            raise NotFoundError("not_found", "There is no such alert.")
-        return found
-
-    def shown(self, alert: Item) -> dict[str, Any]:
-        """An alert as the API shows it."""
-        return alerts.shown(alert)

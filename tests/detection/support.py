@@ -88,9 +88,11 @@ class World:
     def __init__(self, store: SqliteStore, clock: ManualClock, limits: Limits) -> None:
         self.store = store
         self.clock = clock
-        self.alerts = AlertService(store)
         self.limits = limits
         self.rules: RulesSource = NoRules()
+        ids = IdFactory(clock)
+        recorder = Recorder(store, clock, ids, ClearBox(), BlindIndex(MemorySecrets(), "v1"))
+        self.alerts = AlertService(store, Outbox(store, recorder, clock, ids), recorder, clock)
 
     def consumer(
         self, patterns: Sequence[Pattern[Any]] = (BRUTE_FORCE,), store: DocumentStore | None = None
