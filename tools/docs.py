@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from shared.audit.model import FreeEvent
 from shared.audit.registry import EventType, all_types
 from shared.core.settings import Settings
+from tools._detection_page import detection_page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _HEAD = """\
@@ -132,7 +133,11 @@ def _type(annotation: Any) -> str:
     return {str: "text", int: "whole number", bool: "true or false"}[annotation]
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"settings.md": settings_page, "events.md": events_page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "events.md": events_page,
+    "detection.md": detection_page,
+}
 """Every generated page: its name below docs/ and what makes its text."""
 
 

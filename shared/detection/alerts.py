@@ -32,7 +32,7 @@ from shared.storage.documents import Item
 ALERT_KIND: Final = "alert"
 SERIES_KIND: Final = "alert_series"
 BY_SYSTEM: Final = "system"
-_NAMES = UUID("6b1f2f0e-6a3c-5d0b-9a53-6f0e0d4a8c11")
+NAMES = UUID("6b1f2f0e-6a3c-5d0b-9a53-6f0e0d4a8c11")
 WITHDRAWN: Final = "withdrawn"
 """What an alert is superseded by that should not have been raised."""
 _SHOWN = (
@@ -72,7 +72,7 @@ class Series:
         return f"digest|{self._named(rfc3339(hour))}"
 
     def _named(self, what: str) -> str:
-        return str(uuid5(_NAMES, "\n".join((self.tenant_id, self.pattern.id, self.key, what))))
+        return str(uuid5(NAMES, "\n".join((self.tenant_id, self.pattern.id, self.key, what))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ def _raised(series: Series, alert_id: str, finding: Finding, now: str, rules: st
         "rules": rules,
         "attack": list(pattern.attack),
         "runbook": list(pattern.runbook),
-        "history": [_entry(now, None, "open", "raised")],
+        "history": [entry(now, None, "open", "raised")],
         "created_at": now,
     }
     return Change(item, None, AlertRaise(pattern=pattern.id, severity=finding.severity))
@@ -221,12 +221,13 @@ def _change(series: Series, before: Item, after: Item, note: str, now: str) -> C
     """A change worth an event and a line in the history."""
     old, new = _state(before), _state(after)
     item = _stored_form(after)
-    item["history"] = [*before["history"], _entry(now, old, new, note)]
+    item["history"] = [*before["history"], entry(now, old, new, note)]
     event = AlertUpdate(pattern=series.pattern.id, severity=after["severity"], old_status=old, new_status=new)
     return Change(item, before["_etag"], event)
 
 
-def _entry(now: str, old: str | None, new: str, note: str) -> dict[str, Any]:
+def entry(now: str, old: str | None, new: str, note: str) -> dict[str, Any]:
+    """A line of the history that the system writes."""
     return {"at": now, "by": BY_SYSTEM, "from": old, "to": new, "note": note}
 
 

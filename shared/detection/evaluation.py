@@ -15,6 +15,7 @@ from shared.detection.alerts import ALERT_KIND, SERIES_KIND, Change, Finding, Se
 from shared.detection.episodes import LONGEST, Episode, episodes, merged, reach
 from shared.detection.history import MINUTE, Limits, Signals, TooMany, minute_of
 from shared.detection.model import Span
+from shared.detection.overflow import Overflow
 from shared.detection.recent import Kept, Recent
 from shared.detection.rules import Rules
 from shared.detection.views import Digested, Evaluator, View, read_view
@@ -220,7 +221,8 @@ class Evaluation:
         now = rfc3339(self._clock.now())
         changes = alerts.reconcile(series, told, stored, now, rules=rules, withdrawn=work.doubted)
         if changes:
-            await self._write(series, head, changes[:MAX_CHANGES_PER_COMMIT])
+            overflow = Overflow(self._store, series, self._limits.alerts_per_hour, now)
+            await self._write(series, head, *await overflow.apply(changes[:MAX_CHANGES_PER_COMMIT], stored))
         if len(changes) > MAX_CHANGES_PER_COMMIT:
             raise _StartOver
         return bool(changes)
@@ -246,8 +248,10 @@ class Evaluation:
         query = Query((Eq("kind", ALERT_KIND), Eq("series", series.name), seen), order_by="first_seen", limit=MAX_PAGE)
         return [each async for page in pages(self._store, ALERTS, (series.tenant_id,), query) for each in page]
 
-    async def _write(self, series: Series, head: Item | None, changes: Sequence[Change]) -> None:
-        operations = [_head_operation(series, head)]
+    async def _write(
+        self, series: Series, head: Item | None, changes: Sequence[Change], beside: Sequence[BatchOperation]
+    ) -> None:
+        operations = [_head_operation(series, head), *beside]
         operations += [replace(c.item, c.etag) if c.etag else create(c.item) for c in changes]
         events = [await self._event(series, change) for change in changes if change.event is not None]
         if events:

@@ -98,14 +98,15 @@ class AlertService:
     ) -> Page:
         """One page of stored alerts, newest `first_seen` first; times bound `first_seen`, `to` excluded.
 
-        Superseded alerts are part of it only with `superseded`: another alert tells the same.
+        Superseded alerts, and those beyond the limit of an hour, are part of it only with `superseded`: another tells
+        of them.
         """
         where: list[Filter] = [Eq("kind", ALERT_KIND)]
         for path, value in (("pattern", pattern), ("severity", severity), ("status", status)):
             if value is not None:
                 where.append(Eq(path, value))
         if not superseded:
-            where.append(Defined("superseded_by", present=False))
+            where += [Defined("superseded_by", present=False), Defined("overflowed_by", present=False)]
         if from_ is not None or to is not None:
             start, end = (rfc3339(moment) if moment else None for moment in (from_, to))
             where.append(Range("first_seen", ge=start, lt=end))

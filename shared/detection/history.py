@@ -30,6 +30,8 @@ class Limits:
     """Events of one key and selector in one minute of event time."""
     signals_per_minute: int = 100
     """Failed sign-ins of one address in one minute, across tenants."""
+    alerts_per_hour: int = 150
+    """Alerts of one pattern with `first_seen` in one hour that are shown."""
     hot_from: int = 2000
     """Events in one view from which a key is summed up by the minute."""
 

@@ -66,7 +66,7 @@ ALERTS = Container(
     name="alerts",
     partition_key=("tenant_id",),
     indexes=(("kind", "created_at"), ("kind", "first_seen"), ("kind", "series", "first_seen")),
-    also_indexed=("pattern", "severity", "status", "superseded_by"),
+    also_indexed=("pattern", "severity", "status", "superseded_by", "overflowed_by"),
     default_ttl_seconds=-1,
 )
 REPORTS = Container(

@@ -15,7 +15,9 @@ from functions import ENDPOINTS
 from functions._api import Endpoint, ListQuery
 from functions.timers import TIMERS
 from shared.detection import all_patterns
+from shared.detection.alerts import Series
 from shared.detection.history import Limits
+from shared.detection.overflow import Overflow, _Hour
 from shared.storage._cosmos_definition import indexed_paths
 from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, Container
 from shared.storage.documents import AnyOf, Defined, Eq, Filter, Has, In, Page, Partition, Prefix, Query, Range
@@ -144,6 +146,10 @@ async def drive(app: App) -> None:
             answer = await app.client.request(endpoint.method, url, json={}, headers=grace.auth)
             assert answer.status_code < 500
     await app.host.drain_feed()
+    series = Series(ada.tenant_id, all_patterns()["brute_force"], "x")
+    await Overflow(app.services.store, series, 1, "")._first_beyond(
+        _Hour("2026-03-15T12:00:00.000000Z", NOWHERE, None, [], 1)
+    )
     await app.services.directory.enroll_tenant(app.services.ids.new())  # whose registration then failed
     app.clock.advance(days=2)
     assert await app.host.run_timer("tidy_tenants")
