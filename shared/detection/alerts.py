@@ -89,12 +89,13 @@ class Finding:
     is_minimum: bool = False
 
     @classmethod
-    def of(cls, episode: Episode, members: Sequence[Observed]) -> "Finding":
+    def of(cls, episode: Episode, members: Sequence[Observed], *, is_minimum: bool = False) -> "Finding":
         """An episode as some of its members show it."""
         named = members[:MAX_MEMBERS]
         until = rfc3339(named[-1].at) if len(members) > MAX_MEMBERS else None
         first, last = members[0].at, members[-1].at
-        return cls(episode, episode.severity, first, last, len(members), tuple(each.id for each in named), until)
+        ids = tuple(each.id for each in named)
+        return cls(episode, episode.severity, first, last, len(members), ids, until, is_minimum)
 
     @property
     def evidence(self) -> dict[str, Any]:

@@ -76,11 +76,11 @@ class AlertService:
         self._outbox = outbox
         self._recorder = recorder
         self._clock = clock
-        self._rules = rules or NoRules()
+        self.rules = rules or NoRules()
 
     async def patterns(self, tenant_id: str) -> list[dict[str, Any]]:
         """Every pattern with the thresholds that hold for a tenant."""
-        rules = await self._rules.rules_of(tenant_id)
+        rules = await self.rules.rules_of(tenant_id)
         return [pattern.described(rules.parameters(pattern)) for pattern in all_patterns().values()]
 
     async def list(

@@ -5,6 +5,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -13,17 +14,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.detection import Pattern, all_patterns
+from shared.detection.backtest import Backtest
 from shared.detection.history import Limits
+from shared.detection.model import Span
 from shared.storage.documents import Item
 from tests.detection.histories import NOW, TENANTS, histories
 from tests.detection.oracle import Attack, attacks
-from tests.detection.support import Bystander, World, compared, failures, new_world, times_of
+from tests.detection.support import START, Bystander, World, compared, failures, new_world, times_of
 
 DUPLICATES = 0.44
 EXAMPLES = int(os.environ.get("KRAFTD_DETECTION_EXAMPLES", "12"))
 """Per pattern; some hundreds find what a dozen does not."""
 LIMITS = (Limits(), Limits(hot_from=3))
 """As they are, and so that nearly every key is hot."""
+ALWAYS = Span(START - timedelta(days=100), START + timedelta(days=200))
 EVERYBODY = (*TENANTS, "platform")
 
 _SETTINGS = settings(
@@ -88,6 +92,10 @@ async def check_sound(world: World) -> None:
         assert not await world.dead(tenant_id)
 
 
+def backtest(world: World, pattern: Pattern[Any]) -> Backtest:
+    return Backtest(world.store, world.rules, {pattern.id: pattern})
+
+
 @pytest.mark.parametrize("name", all_patterns())
 @_SETTINGS
 @given(data=st.data(), seed=st.integers(0, 2**32), limits=st.sampled_from(LIMITS))
@@ -100,6 +108,9 @@ async def test_the_alerts_follow_from_the_events_alone(
         assert await told(world) == attacks(events, name)
         assert await everything(world) == await in_order(events, pattern, LIMITS[0])
         await check_sound(world)
+        for tenant_id in EVERYBODY:
+            result = await backtest(world, pattern).run(tenant_id, ALWAYS, {}, EVERYBODY)
+            assert result.is_reproduced
 
 
 @pytest.mark.parametrize("spread_minutes", [14, 15])
