@@ -39,6 +39,7 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.store_budget
 	@$(PYTHON) -m bench.requests
 	@$(PYTHON) -m bench.sign_in
+	@$(PYTHON) -m bench.detection
 	@$(PYTHON) -m bench.cold_start
 
 docs: setup ## Write the generated pages of docs/ again

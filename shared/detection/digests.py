@@ -138,9 +138,8 @@ def written(hour: datetime, minutes: Minutes) -> dict[str, Any]:
     """The minutes of one hour as a document holds them, by their number."""
     told: dict[str, Any] = {}
     for minute, known in sorted(minutes.items()):
-        if hour_of(minute) == hour:
-            marks = [_written_mark(minute, mark) for mark in known.marks]
-            told[str(minute.minute)] = [known.count, known.is_full, sorted(known.groups), marks]
+        marks = [_written_mark(minute, mark) for mark in known.marks]
+        told[str((minute - hour) // MINUTE)] = [known.count, known.is_full, sorted(known.groups), marks]
     return told
 
 

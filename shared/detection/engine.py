@@ -16,6 +16,7 @@ from shared.storage.documents import Item
 
 MAX_AHEAD = timedelta(minutes=5)
 MAX_BEHIND = timedelta(days=7)
+_LENGTH = len("2026-03-15T12:00:00.000000Z")
 
 
 def event_time(event: Item) -> datetime:
@@ -25,11 +26,18 @@ def event_time(event: Item) -> datetime:
     refuses. Exactly five minutes, or exactly seven days, is plausible.
     """
     occurred_at, recorded_at = event["occurred_at"], event["recorded_at"]
-    recorded = parse_rfc3339(recorded_at)
+    recorded = _time(recorded_at)
     if occurred_at == recorded_at:
         return recorded
-    occurred = parse_rfc3339(occurred_at)
+    occurred = _time(occurred_at)
     return occurred if -MAX_BEHIND <= occurred - recorded <= MAX_AHEAD else recorded
+
+
+def _time(text: str) -> datetime:
+    """As `parse_rfc3339`, and faster for what `rfc3339` wrote."""
+    if isinstance(text, str) and len(text) == _LENGTH and text[10] == "T" and text[26] == "Z":
+        return datetime.fromisoformat(text)
+    return parse_rfc3339(text)
 
 
 def is_odd(event: Item) -> bool:
@@ -37,10 +45,11 @@ def is_odd(event: Item) -> bool:
     return event["occurred_at"] != event["recorded_at"] and event_time(event) != parse_rfc3339(event["occurred_at"])
 
 
-def observe(pattern: Pattern[Any], event: Item) -> tuple[str, Observed] | None:
+def observe(pattern: Pattern[Any], event: Item, at: datetime | None = None) -> tuple[str, Observed] | None:
     """The key of an event and what the pattern sees of it; None when the event is none of the pattern's.
 
-    Erased events are nobody's. KeyError, TypeError or ValueError for an event that is not formed as one.
+    `at`: its event time, where that is known already. Erased events are nobody's. KeyError, TypeError or ValueError for
+    an event that is not formed as one.
     """
     selected = (event["type"], event["outcome"])
     if selected not in pattern.selectors or event.get("erased_at") is not None or not pattern.matches(event):
@@ -52,7 +61,7 @@ def observe(pattern: Pattern[Any], event: Item) -> tuple[str, Observed] | None:
         raise ValueError("a key is text")
     group = event["tenant_id"] if pattern.across_tenants else ""
     selector = pattern.selectors.index(selected)
-    return key, Observed(event_time(event), event["id"], pattern.fact(event), selector, group)
+    return key, Observed(at or event_time(event), event["id"], pattern.fact(event), selector, group)
 
 
 def windows(observed: Sequence[Observed], window: timedelta) -> Iterator[tuple[int, int, Observed]]:

@@ -12,7 +12,7 @@ from shared.audit.model import PLATFORM_TENANT
 from shared.detection import familiarity
 from shared.detection.alerts import Finding, Series
 from shared.detection.digests import full_minutes
-from shared.detection.engine import observe
+from shared.detection.engine import event_time, observe
 from shared.detection.episodes import Closing, episodes
 from shared.detection.familiarity import Sighting
 from shared.detection.history import Limits, thinned
@@ -70,9 +70,10 @@ class History:
         patterns = self._by_type.get(selector, ())
         if not patterns and selector not in familiarity.SELECTORS:
             return
+        at = event_time(event)
         exempt = self.rules.get(tenant_id, NO_RULES).exempts(event)
         for pattern in patterns:
-            seen = observe(pattern, event)
+            seen = observe(pattern, event, at)
             if seen is None or (exempt and not pattern.across_tenants):
                 continue
             whose = PLATFORM_TENANT if pattern.across_tenants else tenant_id

@@ -172,10 +172,12 @@ class Digested:
         await self._read()
         spans = [*map(aligned, dirty), *self._missing()]
         stale = [Span(max(each.start, self._whole.start), min(each.end, self._whole.end)) for each in spans]
-        stale = merged([each for each in stale if each.start <= each.end])
+        # One tick longer, so that neighbors become one.
+        stale = merged([Span(each.start, each.end + _TICK) for each in stale if each.start <= each.end])
+        stale = [Span(each.start, each.end - _TICK) for each in stale]
         for each in stale:
             await self._recompute(each)
-        changed = self._changed()
+        changed = self._changed(stale)
         await self._look_into([each for each in closed_at if self._whole.holds(each)])
         positions = Positions.of(self._minutes)
         exact = self._whole.start + self._evaluator.parameters.window
@@ -201,22 +203,23 @@ class Digested:
         every = [self._whole.start + n * HOUR for n in range(hours)]
         return [Span(hour, hour + HOUR - _TICK) for hour in every if hour not in self._stored]
 
-    async def _recompute(self, span: Span) -> None:
+    async def _recompute(self, span: Span, context: Sequence[Observed] | None = None) -> None:
         """Sum whole minutes up anew: at once if they hold little, else in halves, down to an hour."""
+        source = self._evaluator.source
         before = minute_of(span.start - self._evaluator.parameters.window)
-        small = span.end - span.start < HOUR
-        most = None if small else self._evaluator.limits.hot_from
-        context = self._recent.find(self._series, self._version, before, span.start)
+        if context is None:
+            context = self._recent.find(self._series, self._version, before, span.start)
+        if context is None:
+            context = await source.load(Span(before, span.start - _TICK))
+        most = None if span.end - span.start < HOUR else self._evaluator.limits.hot_from
         try:
-            observed = await self._evaluator.source.load(
-                Span(before if context is None else span.start, span.end), most
-            )
+            observed = await source.load(span, most)
         except TooMany:
             middle = minute_of(span.start + (span.end - span.start) / 2)
-            await self._recompute(Span(span.start, middle - _TICK))
+            await self._recompute(Span(span.start, middle - _TICK), context)
             await self._recompute(Span(middle, span.end))
             return
-        observed = [*(context or ()), *observed]
+        observed = [*context, *observed]
         self._keep(Span(before, span.end), observed)
         crossings = [each for each in await self._evaluator.crossings(observed) if each.at >= span.start]
         self._minutes = {minute: known for minute, known in self._minutes.items() if not span.holds(minute)}
@@ -227,12 +230,17 @@ class Digested:
             start = max(read.start, minute_of(observed[-1].at - self._evaluator.parameters.window) - MINUTE)
             self.last = Kept(self._version, Span(start, read.end), [each for each in observed if each.at >= start])
 
-    def _changed(self) -> list[Item]:
-        hours = {hour_of(minute) for minute in self._minutes} | set(self._stored)
+    def _changed(self, stale: Sequence[Span]) -> list[Item]:
+        """The digests of hours that were summed up anew and hold something else now."""
+        touched: dict[datetime, Minutes] = {hour: {} for hour in self._stored if _overlaps(hour, stale)}
+        for minute, known in self._minutes.items():
+            hour = hour_of(minute)
+            if hour in touched or _overlaps(hour, stale):
+                touched.setdefault(hour, {})[minute] = known
         return [
             self._digest(hour, told)
-            for hour in sorted(hours)
-            if (told := digests.written(hour, self._minutes)) != self._stored.get(hour)
+            for hour, minutes in sorted(touched.items())
+            if (told := digests.written(hour, minutes)) != self._stored.get(hour)
         ]
 
     def _digest(self, hour: datetime, told: dict[str, Any]) -> Item:
@@ -259,3 +267,7 @@ class Digested:
             crossings = [each for each in await self._evaluator.crossings(observed) if each.at >= minute]
             anew = digests.summed_up(observed, crossings, minute, source.per_minute, every=True)
             self._minutes[minute] = replace(known, marks=anew[minute].marks)
+
+
+def _overlaps(hour: datetime, spans: Sequence[Span]) -> bool:
+    return any(span.start < hour + HOUR and hour <= span.end for span in spans)
