@@ -159,13 +159,23 @@ class Evaluation:
             view = await self._digested(work, heads, [alert for each in stored.values() for alert in each])
         else:
             view = await self._read(work, heads)
-        if view.groups - work.tenants - {""}:
-            work.tenants |= view.groups - {""}
+        whose = work.series.tenant_id
+        changes = await self._changes(work, work.series, view, stored[whose])
+        # Where the attack as such is another one now, all tenants in it are concerned; else those around new events.
+        is_new = any(change.event is not None for change in changes)
+        concerned = (view.groups if is_new else view.near) - {""}
+        if concerned - work.tenants:
+            work.tenants |= concerned
             raise _StartOver
-        for tenant_id, head in heads.items():
-            wrote = await self._show(work, work.series.of(tenant_id), head, view, stored[tenant_id])
-            if tenant_id == work.series.tenant_id and work.last is not None:
-                self._recent.keep(work.series, replaced(work.last, version=_version(head) + wrote))
+        for tenant_id in heads.keys() - {whose}:
+            series = work.series.of(tenant_id)
+            theirs = await self._changes(work, series, view, stored[tenant_id])
+            await self._show(series, heads[tenant_id], theirs, stored[tenant_id])
+        # Last, so that what is cut short is seen to be: until then the attack is another one to whoever repeats this.
+        await self._show(work.series, heads[whose], changes, stored[whose])
+        if work.last is not None:
+            version = _version(heads[whose]) + bool(changes)
+            self._recent.keep(work.series, replaced(work.last, version=version))
 
     async def _doubted(self, evaluator: Evaluator, head: Item | None, sighted: Sequence[datetime]) -> list[Span]:
         """Where alerts lie that may stand on news which these sign-ins make old."""
@@ -204,28 +214,27 @@ class Evaluation:
         work.last = digested.last
         return view
 
-    async def _show(self, work: _Work, series: Series, head: Item | None, view: View, stored: Sequence[Item]) -> bool:
-        """Write what a view tells into the alerts of one tenant; whether there was anything to write."""
-        closings = alerts.closings_of(stored)
-        window = work.evaluator.parameters.window
-        found = episodes(view.crossings, span=work.span, window=window, closings=closings)
+    async def _changes(self, work: _Work, series: Series, view: View, stored: Sequence[Item]) -> list[Change]:
+        """What has to be written so that the alerts of one tenant say what a view tells."""
+        window, closings = work.evaluator.parameters.window, alerts.closings_of(stored)
         known = {alert["id"]: alert for alert in stored}
         findings = [
             await view.finding(each, known.get(series.alert_id(each)))
             if series.tenant_id == work.series.tenant_id
             else await self._own_finding(work, series, each)
-            for each in found
+            for each in episodes(view.crossings, span=work.span, window=window, closings=closings)
         ]
-        rules = work.evaluator.rules.fingerprint(series.pattern)
         told = [each for each in findings if each is not None]
-        now = rfc3339(self._clock.now())
-        changes = alerts.reconcile(series, told, stored, now, rules=rules, withdrawn=work.doubted)
+        rules, now = work.evaluator.rules.fingerprint(series.pattern), rfc3339(self._clock.now())
+        return alerts.reconcile(series, told, stored, now, rules=rules, withdrawn=work.doubted)
+
+    async def _show(self, series: Series, head: Item | None, changes: Sequence[Change], stored: Sequence[Item]) -> None:
+        """Write changes of one tenant's alerts; _StartOver when there are more than one commit takes."""
         if changes:
-            overflow = Overflow(self._store, series, self._limits.alerts_per_hour, now)
+            overflow = Overflow(self._store, series, self._limits.alerts_per_hour, rfc3339(self._clock.now()))
             await self._write(series, head, *await overflow.apply(changes[:MAX_CHANGES_PER_COMMIT], stored))
         if len(changes) > MAX_CHANGES_PER_COMMIT:
             raise _StartOver
-        return bool(changes)
 
     async def _own_finding(self, work: _Work, series: Series, episode: Episode) -> Finding | None:
         """What one of several tenants may be told of an episode: its own events. None if it has none."""

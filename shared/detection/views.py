@@ -97,6 +97,8 @@ class View:
     minutes: Minutes = field(default_factory=dict)
     positions: Positions | None = None
     dirty: list[Span] = field(default_factory=list)
+    near: set[str] = field(default_factory=set)
+    """The tenants around new events, where the events around them were not read before."""
 
     def is_minimum(self, episode: Episode) -> bool:
         """Whether an episode may have more members than were counted."""
@@ -184,8 +186,15 @@ class Digested:
         crossings = digests.crossings_of(self._minutes, positions, exact)
         full = {minute for minute, known in self._minutes.items() if known.is_full}
         groups = {group for known in self._minutes.values() for group in known.groups}
-        view = View(self._evaluator, crossings, full, groups, None, self._minutes, positions, stale)
-        return view, changed
+        near = self._near(dirty)
+        return View(self._evaluator, crossings, full, groups, None, self._minutes, positions, stale, near), changed
+
+    def _near(self, dirty: Sequence[Span]) -> set[str]:
+        """The tenants that have events in the windows around new ones."""
+        window = self._evaluator.parameters.window
+        around = [Span(each.start - window - MINUTE, each.end) for each in dirty]
+        held = (k.groups for minute, k in self._minutes.items() if any(span.holds(minute) for span in around))
+        return {group for groups in held for group in groups}
 
     async def _read(self) -> None:
         within = Range("first_seen", ge=rfc3339(self._whole.start), le=rfc3339(self._whole.end))
