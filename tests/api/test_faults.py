@@ -13,6 +13,7 @@ from devhost.errors import FeedStuck
 from devhost.host import Host
 from functions import ENDPOINTS, _http
 from shared.core.settings import Settings
+from shared.detection import all_patterns
 from shared.identity.model import Role, attempts_key, session_key, user_key
 from shared.storage.containers import ALERTS, DIRECTORY, IDENTITY, REPORTS
 from shared.storage.documents import Eq, Query
@@ -160,13 +161,14 @@ async def test_a_rejected_token(broken: Broken) -> None:
 async def test_an_alert(broken: Broken) -> None:
     """Whatever fails while the feed is handled: one alert, and one event of its raising."""
     app = broken.app
+    app.services.detection._patterns = {"brute_force": all_patterns()["brute_force"]}  # the walk is long enough
     raised = 0
     for mode, times in MODES:
         for k in range(1, MOST_CALLS):
             email = f"{mode}-{times}-{k}@example.com"
             account = await app.register(email)
             await app.host.drain_feed()
-            for _ in range(10):
+            for _ in range(5):
                 assert (await app.login(email, "wrong")).status_code == 401
             broken.store.arm(k, mode, times=times)
             try:
@@ -175,11 +177,9 @@ async def test_an_alert(broken: Broken) -> None:
                 assert len(broken.store.calls) >= k
             reached = len(broken.store.calls) >= k
             await broken.recover()
-            mine = (Eq("kind", "alert"), Eq("pattern", "brute_force"))  # one address on many accounts is another one
-            alerts = await broken.store.query(ALERTS, (account.tenant_id,), Query(mine, limit=9))
-            raises = await app.events(account.tenant_id, "alert.raise")
-            events = [each for each in raises if each["attributes"]["pattern"] == "brute_force"]
-            assert [each["count"] for each in alerts.items] == [10]
+            alerts = await broken.store.query(ALERTS, (account.tenant_id,), Query((Eq("kind", "alert"),), limit=9))
+            events = await app.events(account.tenant_id, "alert.raise")
+            assert [each["count"] for each in alerts.items] == [5]
             assert [each["target"]["id"] for each in events] == [alerts.items[0]["id"]]
             assert await broken.items("outbox", account.tenant_id) == 0
             raised += 1

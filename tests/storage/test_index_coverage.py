@@ -5,6 +5,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from functions._api import Endpoint, ListQuery
 from functions.timers import TIMERS
 from shared.detection import all_patterns
 from shared.detection.alerts import Series
+from shared.detection.backtest import Backtest
 from shared.detection.history import Limits
+from shared.detection.model import Span
 from shared.detection.overflow import Overflow, _Hour
 from shared.storage._cosmos_definition import indexed_paths
 from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, Container
@@ -146,6 +149,9 @@ async def drive(app: App) -> None:
             answer = await app.client.request(endpoint.method, url, json={}, headers=grace.auth)
             assert answer.status_code < 500
     await app.host.drain_feed()
+    span = Span(app.clock.now() - timedelta(days=1), app.clock.now())
+    backtest = Backtest(app.services.store, app.services.alerts.rules, all_patterns())
+    await backtest.run(ada.tenant_id, span, {}, [grace.tenant_id])
     series = Series(ada.tenant_id, all_patterns()["brute_force"], "x")
     await Overflow(app.services.store, series, 1, "")._first_beyond(
         _Hour("2026-03-15T12:00:00.000000Z", NOWHERE, None, [], 1)
