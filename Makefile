@@ -46,6 +46,7 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.sign_in
 	@$(PYTHON) -m bench.ledger
 	@$(PYTHON) -m bench.search
+	@$(PYTHON) -m bench.detection
 	@$(PYTHON) -m bench.cold_start
 	@$(PYTHON) -m bench.export --events 10000 100000 --formats jsonl
 

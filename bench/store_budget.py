@@ -268,10 +268,23 @@ async def _triggers(walk: Walk, wrong: dict[str, str]) -> None:
     for what in ("raises an alert", "an open alert counts"):
         await walk.client.post("/login", json=wrong)
         await walk.run(f"feed: a failure that {what}", walk.host.drain_feed)
+    await _alerts(walk, token)
     for timer in sorted(each.name for each in walk.host.functions if type(each.trigger).__name__ == "TimerTrigger"):
         await walk.run(f"timer {timer}, two tenants", partial(walk.host.run_timer, timer))
     policy = {"require_mfa": "admins"}  # last: from then on the administrator has to enroll a factor
     await walk.call("PUT admin/settings", "PUT", "/admin/settings", 200, token=token, body=policy)
+
+
+async def _alerts(walk: Walk, token: str) -> None:
+    """What administrators do to the alert that was raised."""
+    send = partial(walk.call, token=token)
+    await send("GET alert-patterns", "GET", "/alert-patterns", 200)
+    found = await walk.client.get("/alerts?pattern=brute_force", headers={"Authorization": f"Bearer {token}"})
+    url = f"/alerts/{found.json()['items'][0]['id']}"
+    await send("GET alerts/{id}", "GET", url, 200)
+    await send("PATCH alerts/{id}", "PATCH", url, 200, body={"status": "acknowledged"})
+    incident = {"aware_at": "2026-03-15T12:00:00Z", "decision": "not notified", "facts": "A measurement."}
+    await send("PUT alerts/{id}/incident", "PUT", f"{url}/incident", 200, body=incident)
 
 
 def main(arguments: Sequence[str] = ()) -> int:

@@ -30,6 +30,8 @@ from shared.audit.search import EventFilter
 from shared.core.settings import Settings
 from shared.wiring import build_services
 
+ALERTS = 2
+"""Guessing, and a sign-in after it."""
 ATTEMPTS = 6
 PATIENCE_SECONDS = 12.0
 _START_SECONDS = 20.0
@@ -199,7 +201,11 @@ def drive(client: Client, seen: Seen) -> tuple[User, User]:
 
 def look(client: Client, http: httpx.Client, seen: Seen, one: User, two: User, patience_seconds: float) -> None:
     """What the administrators get to see: log, alerts, and the report once the timer was told to build it."""
-    seen.alerts[one.tenant_id] = client.poll("alerts", one, lambda items: _count(items) >= ATTEMPTS, patience_seconds)
+
+    def complete(items: Sequence[Json]) -> bool:
+        return len(items) >= ALERTS and _count(items) >= ATTEMPTS
+
+    seen.alerts[one.tenant_id] = client.poll("alerts", one, complete, patience_seconds)
     answer = http.post("/admin/functions/daily_reports", content="{}", headers={"Content-Type": "application/json"})
     if answer.status_code != 202:
         raise DemoError(f"the timer daily_reports answered {answer.status_code}, not 202")

@@ -1,10 +1,15 @@
 """The settings of a tenant."""
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, IPvAnyAddress
 
 from functions._api import Answer, Api, Body, Call, Nothing, Shape, absent, given
+from shared.core.clock import rfc3339
+from shared.core.errors import FieldError, Invalid
+from shared.core.text import Line, Moment, Opaque
 from shared.identity.model import ADMINS
 
 if TYPE_CHECKING:  # cold start
@@ -13,18 +18,86 @@ if TYPE_CHECKING:  # cold start
 api = Api("administration")
 
 type RequireMfa = Literal["off", "admins", "all"]
+type Reason = Annotated[Line, Field(min_length=3, max_length=300, description="Why: for whoever wonders later.")]
+
+MOST_ENTRIES = 100
+LONGEST = timedelta(days=366)
+
+
+class MuteBody(Body):
+    """A pattern that raises no alerts until then."""
+
+    pattern: Opaque
+    reason: Reason
+    until: Moment = Field(description="At most a year ahead.")
+
+
+class AddressBody(Body):
+    """An address whose events no pattern looks at until then."""
+
+    value: IPvAnyAddress
+    reason: Reason
+    until: Moment = Field(description="At most a year ahead.")
+
+
+class AccountBody(Body):
+    """The id of a user or an API key whose events no pattern looks at until then."""
+
+    value: Opaque
+    reason: Reason
+    until: Moment = Field(description="At most a year ahead.")
+
+
+class AllowListsBody(Body):
+    """What the threat patterns leave alone, by the time at which events happen."""
+
+    addresses: list[AddressBody] = Field(default=[], max_length=MOST_ENTRIES)
+    accounts: list[AccountBody] = Field(default=[], max_length=MOST_ENTRIES)
 
 
 class SettingsBody(Body):
     """The settings to change; those that are not given stay."""
 
     require_mfa: RequireMfa = Field(default_factory=absent, description="Who needs a second factor.")
+    thresholds: dict[str, dict[str, int]] = Field(
+        default_factory=absent, description="Parameters of threat patterns, by pattern and name; see /alert-patterns."
+    )
+    allow_lists: AllowListsBody = Field(default_factory=absent)
+    mutes: list[MuteBody] = Field(default_factory=absent, max_length=MOST_ENTRIES)
+
+
+class MuteShape(Shape):
+    """A muted pattern."""
+
+    pattern: str
+    reason: str
+    since: str
+    until: str
+
+
+class EntryShape(Shape):
+    """An entry of an allow-list."""
+
+    value: str
+    reason: str
+    since: str
+    until: str
+
+
+class AllowListsShape(Shape):
+    """What the threat patterns leave alone."""
+
+    addresses: list[EntryShape]
+    accounts: list[EntryShape]
 
 
 class SettingsShape(Shape):
     """The settings of a tenant."""
 
     require_mfa: RequireMfa
+    thresholds: dict[str, dict[str, int]]
+    allow_lists: AllowListsShape
+    mutes: list[MuteShape]
 
 
 @api.endpoint("GET", "v1/admin/settings", who=ADMINS, response=SettingsShape)
@@ -45,11 +118,62 @@ async def get_settings(call: Call[Nothing, Nothing]) -> Answer:
 )
 async def update_settings(call: Call[SettingsBody, Nothing]) -> Answer:
     """Change settings of the tenant. `If-Match` guards against lost updates."""
-    changed = await call.services.tenant_settings.change(call.principal, given(call.body), call.if_match, call.request)
+    wanted = await _stored(call)
+    changed = await call.services.tenant_settings.change(call.principal, wanted, call.if_match, call.request)
     return _answer(changed)
+
+
+async def _stored(call: Call[SettingsBody, Nothing]) -> dict[str, Any]:
+    """The given settings as they are kept. Invalid (422) for what the patterns do not take."""
+    from shared.detection.rules import check_thresholds, since
+    from shared.identity.tenant_settings import settings_of
+
+    wanted, held, now = given(call.body), settings_of(call.principal.tenant), call.services.clock.now()
+    if "thresholds" in wanted:
+        check_thresholds(wanted["thresholds"])
+    if "mutes" in wanted:
+        mutes: list[MuteBody] = wanted["mutes"]
+        _check_patterns(mutes)
+        entries = [{"pattern": each.pattern, **_until(each, "mutes", now)} for each in mutes]
+        wanted["mutes"] = since(entries, held["mutes"], now)
+    if "allow_lists" in wanted:
+        lists: AllowListsBody = wanted["allow_lists"]
+        accounts = [{"value": each.value, **_until(each, "allow_lists.accounts", now)} for each in lists.accounts]
+        addresses = []
+        for each in lists.addresses:
+            value = str(each.value)
+            key = await call.services.index.for_address(value)
+            addresses.append({"value": value, "key": key, **_until(each, "allow_lists.addresses", now)})
+        wanted["allow_lists"] = {
+            "addresses": since(addresses, held["allow_lists"]["addresses"], now),
+            "accounts": since(accounts, held["allow_lists"]["accounts"], now),
+        }
+    return wanted
+
+
+def _until(entry: MuteBody | AddressBody | AccountBody, field: str, now: datetime) -> dict[str, str]:
+    if entry.until > now + LONGEST:
+        raise _invalid(f"{field}.until", "too_far", "is more than a year ahead")
+    return {"reason": entry.reason, "until": rfc3339(entry.until)}
+
+
+def _check_patterns(mutes: Sequence[MuteBody]) -> None:
+    from shared.detection import all_patterns
+
+    if any(each.pattern not in all_patterns() for each in mutes):
+        raise _invalid("mutes.pattern", "unknown", "is no pattern")
+
+
+def _invalid(field: str, code: str, message: str) -> Invalid:
+    fault = FieldError(field, code, message)
+    return Invalid("invalid_request", "Some fields are not as they must be.", errors=(fault,))
 
 
 def _answer(tenant: "Item") -> Answer:
     from shared.identity.tenant_settings import settings_of, settings_tag
 
-    return Answer(settings_of(tenant), headers={"ETag": settings_tag(tenant)})
+    settings = settings_of(tenant)
+    lists = settings["allow_lists"]
+    addresses = [{name: value for name, value in each.items() if name != "key"} for each in lists["addresses"]]
+    shown = {**settings, "allow_lists": {**lists, "addresses": addresses}}
+    return Answer(shown, headers={"ETag": settings_tag(tenant)})

@@ -1,14 +1,21 @@
 """Alerts."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from functions._api import Answer, Api, Call, ListQuery, Nothing, Shape
+from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, Shape
 from functions._cursors import read_cursor, write_cursor
 from functions._shapes import ListShape, page
-from shared.core.text import Moment, Opaque
-from shared.identity.model import READERS
+from shared.core.errors import FieldError, Invalid, NotFoundError
+from shared.core.text import Moment, Opaque, Paragraphs
+from shared.identity.model import ADMINS, READERS
+
+if TYPE_CHECKING:  # cold start
+    from collections.abc import Awaitable
+
+    from shared.detection.handling import Handler
+    from shared.storage.documents import Item
 
 api = Api("alerts")
 
@@ -33,6 +40,18 @@ class HistoryEntry(Shape):
     note: str | None
 
 
+class IncidentShape(Shape):
+    """What was decided about the incident behind an alert."""
+
+    aware_at: str
+    decision: str
+    authority_notified_at: str | None
+    subjects_notified_at: str | None
+    facts: str
+    recorded_at: str
+    recorded_by: str | None
+
+
 class AlertShape(Shape):
     """One alert: an episode of one pattern on one key."""
 
@@ -45,10 +64,12 @@ class AlertShape(Shape):
     first_seen: str
     last_seen: str
     count: int
+    count_is_minimum: Literal[True] | None = None
     event_ids: list[str]
     attack: list[str]
     runbook: list[str]
     superseded_by: str | None = None
+    incident: IncidentShape | None = None
     created_at: str
     closed_at: str | None = None
     history: list[HistoryEntry]
@@ -76,3 +97,108 @@ async def list_alerts(call: Call[Nothing, AlertQuery]) -> Answer:
         after=await read_cursor(call),
     )
     return Answer(page([alerts.shown(item) for item in found.items], await write_cursor(call, found.next)))
+
+
+@api.endpoint("GET", "v1/alerts/{id:guid}", who=READERS, scope="alerts:read", response=AlertShape, errors=(404,))
+async def get_alert(call: Call[Nothing, Nothing]) -> Answer:
+    """One alert, also a superseded one. `ETag` names its version: it changes while the attack goes on."""
+    return await _answer(call, call.services.alerts.get(call.known.tenant_id, call.path["id"]))
+
+
+class HandlingBody(Body):
+    """What becomes of an alert."""
+
+    status: Literal["acknowledged", "resolved", "dismissed"]
+    note: Annotated[Paragraphs, Field(min_length=3, max_length=2000)] | None = Field(
+        default=None, description="What was found; required to resolve or dismiss."
+    )
+
+
+@api.endpoint(
+    "PATCH",
+    "v1/alerts/{id:guid}",
+    who=ADMINS,
+    body=HandlingBody,
+    response=AlertShape,
+    errors=(404, 409, 412),
+    step_up=True,
+)
+async def update_alert(call: Call[HandlingBody, Nothing]) -> Answer:
+    """Acknowledge, resolve or dismiss an alert. What happens after the closing opens another one. A closed or
+    superseded alert stays as it is: 409 `alert_closed`. `If-Match` guards against lost updates."""
+    body = call.body
+    if body.note is None and body.status != "acknowledged":
+        fault = FieldError("note", "missing", "is required to resolve or dismiss")
+        raise Invalid("invalid_request", "Some fields are not as they must be.", errors=(fault,))
+    alerts, handler, alert_id = call.services.alerts, _handler(call), call.path["id"]
+    return await _answer(call, alerts.update(handler, alert_id, body.status, body.note, call.if_match, call.request))
+
+
+class IncidentBody(Body):
+    """What was decided about the incident behind an alert; deadlines of notification begin at `aware_at`."""
+
+    aware_at: Moment
+    decision: Annotated[Paragraphs, Field(min_length=3, max_length=500)]
+    facts: Annotated[Paragraphs, Field(min_length=3, max_length=4000)]
+    authority_notified_at: Moment | None = None
+    subjects_notified_at: Moment | None = None
+
+
+@api.endpoint(
+    "PUT",
+    "v1/alerts/{id:guid}/incident",
+    who=ADMINS,
+    body=IncidentBody,
+    response=AlertShape,
+    errors=(404, 412),
+    step_up=True,
+)
+async def record_incident(call: Call[IncidentBody, Nothing]) -> Answer:
+    """Record the incident behind an alert, open or closed, in place of what was recorded before."""
+    from shared.detection.handling import Incident
+
+    body = call.body
+    incident = Incident(body.aware_at, body.decision, body.facts, body.authority_notified_at, body.subjects_notified_at)
+    alerts, handler, alert_id = call.services.alerts, _handler(call), call.path["id"]
+    return await _answer(call, alerts.record_incident(handler, alert_id, incident, call.if_match, call.request))
+
+
+class PatternShape(Shape):
+    """One threat pattern, with the thresholds that hold for the tenant."""
+
+    id: str
+    title: str
+    severity: Literal["medium", "high", "critical"]
+    attack: list[str]
+    description: str
+    false_positives: list[str]
+    runbook: list[str]
+    thresholds: dict[str, int]
+
+
+class PatternList(Shape):
+    """Every threat pattern."""
+
+    items: list[PatternShape]
+
+
+@api.endpoint("GET", "v1/alert-patterns", who=READERS, response=PatternList)
+async def list_alert_patterns(call: Call[Nothing, Nothing]) -> Answer:
+    """The threat patterns: what they find, what to do then, and the thresholds that hold for the tenant."""
+    return Answer({"items": await call.services.alerts.patterns(call.known.tenant_id)})
+
+
+def _handler(call: Call[Any, Any]) -> "Handler":
+    from shared.detection.handling import Handler
+
+    return Handler(call.principal.tenant_id, call.principal.actor, call.principal.person)
+
+
+async def _answer(call: Call[Any, Any], work: "Awaitable[Item]") -> Answer:
+    from shared.storage.versions import entity_tag
+
+    try:
+        alert = await work
+    except NotFoundError:
+        raise await call.services.access.unknown_id(call.known, "alert", call.path["id"], call.request) from None
+    return Answer(call.services.alerts.shown(alert), headers={"ETag": entity_tag(alert)})

@@ -43,10 +43,18 @@ def test_it_shows_trail_alert_and_report() -> None:
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     lines = done.stdout.splitlines()
-    for heading in ("Trail of the first tenant: 18 events", "Alert", "Report"):
+    for heading in ("Trail of the first tenant: 19 events", "Alert", "Report"):
         assert heading in lines
     assert sum("bad_credentials" in line for line in lines) == ATTEMPTS
-    for part in ("brute_force", "high", "T1110.001", "first step", "1 brute_force", "each left its events"):
+    for part in (
+        "brute_force",
+        "account_takeover",
+        "high",
+        "T1110.001",
+        "first step",
+        "1 brute_force",
+        "each left its events",
+    ):
         assert part in done.stdout
     assert done.stderr == ""
 

@@ -107,7 +107,7 @@ async def alerts(client: httpx.AsyncClient, token: str, enough: int) -> list[dic
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             answer = await client.get("/v1/alerts", headers={"Authorization": f"Bearer {token}"})
-            found: list[dict[str, Any]] = answer.json()["items"]
+            found = [each for each in answer.json()["items"] if each["pattern"] == "brute_force"]
             if any(each["count"] >= enough for each in found):
                 return found
             await asyncio.sleep(0.05)

@@ -16,6 +16,7 @@ from shared.audit.model import FreeEvent
 from shared.audit.ocsf_map import EVENT_TYPES, OCSF_VERSION, Mapped
 from shared.audit.registry import EventType, all_types
 from shared.core.settings import Settings
+from tools._detection_page import detection_page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _HEAD = """\
@@ -179,6 +180,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "events.md": events_page,
     "export-formats.md": formats_page,
+    "detection.md": detection_page,
 }
 """Every generated page: its name below docs/ and what makes its text."""
 

@@ -9,29 +9,35 @@ that takes over starts open, also when the superseded one was closed: it stands 
 Severity is the highest of the episode's crossing points: it only rises while an episode grows, and falls if the
 episode is parted. Status, history and closing are people's: evaluation adds to the history and leaves the rest alone.
 
+An alert that stood on "never seen before" is withdrawn when an earlier sign-in turns up (`familiarity.py`): it counts
+as superseded, by no other. Alerts whose events were erased, or that other thresholds raised, stay as they are.
+
 Beside the alerts stands one document per (pattern, key), its series: every change of the key's alerts replaces it with
 if_match, so that of two concurrent evaluations one starts over, even when they touch different alerts.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid5
 
 from shared.audit.events.alert import AlertRaise, AlertUpdate
 from shared.audit.model import AuditEvent
 from shared.core.clock import parse_rfc3339, rfc3339
-from shared.detection.episodes import Closing, Episode
-from shared.detection.model import Moment, Pattern
+from shared.detection.episodes import MAX_MEMBERS, Closing, Episode
+from shared.detection.model import AlertSeverity, Moment, Observed, Pattern, Span
 from shared.storage.documents import Item
 
 ALERT_KIND: Final = "alert"
 SERIES_KIND: Final = "alert_series"
 BY_SYSTEM: Final = "system"
-_NAMES = UUID("6b1f2f0e-6a3c-5d0b-9a53-6f0e0d4a8c11")
+NAMES = UUID("6b1f2f0e-6a3c-5d0b-9a53-6f0e0d4a8c11")
+WITHDRAWN: Final = "withdrawn"
+"""What an alert is superseded by that should not have been raised."""
 _SHOWN = (
     *("id", "pattern", "severity", "status", "key", "title", "first_seen", "last_seen", "count", "event_ids"),
-    *("attack", "runbook", "superseded_by", "incident", "closed_at", "created_at", "history"),
+    *("count_is_minimum", "attack", "runbook", "superseded_by", "incident", "closed_at", "created_at", "history"),
 )
 
 
@@ -57,8 +63,52 @@ class Series:
         """Id of the alert of an episode."""
         return self._named(episode.anchor[1])
 
+    def of(self, tenant_id: str) -> "Series":
+        """The same of another tenant."""
+        return Series(tenant_id, self.pattern, self.key)
+
+    def digest_id(self, hour: datetime) -> str:
+        """Id of the digest of one hour."""
+        return f"digest|{self._named(rfc3339(hour))}"
+
     def _named(self, what: str) -> str:
-        return str(uuid5(_NAMES, "\n".join((self.tenant_id, self.pattern.id, self.key, what))))
+        return str(uuid5(NAMES, "\n".join((self.tenant_id, self.pattern.id, self.key, what))))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An episode, and what its alert tells of it."""
+
+    episode: Episode
+    severity: AlertSeverity
+    first_seen: datetime
+    last_seen: datetime
+    count: int
+    event_ids: tuple[str, ...]
+    named_until: str | None = None
+    is_minimum: bool = False
+
+    @classmethod
+    def of(cls, episode: Episode, members: Sequence[Observed], *, is_minimum: bool = False) -> "Finding":
+        """An episode as some of its members show it."""
+        named = members[:MAX_MEMBERS]
+        until = rfc3339(named[-1].at) if len(members) > MAX_MEMBERS else None
+        first, last = members[0].at, members[-1].at
+        ids = tuple(each.id for each in named)
+        return cls(episode, episode.severity, first, last, len(members), ids, until, is_minimum)
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """The fields of the alert."""
+        return {
+            "severity": self.severity,
+            "first_seen": rfc3339(self.first_seen),
+            "last_seen": rfc3339(self.last_seen),
+            "count": self.count,
+            "event_ids": list(self.event_ids),
+            "named_until": self.named_until,
+            "count_is_minimum": self.is_minimum or None,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +125,49 @@ def anchor_of(alert: Item) -> Moment:
     return parse_rfc3339(alert["crossed"]["at"]), alert["crossed"]["id"]
 
 
+def extent_of(alert: Item) -> Span:
+    """From an alert's first member to its last crossing point."""
+    return Span(parse_rfc3339(alert["first_seen"]), parse_rfc3339(alert["last_seen"]))
+
+
 def closings_of(stored: Sequence[Item]) -> list[Closing]:
     """The closings among a series' alerts, superseded ones included: a person's decision stays where it was made."""
     return [Closing(anchor_of(each), parse_rfc3339(each["closed_at"])) for each in stored if each.get("closed_at")]
 
 
-def reconcile(series: Series, found: Sequence[Episode], stored: Sequence[Item], now: str) -> list[Change]:
-    """What to write so that the stored alerts of a series show its episodes. Nothing when they do."""
+def reconcile(
+    series: Series,
+    found: Sequence[Finding],
+    stored: Sequence[Item],
+    now: str,
+    *,
+    rules: str,
+    withdrawn: Sequence[Span] = (),
+) -> list[Change]:
+    """What to write so that the stored alerts of a series show its episodes. Nothing when they do.
+
+    `rules` tells under which rules they were found. An alert that was raised under the same ones, begins within one of
+    the spans of `withdrawn` and belongs to no episode is withdrawn.
+    """
     known = {alert["id"]: alert for alert in stored}
-    remaining = {series.alert_id(episode): episode for episode in found}
+    remaining = {series.alert_id(each.episode): each for each in found}
     changes: list[Change] = []
-    for alert_id, episode in remaining.items():
+    for alert_id, finding in remaining.items():
         if alert_id not in known:
-            changes.append(_raised(series, alert_id, episode, now))
-        elif (change := _updated(series, known[alert_id], episode, now)) is not None:
+            changes.append(_raised(series, alert_id, finding, now, rules))
+        elif (change := _updated(series, known[alert_id], finding, now)) is not None:
             changes.append(change)
     for alert in stored:
         if alert["id"] in remaining:
             continue
-        heir = next((name for name, episode in remaining.items() if episode.covers(anchor_of(alert))), None)
+        anchor = anchor_of(alert)
+        heir = next((name for name, each in remaining.items() if each.episode.covers(anchor)), None)
+        if heir is None and alert.get("rules") == rules and any(span.holds(anchor[0]) for span in withdrawn):
+            heir = WITHDRAWN
         if heir is not None and alert.get("superseded_by") != heir:
             changed = {**alert, "superseded_by": heir}
-            changes.append(_change(series, alert, changed, f"superseded by {heir}", now))
+            note = "withdrawn: an earlier sign-in turned up" if heir == WITHDRAWN else f"superseded by {heir}"
+            changes.append(_change(series, alert, changed, note, now))
     return changes
 
 
@@ -105,18 +176,8 @@ def shown(alert: Item) -> dict[str, Any]:
     return {name: alert[name] for name in _SHOWN if alert.get(name) is not None}
 
 
-def _evidence(episode: Episode) -> dict[str, Any]:
-    return {
-        "severity": episode.severity,
-        "first_seen": rfc3339(episode.first_seen),
-        "last_seen": rfc3339(episode.last_seen),
-        "count": episode.count,
-        "event_ids": list(episode.event_ids),
-    }
-
-
-def _raised(series: Series, alert_id: str, episode: Episode, now: str) -> Change:
-    pattern = series.pattern
+def _raised(series: Series, alert_id: str, finding: Finding, now: str, rules: str) -> Change:
+    pattern, anchor = series.pattern, finding.episode.anchor
     item: Item = {
         "id": alert_id,
         "tenant_id": series.tenant_id,
@@ -126,27 +187,32 @@ def _raised(series: Series, alert_id: str, episode: Episode, now: str) -> Change
         "key": series.key,
         "title": pattern.title,
         "status": "open",
-        **_evidence(episode),
-        "crossed": {"at": rfc3339(episode.anchor[0]), "id": episode.anchor[1]},
+        **_present(finding.evidence),
+        "crossed": {"at": rfc3339(anchor[0]), "id": anchor[1]},
+        "rules": rules,
         "attack": list(pattern.attack),
         "runbook": list(pattern.runbook),
-        "history": [_entry(now, None, "open", "raised")],
+        "history": [entry(now, None, "open", "raised")],
         "created_at": now,
     }
-    return Change(item, None, AlertRaise(pattern=pattern.id, severity=episode.severity))
+    return Change(item, None, AlertRaise(pattern=pattern.id, severity=finding.severity))
 
 
-def _updated(series: Series, alert: Item, episode: Episode, now: str) -> Change | None:
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _updated(series: Series, alert: Item, finding: Finding, now: str) -> Change | None:
     """The alert with the episode's evidence; None when it has it. Title and runbook stay as they were raised."""
-    evidence = _evidence(episode)
+    evidence = finding.evidence
     notes: list[str] = []
-    if alert["severity"] != episode.severity:
-        notes.append(f"severity {alert['severity']} to {episode.severity}")
+    if alert["severity"] != finding.severity:
+        notes.append(f"severity {alert['severity']} to {finding.severity}")
     if alert.get("superseded_by") is not None:
         notes.append("reinstated")
-    if not notes and all(alert[name] == value for name, value in evidence.items()):
+    if not notes and all(alert.get(name) == value for name, value in evidence.items()):
         return None
-    changed = {name: value for name, value in (alert | evidence).items() if name != "superseded_by"}
+    changed = {name: value for name, value in _present(alert | evidence).items() if name != "superseded_by"}
     if not notes:
         return Change(_stored_form(changed), alert["_etag"], None)
     return _change(series, alert, changed, ", ".join(notes), now)
@@ -156,12 +222,13 @@ def _change(series: Series, before: Item, after: Item, note: str, now: str) -> C
     """A change worth an event and a line in the history."""
     old, new = _state(before), _state(after)
     item = _stored_form(after)
-    item["history"] = [*before["history"], _entry(now, old, new, note)]
+    item["history"] = [*before["history"], entry(now, old, new, note)]
     event = AlertUpdate(pattern=series.pattern.id, severity=after["severity"], old_status=old, new_status=new)
     return Change(item, before["_etag"], event)
 
 
-def _entry(now: str, old: str | None, new: str, note: str) -> dict[str, Any]:
+def entry(now: str, old: str | None, new: str, note: str) -> dict[str, Any]:
+    """A line of the history that the system writes."""
     return {"at": now, "by": BY_SYSTEM, "from": old, "to": new, "note": note}
 
 

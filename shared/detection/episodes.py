@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
-from shared.detection.model import SEVERITIES, AlertSeverity, Crossing, Moment, Observed, Span
+from shared.detection.model import SEVERITIES, AlertSeverity, Crossing, Moment, Span
 
 LONGEST = timedelta(hours=24)
 MAX_MEMBERS = 500
@@ -36,16 +36,25 @@ class Closing:
 class Episode:
     """One attack on one key. `anchor` and `last` are its first and last crossing points.
 
-    Members are the events in the windows of its crossing points; `event_ids` are the first 500 of them in order.
+    Members are the events in the windows of its crossing points: those at the positions `since` to `position`.
     """
 
     anchor: Moment
     last: Moment
     severity: AlertSeverity
     first_seen: datetime
-    last_seen: datetime
-    count: int
-    event_ids: tuple[str, ...]
+    since: int
+    position: int
+
+    @property
+    def last_seen(self) -> datetime:
+        """When its last member happened."""
+        return self.last[0]
+
+    @property
+    def count(self) -> int:
+        """How many members it has."""
+        return self.position - self.since + 1
 
     def covers(self, moment: Moment) -> bool:
         """Whether a crossing point belongs to this episode."""
@@ -69,7 +78,6 @@ def merged(spans: Sequence[Span]) -> list[Span]:
 
 
 def episodes(
-    observed: Sequence[Observed],
     crossings: Sequence[Crossing],
     *,
     span: Span,
@@ -82,7 +90,7 @@ def episodes(
     """
     exact = [crossing for crossing in crossings if crossing.at >= span.start + window]
     return [
-        _episode(part, observed)
+        _episode(part)
         for run in _runs(exact, window)
         for piece in _pieces(run, span, window)
         for part in _parted(piece, closings)
@@ -113,15 +121,13 @@ def _parted(piece: Sequence[Crossing], closings: Sequence[Closing]) -> list[list
     return [list(part) for _, part in groupby(piece, key=lambda crossing: bisect_left(cuts, crossing.at))]
 
 
-def _episode(part: Sequence[Crossing], observed: Sequence[Observed]) -> Episode:
+def _episode(part: Sequence[Crossing]) -> Episode:
     # Neighbors in a run are less than a window apart, so their windows leave no event between them out.
-    members = observed[part[0].since : part[-1].position + 1]
     return Episode(
         anchor=part[0].moment,
         last=part[-1].moment,
         severity=max((crossing.severity for crossing in part), key=SEVERITIES.index),
-        first_seen=members[0].at,
-        last_seen=members[-1].at,
-        count=len(members),
-        event_ids=tuple(member.id for member in members[:MAX_MEMBERS]),
+        first_seen=part[0].since_at,
+        since=part[0].since,
+        position=part[-1].position,
     )

@@ -12,6 +12,8 @@ from shared.storage.documents import Item
 type AlertSeverity = Literal["medium", "high", "critical"]
 type Moment = tuple[datetime, str]
 """A place in the order of events: event time, then event id."""
+type Selector = tuple[str, str]
+"""An event type and an outcome: what is read of the trail, and what the limit per minute counts."""
 
 SEVERITIES: tuple[AlertSeverity, ...] = ("medium", "high", "critical")
 
@@ -34,7 +36,15 @@ class Observed(NamedTuple):
 
     at: datetime
     id: str
-    fact: object = None
+    fact: Any = None
+    selector: int = 0
+    group: str = ""
+    """The tenant, where a key's events are of several."""
+
+    @property
+    def moment(self) -> Moment:
+        """Its place in the order of events."""
+        return self.at, self.id
 
 
 class Crossing(NamedTuple):
@@ -45,6 +55,7 @@ class Crossing(NamedTuple):
     severity: AlertSeverity
     since: int
     position: int
+    since_at: datetime
 
     @property
     def moment(self) -> Moment:
@@ -63,8 +74,32 @@ class Span(NamedTuple):
         """The span of everything within `reach` of a moment. OverflowError outside the calendar."""
         return cls(moment - reach, moment + reach)
 
+    def holds(self, moment: datetime) -> bool:
+        """Whether a moment lies within it."""
+        return self.start <= moment <= self.end
 
-def no_fact(_event: Item) -> object:
+
+class Visit(NamedTuple):
+    """From where somebody did something on an account; `is_new` once it is known that the account never saw it."""
+
+    what: str
+    ip_key: str | None
+    ua_key: str | None
+    is_new: bool = False
+
+
+class Question(NamedTuple):
+    """Whether the visit at `position` came from an address and a user agent that no sign-in within `span` came from.
+
+    An account that was registered at or after `fresh_since` is told no news.
+    """
+
+    position: int
+    span: Span
+    fresh_since: datetime | None = None
+
+
+def no_fact(_event: Item) -> Any:
     """Nothing beyond time and id."""
     return None
 
@@ -73,9 +108,11 @@ def no_fact(_event: Item) -> object:
 class Pattern[P: Parameters]:
     """One threat pattern: its metadata and its pure functions. Every module in `patterns/` has one as `PATTERN`.
 
-    `types` and `key_path` say how its events are found: event types, and the dotted field that holds the key.
-    `fields` are the top-level fields that `matches`, `key` and `fact` read, beside type, id and times.
+    `selectors` and `key_path` say how its events are found: types with their outcomes, and the dotted field that holds
+    the key. `fields` are the top-level fields that `matches`, `key` and `fact` read, beside those that all share.
     `crossings` gets every matching event of one key in order, and returns the crossing points in order.
+    `questions`: of which visits `crossings` has to know whether they are new to the account (`familiarity.py`).
+    `across_tenants`: a key's events are those of all tenants, and each tenant that has one of them gets its alert.
     """
 
     id: str
@@ -86,22 +123,29 @@ class Pattern[P: Parameters]:
     false_positives: tuple[str, ...]
     runbook: tuple[str, ...]
     parameters: type[P]
-    types: tuple[str, ...]
+    selectors: tuple[Selector, ...]
     key_path: str
     fields: tuple[str, ...]
     matches: Callable[[Item], bool]
     key: Callable[[Item], str | None]
     crossings: Callable[[Sequence[Observed], P], Iterable[Crossing]]
-    fact: Callable[[Item], object] = no_fact
+    fact: Callable[[Item], Any] = no_fact
+    questions: Callable[[Sequence[Observed], P], Iterable[Question]] | None = None
+    across_tenants: bool = False
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.runbook) <= 4:
             raise ValueError(f"{self.id}: a runbook has two to four steps")
-        if not (self.attack and self.types and self.false_positives and self.description):
+        if not (self.attack and self.selectors and self.false_positives and self.description):
             raise ValueError(f"{self.id}: ATT&CK ids, event types, description and false positives are all required")
 
-    def described(self) -> dict[str, Any]:
-        """The pattern as the API lists it."""
+    @property
+    def defaults(self) -> P:
+        """The parameters as they are when nobody set others."""
+        return self.parameters.model_validate({})
+
+    def described(self, parameters: P | None = None) -> dict[str, Any]:
+        """The pattern as the API lists it, with the thresholds of today."""
         return {
             "id": self.id,
             "title": self.title,
@@ -110,5 +154,5 @@ class Pattern[P: Parameters]:
             "description": self.description,
             "false_positives": list(self.false_positives),
             "runbook": list(self.runbook),
-            "thresholds": self.parameters.model_validate({}).model_dump(),
+            "thresholds": (parameters or self.defaults).model_dump(),
         }

@@ -14,9 +14,14 @@ from shared.identity.model import TENANT_ITEM, Principal
 from shared.identity.versions import check_version
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import DocumentStore, Item, replace
-from shared.storage.errors import PreconditionFailed
+from shared.storage.errors import NotFound, PreconditionFailed
 
-DEFAULTS: Mapping[str, Any] = {"require_mfa": "off"}
+DEFAULTS: Mapping[str, Any] = {
+    "require_mfa": "off",
+    "thresholds": {},
+    "allow_lists": {"addresses": [], "accounts": []},
+    "mutes": [],
+}
 _RACES = 20
 
 
@@ -29,6 +34,14 @@ def settings_tag(tenant: Item) -> str:
     """The version of a tenant's settings as an entity tag: of them alone, for the tenant's item changes with others."""
     text = json.dumps(settings_of(tenant), sort_keys=True)
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+async def read_settings(store: DocumentStore, tenant_id: str) -> dict[str, Any]:
+    """The settings of a tenant; the defaults where there is none of that id, as for `platform`."""
+    try:
+        return settings_of(await store.read(IDENTITY, (tenant_id,), TENANT_ITEM))
+    except NotFound:
+        return dict(DEFAULTS)
 
 
 class TenantSettings:

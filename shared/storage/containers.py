@@ -50,6 +50,7 @@ AUDIT_EVENTS = Container(
         ("data_class", "recorded_at"),
         ("outcome", "recorded_at"),
         ("type", "target.id", "occurred_at"),
+        ("type", "actor.id", "occurred_at"),
     ),
     array_indexes=(("subjects", "recorded_at"),),
     default_ttl_seconds=2555 * 86_400,
@@ -68,7 +69,7 @@ ALERTS = Container(
     name="alerts",
     partition_key=("tenant_id",),
     indexes=(("kind", "created_at"), ("kind", "first_seen"), ("kind", "series", "first_seen")),
-    also_indexed=("pattern", "severity", "status", "superseded_by"),
+    also_indexed=("pattern", "severity", "status", "superseded_by", "overflowed_by"),
     default_ttl_seconds=-1,
 )
 REPORTS = Container(
@@ -78,6 +79,13 @@ REPORTS = Container(
     default_ttl_seconds=-1,
 )
 GUARDS = Container(name="guards", partition_key=("id",), default_ttl_seconds=-1)
+SIGNALS = Container(
+    name="signals",
+    partition_key=("ip_key",),
+    indexes=(("at",),),
+    also_indexed=("tenant_id",),
+    default_ttl_seconds=8 * 86_400,
+)
 LEASES = Container(name="leases", partition_key=("id",))
 DEAD_LETTERS = Container(
     name="dead_letters",
@@ -87,7 +95,7 @@ DEAD_LETTERS = Container(
 
 CONTAINERS: dict[str, Container] = {
     each.name: each
-    for each in (AUDIT_EVENTS, IDENTITY, DIRECTORY, TENANTS, ALERTS, REPORTS, GUARDS, LEASES, DEAD_LETTERS)
+    for each in (AUDIT_EVENTS, IDENTITY, DIRECTORY, TENANTS, ALERTS, REPORTS, GUARDS, SIGNALS, LEASES, DEAD_LETTERS)
 }
 
 

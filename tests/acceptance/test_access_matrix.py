@@ -10,7 +10,7 @@ import pytest
 from functions import ENDPOINTS
 from shared.identity.model import Role
 from shared.identity.operations import NewAdmin
-from shared.storage.containers import REPORTS
+from shared.storage.containers import ALERTS, REPORTS
 from shared.storage.documents import Eq, Query
 from tests.app import PASSWORD, ROOT, Account, App, registration
 
@@ -42,7 +42,7 @@ def _rows() -> list[Row]:
 
 
 ROWS = _rows()
-KINDS = ("sessions", "events", "reports", "users", "invitations", "api-keys")
+KINDS = ("sessions", "events", "reports", "users", "invitations", "api-keys", "alerts")
 BODIES: dict[str, Any] = {
     "POST /login": {"email": "ada@example.com", "password": PASSWORD},
     "POST /token/refresh": {"refresh_token": "kr_a"},
@@ -58,6 +58,16 @@ BODIES: dict[str, Any] = {
     "POST /admin/api-keys": {"name": "reader", "scopes": ["alerts:read"]},
     "PUT /admin/settings": {"require_mfa": "off"},
     "POST /events": {"type": "custom.test", "actor": {"kind": "service", "id": "billing"}},
+    "PATCH /alerts/{}": {"status": "acknowledged"},
+    "PUT /alerts/{}/incident": {"aware_at": "2026-03-15T12:00:00Z", "decision": "not notified", "facts": "A test."},
+}
+
+
+_ALERTS = {"other": "22222222-2222-5222-8222-222222222222", "foreign": "33333333-3333-5333-8333-333333333333"}
+_ALERT: dict[str, Any] = {
+    **{"kind": "alert", "pattern": "brute_force", "severity": "high", "status": "open", "key": "x", "title": "A test"},
+    **{"first_seen": "2026-03-15T12:00:00.000000Z", "last_seen": "2026-03-15T12:00:00.000000Z", "count": 0},
+    **{"event_ids": [], "attack": [], "runbook": [], "history": [], "created_at": "2026-03-15T12:00:00.000000Z"},
 }
 
 
@@ -119,7 +129,10 @@ async def set_stage(stage: Stage) -> Stage:
             ("api-keys", which): key.json()["id"],
             ("reports", which): report[0]["id"],
             ("events", which): (await app.events(admin.tenant_id))[0]["id"],
+            ("alerts", which): _ALERTS[which],
         }
+        alert = {"id": _ALERTS[which], "tenant_id": admin.tenant_id, **_ALERT}
+        await app.store.create(ALERTS, (admin.tenant_id,), alert)
     return stage
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from functions.timers import TIMERS
 from shared.audit.rounds import RUN
-from shared.detection.service import CONSUMER
+from shared.detection.evaluation import CONSUMER
 from shared.storage.containers import DEAD_LETTERS, IDENTITY
 from shared.storage.documents import Item, Query
 from tests.api.test_sweep import leave_entry, published
@@ -26,7 +26,7 @@ async def test_an_event_that_detection_failed_on_raises_its_alert_when_it_is_ret
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        patched.setattr("shared.detection.service.DetectionService._evaluate", broken)
+        patched.setattr("shared.detection.views.Evaluator.crossings", broken)
         for _ in range(5):
             await app.login(ada.email, "wrong")
         await app.host.drain_feed()

@@ -15,7 +15,9 @@ from shared.audit.recorder import Recorder
 from shared.core.clock import parse_rfc3339, period_of, rfc3339
 from shared.core.ids import IdFactory
 from shared.detection import AlertService, DetectionService, Pattern, all_patterns
+from shared.detection.history import Limits
 from shared.detection.patterns.brute_force import BruteForceParameters
+from shared.detection.rules import NoRules, RulesSource
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.boxes import ClearBox
 from shared.privacy.secrets import MemorySecrets
@@ -45,7 +47,7 @@ class CoarseParameters(BruteForceParameters):
 
     threshold: int = Field(default=3, ge=3, le=100)
     window_seconds: int = Field(default=3600, ge=60, le=3600)
-    critical_from: int = Field(default=8, ge=3, le=1000)
+    critical_from: int = Field(default=8, ge=3, le=500)
 
 
 BRUTE_FORCE: Pattern[Any] = all_patterns()["brute_force"]
@@ -83,10 +85,14 @@ def failures(*offsets: float, prefix: str = "e", start: datetime = START, **fiel
 class World:
     """One embedded store with consumers over it."""
 
-    def __init__(self, store: SqliteStore, clock: ManualClock) -> None:
+    def __init__(self, store: SqliteStore, clock: ManualClock, limits: Limits) -> None:
         self.store = store
         self.clock = clock
-        self.alerts = AlertService(store)
+        self.limits = limits
+        self.rules: RulesSource = NoRules()
+        ids = IdFactory(clock)
+        recorder = Recorder(store, clock, ids, ClearBox(), BlindIndex(MemorySecrets(), "v1"))
+        self.alerts = AlertService(store, Outbox(store, recorder, clock, ids), recorder, clock)
 
     def consumer(
         self, patterns: Sequence[Pattern[Any]] = (BRUTE_FORCE,), store: DocumentStore | None = None
@@ -97,9 +103,16 @@ class World:
         recorder = Recorder(through, self.clock, ids, ClearBox(), BlindIndex(MemorySecrets(), "v1"))
         outbox = Outbox(through, recorder, self.clock, ids)
         letters = DeadLetters(through, self.clock)
+        chosen = {each.id: each for each in patterns}
         return DetectionService(
-            through, outbox, recorder, letters, self.clock, ids, {each.id: each for each in patterns}
+            through, outbox, recorder, letters, self.clock, ids, patterns=chosen, rules=self.rules, limits=self.limits
         )
+
+    def outbox(self) -> Outbox:
+        """What drains after a crash."""
+        ids = IdFactory(self.clock)
+        recorder = Recorder(self.store, self.clock, ids, ClearBox(), BlindIndex(MemorySecrets(), "v1"))
+        return Outbox(self.store, recorder, self.clock, ids)
 
     async def keep(self, events: Sequence[Item]) -> None:
         """Store events; those that are there already stay."""
@@ -146,12 +159,12 @@ class World:
 
 
 @asynccontextmanager
-async def new_world(now: datetime = NOW) -> AsyncIterator[World]:
+async def new_world(now: datetime = NOW, limits: Limits | None = None) -> AsyncIterator[World]:
     """A world of its own; the clock stands at `now`."""
     clock = ManualClock(now)
     store = await SqliteStore.open(None, clock=clock)
     try:
-        yield World(store, clock)
+        yield World(store, clock, limits or Limits())
     finally:
         await store.close()
 

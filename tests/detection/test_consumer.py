@@ -312,10 +312,9 @@ async def _until_it_works(consume: Any, batch: list[Item]) -> None:
 
 async def _drain(world: World) -> None:
     """What the drain of the outbox does after a crash."""
-    ids = world.consumer()
     for change in await world.store.changes(ALERTS, 0, 1000):
         if change.item["kind"] == "outbox":
-            await ids._outbox.drain(ALERTS, change.item)
+            await world.outbox().drain(ALERTS, change.item)
 
 
 async def test_a_rival_with_an_older_view_starts_over(world: World) -> None:

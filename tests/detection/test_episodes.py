@@ -1,6 +1,7 @@
 """Event time, runs, the 24-hour limit, closings, and what the edge of the view hides."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from shared.core.clock import rfc3339
 from shared.detection.engine import crossings_by_count, event_time
-from shared.detection.episodes import Closing, Episode, episodes, merged, reach
-from shared.detection.model import AlertSeverity, Observed, Span
+from shared.detection.episodes import Closing, episodes, merged, reach
+from shared.detection.model import AlertSeverity, Moment, Observed, Span
 
 NOON = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
 WINDOW = timedelta(hours=1)
@@ -29,14 +30,39 @@ def steady(start: datetime, length: timedelta, gap: timedelta = timedelta(minute
     return [start + n * gap for n in range(length // gap + 1)]
 
 
+@dataclass(frozen=True)
+class Told:
+    """An episode without positions, which are those of a view."""
+
+    anchor: Moment
+    last: Moment
+    severity: AlertSeverity
+    first_seen: datetime
+    event_ids: tuple[str, ...]
+
+    @property
+    def last_seen(self) -> datetime:
+        return self.last[0]
+
+    @property
+    def count(self) -> int:
+        return len(self.event_ids)
+
+    def covers(self, moment: Moment) -> bool:
+        return self.anchor <= moment <= self.last
+
+
 def found(
     observed: Sequence[Observed], *, threshold: int = 1, span: Span = WIDE, closings: Sequence[Closing] = ()
-) -> list[Episode]:
+) -> list[Told]:
     def severity_of(count: int) -> AlertSeverity:
         return "critical" if count >= 4 else "high"
 
     points = list(crossings_by_count(observed, threshold=threshold, window=WINDOW, severity_of=severity_of))
-    return episodes(observed, points, span=span, window=WINDOW, closings=closings)
+    return [
+        Told(e.anchor, e.last, e.severity, e.first_seen, tuple(each.id for each in observed[e.since : e.position + 1]))
+        for e in episodes(points, span=span, window=WINDOW, closings=closings)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,16 @@ from shared.detection import all_patterns
 from shared.detection.patterns.brute_force import PATTERN, BruteForceParameters
 from shared.detection.registry import discover
 
-GOLDEN = {"brute_force": ("high", ("T1110.001",))}
+GOLDEN = {
+    "account_takeover": ("critical", ("T1078", "T1110")),
+    "brute_force": ("high", ("T1110.001",)),
+    "bulk_data_access": ("medium", ("T1087", "T1530", "T1567")),
+    "credential_stuffing": ("high", ("T1110.003", "T1110.004")),
+    "mass_deletion": ("high", ("T1485", "T1531")),
+    "privilege_escalation": ("high", ("T1098.003", "T1078.004")),
+    "suspicious_password_change": ("medium", ("T1098", "T1531")),
+    "unauthorized_access": ("high", ("T1078", "T1087")),
+}
 """Public API: an id is never renamed or reused."""
 
 

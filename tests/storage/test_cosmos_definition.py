@@ -78,7 +78,8 @@ def test_the_trails_definition() -> None:
     }
     composites = [[path["path"] for path in each] for each in policy["compositeIndexes"]]
     assert ["/type", "/target/id", "/occurred_at", "/id"] in composites
-    assert len(composites) == 12
+    assert ["/type", "/actor/id", "/occurred_at", "/id"] in composites
+    assert len(composites) == 13
 
 
 def test_the_trail_is_kept_for_seven_years_unless_the_settings_say_otherwise() -> None:

@@ -5,6 +5,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,16 @@ from functions import ENDPOINTS
 from functions._api import Endpoint, ListQuery
 from functions.timers import TIMERS
 from shared.detection import all_patterns
+from shared.detection.alerts import Series
+from shared.detection.backtest import Backtest
+from shared.detection.history import Limits
+from shared.detection.model import Span
+from shared.detection.overflow import Overflow, _Hour
 from shared.storage._cosmos_definition import indexed_paths
 from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, Container
 from shared.storage.documents import AnyOf, Defined, Eq, Filter, Has, In, Page, Partition, Prefix, Query, Range
 from shared.storage.sqlite import SqliteStore
-from tests.app import ROOT, Account, App, running
+from tests.app import PASSWORD, ROOT, Account, App, running
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore
 
@@ -122,10 +128,13 @@ async def drive_list(app: App, endpoint: Endpoint, account: Account) -> None:
 
 async def drive(app: App) -> None:
     """Every endpoint, timer and consumer, with something to find."""
+    app.services.detection._evaluation._limits = Limits(per_minute=5, hot_from=3)  # so that all is asked for
     ada = await app.register("ada@example.com")
     grace = await app.register("grace@example.org")
-    for _ in range(6):
-        await app.login(ada.email, "a guess")
+    for email in [ada.email] * 6 + [f"nobody-{n}@example.net" for n in range(5)]:
+        await app.login(email, "a guess")
+    change = {"current_password": PASSWORD, "new_password": "and quite a different one"}
+    assert (await app.client.post("/v1/password", json=change, headers=ada.auth)).status_code == 204
     for _ in range(3):
         await app.client.get("/v1/profile", headers={"Authorization": "Bearer x"})
     await app.host.drain_feed()
@@ -141,6 +150,13 @@ async def drive(app: App) -> None:
             answer = await app.client.request(endpoint.method, url, json={}, headers=grace.auth)
             assert answer.status_code < 500
     await app.host.drain_feed()
+    span = Span(app.clock.now() - timedelta(days=1), app.clock.now())
+    backtest = Backtest(app.services.store, app.services.alerts.rules, all_patterns())
+    await backtest.run(ada.tenant_id, span, {}, [grace.tenant_id])
+    series = Series(ada.tenant_id, all_patterns()["brute_force"], "x")
+    await Overflow(app.services.store, series, 1, "")._first_beyond(
+        _Hour("2026-03-15T12:00:00.000000Z", NOWHERE, None, [], 1)
+    )
     await app.services.directory.enroll_tenant(app.services.ids.new())  # whose registration then failed
     app.clock.advance(days=2)
     assert await app.host.run_timer("tidy_tenants")

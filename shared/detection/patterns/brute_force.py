@@ -16,11 +16,11 @@ class BruteForceParameters(Parameters):
 
     threshold: int = Field(default=5, ge=3, le=100)
     window_seconds: int = Field(default=900, ge=60, le=3600)
-    critical_from: int = Field(default=20, ge=3, le=1000)
+    critical_from: int = Field(default=20, ge=3, le=500)
 
 
 def _matches(event: Item) -> bool:
-    return event["type"] == "auth.login" and event["outcome"] == "failure" and event["reason"] in _REASONS
+    return event["reason"] in _REASONS
 
 
 def _key(event: Item) -> str | None:
@@ -58,9 +58,9 @@ PATTERN = Pattern(
         "If not, have them set a new password and a second factor, then close the alert with a note of what was found.",
     ),
     parameters=BruteForceParameters,
-    types=("auth.login",),
+    selectors=(("auth.login", "failure"),),
     key_path="target.id",
-    fields=("outcome", "reason", "target"),
+    fields=("reason", "target"),
     matches=_matches,
     key=_key,
     crossings=_crossings,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -24,14 +24,13 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
     from shared.compliance.service import Reports
-    from shared.detection.service import AlertService, DetectionService
+    from shared.detection import AlertService, DetectionService
     from shared.identity.access import Access
     from shared.identity.api_keys import ApiKeys
     from shared.identity.challenges import Challenges
     from shared.identity.directory import Directory
     from shared.identity.invitations import Invitations
     from shared.identity.joining import Joining
-    from shared.identity.lockout import Lockout
     from shared.identity.members import Members
     from shared.identity.mfa import Mfa
     from shared.identity.operations import Operations
@@ -40,12 +39,10 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity
     from shared.identity.session_life import SessionLife
-    from shared.identity.sessions import Sessions
     from shared.identity.tenant_settings import TenantSettings
     from shared.identity.throttle import Throttle
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.guards import Guards
-    from shared.privacy.secret_boxes import SecretBoxes
     from shared.privacy.secrets import SecretsPort
     from shared.storage.documents import DocumentStore
 
@@ -246,20 +243,24 @@ def _assemble(
     from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
     from shared.compliance.service import Reports
-    from shared.detection.service import AlertService, DetectionService
+    from shared.detection import AlertService, DetectionService
+    from shared.detection.rules import StoredRules
     from shared.identity.directory import Directory
     from shared.identity.passwords import Passwords
+    from shared.identity.tenant_settings import read_settings
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import ClearBox
     from shared.telemetry.metrics import DeadLetterCounts, IngestCounts, OutboxCounts
+    from shared.wiring._identity import identity_services
 
     ids, index, box = IdFactory(clock), BlindIndex(secrets, index_version), ClearBox()
     recorder = Recorder(store, clock, ids, box, index)
     outbox = Outbox(store, recorder, clock, ids, OutboxCounts())
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
     directory, passwords = Directory(store, index, clock), passwords or Passwords()
+    rules = StoredRules(partial(read_settings, store))
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
-    identity = _identity(settings, common, ids, outbox, directory, passwords, index, secrets)
+    identity = identity_services(settings, common, ids, outbox, directory, passwords, index, secrets)
     return Services(
         settings=settings,
         ids=ids,
@@ -274,127 +275,8 @@ def _assemble(
         directory=directory,
         passwords=passwords,
         **identity,
-        detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids),
-        alerts=AlertService(store),
+        detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
+        alerts=AlertService(store, outbox, recorder, clock, rules),
         reports=Reports(store, recorder, outbox, directory, clock),
         **common,
     )
-
-
-def _identity(
-    settings: Settings,
-    common: dict[str, Any],
-    ids: IdFactory,
-    outbox: "Outbox",
-    directory: "Directory",
-    passwords: "Passwords",
-    index: Any,
-    secrets: "SecretsPort",
-) -> dict[str, Any]:
-    from shared.identity.access import Access
-    from shared.identity.confirmation import Confirmation
-    from shared.identity.lockout import Lockout, LockoutRules
-    from shared.identity.operations import Operations
-    from shared.identity.own_account import OwnAccount
-    from shared.identity.rejections import Rejections
-    from shared.identity.service import Identity, Policy
-    from shared.identity.session_life import SessionLife
-    from shared.identity.sessions import SessionLimits, Sessions
-    from shared.identity.throttle import Limit, Limited, Throttle
-    from shared.identity.tokens import AccessTokens
-    from shared.privacy.guards import Guards
-    from shared.privacy.secret_boxes import SecretBoxes
-
-    tokens = AccessTokens(secrets, common["clock"], timedelta(minutes=settings.access_token_minutes))
-    lives = SessionLimits(timedelta(days=settings.session_days), timedelta(hours=settings.session_idle_hours))
-    sessions = Sessions(tokens, common["clock"], ids, lives)
-    policy = Policy(settings.terms_version, settings.privacy_version)
-    rejections = Rejections(
-        outbox=outbox,
-        index=index,
-        terms_version=policy.terms_version,
-        privacy_version=policy.privacy_version,
-        **common,
-    )
-    guards = Guards(common["store"], index, common["clock"])
-    limits: dict[Limited, Limit] = {
-        "login": Limit(settings.login_rate_per_minute, 60),
-        "refresh": Limit(settings.refresh_rate_per_minute, 60),
-        "register": Limit(settings.register_rate_per_hour, 3600),
-    }
-    rules = LockoutRules(
-        settings.lockout_failures,
-        timedelta(minutes=settings.lockout_window_minutes),
-        timedelta(minutes=settings.lockout_minutes),
-    )
-    lockout = Lockout(outbox=outbox, rules=rules, **common)
-    access = Access(tokens=tokens, directory=directory, rejections=rejections, **common)
-    life = SessionLife(outbox=outbox, access=access, sessions=sessions, **common)
-    boxes = SecretBoxes(secrets, index.version)
-    Confirmation(outbox=outbox, directory=directory, ids=ids, **common)  # the outbox holds on to it
-    factors = _second_factors({**common, "outbox": outbox}, ids, passwords, sessions, life, access, boxes, lockout)
-    accounts: dict[str, Any] = {"outbox": outbox, "directory": directory, "passwords": passwords, "ids": ids, **common}
-    accounts["policy"] = policy
-    identity = Identity(lockout=lockout, sessions=sessions, challenges=factors["challenges"], **accounts)
-    joining: dict[str, Any] = {"identity": identity, "passwords": passwords, "sessions": sessions}
-    return {
-        **factors,
-        **_administration(common, ids, outbox, directory, access, joining),
-        "guards": guards,
-        "throttle": Throttle(guards, rejections, limits),
-        "access": access,
-        "rejections": rejections,
-        "session_life": life,
-        "own_account": OwnAccount(outbox=outbox, lockout=lockout, passwords=passwords, sessions=life, **common),
-        "operations": Operations(index=index, secrets=secrets, **accounts),
-        "identity": identity,
-    }
-
-
-def _administration(
-    common: dict[str, Any],
-    ids: IdFactory,
-    outbox: "Outbox",
-    directory: "Directory",
-    access: "Access",
-    joining: dict[str, Any],
-) -> dict[str, Any]:
-    from shared.identity.api_keys import ApiKeys
-    from shared.identity.invitations import Invitations
-    from shared.identity.joining import Joining
-    from shared.identity.members import Members
-    from shared.identity.tenant_settings import TenantSettings
-
-    checked: dict[str, Any] = {**common, "outbox": outbox, "access": access}
-    return {
-        "members": Members(directory=directory, **checked),
-        "invitations": Invitations(directory=directory, ids=ids, **checked),
-        "joining": Joining(outbox=outbox, directory=directory, ids=ids, **joining, **common),
-        "api_keys": ApiKeys(ids=ids, **checked),
-        "tenant_settings": TenantSettings(common["store"], common["recorder"], outbox),
-    }
-
-
-def _second_factors(
-    common: dict[str, Any],
-    ids: IdFactory,
-    passwords: "Passwords",
-    sessions: "Sessions",
-    life: "SessionLife",
-    access: "Access",
-    boxes: "SecretBoxes",
-    lockout: "Lockout",
-) -> dict[str, Any]:
-    from shared.identity.challenges import Challenges
-    from shared.identity.factors import Factors
-    from shared.identity.mfa import Mfa
-
-    shared: dict[str, Any] = {
-        "factors": Factors(common["store"], boxes, common["clock"]),
-        "counter": lockout,
-        **common,
-    }
-    return {
-        "challenges": Challenges(sessions=sessions, ids=ids, **shared),
-        "mfa": Mfa(access=access, passwords=passwords, sessions=life, **shared),
-    }

@@ -1,0 +1,159 @@
+"""Backtest: what it reproduces, what it says when it cannot, what it writes (nothing), and foreign logs."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.core.clock import rfc3339
+from shared.detection import all_patterns
+from shared.detection.backtest import Backtest, Truth, precision_and_recall
+from shared.detection.imports import Mapped, imported, read_mapping
+from shared.detection.model import Span
+from shared.detection.replay import History
+from tests.app import ROOT
+from tests.detection.support import ACCOUNT, NOW, START, TENANT, World, failures, seconds, stored_event
+from tools.backtest import main
+
+RANGE = Span(START - timedelta(days=1), START + timedelta(days=1))
+LOGS = Path(__file__).parent / "logs"
+MAPPINGS = ROOT / "docs" / "mappings"
+
+
+def backtest(world: World) -> Backtest:
+    return Backtest(world.store, world.rules, {"brute_force": all_patterns()["brute_force"]})
+
+
+async def test_other_thresholds_add_and_remove_and_nothing_is_written(world: World) -> None:
+    await world.deliver([*failures(0, 1, 2, 3), *failures(*range(7200, 7206), prefix="six")])
+    before = await world.position()
+
+    lower = await backtest(world).run(TENANT, RANGE, {"brute_force": {"threshold": 4}})
+    higher = await backtest(world).run(TENANT, RANGE, {"brute_force": {"threshold": 7}})
+
+    assert lower.is_reproduced
+    assert lower.live.keys() == lower.today.keys()
+    assert [each.finding.count for each in lower.added] == [4, 6], "an episode that begins elsewhere is another alert"
+    assert [each.finding.count for each in higher.removed] == [6]
+    assert not higher.proposed
+    assert await world.position() == before
+
+
+async def test_closed_alerts_and_the_edges_of_the_range(world: World) -> None:
+    await world.deliver(failures(*range(8)))
+    (alert,) = await world.current()
+    await world.close_alert(alert, START + seconds(9))
+    await world.deliver(failures(20, 21, prefix="after"))
+
+    assert len(await world.current()) == 2
+    assert (await backtest(world).run(TENANT, RANGE, {})).is_reproduced
+    outside = await backtest(world).run(TENANT, Span(START + seconds(3600), RANGE.end), {})
+    assert (outside.live, outside.today) == ({}, {})
+
+
+async def test_erasures_are_told(world: World) -> None:
+    events = failures(0, 1, 2, 3, 4)
+    await world.deliver(events)
+    from shared.storage.containers import AUDIT_EVENTS
+
+    erased = {**events[0], "erased_at": rfc3339(NOW)}
+    await world.store.replace(AUDIT_EVENTS, (TENANT, events[0]["period"]), erased)
+
+    result = await backtest(world).run(TENANT, RANGE, {})
+
+    assert (result.is_reproduced, result.erased) == (False, 1)
+
+
+def test_precision_and_recall() -> None:
+    history = History({"brute_force": all_patterns()["brute_force"]})
+    history.add([*failures(0, 1, 2, 3, 4), *failures(*range(7200, 7205), prefix="b")])
+    history.add([{"id": "poison"}, stored_event("odd", START, occurred_at="soon")])
+    found = history.alerts()
+    times = {"from": rfc3339(START), "to": rfc3339(START + seconds(60))}
+    truths = [
+        Truth.read({"pattern": "brute_force", "key": ACCOUNT, **times}),
+        Truth.read({"pattern": "mass_deletion", **times}),
+    ]
+
+    assert (len(found), history.unreadable) == (2, 2)
+    assert precision_and_recall(found, truths) == (0.5, 0.5)
+    assert precision_and_recall([], []) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("log", "events", "repeated", "left_out", "unreadable", "expected"),
+    [
+        ("microsoft-365.csv", 8, 4, 1, 0, {"brute_force": 7, "account_takeover": 7}),
+        ("entra-sign-in.jsonl", 7, 3, 1, 1, {"brute_force": 6, "account_takeover": 7}),
+        ("okta.jsonl", 7, 2, 1, 0, {"brute_force": 5, "account_takeover": 7, "suspicious_password_change": 1}),
+        ("sshd.log", 11, 4, 0, 0, {"brute_force": 5, "account_takeover": 6, "credential_stuffing": 10}),
+    ],
+)
+def test_logs_of_other_systems(
+    log: str,
+    events: int,
+    repeated: int,
+    left_out: int,
+    unreadable: int,
+    expected: dict[str, int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mapping = MAPPINGS / f"{log.partition('.')[0]}.toml"
+    with (LOGS / log).open(encoding="utf-8") as lines:
+        found = imported(lines, read_mapping(mapping))
+
+    assert (len(found.events), found.repeated, found.left_out, found.unreadable) == (
+        events,
+        repeated,
+        left_out,
+        unreadable,
+    )
+    history = History(all_patterns())
+    history.add(found.events.values())
+    alerts = {each.pattern: each.finding.count for each in history.alerts() if each.tenant_id == "imported"}
+    assert alerts == expected
+    assert main(["--input", str(LOGS / log), "--map", str(mapping)]) == 0
+    assert f"{len(expected)} alerts" in capsys.readouterr().out
+
+
+def test_rows_that_are_nothing() -> None:
+    mapped = Mapped.model_validate(
+        {
+            **{"format": "jsonl", "time": "t", "account": "who", "nested": ["inner"]},
+            "rules": [{"when": {"ok": ["true"]}, "outcome": "success"}],
+        }
+    )
+    rows = ["", "[]", "{", '{"ok": true}', '{"ok": true, "t": "2026-03-02T08:00:00Z", "inner": "{"}', '{"ok": false}']
+    good = json.dumps({"ok": True, "t": "2026-03-02T08:00:00+01:00", "who": " Pat "})
+
+    found = imported([*rows, good, good], mapped)
+
+    (event,) = found.events.values()
+    assert (event["occurred_at"], event["target"]) == ("2026-03-02T07:00:00.000000Z", {"kind": "user", "id": "pat"})
+    assert (found.rows, found.repeated, found.left_out, found.unreadable) == (7, 1, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--set", "brute_force.threshold=2", "--input", "x", "--map", "y"], "thresholds.brute_force.threshold"),
+        (["--set", "brute_force"], "--set brute_force"),
+        (["--pattern", "nothing"], "--pattern nothing"),
+        (["--tenant", "x"], "--from"),
+        (["--input", "x"], "--map"),
+    ],
+)
+def test_what_cannot_be_run_is_said(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_over_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("KRAFTD_DATA", str(tmp_path))
+    truth = tmp_path / "truth.json"
+    truth.write_text("[]")
+    arguments = ["--tenant", TENANT, "--from", rfc3339(RANGE.start), "--to", rfc3339(RANGE.end), "--truth", str(truth)]
+
+    assert main(arguments) == 0
+    assert "today's parameters reproduce the alerts that there are" in capsys.readouterr().out

@@ -1,0 +1,94 @@
+"""More alerts in an hour than are shown: which are shown follows from the alerts alone, one alert counts the rest."""
+
+import asyncio
+from random import Random
+
+import pytest
+
+from shared.detection.history import Limits
+from shared.storage.documents import Item
+from tests.detection.support import TENANT, World, failures, new_world
+
+FEW = Limits(alerts_per_hour=3)
+
+
+def sprayed(accounts: int, start: float = 0) -> list[list[Item]]:
+    """Five failures on each of many accounts, one account after the other."""
+    return [
+        failures(
+            *(start + 10 * n + i for i in range(5)),
+            prefix=f"s{int(start)}-{n:02}-",
+            target={"kind": "user", "id": f"a{n}"},
+        )
+        for n in range(accounts)
+    ]
+
+
+def summary(alerts: list[Item]) -> list[tuple[str, int]]:
+    return [(alert["key"], alert["count"]) for alert in alerts]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_first_are_shown_in_whatever_order_they_come(seed: int) -> None:
+    attacks = sprayed(8)
+    events = [event for attack in attacks for event in attack]
+    Random(seed).shuffle(events)  # noqa: S311 - repeatable on purpose
+    async with new_world(limits=FEW) as world:
+        await world.keep(events)
+        for n in range(0, len(events), 7):
+            await world.consumer().consume(events[n : n + 7])
+        shown = await world.current()
+        before = await world.position()
+        await world.consumer().consume(events)
+
+        assert sorted(summary(shown)) == [("a0", 5), ("a1", 5), ("a2", 5), ("overflow", 5)]
+        assert await world.position() == before, "nothing new writes nothing"
+        assert len(await world.all_alerts()) == 9
+
+
+async def test_one_that_is_superseded_makes_room(world: World) -> None:
+    world.limits = FEW
+    for attack in sprayed(5):
+        await world.deliver(attack)
+    assert sorted(summary(await world.current())) == [("a0", 5), ("a1", 5), ("a2", 5), ("overflow", 2)]
+
+    # An earlier failure moves a0's alert to the hour before.
+    await world.deliver(failures(-1, prefix="early", target={"kind": "user", "id": "a0"}))
+
+    assert sorted(summary(await world.current())) == [("a0", 6), ("a1", 5), ("a2", 5), ("a3", 5), ("overflow", 1)]
+    assert len(await world.events("alert.raise")) == 6
+
+
+async def test_rivals_count_each_alert_once() -> None:
+    attacks = sprayed(10)
+    async with new_world(limits=FEW) as world:
+        await world.keep([event for attack in attacks for event in attack])
+
+        async def arrive(attack: list[Item]) -> None:
+            await world.consumer().consume(attack)
+
+        await asyncio.gather(*map(arrive, attacks[:6]))
+        await asyncio.gather(*map(arrive, attacks[4:]))
+
+        assert sorted(summary(await world.current())) == [("a0", 5), ("a1", 5), ("a2", 5), ("overflow", 7)]
+
+
+async def test_each_hour_has_its_own(world: World) -> None:
+    world.limits = FEW
+    for attack in (*sprayed(4), *sprayed(3, start=3600)):
+        await world.deliver(attack)
+
+    assert len(await world.current()) == 7
+
+
+async def test_what_grows_beyond_stays_beyond(world: World) -> None:
+    world.limits = FEW
+    for attack in sprayed(5):
+        await world.deliver(attack)
+    await world.deliver(failures(60, prefix="more", target={"kind": "user", "id": "a4"}))
+
+    hidden = [each for each in await world.all_alerts() if each.get("overflowed_by")]
+    assert sorted(summary(hidden)) == [("a3", 5), ("a4", 6)]
+    (overflow,) = [each for each in await world.current() if each["key"] == "overflow"]
+    assert {each["overflowed_by"] for each in hidden} == {overflow["id"]}
+    assert (await world.alerts.get(TENANT, hidden[0]["id"]))["status"] == "open"

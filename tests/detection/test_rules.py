@@ -1,0 +1,107 @@
+"""What a tenant sets: mutes and exemptions by event time, thresholds as they are, and nobody else's business."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.detection import all_patterns
+from shared.detection.rules import NO_RULES, Exemption, Rules, StoredRules, since
+from tests.detection.histories import TENANTS
+from tests.detection.support import ACCOUNT, BRUTE_FORCE, START, TENANT, World, failures, seconds, stored_event
+
+STUFFING = all_patterns()["credential_stuffing"]
+HOUR = timedelta(hours=1)
+
+
+class Same:
+    """The same rules for everyone who has any."""
+
+    def __init__(self, rules: Rules, tenant_id: str = TENANT) -> None:
+        self.rules = rules
+        self.tenant_id = tenant_id
+
+    async def rules_of(self, tenant_id: str) -> Rules:
+        return self.rules if tenant_id == self.tenant_id else NO_RULES
+
+
+def exempt(value: str, start: datetime = START, length: timedelta = HOUR) -> tuple[Exemption]:
+    return (Exemption(value, start, start + length),)
+
+
+async def test_a_mute_holds_by_event_time(world: World) -> None:
+    world.rules = Same(Rules(mutes=exempt("brute_force")))
+    late = failures(*(3600 + n for n in range(5)), prefix="late")
+
+    await world.deliver([*late, *failures(0, 1, 2, 3, 4)])
+
+    (alert,) = await world.current()
+    assert alert["event_ids"] == [event["id"] for event in late]
+
+
+async def test_an_exempt_address_and_an_exempt_account_count_for_nothing(world: World) -> None:
+    ours = failures(0, 1, 2, 3, 4, ip_key="v1:office")
+    for rules in (Rules(addresses=exempt("v1:office")), Rules(accounts=exempt(ACCOUNT))):
+        world.rules = Same(rules)
+        await world.deliver(ours)
+        assert not await world.current()
+
+    world.rules = Same(Rules(addresses=exempt("v1:office", START, seconds(4))))
+    await world.deliver(ours)
+    assert not await world.current(), "the last of five counts, for it happened when the entry had expired"
+
+
+async def test_thresholds_of_ones_own(world: World) -> None:
+    world.rules = Same(Rules(thresholds={"brute_force": {"threshold": 7}}))
+    await world.deliver(failures(*range(6)))
+    assert not await world.current()
+    await world.deliver(failures(6, prefix="more"))
+    (alert,) = await world.current()
+    assert alert["count"] == 7
+
+
+async def test_thresholds_out_of_todays_bounds_count_for_nothing() -> None:
+    assert Rules(thresholds={"brute_force": {"threshold": 1}}).parameters(BRUTE_FORCE) == BRUTE_FORCE.defaults
+
+
+async def test_what_one_tenant_sets_hides_an_attack_from_nobody_else(world: World) -> None:
+    world.clock.set(START)
+    world.rules = Same(Rules(addresses=exempt("v1:attacker"), mutes=exempt("brute_force")), TENANTS[0])
+    tried = [
+        stored_event(
+            f"e{n}", START, tenant_id=TENANTS[n % 2], target={"kind": "user", "id": f"a{n}"}, ip_key="v1:attacker"
+        )
+        for n in range(6)
+    ]
+
+    await world.deliver(tried, STUFFING)
+
+    assert not await world.current(TENANTS[0])
+    (theirs,) = await world.current(TENANTS[1])
+    (operators,) = await world.current("platform")
+    assert theirs["event_ids"] == ["e1", "e3", "e5"]
+    assert operators["count"] == 6
+
+
+async def test_stored_settings_are_read() -> None:
+    times = {"since": "2026-03-15T12:00:00.000000Z", "until": "2026-03-15T13:00:00.000000Z", "reason": "a test"}
+
+    async def settings_of(_tenant_id: str) -> dict[str, Any]:
+        return {
+            "thresholds": {"brute_force": {"threshold": 9}},
+            "mutes": [{"pattern": "brute_force", **times}],
+            "allow_lists": {"addresses": [{"value": "203.0.113.9", "key": "v1:k", **times}], "accounts": []},
+        }
+
+    rules = await StoredRules(settings_of).rules_of(TENANT)
+    assert rules.parameters(BRUTE_FORCE).model_dump()["threshold"] == 9
+    assert rules.mutes_at(BRUTE_FORCE, START)
+    assert not rules.mutes_at(BRUTE_FORCE, START + HOUR)
+    assert rules.exempts_address("v1:k", START)
+    assert rules.fingerprint(BRUTE_FORCE) != NO_RULES.fingerprint(BRUTE_FORCE)
+
+
+def test_an_entry_that_stays_holds_since_it_was_made() -> None:
+    held = since([{"value": "a"}], [], START)
+    assert since([{"value": "a"}, {"value": "b"}], held, START + HOUR) == [
+        *held,
+        {"value": "b", "since": "2026-03-15T13:00:00.000000Z"},
+    ]
