@@ -122,6 +122,7 @@ class HandlingBody(Body):
     response=AlertShape,
     errors=(404, 409, 412),
     step_up=True,
+    told=tuple(HandlingBody.model_fields),
 )
 async def update_alert(call: Call[HandlingBody, Nothing]) -> Answer:
     """Acknowledge, resolve or dismiss an alert. What happens after the closing opens another one. A closed or
@@ -152,6 +153,7 @@ class IncidentBody(Body):
     response=AlertShape,
     errors=(404, 412),
     step_up=True,
+    told=tuple(IncidentBody.model_fields),
 )
 async def record_incident(call: Call[IncidentBody, Nothing]) -> Answer:
     """Record the incident behind an alert, open or closed, in place of what was recorded before."""

@@ -81,6 +81,7 @@ async def test_the_scopes_that_the_contract_names() -> None:
         "get_event": "events:read",
         "write_events": "events:write",
         "export_events": "events:read",
+        "get_alert": "alerts:read",
         "list_reports": "reports:read",
         "get_report": "reports:read",
     }
