@@ -201,8 +201,8 @@ def drive(client: Client, seen: Seen) -> tuple[User, User]:
 
 def look(client: Client, http: httpx.Client, seen: Seen, one: User, two: User, patience_seconds: float) -> None:
     """What the administrators get to see: log, alerts, and the report once the timer was told to build it."""
-    found = client.poll("alerts", one, lambda i: len(i) >= ALERTS and _count(i) >= ATTEMPTS, patience_seconds)
-    seen.alerts[one.tenant_id] = found
+    raised = client.poll("alerts", one, lambda i: len(i) >= ALERTS and _count(i) >= ATTEMPTS, patience_seconds)
+    seen.alerts[one.tenant_id] = raised
     answer = http.post("/admin/functions/daily_reports", content="{}", headers={"Content-Type": "application/json"})
     if answer.status_code != 202:
         raise DemoError(f"the timer daily_reports answered {answer.status_code}, not 202")
