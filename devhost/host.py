@@ -241,6 +241,8 @@ class Host:
                 if isinstance(self._clock, SimulatedClock):
                     await build_on(self._clock, self._services)
                 return cast("DocumentStore", (await self._services.get()).store)
+            except HostError:
+                raise
             except Exception as error:
                 text = " ".join(str(error).split())
                 raise HostError(f"the app's services cannot start: {type(error).__name__}: {text}") from error

@@ -60,8 +60,7 @@ class Record:
     who: Person
     type: str
     client: Client
-    target: str
-    kind: str = "record"
+    target: str | None
     data_class: str | None = None
     count: int | None = None
     attributes: tuple[tuple[str, str], ...] = ()

@@ -227,8 +227,15 @@ def _unexpected(what: str, answer: httpx.Response) -> str:
         hint = "; the server has to tell addresses apart: TRUSTED_PROXY_HOPS one higher there, for this program is one"
     elif answer.status_code == 409:
         hint = "; the accounts of this --seed exist there"
+    return f"{what} was answered {answer.status_code} {_reason(answer)}{hint}"
+
+
+def _reason(answer: httpx.Response) -> str:
+    """The code of a refusal, and the first field that is at fault; never a value."""
     try:
-        code = answer.json().get("code", "")
+        body = answer.json()
     except ValueError:
-        code = ""
-    return f"{what} was answered {answer.status_code} {code}{hint}"
+        return ""
+    faults = body.get("errors") or [fault for item in body.get("items", ()) for fault in item.get("errors") or ()]
+    first = f"{faults[0]['field']}: {faults[0]['code']}" if faults else ""
+    return " ".join(filter(None, (body.get("code", ""), first)))

@@ -137,11 +137,12 @@ def event_of(record: Record, known: Known, at: datetime) -> Json:
     event: Json = {
         "type": record.type,
         "actor": {"kind": "user", "id": actor},
-        "target": {"kind": record.kind, "id": record.target},
         "occurred_at": rfc3339(at),
         "attributes": dict(record.attributes),
         "personal": {actor: {"email": record.who.email, "ip": client.address, "user_agent": client.agent}},
     }
+    if record.target is not None:
+        event["target"] = {"kind": "record", "id": record.target}
     if record.data_class is not None:
         event["data_class"] = record.data_class
     if record.count is not None:

@@ -15,7 +15,9 @@ from devhost.simulation.people import Client, Person, Tenant
 PAGE = "10"
 """Users per page that an administrator lists."""
 _PRESENT, _WEEKEND = 0.9, 0.06
-_SLIPS = (0.06, 0.012)
+_STAYS = timedelta(hours=22)
+"""A session is used again on the next day, unless somebody signed out: it ends after a day that nobody uses it."""
+_SLIPS = (0.08, 0.15)
 """How often the first password is mistyped, and then the second."""
 _DATA = ("phi", "cardholder", "confidential", "personal")
 
@@ -41,6 +43,7 @@ class _Day:
     password: int
     at: datetime
     leaving: Container[Person]
+    left_open: datetime | None = None
     actions: list[Action] = field(default_factory=list)
 
     def wait(self, least_minutes: float, most_minutes: float) -> None:
@@ -59,7 +62,7 @@ class _Day:
         self.actions.append(call)
 
     def reports(
-        self, kind: str, data_class: str | None, target: str, count: int | None = 1, *more: tuple[str, str]
+        self, kind: str, data_class: str | None, target: str | None, count: int | None = 1, *more: tuple[str, str]
     ) -> None:
         """Add an event of another service, now."""
         self.actions.append(
@@ -83,7 +86,7 @@ def usual_life(
     start, end = span
     found: list[Action] = []
     rng = Random(f"{seed}|{person.name}|life")  # noqa: S311 - reproducible on purpose
-    password = 0
+    password, left_open = 0, None
     for day in _days(tenant, start, end):
         # The same draws whether or not the person works, so that one case does not change everybody's later days.
         draw = Random(rng.random())  # noqa: S311
@@ -98,8 +101,9 @@ def usual_life(
         client = person.home if weekend else person.office
         begin = datetime.combine(day, time(7, 30), tenant.time) + timedelta(minutes=draw.randrange(120))
         work = _Day(tenant, person, client, draw, password, begin.astimezone(start.tzinfo), leaving)
-        _work(work, weekend=weekend, may_renew=not life.steady)
-        password = work.password
+        stays = left_open is not None and work.at - left_open < _STAYS
+        _work(work, weekend=weekend, may_renew=not life.steady, signed_in=stays)
+        password, left_open = work.password, work.left_open
         found += work.actions
     return found
 
@@ -113,9 +117,10 @@ def _days(tenant: Tenant, start: datetime, end: datetime) -> Iterator[date]:
         day += timedelta(days=1)
 
 
-def _work(day: _Day, *, weekend: bool, may_renew: bool) -> None:
+def _work(day: _Day, *, weekend: bool, may_renew: bool, signed_in: bool) -> None:
     rng = day.rng
-    _sign_in(day)
+    if not signed_in:
+        _sign_in(day)
     if may_renew and not weekend and rng.random() < 0.012:
         day.wait(1, 5)
         day.does("change_password", expected=204)
@@ -124,13 +129,15 @@ def _work(day: _Day, *, weekend: bool, may_renew: bool) -> None:
     for half in range(1 if weekend else 2):
         if half:
             day.wait(35, 70)
-            if rng.random() < 0.3:
+            if rng.random() < 0.1:
                 day.wait(1, 2)
                 _sign_in(day)
         _use(day, hours)
-    if rng.random() < 0.7:
+    if rng.random() < 0.45:
         day.wait(1, 5)
         day.does("logout", expected=204)
+    else:
+        day.left_open = day.at
 
 
 def _sign_in(day: _Day) -> None:
@@ -205,4 +212,4 @@ def _touch(day: _Day) -> None:
             day.reports("data.export", held, f"list-{rng.randrange(40)}", 5 + rng.randrange(4))
         case _:
             kind = rng.choice(("consent.grant", "consent.withdraw"))
-            day.reports(kind, None, day.person.name, None, ("purpose", "newsletter"), ("version", "1"))
+            day.reports(kind, None, None, None, ("purpose", "newsletter"), ("version", "1"))
