@@ -24,8 +24,9 @@ from devhost.errors import HostError
 from devhost.launch import served
 from devhost.simulation.attacks import PATTERNS
 from devhost.simulation.driver import Driver, MovedTime, RealTime, Time
-from devhost.simulation.plan import DEFAULT_START, Options, Plan, PlanError, make_plan
+from devhost.simulation.plan import DEFAULT_START, Options, Plan, make_plan
 from devhost.simulation.requests import SimulationError
+from devhost.simulation.scene import PlanError
 from devhost.simulation.truth import ground_truth
 from shared.core.clock import SystemClock, parse_rfc3339, rfc3339
 

@@ -9,19 +9,15 @@ from devhost.simulation.actions import Action, Call, Verb
 from devhost.simulation.attacks import NEEDS_ANOTHER_TENANT, NEEDS_HISTORY, PATTERNS, PLAYS
 from devhost.simulation.near_misses import NEAR_MISSES
 from devhost.simulation.people import Person, Tenant, cast
-from devhost.simulation.scene import Case, Play, Pool, Scene
+from devhost.simulation.scene import Case, PlanError, Play, Pool, Scene
 from devhost.simulation.workdays import Life, usual_life
 
 DEFAULT_START = datetime(2026, 10, 5, tzinfo=UTC)
 """A Monday. Not today, so that one seed gives one plan."""
 SETTLED = timedelta(hours=3)
 """After the start, by which everybody has joined."""
-FEWEST_USERS, FEWEST_LIVE, FEWEST_DAYS = 8, 20, 2
+FEWEST_USERS, FEWEST_DAYS = 8, 2
 MOST_TENANTS, MOST_USERS, MOST_DAYS = 100, 1000, 366
-
-
-class PlanError(ValueError):
-    """There is no plan for these options; the message says why, for the person at the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +70,9 @@ def _check(options: Options) -> None:
     unknown = sorted(set(options.attacks) - set(PATTERNS))
     if unknown:
         raise PlanError(f"no attack is called {unknown[0]}; there are {', '.join(PATTERNS)}")
-    fewest = FEWEST_LIVE if options.live else FEWEST_USERS
     for name, value, least, most in (
         ("tenants", options.tenants, 2 if options.live else 1, MOST_TENANTS),
-        ("users", options.users, fewest, MOST_USERS),
+        ("users", options.users, FEWEST_USERS, MOST_USERS),
         ("days", options.days, 1 if options.live else FEWEST_DAYS, MOST_DAYS),
     ):
         if not least <= value <= most:
@@ -90,7 +85,7 @@ def _wanted(options: Options, name: str) -> bool:
 
 def _cases(options: Options, tenants: tuple[Tenant, ...]) -> Iterator[Case]:
     """Attacks in turn on the tenants that are not clean, near misses in the clean one."""
-    pools = tuple(Pool(tenant) for tenant in tenants)
+    pools = tuple(Pool(tenant, once=options.live) for tenant in tenants)
     attacked = [pool for pool in pools if not pool.tenant.clean]
     barred = (NEEDS_HISTORY if options.live else frozenset()) | (
         NEEDS_ANOTHER_TENANT if len(tenants) == 1 else frozenset()

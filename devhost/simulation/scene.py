@@ -34,32 +34,54 @@ class Case:
     actions: tuple[Action, ...] = ()
 
 
-class Pool:
-    """The staff of a tenant who can be in cases, and what earlier cases made of them."""
+class PlanError(ValueError):
+    """There is no plan for these options; the message says why, for the person at the terminal."""
 
-    def __init__(self, tenant: Tenant) -> None:
+
+class Pool:
+    """The staff of a tenant who can be in cases, and what earlier cases made of them.
+
+    `once`: nobody is in two, for on a real clock all of them happen within minutes. PlanError when nobody is left.
+    """
+
+    def __init__(self, tenant: Tenant, *, once: bool = False) -> None:
         self.tenant = tenant
         self.roles = {person: person.role for person in tenant.staff}
         self._free = list(tenant.staff)
+        self._once = once
         self._next = 0
 
     def one(self) -> Person:
         """Somebody; after everybody was, the first once more."""
+        if self._once:
+            return self._taken(0)
         person = self._free[self._next % len(self._free)]
         self._next += 1
         return person
 
     def last(self) -> Person:
         """Somebody who is in no later case."""
-        return self._free.pop()
+        return self._taken(-1)
 
     def some(self, number: int) -> tuple[Person, ...]:
         """So many different people, or all that there are: staff first."""
+        if self._once:
+            return tuple(self._taken(0) for _ in range(number))
         return (*self._free, self.tenant.auditor, self.tenant.founder)[:number]
 
     def staff(self, number: int) -> tuple[Person, ...]:
-        """So many of the staff, or all that there are."""
+        """So many of the staff, or all that there are, whose roles change."""
+        if not self._free:
+            raise self._too_few()
         return tuple(self._free[:number])
+
+    def _taken(self, place: int) -> Person:
+        if not self._free:
+            raise self._too_few()
+        return self._free.pop(place)
+
+    def _too_few(self) -> PlanError:
+        return PlanError("users: too few for these attacks; on a real clock nobody can be in two of them")
 
 
 @dataclass(slots=True)

@@ -61,7 +61,7 @@ def _person(person: Person, known: Known) -> dict[str, Any]:
 def _case(case: Case, plan: Plan, known: Known, traces: Sequence[Trace]) -> dict[str, Any]:
     affected = sorted({each.tenant for each in case.accounts} | {case.tenant.index})
     tenants: list[str | None] = [known.tenant_ids.get(index) for index in affected]
-    if case.pattern == "credential_stuffing":
+    if case.attack and case.pattern == "credential_stuffing":
         tenants.append("platform")
     times = [each.at for each in traces]
     also = [] if plan.options.live and case.pattern == "account_takeover" else list(case.also)
