@@ -69,15 +69,17 @@ class MovedTime:
     def __init__(self, root: httpx.AsyncClient, now: datetime) -> None:
         self._root = root
         self._now = now
+        self._due = now.replace(hour=0, minute=5, second=0, microsecond=0) + timedelta(days=1)
 
     async def reach(self, moment: datetime) -> datetime:
-        """Move the clock, a day at a time at most."""
-        while self._now < moment:
-            midnight = self._now.replace(hour=0, minute=5, second=0, microsecond=0) + timedelta(days=1)
-            await self._move(min(midnight, moment))
-            if self._now == midnight:
-                for name in _TIMERS:
-                    await self._asked(f"admin/functions/{name}", {})
+        """Move the clock, stopping where timers are due."""
+        while self._due <= moment:
+            await self._move(self._due)
+            for name in _TIMERS:
+                await self._asked(f"admin/functions/{name}", {})
+            self._due += timedelta(days=1)
+        if self._now < moment:
+            await self._move(moment)
         return self._now
 
     async def _move(self, moment: datetime) -> None:

@@ -132,7 +132,7 @@ def _work(day: _Day, *, weekend: bool, may_renew: bool, signed_in: bool) -> None
             if rng.random() < 0.1:
                 day.wait(1, 2)
                 _sign_in(day)
-        _use(day, hours)
+        _use(day, hours, looks=not half or rng.random() < 0.25)
     if rng.random() < 0.45:
         day.wait(1, 5)
         day.does("logout", expected=204)
@@ -149,11 +149,12 @@ def _sign_in(day: _Day) -> None:
     day.does("login")
 
 
-def _use(day: _Day, hours: int) -> None:
+def _use(day: _Day, hours: int, *, looks: bool) -> None:
     """Some hours of work: a look at the own profile, then what the role brings."""
     rng = day.rng
     day.wait(0.2, 3)
-    day.does("view_profile")
+    if looks:
+        day.does("view_profile")
     if rng.random() < 0.04:
         day.wait(1, 3)
         day.does("update_profile", text=f"Desk {rng.randrange(1, 400)}")
