@@ -26,7 +26,7 @@ _BATCH = 500
 _WAIT = timedelta(hours=1)
 _TOKEN = timedelta(minutes=14)
 _TIMERS = ("flush_rejections", "daily_reports")
-_TRIES = 4
+_TRIES, _PAUSE_SECONDS = 8, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class Driver:
             answer = await self._http.request(method, path, json=body, headers=headers)
             if answer.status_code != 503 or turn == _TRIES:
                 break
-            await asyncio.sleep(0.2 * turn)
+            await asyncio.sleep(_PAUSE_SECONDS * turn)  # it is busy: what it asks for would be the machine's time
         return answer
 
 

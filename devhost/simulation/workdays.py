@@ -43,6 +43,7 @@ class _Day:
     password: int
     at: datetime
     leaving: Container[Person]
+    called: datetime | None = None
     left_open: datetime | None = None
     actions: list[Action] = field(default_factory=list)
 
@@ -58,7 +59,8 @@ class _Day:
                        password=typed, expected=(expected,)))  # fmt: skip
 
     def call(self, call: Call) -> None:
-        """Add a call."""
+        """Add a call. What other services report keeps no session alive."""
+        self.called = call.at
         self.actions.append(call)
 
     def reports(
@@ -137,7 +139,7 @@ def _work(day: _Day, *, weekend: bool, may_renew: bool, signed_in: bool) -> None
         day.wait(1, 5)
         day.does("logout", expected=204)
     else:
-        day.left_open = day.at
+        day.left_open = day.called
 
 
 def _sign_in(day: _Day) -> None:

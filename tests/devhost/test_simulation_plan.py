@@ -212,43 +212,50 @@ def test_the_same_options_have_the_same_plan(options: Options) -> None:
 
 @SMALL
 @given(some_options)
-def test_the_plan_can_be_carried_out(options: Options) -> None:
-    """In order; within its period; everybody has a session when they call, and types the password of that time."""
+def test_people_do_things_in_order_while_they_are_there_and_know_their_password(options: Options) -> None:
     plan = make_plan(options)
     assert all(before.at <= after.at for before, after in pairwise(plan.actions))
     assert all(options.start <= each.at <= options.end for each in plan.actions)
     versions: dict[Person, int] = {}
-    sessions: set[tuple[Person, str]] = set()
-    gone: set[Person] = set()
+    gone: set[Person | None] = set()
     for action in plan.actions:
         assert action.who not in gone
+        if isinstance(action, Call) and action.verb in ("found", "join"):
+            versions[action.who] = 0
+        assert action.who in versions
         if isinstance(action, Record):
-            assert action.who in versions
             continue
-        session = (action.who, action.session)
         if action.password is not None:
-            assert action.password == versions.get(action.who, 0)
-        match action.verb:
-            case "found" | "join":
-                versions[action.who] = 0
-                sessions.add(session)
-            case "login":
-                if 200 in action.expected:
-                    sessions.add(session)
-            case _:
-                assert session in sessions
-        if action.verb == "logout":
-            sessions.remove(session)
-        if action.verb == "change_password" and 204 in action.expected:
+            assert action.password == versions[action.who]
+        if (action.verb, action.expected) == ("change_password", (204,)):
             versions[action.who] += 1
-            sessions = {each for each in sessions if each[0] != action.who} | {session}
-        if (
-            action.verb in ("change_role", "suspend_user", "delete_user")
-            and 403 not in action.expected
-            and action.target
-        ):
-            sessions = {each for each in sessions if each[0] != action.target}
-            gone |= {action.target} if action.verb != "change_role" else set()
+        if action.verb in ("suspend_user", "delete_user"):
+            gone.add(action.target)
+
+
+@SMALL
+@given(some_options)
+def test_everybody_has_a_session_that_holds_when_they_call(options: Options) -> None:
+    used: dict[tuple[Person, str], datetime] = {}
+    for call in make_plan(options).actions:
+        if isinstance(call, Record):
+            continue
+        session = (call.who, call.session)
+        if call.verb in ("found", "join") or (call.verb, call.expected) == ("login", (200,)):
+            used[session] = call.at
+        elif call.verb != "login":
+            assert call.at - used[session] < timedelta(hours=24) - TOGETHER  # idle for longer, it would have ended
+            if call.at - used[session] > timedelta(minutes=14):
+                used[session] = call.at
+        ended: set[Person | None] = set()
+        if call.verb in ("change_role", "suspend_user", "delete_user") and 403 not in call.expected:
+            ended = {call.target}
+        others = {each for each in used if each[0] in ended}
+        if call.verb == "logout":
+            others = {session}
+        if (call.verb, call.expected) == ("change_password", (204,)):
+            others = {each for each in used if each[0] == call.who} - {session}
+        used = {each: at for each, at in used.items() if each not in others}
 
 
 @SMALL
