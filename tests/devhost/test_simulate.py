@@ -15,6 +15,7 @@ import pytest
 
 from devhost.launch import served
 from devhost.simulate import main
+from devhost.simulation.attacks import PATTERNS
 from devhost.simulation.driver import Driver, RealTime
 from devhost.simulation.plan import Options, make_plan
 from devhost.simulation.requests import SimulationError
@@ -159,21 +160,27 @@ def test_near_misses_are_in_the_clean_tenant_alone(left: Left) -> None:
     assert left.alerts[clean] == []
 
 
-def test_guessed_passwords_raise_alerts_and_nothing_else_does(left: Left) -> None:
-    wanted = {
-        (case["tenants"][0], case["account"]["id"], case["name"])
-        for case in left.truth["cases"]
-        if "brute_force" in (case["pattern"] if case["attack"] else None, *case["also"])
+def test_every_attack_raises_its_alerts_and_nothing_else_does(left: Left) -> None:
+    wanted: set[tuple[str, str, str]] = set()
+    for case in left.truth["cases"]:
+        person = case["account"] or case["actor"]
+        for pattern in (case["pattern"], *case["also"]) if case["alert_expected"] else ():
+            key = case["address"] if pattern == "credential_stuffing" else person["id"]
+            wanted |= {(tenant_id, pattern, key) for tenant_id in case["tenants"]}
+    addresses = {
+        event["ip_key"]: held["ip"]
+        for trail in left.trails.values()
+        for event in trail
+        for held in event["personal"].values()
+        if "ip" in held
     }
-    assert {name for _, _, name in wanted} == {"guessing", "guessed"}
     raised = {
-        (tenant_id, alert["key"]): alert["severity"]
+        (tenant_id, alert["pattern"], addresses.get(alert["key"], alert["key"]))
         for tenant_id, alerts in left.alerts.items()
         for alert in alerts
-        if alert["pattern"] == "brute_force"
     }
-    severities = {"guessing": "critical", "guessed": "high"}
-    assert raised == {(tenant_id, key): severities[name] for tenant_id, key, name in wanted}
+    assert raised == wanted
+    assert {pattern for _, pattern, _ in raised} == set(PATTERNS)
 
 
 def test_people_call_from_different_places(left: Left) -> None:
