@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve emulator demo provision test coverage check bench docs lock
+.PHONY: help setup serve emulator demo simulate provision test coverage check bench docs lock
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ emulator: setup ## Run an emulator of Cosmos DB on https://127.0.0.1:8081, in me
 
 demo: setup ## Drive the app over HTTP: tenants, users, an attack; print trail, alert and report
 	@$(PYTHON) -m devhost.demo
+
+simulate: setup ## Weeks of companies at work and eight kinds of attack, on a store of its own; prints the ground truth
+	@$(PYTHON) -m devhost.simulate
 
 provision: setup ## Create or update database and containers in the account of COSMOS_DB_ENDPOINT
 	@$(PYTHON) -m shared.storage.provision

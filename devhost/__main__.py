@@ -9,10 +9,13 @@ from pathlib import Path
 
 import uvloop
 
+from devhost.admin import is_loopback
+from devhost.clock import SimulatedClock
 from devhost.errors import HostError
 from devhost.host import Host
 from devhost.local_settings import apply_local_settings
 from devhost.server import listen, serve
+from shared.core.clock import parse_rfc3339
 from shared.storage.errors import StoreError
 
 # The backstops: what a crash left behind is published at the start, what failed is tried again.
@@ -47,15 +50,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=7071, help="port to listen on, 0 for any (default: %(default)s)")
     parser.add_argument("--data", help="directory of the data, or :memory: (default: KRAFTD_DATA, or .kraftd)")
     parser.add_argument("--app", type=Path, default=Path(), help="directory of function_app.py (default: this one)")
+    parser.add_argument(
+        "--simulated-clock",
+        metavar="START",
+        help="go by a clock that stands at START (RFC 3339) until POST /admin/clock moves it: for development only",
+    )
     return parser
 
 
+def _clock(options: argparse.Namespace) -> SimulatedClock | None:
+    """The clock that was asked for. HostError unless only programs of this machine can be misled by it."""
+    if options.simulated_clock is None:
+        return None
+    if "WEBSITE_SITE_NAME" in os.environ:
+        raise HostError("--simulated-clock is not for Azure (WEBSITE_SITE_NAME is set)")
+    if options.host != "localhost" and not is_loopback(options.host):
+        raise HostError("--simulated-clock needs a loopback address as --host")
+    try:
+        return SimulatedClock(parse_rfc3339(options.simulated_clock))
+    except ValueError as error:
+        raise HostError(f"--simulated-clock: {error}") from None
+
+
 async def _run(options: argparse.Namespace) -> None:
+    clock = _clock(options)
     listener = listen(options.host, options.port)
     with listener:
         apply_local_settings(options.app, os.environ)
         os.environ.setdefault("KRAFTD_DATA", ".kraftd")
-        host = await Host.load(options.app, data=options.data, start_timers=START_TIMERS)
+        host = await Host.load(options.app, data=options.data, clock=clock, start_timers=START_TIMERS)
         try:
             await host.start()
         except BaseException:

@@ -8,23 +8,22 @@ no event, or one tenant sees something of the other.
 
 import argparse
 import asyncio
-import contextlib
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import textwrap
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from devhost.errors import HostError
+from devhost.launch import served
 from shared.audit.model import PLATFORM_TENANT
 from shared.audit.search import EventFilter
 from shared.core.settings import Settings
@@ -34,8 +33,6 @@ ALERTS = 2
 """Guessing, and a sign-in after it."""
 ATTEMPTS = 6
 PATIENCE_SECONDS = 12.0
-_START_SECONDS = 20.0
-_STOP_SECONDS = 20.0
 _WIDTH = 100
 _PASSWORD = "correct horse battery staple"  # noqa: S105 - of accounts that live for some seconds
 
@@ -139,45 +136,6 @@ class Client:
             if enough(items) or time.monotonic() > deadline:
                 return items
             time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def served(app: Path, data: str) -> Iterator[str]:
-    """The app on a free port; yields its base URL. The server is ended on the way out, whatever happens."""
-    command = [sys.executable, "-m", "devhost", "--app", str(app), "--data", data, "--port", "0"]
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603 - ourselves
-        try:
-            yield _base_url(process)
-        except BaseException:
-            log.seek(0)
-            sys.stderr.write(log.read()[-2000:])
-            raise
-        finally:
-            _end(process)
-
-
-def _base_url(process: subprocess.Popen[str]) -> str:
-    watchdog = threading.Timer(_START_SECONDS, process.kill)
-    watchdog.start()
-    try:
-        words = (process.stdout.readline() if process.stdout else "").split()
-    finally:
-        watchdog.cancel()
-    if len(words) != 2:
-        raise DemoError("the server did not start")
-    return words[1]
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout:
-        process.stdout.close()
 
 
 def drive(client: Client, seen: Seen) -> tuple[User, User]:
@@ -380,7 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     try:
         seen = run(options.app, options.patience)
-    except (DemoError, httpx.HTTPError) as error:
+    except (DemoError, HostError, httpx.HTTPError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     print(page_of(seen, _bold))

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from devhost.admin import AdminApi
 from devhost.bindings import CosmosTrigger, Function, HttpTrigger, TimerTrigger
+from devhost.clock import SimulatedClock, build_on
 from devhost.errors import FeedStuck, HostError
 from devhost.feed import FeedTrigger, container_of, refuse_shared_leases
 from devhost.http import HttpFront, build_router
@@ -76,8 +77,12 @@ class Host:
         self._by_hand: set[asyncio.Task[bool]] = set()
         self.feed_runs = False
         self._check_triggers()
-        admin = AdminApi(self.run_by_hand)
-        self.asgi = Starlette(routes=[Route("/admin/functions/{name}", admin.run_function, methods=["POST"])])
+        simulated = clock if isinstance(clock, SimulatedClock) else None
+        admin = AdminApi(self.run_by_hand, simulated)
+        routes = [Route("/admin/functions/{name}", admin.run_function, methods=["POST"])]
+        if simulated is not None:
+            routes.append(Route("/admin/clock", admin.clock, methods=["GET", "POST"]))
+        self.asgi = Starlette(routes=routes)
         self.asgi.router.redirect_slashes = False
         self.asgi.router.default = HttpFront(worker, build_router(worker.functions, prefix))
 
@@ -233,7 +238,11 @@ class Host:
             return self._given_store
         if self._services is not None:
             try:
+                if isinstance(self._clock, SimulatedClock):
+                    await build_on(self._clock, self._services)
                 return cast("DocumentStore", (await self._services.get()).store)
+            except HostError:
+                raise
             except Exception as error:
                 text = " ".join(str(error).split())
                 raise HostError(f"the app's services cannot start: {type(error).__name__}: {text}") from error
