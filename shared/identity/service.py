@@ -40,6 +40,8 @@ from shared.telemetry import get_log
 _log = get_log(__name__)
 
 _RACES = 20
+_CHECKED = ("password_hash", "status", "sessions_valid_from", "mfa")
+"""Of a user, what says whether its password alone may open a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +305,7 @@ class Identity:
     async def _unchanged(self, user: Item) -> Item:
         """The user as it is now, if what the password was checked against still holds. Unauthenticated otherwise."""
         now = await self._user(Entry(user["tenant_id"], user["user_id"]))
-        if now is None or any(now[name] != user[name] for name in ("password_hash", "status", "sessions_valid_from")):
+        if now is None or any(now[name] != user[name] for name in _CHECKED):
             raise Unauthenticated("invalid_credentials", "E-mail or password is wrong.")
         return now
 

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from shared.identity.model import Role, attempts_key, user_key
+from shared.identity.model import TENANT_ITEM, Role, attempts_key, user_key
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import PatchSet
+from shared.storage.documents import PatchSet, Query
 from tests.app import PASSWORD, Account, App, acceptance, assert_problem
+from tests.identity.test_own_factor import before_commit
+from tests.second_factors import enrolled, stored_factor
 
 NOWHERE = "11111111-1111-7111-8111-111111111111"
 
@@ -141,6 +143,65 @@ async def test_deleting_twice_and_changing_the_deleted(app: App, ada: Account) -
     assert_problem(await remove(app, ada, bob.id), 404, "not_found")
     assert_problem(await put(app, ada, bob.id, {"role": "user"}), 404, "not_found")
     assert len(await app.events(ada.tenant_id, "user.delete")) == 1
+
+
+async def test_who_is_promoted_meanwhile_is_not_deleted_from_below(
+    app: App, ada: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await app.join(ada, "bob@example.com")
+
+    async def promote(*_: object) -> None:
+        await app.give_role(bob, Role.SYSTEM_ADMIN)
+
+    before_commit(app, ada, promote, monkeypatch)
+    assert_problem(await remove(app, ada, bob.id), 403, "forbidden")
+    assert (await stored(app, bob))["role"] == Role.SYSTEM_ADMIN
+    assert await app.events(ada.tenant_id, "user.delete") == []
+    (denied,) = await app.events(ada.tenant_id, "access.denied")
+    assert (denied["reason"], denied["target"]["id"]) == ("role", bob.id)
+
+
+async def test_a_version_that_is_gone_meanwhile_is_not_deleted(
+    app: App, ada: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await app.join(ada, "bob@example.com")
+    tag = (await app.client.get(f"/v1/admin/users/{bob.id}", headers=ada.auth)).headers["etag"]
+
+    async def rename(*_: object) -> None:
+        assert (await app.client.put("/v1/profile", json={"bio": "new"}, headers=bob.auth)).status_code == 200
+
+    before_commit(app, ada, rename, monkeypatch)
+    assert_problem(await remove(app, ada, bob.id, **{"If-Match": tag}), 412, "version_conflict")
+    assert (await stored(app, bob))["bio"] == "new"
+    assert await app.events(ada.tenant_id, "user.delete") == []
+
+
+async def test_an_administrator_made_and_deleted_at_once_is_counted_out_again(
+    app: App, ada: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the tenant would count one whom it has no more, and could lose its last one."""
+    bob = await app.join(ada, "bob@example.com")
+
+    async def promote(*_: object) -> None:
+        assert (await put(app, ada, bob.id, {"role": "tenant_admin"})).status_code == 200
+
+    before_commit(app, ada, promote, monkeypatch)
+    assert (await remove(app, ada, bob.id)).status_code == 204
+    assert (await app.store.read(IDENTITY, (ada.tenant_id,), TENANT_ITEM))["admins"] == 1
+    (event,) = await app.events(ada.tenant_id, "user.delete")
+    assert event["personal"][bob.id]["data"]["last_profile"]["role"] == "tenant_admin"
+
+
+async def test_of_a_deleted_user_neither_factor_nor_failures_are_left(app: App, ada: Account) -> None:
+    bob = await app.join(ada, "bob@example.com")
+    await enrolled(app, bob)
+    await app.login(bob.email, "wrong")
+    assert await stored_factor(app, bob) is not None
+    assert (await app.store.read(IDENTITY, (bob.tenant_id,), attempts_key(bob.id)))["count"] == 1
+    assert (await remove(app, ada, bob.id)).status_code == 204
+    page = await app.store.query(IDENTITY, (ada.tenant_id,), Query(limit=1000))
+    left = {item["kind"] for item in page.items if bob.id in item["id"] or item.get("user_id") == bob.id}
+    assert left <= {"session"}, "which holds for nobody, and expires"
 
 
 @pytest.mark.parametrize(

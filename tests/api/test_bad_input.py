@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from functions._http import client_address
+from shared.core.settings import load_settings
 from shared.storage.containers import DIRECTORY
 from shared.storage.errors import NotFound
 from tests.app import PASSWORD, Account, App, assert_problem, registration
@@ -251,3 +253,44 @@ async def test_any_user_agent_can_be_recorded(app: App, ada: Account, user_agent
 async def test_a_forged_forwarded_header_changes_nothing(app: App, ada: Account, forwarded: str, expected: str) -> None:
     await app.client.get("/v1/profile", headers=ada.auth | {"X-Forwarded-For": forwarded})
     assert (await app.events(ada.tenant_id, "profile.view"))[0]["personal"][ada.id]["data"]["ip"] == expected
+
+
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "expected"),
+    [
+        (2, None, None),  # the peer alone: it came past our front end, and its own address proves nothing
+        (2, "198.51.100.7", "198.51.100.7"),
+        (2, "192.0.2.66, 198.51.100.7:443", "198.51.100.7"),
+        (2, "192.0.2.66, nonsense", None),
+        (3, "198.51.100.7", None),
+        (0, "198.51.100.7", None),
+    ],
+)
+async def test_only_what_our_own_front_ends_wrote_is_believed(
+    app: App, ada: Account, hops: int, forwarded: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host adds the last entry, the peer's; of `hops` front ends all before it must have added theirs."""
+    monkeypatch.setenv("TRUSTED_PROXY_HOPS", str(hops))
+    monkeypatch.setattr(app.host.module.services, "settings", load_settings())
+    headers = ada.auth | ({} if forwarded is None else {"X-Forwarded-For": forwarded})
+    assert (await app.client.get("/v1/profile", headers=headers)).status_code == 200
+    (event,) = await app.events(ada.tenant_id, "profile.view")
+    assert event["personal"][ada.id]["data"].get("ip") == expected
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "hops", "expected"),
+    [
+        ("198.51.100.7", 1, "198.51.100.7"),
+        ("198.51.100.7", 2, None),
+        ("198.51.100.7, 10.0.0.1", 3, None),
+        (", 10.0.0.1", 2, None),
+        ("192.0.2.66, 198.51.100.7, 10.0.0.1", 2, "198.51.100.7"),
+        ("192.0.2.66, [2001:DB8::1]:443, 10.0.0.1", 2, "2001:db8::1"),
+        ("198.51.100.7", 0, None),
+        ("", 1, None),
+        (None, 1, None),
+    ],
+)
+def test_an_address_is_counted_from_the_right(forwarded: str | None, hops: int, expected: str | None) -> None:
+    assert client_address(forwarded, hops) == expected
