@@ -1,7 +1,9 @@
 """Accounts: register, login, logout. Every outcome leaves its event."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from shared.audit.events.auth import AuthLogin, AuthLogout, AuthRegister
 from shared.audit.events.consent import ConsentGrant
@@ -282,7 +284,8 @@ class Identity:
             try:
                 await self._outbox.commit(IDENTITY, tenant_id, operations, [event])
             except (Conflict, PreconditionFailed, NotFound):
-                user, failures = await self._unchanged(user), await self._lockout.failures(tenant_id, user_id)
+                failures = await self._lockout.failures(tenant_id, user_id)
+                user = await self._unchanged(user, partial(failure, failures.count))
                 continue  # another attempt on this account was counted meanwhile, or the user changed
             return SignedIn(user, tokens, enrollment_only=due)
         raise Unready("store_unavailable", "Too many attempts on this account at once.", retry_after_seconds=1)
@@ -302,12 +305,15 @@ class Identity:
             except (PreconditionFailed, NotFound):
                 _log.info("hash_left_as_it_is", user_id=user["user_id"])
 
-    async def _unchanged(self, user: Item) -> Item:
-        """The user as it is now, if what the password was checked against still holds. Unauthenticated otherwise."""
+    async def _unchanged(self, user: Item, refused: Callable[[str], Draft]) -> Item:
+        """The user as it is now, if what the password was checked against still holds. Unauthenticated, audited,
+        otherwise."""
         now = await self._user(Entry(user["tenant_id"], user["user_id"]))
-        if now is None or any(now[name] != user[name] for name in _CHECKED):
-            raise Unauthenticated("invalid_credentials", "E-mail or password is wrong.")
-        return now
+        if now is not None and all(now[name] == user[name] for name in _CHECKED):
+            return now
+        suspended = now is not None and now["status"] != user["status"]
+        await self._recorder.record(refused("suspended" if suspended else "bad_credentials"))
+        raise Unauthenticated("invalid_credentials", "E-mail or password is wrong.")
 
     async def logout(self, principal: Principal, request: RequestContext) -> None:
         """End the caller's session; its tokens die at once. TokenRejected when another call ended it just before."""
