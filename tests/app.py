@@ -13,6 +13,7 @@ from shared.audit.model import PLATFORM_TENANT
 from shared.core.clock import Clock
 from shared.core.settings import Settings
 from shared.identity.model import Role, user_key
+from shared.identity.operations import NewAdmin
 from shared.identity.passwords import Cost, Passwords
 from shared.privacy.secrets import SecretsPort
 from shared.storage.containers import AUDIT_EVENTS, IDENTITY
@@ -104,6 +105,13 @@ class App:
         body = answer.json()
         user = body["user"]
         return Account(user["id"], user["tenant_id"], email, body["access_token"], body["refresh_token"])
+
+    async def system_admin(self, email: str = "root@example.com") -> Account:
+        """A system administrator, made as the operator makes one, and signed in."""
+        new = NewAdmin(email, PASSWORD, "Some", "Operator")
+        user_id = await self.services.operations.make_system_admin(new)
+        body = (await self.login(email)).json()
+        return Account(user_id, "platform", email, body["access_token"], body["refresh_token"])
 
     async def login(self, email: str, password: str = PASSWORD, **headers: str) -> httpx.Response:
         return await self.client.post("/v1/login", json={"email": email, "password": password}, headers=headers)

@@ -9,13 +9,14 @@ import asyncio
 import getpass
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, StringConstraints, TypeAdapter, ValidationError
 
 from shared.core.errors import KraftdError
 from shared.core.settings import SettingsError, load_settings
-from shared.core.text import Line
+from shared.core.text import Line, not_blank, printable
+from shared.identity.account_operations import Order
 from shared.identity.directory import EmailTaken
 from shared.identity.operations import NewAdmin
 from shared.identity.passwords import NewPassword
@@ -24,6 +25,9 @@ from shared.privacy.secrets import ROOTS, RotatableSecrets
 from shared.storage.errors import StoreError
 from shared.wiring import Services, build_services
 
+type ReasonText = Annotated[
+    str, StringConstraints(min_length=3, max_length=500), AfterValidator(printable), AfterValidator(not_blank)
+]
 type Command = Callable[[Services, argparse.Namespace], Awaitable[str]]
 
 
@@ -53,6 +57,35 @@ async def _suspend(services: Services, options: argparse.Namespace) -> str:
 async def _resume(services: Services, options: argparse.Namespace) -> str:
     done = await services.operations.set_tenant_status(options.tenant, "active", operator=options.operator)
     return f"tenant {options.tenant} {'resumed' if done else 'was active already'}"
+
+
+async def _suspend_user(services: Services, options: argparse.Namespace) -> str:
+    done = await services.account_operations.set_status(_account(options), "suspended", _order(options))
+    return f"account {options.account} {'suspended' if done else 'was suspended already'}"
+
+
+async def _resume_user(services: Services, options: argparse.Namespace) -> str:
+    done = await services.account_operations.set_status(_account(options), "active", _order(options))
+    return f"account {options.account} {'resumed' if done else 'was active already'}"
+
+
+async def _unlock_user(services: Services, options: argparse.Namespace) -> str:
+    done = await services.account_operations.unlock(_account(options), _order(options))
+    return f"account {options.account} {'unlocked' if done else 'was not locked, and had no failures to forget'}"
+
+
+async def _reset_mfa(services: Services, options: argparse.Namespace) -> str:
+    done = await services.account_operations.reset_factor(_account(options), _order(options))
+    return f"account {options.account} {'has no second factor any more' if done else 'had no second factor'}"
+
+
+def _account(options: argparse.Namespace) -> str:
+    return _checked("ACCOUNT", Email if "@" in options.account else Line, options.account)
+
+
+def _order(options: argparse.Namespace) -> Order:
+    reason = None if options.reason is None else _checked("--reason", ReasonText, options.reason)
+    return Order(options.command, options.operator, reason)
 
 
 async def _rotate(services: Services, options: argparse.Namespace) -> str:
@@ -106,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, run: Command, text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text)
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, command=name)
         return made
 
     admin = add("system-admin", _system_admin, "make an account with the role system_admin in the tenant platform")
@@ -117,6 +150,15 @@ def _parser() -> argparse.ArgumentParser:
         ("resume-tenant", _resume, "let a suspended tenant act again"),
     ):
         add(name, run, text).add_argument("tenant", help="id of the tenant")
+    for name, run, text in (
+        ("suspend-user", _suspend_user, "let one account, whatever its role, act no more, at once"),
+        ("resume-user", _resume_user, "let a suspended account act again"),
+        ("unlock-user", _unlock_user, "forget an account's failed sign-ins, and the lock that they led to"),
+        ("reset-mfa", _reset_mfa, "remove an account's second factor and recovery codes, and end its sessions"),
+    ):
+        user = add(name, run, text)
+        user.add_argument("account", metavar="ACCOUNT", help="e-mail or id of the account")
+        user.add_argument("--reason", metavar="TEXT", help="why, for its organization to read in the trail")
     rotate = add("rotate-keys", _rotate, "add a version of each secret that can be rotated, or of the named ones")
     rotate.add_argument("secret", nargs="*", choices=ROOTS, metavar="SECRET", help=f"one of {', '.join(ROOTS)}")
     return parser

@@ -17,7 +17,7 @@ from shared.audit.events.user import (
     UserUpdate,
     UserView,
 )
-from shared.audit.model import AuditEvent, Draft, RequestContext, Target
+from shared.audit.model import PLATFORM_TENANT, AuditEvent, Draft, RequestContext, Target
 from shared.audit.outbox import FollowUp, Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
@@ -205,12 +205,13 @@ class Members:
         return await self._store.read(IDENTITY, (act.principal.tenant_id,), old["id"])
 
     async def _roster(self, act: _Act, by: int, attempted: dict[str, Any]) -> list[BatchOperation]:
-        """The step that counts one administrator more or less. Clash (409 last_admin), audited, for one too few."""
+        """The step that counts one administrator more or less. Clash (409 last_admin), audited, for one too few; the
+        platform's own tenant needs none, for it has its system_admins."""
         if by == 0:
             return []
         tenant = await self._store.read(IDENTITY, (act.principal.tenant_id,), TENANT_ITEM)
         admins = admins_of(tenant) + by
-        if admins < 1:
+        if admins < 1 and act.principal.tenant_id != PLATFORM_TENANT:
             await self._refused(act, "last_admin", attempted)
             raise Clash("last_admin", "A tenant keeps at least one active tenant_admin.")
         return [replace({**tenant, "admins": admins}, if_match=tenant["_etag"])]

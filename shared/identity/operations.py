@@ -1,11 +1,10 @@
 """What only the operator of a deployment may do: system administrators, and the life of tenants."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from shared.audit.events.auth import AuthRegister
 from shared.audit.events.config import ConfigChange
-from shared.audit.model import PLATFORM_TENANT, Actor, AuditEvent, Draft, RequestContext, Target
+from shared.audit.model import PLATFORM_TENANT, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock
@@ -14,6 +13,7 @@ from shared.core.ids import IdFactory
 from shared.identity.confirmation import confirm_member
 from shared.identity.directory import Directory, Entry
 from shared.identity.model import TENANT_ITEM, Registration, Role, new_tenant, new_user
+from shared.identity.operator_trail import OperatorTrail, changed
 from shared.identity.passwords import Passwords
 from shared.identity.service import Policy
 from shared.privacy.blind_index import BlindIndex
@@ -61,17 +61,8 @@ class Operations:
         self._clock = clock
         self._ids = ids
         self._policy = policy
-        self._index = index
         self._secrets = secrets
-
-    async def _draft(
-        self, tenant_id: str, event: AuditEvent, command: str, operator: str | None, target: Target, **more: Any
-    ) -> Draft:
-        """An event of one command. `operator`: the name of who gave it; in a draft for the sealed part alone."""
-        who = None if operator is None else await self._index.for_operator(operator)
-        request = RequestContext(self._ids.new(), f"operator {command}", "operator", self._clock.now())
-        given: dict[str, Any] = {"person": who, "severity": "high", **more}
-        return Draft(tenant_id, event, request, actor=Actor("system", who), target=target, **given)
+        self._trail = OperatorTrail(clock, ids, index)
 
     async def make_system_admin(self, admin: NewAdmin, *, operator: str | None = None) -> str:
         """A new account with the role system_admin in the tenant `platform`; its id. EmailTaken; Invalid (422) for the
@@ -119,10 +110,10 @@ class Operations:
         )
         target, command = Target("user", entry.user_id, admin.email), "system-admin"
         drafts = (
-            await self._draft(
+            await self._trail.draft(
                 PLATFORM_TENANT, event, command, operator, target, person=entry.user_id, reason="system_admin"
             ),
-            await self._draft(PLATFORM_TENANT, made, command, operator, target, reason="system_admin"),
+            await self._trail.draft(PLATFORM_TENANT, made, command, operator, target, reason="system_admin"),
         )
         follow_up = confirm_member(key, entry)
         await self._outbox.commit(
@@ -144,16 +135,11 @@ class Operations:
                 raise NotFoundError("not_found", "There is no tenant of that id.")
             if held["status"] == status:
                 return False
-            event = ConfigChange(
-                key="tenant",
-                changed_fields=("status",),
-                old_values={"status": held["status"]},
-                new_values={"status": status},
-            )
+            event = changed("tenant", "status", held["status"], status)
             named = event.model_copy(update={"operator": operator})
             target = Target("tenant", tenant_id)
             drafts = [
-                await self._draft(trail, told, command, operator, target, reason=status)
+                await self._trail.draft(trail, told, command, operator, target, reason=status)
                 for trail, told in ((tenant_id, event), (PLATFORM_TENANT, named))
             ]
             finished = [await self._recorder.finish(each) for each in drafts]
@@ -185,7 +171,7 @@ class Operations:
             key=f"secrets.{root}", changed_fields=("version",), old_values={}, new_values={}, operator=operator
         )
         target = Target("secret", what)
-        draft = await self._draft(
+        draft = await self._trail.draft(
             PLATFORM_TENANT, event, "rotate-keys", operator, target, reason=reason, severity="medium"
         )
         await self._recorder.record(draft)

@@ -1,9 +1,9 @@
 """Which passwords may be set: long, not among the common ones, not made of what everybody knows of their owner.
 
 As NIST SP 800-63B asks: any characters, no rules of composition, a blocklist, and the owner's context. The list and the
-estimate are zxcvbn's (30,000 common passwords, words and names in several orders, keyboard runs, repeats, dates). Two
-things it takes for stronger than they are, for people make passwords so: one word with a year or marks around it, and
-words of the context in a row.
+estimate are zxcvbn's (30,000 common passwords, words and names in several orders, keyboard runs, repeats, dates). Three
+things it takes for stronger than they are, for people make passwords so: one word, also said again, with a year or
+marks around it; two that many think of, with something between them; and words of the context in a row.
 """
 
 import re
@@ -24,7 +24,9 @@ _CHUNK, _MOST_CHUNKS = 24, 2
 _SHORTEST_WORD = 3
 _ONE_WORD = 10**6
 """Guesses below which letters are a word, or a name, that many people think of."""
-_DECORATED = re.compile(r"[\W\d_]*([^\W\d_]+)[\W\d_]*")
+_SERVICE = "Kraftd Audit"
+"""Context of everybody: people name a password after what it opens."""
+_LETTERS = re.compile(r"[^\W\d_]+")
 _YEAR, _RUN = re.compile(r"(?<!\d)(?:(?:19|20)\d\d)+(?!\d)"), re.compile(r"(.)\1+")
 _LEET = str.maketrans("@4301!$57", "aaeoiisst")
 _LEET_WITHIN = re.compile(r"(?<=[^\W\d_])[@4301!$57]+(?=[^\W\d_])")
@@ -40,10 +42,14 @@ def check_password(password: str, context: Sequence[str], *, field: str = "passw
     normal = normal_password(password)
     if not MIN_LENGTH <= len(normal) <= MAX_LENGTH:
         raise refused(field, "length", f"must have {MIN_LENGTH} to {MAX_LENGTH} characters in Unicode NFKC")
-    words = context_words(context)
+    words = context_words((*context, _SERVICE))
     if _is_personal(normal, words):
-        raise refused(field, "contains_personal", "must not be made of the e-mail, name or organization")
-    if _is_one_word(normal) or _guesses(normal, words) < FEWEST_GUESSES:
+        raise refused(
+            field,
+            "contains_personal",
+            "must not be made of the e-mail, name or organization, or of this service's name",
+        )
+    if _is_one_word(normal) or _is_joined(normal) or _guesses(normal, words) < FEWEST_GUESSES:
         raise refused(field, "too_common", "is one of the common passwords, or easy to guess")
 
 
@@ -90,15 +96,25 @@ def _own_length(text: str) -> int:
 
 
 def _is_one_word(password: str) -> bool:
-    """Whether a password is one word that many think of, with fewer digits and marks around it than would do alone."""
-    from zxcvbn import zxcvbn
-
-    plain = _LEET_WITHIN.sub(lambda found: found[0].translate(_LEET), password)
-    found = _DECORATED.fullmatch(plain)
-    if found is None or len(found[1]) > _CHUNK:
+    """Whether a password is one word that many think of, once or again and again, with fewer digits and marks around it
+    than would do alone."""
+    words, around = _words(password)
+    if len(words) != 1 or len(words[0]) > _CHUNK:
         return False
-    around = plain.replace(found[1], "", 1)
-    return _own_length(around) < LEAST_OWN and float(zxcvbn(found[1])["guesses"]) < _ONE_WORD
+    return _own_length(around) < LEAST_OWN and _guesses(words[0], ()) < _ONE_WORD
+
+
+def _is_joined(password: str) -> bool:
+    """Whether its words, each of them once, are together no harder to guess than one is, with a mark beside it."""
+    words, around = _words(password)
+    return len(words) > 1 and _guesses("".join(words), ()) * 10.0 ** _own_length(around) < 10 * _ONE_WORD
+
+
+def _words(password: str) -> tuple[list[str], str]:
+    """The different runs of letters of a password, l33t undone within them, and all that is around them."""
+    plain = _LEET_WITHIN.sub(lambda found: found[0].translate(_LEET), password)
+    runs = {run.casefold(): run for run in reversed(_LETTERS.findall(plain))}
+    return [*reversed(runs.values())], _LETTERS.sub("", plain)
 
 
 def _guesses(password: str, words: Sequence[str]) -> float:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.compliance.service import Reports
     from shared.detection import AlertService, DetectionService
     from shared.identity.access import Access
+    from shared.identity.account_operations import AccountOperations
     from shared.identity.api_keys import ApiKeys
     from shared.identity.challenges import Challenges
     from shared.identity.directory import Directory
@@ -75,6 +76,7 @@ class Services:
     session_life: "SessionLife"
     own_account: "OwnAccount"
     operations: "Operations"
+    account_operations: "AccountOperations"
     challenges: "Challenges"
     mfa: "Mfa"
     passwords: "Passwords"

@@ -30,6 +30,7 @@ def identity_services(
 ) -> dict[str, Any]:
     """The services of accounts and access, by their names in `Services`."""
     from shared.identity.access import Access
+    from shared.identity.account_operations import AccountOperations
     from shared.identity.confirmation import Confirmation
     from shared.identity.lockout import Lockout, LockoutRules
     from shared.identity.operations import Operations
@@ -84,6 +85,7 @@ def identity_services(
         "rejections": rejections,
         "session_life": life,
         "own_account": OwnAccount(outbox=outbox, lockout=lockout, passwords=passwords, sessions=life, **common),
+        "account_operations": AccountOperations(index=index, outbox=outbox, directory=directory, ids=ids, **common),
         "operations": Operations(index=index, secrets=secrets, **accounts),
         "identity": identity,
     }

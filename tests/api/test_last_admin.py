@@ -100,3 +100,15 @@ async def test_a_suspended_admin_is_not_one_that_counts(app: App, ada: Account) 
     assert (await oust(app, sam, bob, "demote")).status_code == 200
     assert [user["user_id"] for user in await admins(app, ada.tenant_id)] == [ada.id]
     assert [e["reason"] for e in await app.events(ada.tenant_id, "access.denied")] == ["last_admin"] * 3
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_platforms_own_tenant_needs_no_tenant_admin(app: App, way: str) -> None:
+    """It has its system_admins, who may remove the only one that they invited; the count stays right."""
+    root = await app.system_admin()
+    bob = await app.join(root, "bob@example.com", Role.TENANT_ADMIN)
+    assert (await oust(app, root, bob, way)).is_success
+    assert await admins(app, "platform") == []
+    assert not await app.events("platform", "access.denied")
+    await app.join(root, "eve@example.com", Role.TENANT_ADMIN)
+    assert len(await admins(app, "platform")) == 1

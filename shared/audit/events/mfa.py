@@ -1,8 +1,8 @@
 """mfa.*: second factors."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from shared.audit.model import AuditEvent
+from shared.audit.model import AuditEvent, PersonalOf
 from shared.audit.registry import event_type
 
 type Factor = Literal["totp", "recovery"]
@@ -46,6 +46,8 @@ class MfaRecoveryUsed(AuditEvent):
 @event_type("mfa.disable", outcomes=("success", "failure"), severity="medium")
 class MfaDisable(AuditEvent):
     """A person removed the own second factor, or was refused. Reasons of failure: wrong_password, wrong_code, replayed,
-    not_enrolled, required (the organization's policy asks for one)."""
+    not_enrolled, required (the organization's policy asks for one). Reason of success operator: the operator's command
+    line removed it, and all sessions of the person ended; what was given as the reason is sealed under the person."""
 
     factor: Factor
+    reason_text: Annotated[str | None, PersonalOf("target")] = None

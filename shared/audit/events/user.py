@@ -39,15 +39,20 @@ class UserRoleChange(AuditEvent):
 
 @event_type("user.status_change")
 class UserStatusChange(AuditEvent):
-    """A user was suspended, or may act again. All sessions of the user ended with it."""
+    """A user was suspended, or may act again. All sessions of the user ended with it. Reason operator: by the
+    operator's command line; what was given as the reason is sealed under the user."""
 
     old_status: str
     new_status: str
+    reason_text: Annotated[str | None, PersonalOf("target")] = None
 
 
 @event_type("user.unlock")
 class UserUnlock(AuditEvent):
-    """An administrator forgot a user's failed sign-ins, and with them the lock that they had led to, if any."""
+    """An administrator forgot a user's failed sign-ins, and with them the lock that they had led to, if any. Reason
+    operator: the operator's command line did; what was given as the reason is sealed under the user."""
+
+    reason_text: Annotated[str | None, PersonalOf("target")] = None
 
 
 @event_type("user.delete", severity="medium", data_class="personal")
