@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from functions._api import Endpoint
 from functions._parsing import MAX_BODY_BYTES, once, refuse
+from shared.audit.sensitive import kind_of
 from shared.identity.attempted import Attempted, known_role
 from shared.identity.model import USERS
 from shared.identity.ranks import GRANTABLE
@@ -69,7 +70,8 @@ def _kept(value: object) -> list[Any]:
     if value is None or isinstance(value, bool):
         return [value]
     if isinstance(value, str):
-        return [value[:MOST_CHARACTERS].encode("utf-8", "replace").decode("utf-8")]
+        sensitive = kind_of(value) is not None  # a card number, a secret: in no box either
+        return [] if sensitive else [value[:MOST_CHARACTERS].encode("utf-8", "replace").decode("utf-8")]
     if isinstance(value, int):
         return [value] if abs(value) <= _MOST_INTEGER else []
     if isinstance(value, float):

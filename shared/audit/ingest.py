@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -100,17 +100,18 @@ class Ingest:
         key that came with another body. TooLargeBody (413) for a request whose plan fits into no guard.
         """
         plan = await self._plan(source, batch, request)
-        if any(event is not None for event in plan.events):
-            try:
-                if batch.idempotency_key is not None:
-                    plan = await self._held(source, batch, batch.idempotency_key, plan)
-                events = await self._settled(source, plan)
-                await self._publish(plan, events)
-            except StoreError as error:
-                raise audit_unavailable(error) from error
-        else:
-            events = plan.events
-        results = _results(plan, events)
+        key = batch.idempotency_key
+        try:
+            if key is not None and any(event is not None for event in plan.events):
+                plan = await self._held(source, batch, key, plan)
+            elif key is not None:
+                plan = await self._kept(source, batch, key) or plan
+            events = await self._settled(source, plan)
+            late = await self._late(source, batch, plan)
+            await self._publish(plan, events, list(late.values()))
+        except StoreError as error:
+            raise audit_unavailable(error) from error
+        results = _results(plan, events, late)
         for status in ("created", "duplicate", "rejected"):
             number = sum(each.status == status for each in results)
             if number:
@@ -145,20 +146,32 @@ class Ingest:
 
     async def _held(self, source: Source, batch: Batch, key: str, plan: _Plan) -> _Plan:
         """The plan that holds for a key: this one, if it is the first."""
-        text = json.dumps(batch.values, sort_keys=True, separators=(",", ":"))
-        value = {"digest": hashlib.sha256(text.encode()).hexdigest(), "plan": plan.packed()}
-        scope = f"{source.tenant_id}|{source.caller}|{key}"
+        value = {"digest": _digest(batch), "plan": plan.packed()}
         try:
-            held = await self._guards.claim("ingest_key", scope, value, KEY_SECONDS)
+            held = await self._guards.claim("ingest_key", _scope(source, key), value, KEY_SECONDS)
         except TooLarge:
             detail = "These events are too large together under an Idempotency-Key; send fewer at once."
             raise TooLargeBody("body_too_large", detail) from None
-        if held.mine:
-            return plan
-        if held.value["digest"] != value["digest"]:
-            detail = "This Idempotency-Key came with another body within the last 24 hours."
-            raise Invalid("idempotency_key_reused", detail)
-        return _Plan.unpacked(held.value["plan"])
+        return plan if held.mine else _same(batch, held.value)
+
+    async def _kept(self, source: Source, batch: Batch, key: str) -> _Plan | None:
+        """The plan that an earlier request left under a key, when nothing of this one would pass any more."""
+        held = await self._guards.held("ingest_key", _scope(source, key), KEY_SECONDS)
+        return None if held is None else _same(batch, held)
+
+    async def _late(self, source: Source, batch: Batch, plan: _Plan) -> dict[int, StoredEvent]:
+        """By its place in the request, the event of a producer_id that was taken in time and now comes again too late:
+        whoever had no answer then has to hear of it."""
+        found: dict[int, StoredEvent] = {}
+        for place, faults in enumerate(plan.faults):
+            if [code for _, code, _ in faults] == ["too_far_behind"]:
+                producer_id = batch.values[place].get("producer_id")
+                if producer_id is not None:
+                    scope = f"{source.tenant_id}|{producer_id}"
+                    event = await self._guards.held("producer_id", scope, PRODUCER_ID_SECONDS)
+                    if event is not None:
+                        found[place] = event
+        return found
 
     async def _settled(self, source: Source, plan: _Plan) -> list[StoredEvent | None]:
         """The events that stand for the plan's: of each producer_id the one that was first."""
@@ -184,18 +197,37 @@ class Ingest:
             found.append(each)
         return found
 
-    async def _publish(self, plan: _Plan, events: Sequence[StoredEvent | None]) -> None:
+    async def _publish(self, plan: _Plan, events: Sequence[StoredEvent | None], late: Sequence[StoredEvent]) -> None:
         """Make the events durable; also those that an earlier request was first with, should it have crashed."""
         pairs = [(own, event) for own, event in zip(plan.events, events, strict=True) if own and event]
         await self._recorder.publish_all([event for own, event in pairs if own["id"] == event["id"]])
-        await self._recorder.publish_each([event for own, event in pairs if own["id"] != event["id"]])
+        await self._recorder.publish_each([*(event for own, event in pairs if own["id"] != event["id"]), *late])
 
 
-def _results(plan: _Plan, events: Sequence[StoredEvent | None]) -> list[Result]:
+def _scope(source: Source, key: str) -> str:
+    return f"{source.tenant_id}|{source.caller}|{key}"
+
+
+def _digest(batch: Batch) -> str:
+    text = json.dumps(batch.values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _same(batch: Batch, held: dict[str, str]) -> _Plan:
+    """The plan that is held under a key. Invalid (422) when it is that of another body."""
+    if held["digest"] != _digest(batch):
+        detail = "This Idempotency-Key came with another body within the last 24 hours."
+        raise Invalid("idempotency_key_reused", detail)
+    return _Plan.unpacked(held["plan"])
+
+
+def _results(plan: _Plan, events: Sequence[StoredEvent | None], late: Mapping[int, StoredEvent]) -> list[Result]:
     results: list[Result] = []
     for own, event, repeats, faults in zip(plan.events, events, plan.repeats, plan.faults, strict=True):
         if repeats is not None:
             results.append(Result(results[repeats].id, "duplicate"))
+        elif len(results) in late:
+            results.append(Result(late[len(results)]["id"], "duplicate"))
         elif own is None or event is None:
             results.append(Result(None, "rejected", tuple(FieldError(*each) for each in faults)))
         else:

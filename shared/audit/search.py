@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.audit.events.audit import AuditExport, AuditSearch
 from shared.audit.model import StoredEvent
+from shared.audit.sensitive import find_sensitive
 from shared.core.clock import Clock, period_of, rfc3339
 from shared.core.ids import time_of
 from shared.privacy.blind_index import BlindIndex
@@ -198,11 +199,14 @@ def exported(form: Any, filters: Mapping[str, Any], *, by_person: bool) -> Audit
 
 
 def _kept(filters: Mapping[str, Any], *, by_person: bool) -> dict[str, Any]:
-    """Filters in an event: a person's are sealed, of a program's those are left out that name someone."""
+    """Filters in an event: a person's are sealed, of a program's those are left out that name someone, or could be
+    what must never enter the trail."""
     names = tuple(sorted(filters))
     if by_person:
         return {"filtered_by": names, "filters": dict(filters)}
-    kept = {name: value for name, value in filters.items() if name not in PERSONAL_FILTERS}
+    kept = {
+        name: value for name, value in filters.items() if name not in PERSONAL_FILTERS and not find_sensitive(value)
+    }
     return {"filtered_by": names, "criteria": kept}
 
 

@@ -2,8 +2,9 @@
 3.5), nor a place to steal keys from.
 
 A card number is 13 to 19 digits, together or in groups, that no letter or digit touches, with the prefix and length of
-a card brand and a valid check digit (ISO/IEC 7812-1), unless all its digits are equal; those inside a UUID are not. A
-secret is a text of the form of a well-known key or token, or any value under a name such as `password`.
+a card brand and a valid check digit (ISO/IEC 7812-1), unless all its digits are equal; those inside a UUID are not.
+What comes behind it in groups of its own (an expiry, a CVV) does not hide it, nor does the frame of a magnetic stripe.
+A secret is a text of the form of a well-known key or token, or any value under a name such as `password`.
 """
 
 import functools
@@ -23,13 +24,16 @@ DEEPEST = 32
 """Levels of nesting that are looked into; what is deeper is no event."""
 _NAME = 64
 
-_MAYBE_CARD = re.compile(r"[0-9](?:[ ._/-]?[0-9]){12}")
+_MAYBE_CARD = re.compile(r"[0-9](?:[\s.,_/-]{0,3}[0-9]){12}")
+_BLANK = re.compile(r"\s{1,3}")
+_GROUP = re.compile(r"[ ._/-]")
 _UUID = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?![0-9A-Za-z])")
 _START, _END = r"(?<![0-9A-Za-z])", r"(?![0-9A-Za-z])"
 _CARDS = re.compile(
     rf"(?={_START}(?:"
     rf"(?P<plain>[0-9]{{13,19}}){_END}"
     rf"|(?P<fours>[0-9]{{4}}(?P<s>[ ._/-])[0-9]{{4}}(?P=s)[0-9]{{4}}(?P=s)[0-9]{{1,4}}(?:(?P=s)[0-9]{{1,3}})?){_END}"
+    rf"|(?:%[A-Za-z](?P<track>[0-9]{{13,19}})\^)"
     rf"|(?P<uneven>[0-9]{{4}}(?P<t>[ ._/-])[0-9]{{6}}(?P=t)[0-9]{{4,5}}){_END}"
     rf"))"
 )
@@ -107,7 +111,11 @@ _SECRET_NAMES = frozenset(
         *("cvv", "cvc", "cvv2", "cvc2", "pin", "pinblock", "trackdata", "track1", "track2"),
     )
 )
-_SEPARATORS = str.maketrans("", "", "_-. ")
+_SECRET_ENDS = (
+    *("password", "passwd", "passphrase", "clientsecret", "secretkey", "accesskey", "apikey", "privatekey"),
+    *("apitoken", "accesstoken", "refreshtoken"),
+)
+_SEPARATORS = str.maketrans("", "", "_-.: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +154,15 @@ def kind_of(text: str) -> Kind | None:
 
 
 def _folded(found: re.Match[str]) -> str:
-    """A digit, dash or space of another script as that of ASCII; any other character as it is."""
+    """A digit, dash, dot or space of another script as that of ASCII, nothing for what cannot be seen; any other
+    character as it is."""
     char = found.group()
     digit = unicodedata.decimal(char, None)
     if digit is not None:
         return str(digit)
-    return {"Pd": "-", "Zs": " "}.get(unicodedata.category(char), char)
+    if char in "·•‧∙⋅":
+        return "."
+    return {"Pd": "-", "Zs": " ", "Cf": ""}.get(unicodedata.category(char), char)
 
 
 def _suspicious(text: str) -> bool:
@@ -200,7 +211,7 @@ def _locate(value: Any, path: str, depth: int) -> Iterator[Found]:
                 yield Found(path, kind)
                 continue
             inner = f"{path}.{_shown(key)}" if path else _shown(key)
-            if says_secret(key, each):
+            if says_secret(key, each) and path != "personal":  # whose names are ids of people
                 yield Found(inner, "secret")
             else:
                 yield from _locate(each, inner, depth + 1)
@@ -213,7 +224,8 @@ def says_secret(key: str, value: Any) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _is_secret_name(key: str) -> bool:
-    return len(key) <= 24 and key.lower().translate(_SEPARATORS) in _SECRET_NAMES
+    name = unicodedata.normalize("NFKC", key[:_NAME]).lower().translate(_SEPARATORS)
+    return name in _SECRET_NAMES or name.endswith(_SECRET_ENDS)
 
 
 def _shown(key: str) -> str:
@@ -223,12 +235,17 @@ def _shown(key: str) -> str:
 def _holds_card(text: str) -> bool:
     if _MAYBE_CARD.search(text) is None:
         return False
-    text = _UUID.sub("x", text)
+    text = _BLANK.sub(" ", _UUID.sub("x", text)).replace(",", ".")
     if _MAYBE_CARD.search(text) is None:
         return False
-    groups = (each.group("plain") or each.group("fours") or each.group("uneven") for each in _CARDS.finditer(text))
+    groups = (each[each.lastgroup or 0] for each in _CARDS.finditer(text) if each.lastgroup not in ("s", "t"))
     spaced = (each.group() for each in _SPACED.finditer(text))
-    return any(_is_card("".join(filter(str.isdigit, each))) for each in (*groups, *spaced))
+    return any(_begins_with_card(_GROUP.split(each)) for each in (*groups, *spaced))
+
+
+def _begins_with_card(groups: list[str]) -> bool:
+    """Whether the first of some groups of digits, or all, are a card number."""
+    return any(_is_card("".join(groups[:number])) for number in range(1, len(groups) + 1))
 
 
 def _is_card(digits: str) -> bool:

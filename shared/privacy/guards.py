@@ -85,6 +85,15 @@ class Guards:
             held = await self._held(guard_id, held)
         return Claimed(held["by"] == own["by"], held["value"])
 
+    async def held(self, kind: str, key: str, ttl_seconds: int) -> Any:
+        """The value of a marker that is there, or None; `ttl_seconds` as for `claim`."""
+        _check(kind, ttl_seconds, LONGEST_CLAIM_SECONDS)
+        value = None
+        for guard_id in await self._ids(kind, key, timedelta(seconds=ttl_seconds)):
+            found = await self._read(guard_id)
+            value = value if found is None else found["value"]
+        return value
+
     async def _held(self, guard_id: str, wanted: Item) -> Item:
         """What the marker of that id says: `wanted` if it is the first."""
         left = parse_rfc3339(wanted["until"]) - self._clock.now()

@@ -2,12 +2,15 @@
 
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from shared.audit.entries import MAX_ENTRY_BYTES, entry_of
+from shared.core.clock import rfc3339
+from shared.storage.containers import AUDIT_EVENTS
 from tests.app import ROOT, Account, App, assert_problem
 
 EVENT = {"type": "custom.test", "actor": {"kind": "service", "id": "billing"}}
@@ -183,3 +186,55 @@ async def test_the_examples_of_the_documentation_work(app: App, ada: Account) ->
     assert {"data.read", "data.update", "custom.invoice.sent", "consent.withdraw"} <= set(
         await app.types(ada.tenant_id)
     )
+
+
+async def test_a_retry_has_its_answer_also_when_its_time_has_passed(app: App, ada: Account) -> None:
+    """Taken in time, sent again because no answer came: by then it would be too late for a first time."""
+    old = rfc3339(app.clock.now() - timedelta(days=7) + timedelta(seconds=3))
+    keyed, named = {**EVENT, "occurred_at": old}, {**EVENT, "occurred_at": old, "producer_id": "p1"}
+    first = await send(app, ada, keyed, **{"Idempotency-Key": "k"})
+    other = await send(app, ada, named)
+    assert (first.status_code, other.status_code) == (201, 201)
+    app.clock.advance(seconds=10)
+    again = await send(app, ada, keyed, **{"Idempotency-Key": "k"})
+    assert (again.status_code, again.json()) == (201, first.json())
+    repeated = await send(app, ada, named)
+    assert repeated.json()["items"] == [{"id": other.json()["items"][0]["id"], "status": "duplicate"}]
+    mixed = await send(app, ada, {"events": [named, EVENT]})
+    assert [item["status"] for item in mixed.json()["items"]] == ["duplicate", "created"]
+    assert_problem(await send(app, ada, keyed), 422, "invalid_request", "occurred_at")
+    changed = {**keyed, "attributes": {"n": 1}}
+    reused = await send(app, ada, changed, **{"Idempotency-Key": "k"})
+    assert_problem(reused, 422, "idempotency_key_reused")
+    assert len(await stored(app, ada)) == 3
+
+
+async def test_a_late_retry_does_what_a_crash_left(app: App, ada: Account) -> None:
+    """The guard was written, the event was not: the retry has to bring it, however late."""
+    old = rfc3339(app.clock.now() - timedelta(days=7) + timedelta(seconds=3))
+    for event, headers in (
+        ({**EVENT, "occurred_at": old}, {"Idempotency-Key": "k"}),
+        ({**EVENT, "occurred_at": old, "producer_id": "p1"}, {}),
+    ):
+        answer = await send(app, ada, event, **headers)
+        (made,) = [each for each in await stored(app, ada) if each["id"] == answer.json()["items"][0]["id"]]
+        await app.store.delete(AUDIT_EVENTS, (ada.tenant_id, made["period"]), made["id"])
+        app.clock.advance(seconds=10)
+        await send(app, ada, event, **headers)
+        assert made["id"] in [each["id"] for each in await stored(app, ada)]
+        app.clock.set(app.clock.now() - timedelta(seconds=10))
+
+
+async def test_what_may_not_be_in_the_trail_comes_in_by_no_other_door(app: App, ada: Account) -> None:
+    body = {"name": "reader", "scopes": ["events:read"]}
+    key = (await app.client.post("/v1/admin/api-keys", json=body, headers=ada.auth)).json()["key"]
+    card = "4111111111111111"
+    found = await app.client.get(f"/v1/events?actor={card}&outcome=denied", headers={"Authorization": f"Bearer {key}"})
+    assert found.status_code == 200
+    (search,) = await app.events(ada.tenant_id, "audit.search")
+    assert search["attributes"]["filtered_by"] == ["actor", "outcome"]
+    assert search["attributes"]["criteria"] == {"outcome": "denied"}
+    viewer = await app.join(ada, "eve@example.com")
+    assert_problem(await send(app, viewer, {**EVENT, "producer_id": card}), 403, "forbidden")
+    (denied,) = await app.events(ada.tenant_id, "access.denied")
+    assert card not in json.dumps(denied)

@@ -1,5 +1,6 @@
 """Card numbers and secrets: what is found, wherever it stands, and what is not taken for one."""
 
+import json
 import random
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.audit.sensitive import DEEPEST, Found, find_sensitive, kind_of
+from shared.audit.sensitive import DEEPEST, Found, find_sensitive, kind_of, may_hold_sensitive
 from shared.core.clock import rfc3339
 from shared.core.ids import IdFactory
 from shared.identity.secret_links import API_KEY, INVITATION, new_secret
@@ -94,6 +95,39 @@ def test_cards_are_found_however_they_are_written(digits: str) -> None:
     assert kind_of(grouped(digits)[1].replace("-", "\u2013")) == "card_number"
     assert [found.kind for found in find_sensitive({"n": int(digits)})] == ["card_number"]
     assert [found.kind for found in find_sensitive({"n": float(digits)})] == ["card_number"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("4111 1111 1111 1111 123", "4111 1111 1111 1111 12/27", "paid with 4111 1111 1111 1111 737 ok"),
+        *("4111-1111-1111-1111-123", "5555 5555 5555 4444 12 27", "4111111111111111 123", "3782 822463 10005 1234"),
+        *("4111\t1111\t1111\t1111", "4111  1111  1111  1111", "4111\n1111 1111 1111", "4111,1111,1111,1111"),
+        *("4111\u00b71111\u00b71111\u00b71111", "4111\u200b1111\u200b1111\u200b1111"),
+        "%B4111111111111111^DOE/JOHN^2712",
+    ],
+)
+def test_what_stands_behind_a_card_number_or_between_its_digits_does_not_hide_it(text: str) -> None:
+    assert kind_of(text) == "card_number"
+    assert may_hold_sensitive(json.dumps({"a": text}))
+    assert may_hold_sensitive(json.dumps({"a": text}, ensure_ascii=False))
+
+
+def test_an_escaped_card_number_is_looked_at() -> None:
+    assert may_hold_sensitive('{"a":"\\u0034111111111111111"}')
+
+
+@pytest.mark.parametrize(
+    "name", ["user_password", "db.password", "aws_secret_access_key", "api_token", "password:", "\uff50\uff49\uff4e"]
+)
+def test_a_name_says_secret_by_its_end_and_in_any_script(name: str) -> None:
+    assert [each.kind for each in find_sensitive({"attributes": {name: "x"}})] == ["secret"]
+    assert find_sensitive({"attributes": {name: True}}) == []
+
+
+def test_the_ids_of_people_are_no_names_of_secrets() -> None:
+    assert find_sensitive({"personal": {"token": {"name": "x"}}}) == []
+    assert [each.field for each in find_sensitive({"personal": {"u1": {"pin": "1234"}}})] == ["personal.u1.pin"]
 
 
 @pytest.mark.parametrize("secret", SECRETS, ids=range(len(SECRETS)))
