@@ -91,6 +91,28 @@ async def test_the_same_body_in_another_spelling_is_the_same(app: App, ada: Acco
     assert len(await stored(app, ada)) == 1
 
 
+async def test_a_key_holds_for_a_day(app: App, ada: Account) -> None:
+    """A producer that was down for a night may send again: to the last minute of 24 hours it is the same request."""
+    body = {"name": "producer", "scopes": ["events:write"]}
+    made = await app.client.post("/v1/admin/api-keys", json=body, headers=ada.auth)
+    headers = {"Authorization": f"Bearer {made.json()['key']}", "Idempotency-Key": "night"}
+    sent = {"events": [EVENT, EVENT]}
+    first = await app.client.post("/v1/events", json=sent, headers=headers)
+    ids = [item["id"] for item in first.json()["items"]]
+    assert len(set(ids)) == 2
+    for minutes in (23 * 60, 59):
+        app.clock.advance(minutes=minutes)
+        again = await app.client.post("/v1/events", json=sent, headers=headers)
+        assert [item["id"] for item in again.json()["items"]] == ids
+        other = await app.client.post("/v1/events", json=EVENT, headers=headers)
+        assert_problem(other, 422, "idempotency_key_reused")
+        assert sorted(event["id"] for event in await stored(app, ada)) == sorted(ids)
+    app.clock.advance(minutes=2)
+    new = await app.client.post("/v1/events", json=sent, headers=headers)
+    assert not {item["id"] for item in new.json()["items"]} & set(ids)
+    assert len(await stored(app, ada)) == 4
+
+
 async def test_a_key_for_refused_events_is_not_used_up(app: App, ada: Account) -> None:
     assert (await send(app, ada, {**EVENT, "surprise": 1}, **{"Idempotency-Key": "k"})).status_code == 422
     assert (await send(app, ada, EVENT, **{"Idempotency-Key": "k"})).status_code == 201

@@ -120,6 +120,21 @@ def test_a_json_value_is_one_line_to_every_reader(values: list[Any]) -> None:
     assert [json.loads(line) for line in lines.splitlines()] == values, "which also knows U+2028 and U+0085"
 
 
+@pytest.mark.parametrize(
+    ("end", "written"),
+    [("\u2028", b"\\u2028"), ("\u2029", b"\\u2029"), ("\x85", b"\\u0085"), ("\n", b"\\n")],
+    ids=ascii,
+)
+def test_what_some_readers_take_for_the_end_of_a_line_is_escaped(end: str, written: bytes) -> None:
+    value = {f"na{end}me": f"one{end}two"}
+    assert json_line(value) == b'{"na' + written + b'me":"one' + written + b'two"}\n'
+    assert json.loads(json_line(value)) == value
+    for name in ("jsonl", "ocsf"):
+        line = FORMATS[name].line(sample("auth.login") | {"reason": f"ż{end}x"})
+        assert len(line.decode().splitlines()) == 1
+        assert b"x" in line.partition("ż".encode() + written)[2]
+
+
 def test_names_are_in_order_whatever_order_they_came_in() -> None:
     event = sample("auth.login")
     assert json_line(dict(reversed(event.items()))) == json_line(event)

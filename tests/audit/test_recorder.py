@@ -27,6 +27,7 @@ from shared.core.clock import parse_rfc3339, period_of, rfc3339
 from shared.core.errors import Unready
 from shared.core.ids import time_of
 from shared.privacy.boxes import commitment_of
+from shared.storage.documents import MAX_BATCH_OPERATIONS
 from shared.storage.errors import StoreError, Throttled, TooLarge, Unavailable
 from tests.audit.support import (
     ADA,
@@ -241,6 +242,24 @@ async def test_publishing_twice_is_one_event_the_first(world: World) -> None:
     await world.recorder.publish(event)
     await world.recorder.publish({**event, "outcome": "failure"})
     assert await world.events() == [event]
+
+
+@pytest.mark.parametrize("there", [(0,), (1,), (4,), (0, 3), (0, 1, 2, 3, 4)], ids=repr)
+async def test_a_batch_of_which_some_are_there_already_writes_the_others(there: tuple[int, ...], world: World) -> None:
+    """A store refuses such a batch whole; what an earlier attempt wrote stays as it was."""
+    events = [await world.recorder.finish(VIEW) for _ in range(5)]
+    for place in there:
+        await world.recorder.publish(events[place])
+    await world.recorder.publish_all([{**e, "reason": "again"} if i in there else e for i, e in enumerate(events)])
+    assert await world.events() == events
+
+
+async def test_one_event_that_is_there_holds_up_no_chunk(world: World) -> None:
+    """In the second of three chunks: all of the three are whole."""
+    events = [await world.recorder.finish(VIEW) for _ in range(2 * MAX_BATCH_OPERATIONS + 2)]
+    await world.recorder.publish(events[MAX_BATCH_OPERATIONS + 1])
+    await world.recorder.publish_all(events)
+    assert await world.events() == events
 
 
 async def test_an_unregistered_event_is_refused(world: World) -> None:
