@@ -220,3 +220,12 @@ async def test_every_type_has_an_entry(name: str, world: World) -> None:
     assert set(sealed) == set(ENTRY_FIELDS)
     assert not set(sealed) & {"personal", "actor_key", "target_key", "ip_key", "ua_key"}
     assert len(entry_of(event)) <= MAX_ENTRY_BYTES
+
+
+@pytest.mark.parametrize("whose", ["billing", "p1"])
+@pytest.mark.parametrize(("field", "value"), [("email", "nobody"), ("ip", "10.0.0.256")])
+def test_what_the_trail_is_searched_by_is_right_for_actor_and_target(whose: str, field: str, value: str) -> None:
+    event = {**BASE, "target": {"kind": "patient", "id": "p1"}, "personal": {whose: {field: value}}}
+    faults = read_event(event, NOW)
+    assert isinstance(faults, list)
+    assert [each.field for each in faults] == [f"personal.{whose}.{field}"]
