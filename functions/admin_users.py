@@ -73,7 +73,7 @@ async def list_users(call: Call[Nothing, UserQuery]) -> Answer:
 @api.endpoint("GET", "v1/admin/users/{id:guid}", who=ADMINS, response=UserShape, errors=(404,))
 async def get_user(call: Call[Nothing, Nothing]) -> Answer:
     """One user. `ETag` names the version."""
-    from shared.identity.versions import entity_tag
+    from shared.storage.versions import entity_tag
 
     user = await call.services.members.view(call.principal, call.path["id"], call.request)
     return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
@@ -93,7 +93,7 @@ async def update_user(call: Call[UserBody, Nothing]) -> Answer:
     """Change a user below the own rank, or another tenant_admin. Fields that are not given stay; a new role or status
     ends the user's sessions. Nobody changes the own role or status; the last active tenant_admin stays one: 409
     `last_admin`. `If-Match` guards against lost updates."""
-    from shared.identity.versions import entity_tag
+    from shared.storage.versions import entity_tag
 
     user = await call.services.members.update(
         call.principal, call.path["id"], given(call.body), call.if_match, call.request

@@ -57,7 +57,7 @@ class SessionList(ListShape):
 @api.endpoint("GET", "v1/profile", who=USERS, response=UserShape)
 async def get_profile(call: Call[Nothing, Nothing]) -> Answer:
     """The caller's own account."""
-    from shared.identity.versions import entity_tag
+    from shared.storage.versions import entity_tag
 
     user = await call.services.own_account.view_profile(call.principal, call.request)
     return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
@@ -75,7 +75,7 @@ async def get_profile(call: Call[Nothing, Nothing]) -> Answer:
 async def update_profile(call: Call[ProfileBody, Nothing]) -> Answer:
     """Change fields of the own account; those that are not given stay. `If-Match` guards against lost updates."""
     from shared.identity.tokens import TokenRejected
-    from shared.identity.versions import entity_tag
+    from shared.storage.versions import entity_tag
 
     fields = given(call.body)
     try:

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -162,39 +162,33 @@ class Ingest:
     async def _late(self, source: Source, batch: Batch, plan: _Plan) -> dict[int, StoredEvent]:
         """By its place in the request, the event of a producer_id that was taken in time and now comes again too late:
         whoever had no answer then has to hear of it."""
-        found: dict[int, StoredEvent] = {}
+        asked: dict[int, str] = {}
         for place, faults in enumerate(plan.faults):
-            if [code for _, code, _ in faults] == ["too_far_behind"]:
-                producer_id = batch.values[place].get("producer_id")
-                if producer_id is not None:
-                    scope = f"{source.tenant_id}|{producer_id}"
-                    event = await self._guards.held("producer_id", scope, PRODUCER_ID_SECONDS)
-                    if event is not None:
-                        found[place] = event
-        return found
+            if [code for _, code, _ in faults] == ["too_far_behind"] and batch.values[place].get("producer_id"):
+                asked[place] = batch.values[place]["producer_id"]
+        held = await _each(self._first(source, producer_id) for producer_id in asked.values())
+        return {place: event for place, event in zip(asked, held, strict=True) if event is not None}
 
     async def _settled(self, source: Source, plan: _Plan) -> list[StoredEvent | None]:
         """The events that stand for the plan's: of each producer_id the one that was first."""
-        at_once = asyncio.Semaphore(_CLAIMS_AT_ONCE)
 
         async def settle(event: StoredEvent | None, producer_id: str | None) -> StoredEvent | None:
             if event is None or producer_id is None:
                 return event
-            async with at_once:
-                scope = f"{source.tenant_id}|{producer_id}"
-                held = await self._guards.claim("producer_id", scope, event, PRODUCER_ID_SECONDS)
-                first: StoredEvent = held.value
-                return first
+            scope = _of_producer(source, producer_id)
+            held = await self._guards.claim("producer_id", scope, event, PRODUCER_ID_SECONDS)
+            first: StoredEvent = held.value
+            return first
 
-        pairs = list(zip(plan.events, plan.producer_ids, strict=True))
-        if not any(producer_id for _, producer_id in pairs):
+        if not any(plan.producer_ids):
             return plan.events
-        settled = await asyncio.gather(*(settle(*pair) for pair in pairs), return_exceptions=True)
-        found: list[StoredEvent | None] = []
-        for each in settled:
-            if isinstance(each, BaseException):
-                raise each
-            found.append(each)
+        return await _each(settle(*pair) for pair in zip(plan.events, plan.producer_ids, strict=True))
+
+    async def _first(self, source: Source, producer_id: str) -> StoredEvent | None:
+        """The event that was the first under a producer_id, or None."""
+        found: StoredEvent | None = await self._guards.held(
+            "producer_id", _of_producer(source, producer_id), PRODUCER_ID_SECONDS
+        )
         return found
 
     async def _publish(self, plan: _Plan, events: Sequence[StoredEvent | None], late: Sequence[StoredEvent]) -> None:
@@ -202,6 +196,26 @@ class Ingest:
         pairs = [(own, event) for own, event in zip(plan.events, events, strict=True) if own and event]
         await self._recorder.publish_all([event for own, event in pairs if own["id"] == event["id"]])
         await self._recorder.publish_each([*(event for own, event in pairs if own["id"] != event["id"]), *late])
+
+
+async def _each(claims: Iterable[Awaitable[StoredEvent | None]]) -> list[StoredEvent | None]:
+    """What each comes to, some at a time; all are done when the first error of any is raised."""
+    at_once = asyncio.Semaphore(_CLAIMS_AT_ONCE)
+
+    async def one(claim: Awaitable[StoredEvent | None]) -> StoredEvent | None:
+        async with at_once:
+            return await claim
+
+    found: list[StoredEvent | None] = []
+    for each in await asyncio.gather(*map(one, claims), return_exceptions=True):
+        if isinstance(each, BaseException):
+            raise each
+        found.append(each)
+    return found
+
+
+def _of_producer(source: Source, producer_id: str) -> str:
+    return f"{source.tenant_id}|{producer_id}"
 
 
 def _scope(source: Source, key: str) -> str:

@@ -134,7 +134,7 @@ def find_sensitive(value: Any) -> list[Found]:
     """
     texts: list[str] = []
     named = _collect(value, texts, 0)
-    return list(dict.fromkeys(_locate(value, "", 0))) if named or _suspicious("\n".join(texts)) else []
+    return list(dict.fromkeys(_locate(value, "", 0))) if named or kind_of("\n".join(texts)) is not None else []
 
 
 def may_hold_sensitive(text: str) -> bool:
@@ -163,11 +163,6 @@ def _folded(found: re.Match[str]) -> str:
     if char in "·•‧∙⋅":
         return "."
     return {"Pd": "-", "Zs": " ", "Cf": ""}.get(unicodedata.category(char), char)
-
-
-def _suspicious(text: str) -> bool:
-    """Whether there may be something: the parts decide."""
-    return kind_of(text) is not None
 
 
 def _collect(value: Any, texts: list[str], depth: int) -> bool:

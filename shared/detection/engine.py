@@ -45,6 +45,18 @@ def is_odd(event: Item) -> bool:
     return event["occurred_at"] != event["recorded_at"] and event_time(event) != parse_rfc3339(event["occurred_at"])
 
 
+def actor_of(event: Item) -> str | None:
+    """A pattern's key: who did it. None for the anonymous and the system."""
+    actor: str | None = event["actor"]["id"]
+    return actor
+
+
+def target_of(event: Item) -> str | None:
+    """A pattern's key: what, or whose account, it was done to. None where that is unknown."""
+    target = event.get("target")
+    return target["id"] if target else None
+
+
 def observe(pattern: Pattern[Any], event: Item, at: datetime | None = None) -> tuple[str, Observed] | None:
     """The key of an event and what the pattern sees of it; None when the event is none of the pattern's.
 

@@ -40,7 +40,6 @@ from shared.identity.model import (
 )
 from shared.identity.ranks import Change, refusal, sufficient
 from shared.identity.sessions import ended_before
-from shared.identity.versions import check_version, entity_tag
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import (
     AnyOf,
@@ -57,6 +56,7 @@ from shared.storage.documents import (
     replace,
 )
 from shared.storage.errors import NotFound, PreconditionFailed
+from shared.storage.versions import check_version, entity_tag
 
 RELEASE = "directory.release"
 _RACES = 20

@@ -17,10 +17,10 @@ from shared.identity.passwords import Passwords
 from shared.identity.session_life import SessionLife
 from shared.identity.sessions import ended_before, holds
 from shared.identity.tokens import TokenRejected
-from shared.identity.versions import entity_tag
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, DocumentStore, Item, replace
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
+from shared.storage.versions import entity_tag
 
 _RACES = 10
 KEPT_PASSWORDS = 4

@@ -11,10 +11,10 @@ from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.errors import Unready
 from shared.identity.model import TENANT_ITEM, Principal
-from shared.identity.versions import check_version
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import DocumentStore, Item, replace
 from shared.storage.errors import NotFound, PreconditionFailed
+from shared.storage.versions import check_version
 
 DEFAULTS: Mapping[str, Any] = {
     "require_mfa": "off",

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from shared.detection.engine import crossing, windows
+from shared.detection.engine import crossing, target_of, windows
 from shared.detection.familiarity import visit
 from shared.detection.model import Crossing, Observed, Parameters, Pattern, Question, Span, Visit
 from shared.storage.documents import Item
@@ -28,11 +28,6 @@ class AccountTakeoverParameters(Parameters):
 
 def _matches(event: Item) -> bool:
     return event["outcome"] == "success" or event["reason"] in _REASONS
-
-
-def _key(event: Item) -> str | None:
-    target = event.get("target")
-    return target["id"] if target else None
 
 
 def _fact(event: Item) -> Visit | None:
@@ -97,7 +92,7 @@ PATTERN = Pattern(
     key_path="target.id",
     fields=("reason", "target", "ua_key"),
     matches=_matches,
-    key=_key,
+    key=target_of,
     crossings=_crossings,
     fact=_fact,
     questions=_questions,

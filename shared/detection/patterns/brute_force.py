@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
-from shared.detection.engine import crossings_by_count
+from shared.detection.engine import crossings_by_count, target_of
 from shared.detection.model import AlertSeverity, Crossing, Observed, Parameters, Pattern
 from shared.storage.documents import Item
 
@@ -21,12 +21,6 @@ class BruteForceParameters(Parameters):
 
 def _matches(event: Item) -> bool:
     return event["reason"] in _REASONS
-
-
-def _key(event: Item) -> str | None:
-    """The account that was tried; None for an unknown one."""
-    target = event.get("target")
-    return target["id"] if target else None
 
 
 def _crossings(observed: Sequence[Observed], parameters: BruteForceParameters) -> Iterable[Crossing]:
@@ -62,6 +56,6 @@ PATTERN = Pattern(
     key_path="target.id",
     fields=("reason", "target"),
     matches=_matches,
-    key=_key,
+    key=target_of,
     crossings=_crossings,
 )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from shared.detection.engine import Tally, crossing, windows
+from shared.detection.engine import Tally, actor_of, crossing, windows
 from shared.detection.model import Crossing, Observed, Parameters, Pattern
 from shared.storage.documents import Item
 
@@ -29,11 +29,6 @@ class Access(NamedTuple):
 
 def _matches(_event: Item) -> bool:
     return True
-
-
-def _key(event: Item) -> str | None:
-    actor: str | None = event["actor"]["id"]
-    return actor
 
 
 def _fact(event: Item) -> Access:
@@ -84,7 +79,7 @@ PATTERN = Pattern(
     key_path="actor.id",
     fields=("actor", "target", "record_count", "data_class"),
     matches=_matches,
-    key=_key,
+    key=actor_of,
     crossings=_crossings,
     fact=_fact,
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
-from shared.detection.engine import crossings_by_distinct
+from shared.detection.engine import actor_of, crossings_by_distinct
 from shared.detection.model import AlertSeverity, Crossing, Observed, Parameters, Pattern
 from shared.storage.documents import Item
 
@@ -19,11 +19,6 @@ class MassDeletionParameters(Parameters):
 
 def _matches(_event: Item) -> bool:
     return True
-
-
-def _key(event: Item) -> str | None:
-    actor: str | None = event["actor"]["id"]
-    return actor
 
 
 def _fact(event: Item) -> tuple[str, str]:
@@ -64,7 +59,7 @@ PATTERN = Pattern(
     key_path="actor.id",
     fields=("actor", "target"),
     matches=_matches,
-    key=_key,
+    key=actor_of,
     crossings=_crossings,
     fact=_fact,
 )

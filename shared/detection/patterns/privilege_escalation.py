@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from shared.detection.engine import crossing, windows
+from shared.detection.engine import actor_of, crossing, windows
 from shared.detection.model import Crossing, Observed, Parameters, Pattern
 from shared.storage.documents import Item
 
@@ -43,11 +43,6 @@ def _raises(event: Item) -> bool:
 def _is_own(event: Item) -> bool:
     target = event.get("target")
     return bool(target and target["id"] == event["actor"]["id"])
-
-
-def _key(event: Item) -> str | None:
-    actor: str | None = event["actor"]["id"]
-    return actor
 
 
 class Step(NamedTuple):
@@ -103,7 +98,7 @@ PATTERN = Pattern(
     key_path="actor.id",
     fields=("actor", "target", "attributes"),
     matches=_matches,
-    key=_key,
+    key=actor_of,
     crossings=_crossings,
     fact=_fact,
 )

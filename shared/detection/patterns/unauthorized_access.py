@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
-from shared.detection.engine import crossing, windows
+from shared.detection.engine import actor_of, crossing, windows
 from shared.detection.model import Crossing, Observed, Parameters, Pattern
 from shared.storage.documents import Item
 
@@ -25,11 +25,6 @@ class UnauthorizedAccessParameters(Parameters):
 
 def _matches(_event: Item) -> bool:
     return True
-
-
-def _key(event: Item) -> str | None:
-    actor: str | None = event["actor"]["id"]
-    return actor
 
 
 def _fact(event: Item) -> str | None:
@@ -77,7 +72,7 @@ PATTERN = Pattern(
     key_path="actor.id",
     fields=("actor", "context", "reason"),
     matches=_matches,
-    key=_key,
+    key=actor_of,
     crossings=_crossings,
     fact=_fact,
 )
