@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -219,9 +220,8 @@ def test_on_a_real_clock_it_happens_now_and_a_second_time_it_is_refused(tmp_path
         assert all(case["events"] for case in truth["cases"])
         again = simulate("--url", url, *small)
         assert (again.returncode, again.stdout) == (1, "")
-        assert again.stderr == (
-            "simulate: found of t0/u0 was answered 409 email_taken; the accounts of this --seed exist there\n"
-        )
+        refused = r"simulate: found of t[01]/u0 was answered 409 email_taken; the accounts of this --seed exist there\n"
+        assert re.fullmatch(refused, again.stderr)  # the tenants are founded side by side
         late = simulate("--url", url, *small, "--start", "2026-10-05T00:00:00Z")
         assert (late.returncode, late.stdout) == (2, "")
         assert "that server's clock is real" in late.stderr
