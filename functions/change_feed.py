@@ -1,4 +1,4 @@
-"""Change-feed triggers: detection on the trail, and the drains that publish what a crash left in an outbox.
+"""Change-feed triggers: ledger and detection on the trail, and drains that publish what a crash left in an outbox.
 
 Retries are unlimited: in Azure a batch whose finite retries run out is lost.
 """
@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 type Consumer = Callable[[Services, Sequence[Item]], Awaitable[None]]
 
 LEASES = "leases"
-BATCH = 100
+BATCH = 90
+"""What the sealer writes at once."""
 
 
 async def detect(services: Services, items: "Sequence[Item]") -> None:
     """Run the threat patterns on new events."""
     await services.detection.consume(items)
+
+
+async def seal(services: Services, items: "Sequence[Item]") -> None:
+    """Seal new events into the ledger."""
+    await services.sealer.consume(items)
 
 
 def drain(container: Container) -> Consumer:
@@ -41,6 +47,7 @@ CONSUMERS: dict[str, tuple[Container, Consumer]] = {
     "drain_alerts": (ALERTS, drain(ALERTS)),
     "drain_identity": (IDENTITY, drain(IDENTITY)),
     "drain_reports": (REPORTS, drain(REPORTS)),
+    "seal_ledger": (AUDIT_EVENTS, seal),
 }
 """Every change-feed function: its container and what it does. The name is its lease prefix, too."""
 

@@ -66,8 +66,8 @@ class Settings(BaseSettings):
     azure_client_id: str | None = Field(default=None, pattern=r"^[0-9A-Fa-f-]{36}$")
     """Client id of the user-assigned managed identity, where the app has one."""
     website_site_name: str | None = None
-    """Set by Azure, never by you: the app's name there. With it, `COSMOS_DB_ENDPOINT` and `KEY_VAULT_URI` are required:
-    what a function app keeps on its own disk is lost."""
+    """Set by Azure, never by you: the app's name there. With it, `COSMOS_DB_ENDPOINT`, `KEY_VAULT_URI` and
+    `LEDGER_ORIGIN` are required: what a function app keeps on its own disk is lost."""
     request_deadline_seconds: int = Field(default=30, ge=1, le=200)
     """Seconds that an HTTP request may spend on store and secrets, all waiting and retries included; then 503."""
     access_token_minutes: int = Field(default=15, ge=1, le=60)
@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     """Version of the terms that `POST /register` records consent to."""
     privacy_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
     """Version of the privacy notice that `POST /register` records consent to."""
+    ledger_origin: str = Field(default="localhost/ledger", pattern=r"^[A-Za-z0-9._~-]+(:[0-9]+)?(/[A-Za-z0-9._~-]+)*$")
+    """What the names of ledgers and of the keys that sign them begin with: a URL of yours without scheme. Choose it
+    once: checkpoints under another name are of another ledger."""
     trusted_proxy_hops: int = Field(default=1, ge=0, le=10)
     """Entries of `X-Forwarded-For`, from the right, that our own front ends wrote; 0: the header is ignored."""
 
@@ -125,8 +128,8 @@ class Settings(BaseSettings):
         if self.key_vault_uri is not None:
             _checked("KEY_VAULT_URI", self.key_vault_uri)
         if self.website_site_name is not None:
-            for name in ("cosmos_db_endpoint", "key_vault_uri"):
-                if getattr(self, name) is None:
+            for name in ("cosmos_db_endpoint", "key_vault_uri", "ledger_origin"):
+                if getattr(self, name) is None or name not in self.model_fields_set:
                     raise ValueError(f"{name.upper()}: must be set in Azure")
         return self
 

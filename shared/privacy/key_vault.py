@@ -29,7 +29,11 @@ from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, Se
 from shared.storage.azure_identity import identify
 from shared.telemetry import get_log
 
-NAMES: Mapping[RootName, str] = {"tokens": "kraftd-tokens", "index": "kraftd-index"}
+NAMES: Mapping[RootName, str] = {
+    "tokens": "kraftd-tokens",
+    "index": "kraftd-index",
+    "ledger": "kraftd-ledger",
+}
 API_VERSION = "7.4"
 MAX_HELD = 10
 """Values fetched of the newest versions without being asked; of an older one, when a token or the store names it."""

@@ -13,8 +13,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 from shared.core.errors import Unready
 
-type RootName = Literal["tokens", "index"]
-ROOTS: tuple[RootName, ...] = ("tokens", "index")
+type RootName = Literal["tokens", "index", "ledger"]
+ROOTS: tuple[RootName, ...] = ("tokens", "index", "ledger")
 ROOT_BYTES = 32
 SETTLING = timedelta(seconds=150)
 """How long a new version only verifies: until every instance must have seen it (docs/adr/0011)."""

@@ -72,6 +72,13 @@ ALERTS = Container(
     also_indexed=("pattern", "severity", "status", "superseded_by", "overflowed_by"),
     default_ttl_seconds=-1,
 )
+LEDGER = Container(
+    name="ledger",
+    partition_key=("tenant_id", PERIOD),
+    indexes=(("index",), ("kind", "id")),
+    default_ttl_seconds=2555 * 86_400,
+    expires_by_period=True,
+)
 REPORTS = Container(
     name="reports",
     partition_key=("tenant_id",),
@@ -95,7 +102,19 @@ DEAD_LETTERS = Container(
 
 CONTAINERS: dict[str, Container] = {
     each.name: each
-    for each in (AUDIT_EVENTS, IDENTITY, DIRECTORY, TENANTS, ALERTS, REPORTS, GUARDS, SIGNALS, LEASES, DEAD_LETTERS)
+    for each in (
+        AUDIT_EVENTS,
+        IDENTITY,
+        DIRECTORY,
+        TENANTS,
+        LEDGER,
+        ALERTS,
+        REPORTS,
+        GUARDS,
+        SIGNALS,
+        LEASES,
+        DEAD_LETTERS,
+    )
 }
 
 

@@ -10,6 +10,8 @@ STORE_CHARGE = "azure.cosmosdb.client.operation.request_charge"
 DEAD_LETTERS = "kraftd.dead_letters"
 OUTBOX_ENTRIES = "kraftd.outbox.entries"
 INGEST_EVENTS = "kraftd.ingest.events"
+SEALED_EVENTS = "kraftd.ledger.sealed"
+SEAL_LAG = "kraftd.ledger.lag"
 
 
 class StoreCharges:
@@ -68,3 +70,17 @@ class IngestCounts:
     def __call__(self, outcome: str, number: int, /) -> None:
         """Count the events of one request that had the same outcome."""
         self._events.add(number, {"kraftd.outcome": outcome})
+
+
+class SealCounts:
+    """Events sealed into the ledger, and how long the oldest of a chunk had waited for it."""
+
+    def __init__(self) -> None:
+        meter = metrics.get_meter("kraftd")
+        self._events = meter.create_counter(SEALED_EVENTS, unit="{event}", description="Events sealed into the ledger")
+        self._lag = meter.create_histogram(SEAL_LAG, unit="s", description="From an event's recording to its sealing")
+
+    def __call__(self, events: int, lag_seconds: float, /) -> None:
+        """Count the events of one chunk."""
+        self._events.add(events)
+        self._lag.record(max(0.0, lag_seconds))

@@ -42,6 +42,11 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.identity.session_life import SessionLife
     from shared.identity.tenant_settings import TenantSettings
     from shared.identity.throttle import Throttle
+    from shared.ledger.checkpoints import Checkpoints
+    from shared.ledger.keys import LedgerKeys
+    from shared.ledger.sealer import Sealer
+    from shared.ledger.shards import Shards
+    from shared.ledger.statements import Statements
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.guards import Guards
     from shared.privacy.secrets import SecretsPort
@@ -88,6 +93,11 @@ class Services:
     detection: "DetectionService"
     alerts: "AlertService"
     reports: "Reports"
+    sealer: "Sealer"
+    shards: "Shards"
+    ledger_keys: "LedgerKeys"
+    checkpoints: "Checkpoints"
+    statements: "Statements"
 
     async def close(self) -> None:
         """Let go of threads and files."""
@@ -215,13 +225,14 @@ async def build_services(
 ) -> Services:
     """The app on its store. What is given takes the place of what the settings would make (tests, benchmarks)."""
     from shared.privacy.key_check import pin_index
+    from shared.privacy.secrets import ROOTS
 
     clock = clock or SystemClock()
     secrets = secrets or open_secrets(settings, clock)
     async with AsyncExitStack() as undo:
         undo.push_async_callback(secrets.close)
-        await secrets.versions("tokens")  # fail now, not at the first login
-        await secrets.versions("index")
+        for root in ROOTS:
+            await secrets.versions(root)  # fail now, not at the first login
         store = store or await open_store(settings, clock)
         undo.push_async_callback(store.close)
         services = _assemble(settings, clock, store, secrets, await pin_index(store, secrets), passwords)
@@ -250,9 +261,14 @@ def _assemble(
     from shared.identity.directory import Directory
     from shared.identity.passwords import Passwords
     from shared.identity.tenant_settings import read_settings
+    from shared.ledger.checkpoints import Checkpoints
+    from shared.ledger.keys import LedgerKeys
+    from shared.ledger.sealer import Sealer
+    from shared.ledger.shards import Shards
+    from shared.ledger.statements import Statements
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import ClearBox
-    from shared.telemetry.metrics import DeadLetterCounts, IngestCounts, OutboxCounts
+    from shared.telemetry.metrics import DeadLetterCounts, IngestCounts, OutboxCounts, SealCounts
     from shared.wiring._identity import identity_services
 
     ids, index, box = IdFactory(clock), BlindIndex(secrets, index_version), ClearBox()
@@ -261,6 +277,7 @@ def _assemble(
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
     directory, passwords = Directory(store, index, clock), passwords or Passwords()
     rules = StoredRules(partial(read_settings, store))
+    ledger_keys, statements = LedgerKeys(secrets, store, clock, settings.ledger_origin), Statements(store, recorder)
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
     identity = identity_services(settings, common, ids, outbox, directory, passwords, index, secrets)
     return Services(
@@ -280,5 +297,10 @@ def _assemble(
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
         alerts=AlertService(store, outbox, recorder, clock, rules),
         reports=Reports(store, recorder, outbox, directory, clock),
+        sealer=Sealer(store, statements, dead_letters, clock, ids, SealCounts()),
+        shards=Shards(store),
+        ledger_keys=ledger_keys,
+        checkpoints=Checkpoints(store, ledger_keys, clock),
+        statements=statements,
         **common,
     )

@@ -1,0 +1,329 @@
+"""The sealer: turns delivered events into entries of the ledger, each once, whoever delivers what and how often.
+
+Per tenant and month it reads in one query which of the events are sealed, how far the tree is and what was counted, and
+writes in one batch the new entries, full tiles, counts of days and the head, if nobody else moved the head meanwhile.
+So either all of a chunk is sealed or nothing, and a second sealer begins again from where the first one got to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from shared.audit.dead_letters import DeadLetters
+from shared.audit.entries import EntryError, entry_of
+from shared.audit.model import RequestContext
+from shared.core.clock import Clock, parse_rfc3339, rfc3339
+from shared.core.errors import Unready
+from shared.core.ids import IdFactory, time_of
+from shared.ledger.merkle import leaf_hash
+from shared.ledger.rollups import DayRollup, day_of
+from shared.ledger.shards import (
+    ROLLUP,
+    BrokenShard,
+    Entry,
+    Head,
+    head_id,
+    is_period,
+    rollup_id,
+    tile_item,
+)
+from shared.ledger.statements import Statements
+from shared.ledger.tiles import WIDTH, Tile, grown
+from shared.storage.containers import LEDGER
+from shared.storage.documents import (
+    MAX_BATCH_OPERATIONS,
+    BatchOperation,
+    DocumentStore,
+    In,
+    Item,
+    Query,
+    Range,
+    create,
+    upsert,
+)
+from shared.storage.documents import (
+    replace as replaced,
+)
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed, Throttled, Unavailable
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
+
+CONSUMER = "seal_ledger"
+CHUNK_EVENTS = 90
+"""With the head, the days and the tiles that fill up they fit into one query and one batch."""
+CHUNK_BYTES = 1_800_000
+RESERVED_BYTES = 200_000
+"""Of a batch, for head, tiles and counts."""
+RACES = 20
+SHARDS_AT_ONCE = 4
+OWN_LAG = timedelta(hours=24)
+"""What the app records of itself is stored within this time: the request does it, else a sweep every five minutes."""
+PRODUCER_LAG = timedelta(days=8)
+"""A producer's retry may finish, up to seven days later, what a crash left of its first attempt."""
+_PRODUCED = ("data.", "consent.", "custom.")
+
+type Sealed = Callable[[int, float], None]
+"""Told of each chunk: how many events were sealed, and the seconds since the oldest of them was recorded."""
+
+
+def _unheard(_events: int, _lag_seconds: float) -> None:
+    """Nobody asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A delivered event, and the entry that it has to have."""
+
+    event: Item
+    text: bytes
+
+    @property
+    def id(self) -> str:
+        """The event's id."""
+        return str(self.event["id"])
+
+
+class Sealer:
+    """Seals stored events. Deliveries may repeat, overlap, come out of order and run side by side."""
+
+    def __init__(
+        self,
+        store: DocumentStore,
+        statements: Statements,
+        dead_letters: DeadLetters,
+        clock: Clock,
+        ids: IdFactory,
+        sealed: Sealed = _unheard,
+    ) -> None:
+        self._store = store
+        self._statements = statements
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._ids = ids
+        self._sealed = sealed
+        dead_letters.on(CONSUMER, self.handle)
+
+    async def handle(self, event: Item) -> None:
+        """Seal one stored event. Whatever keeps it from that is raised."""
+        pending = await self._pending(event)
+        await self._seal(event["tenant_id"], event["period"], [pending])
+
+    async def consume(self, items: Sequence[Item]) -> None:
+        """Seal a batch of stored events, of any tenants and months.
+
+        An event that cannot be sealed, or whose shard is broken, goes to the dead letters; the others are sealed.
+        Unavailable, Throttled, Unready: deliver the batch again (all shards that could be served were).
+        """
+        shards: dict[tuple[str, str], list[Pending]] = defaultdict(list)
+        for item in items:
+            try:
+                pending = await self._pending(item)
+            except (EntryError, ValueError) as error:
+                await self._dead_letters.put(CONSUMER, item, error)
+            else:
+                shards[item["tenant_id"], item["period"]].append(pending)
+        free = asyncio.Semaphore(SHARDS_AT_ONCE)
+
+        async def one(tenant_id: str, period: str, found: list[Pending]) -> None:
+            async with free:
+                await self._seal_or_keep(tenant_id, period, found)
+
+        works = [one(*shard, found) for shard, found in shards.items()]
+        outcomes = await asyncio.gather(*works, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _seal_or_keep(self, tenant_id: str, period: str, found: list[Pending]) -> None:
+        try:
+            await self._seal(tenant_id, period, found)
+        except (Unavailable, Throttled, Unready):
+            raise
+        except Exception as error:  # noqa: BLE001 - one tenant's trouble must not stop the others
+            for pending in found:  # those that are sealed already are found so at the retry
+                await self._dead_letters.put(CONSUMER, pending.event, error)
+
+    async def _pending(self, event: Item) -> Pending:
+        """The entry of an event. EntryError, ValueError for one that is not formed as events are, once that is said."""
+        try:
+            _check(event)
+            return Pending(event, entry_of(event))
+        except (EntryError, ValueError) as error:
+            tenant_id, period, event_id = (event.get(name) for name in ("tenant_id", "period", "id"))
+            if isinstance(tenant_id, str) and isinstance(event_id, str):
+                _log.warning("event_unsealable", event_id=event_id, tenant_id=tenant_id, reason=str(error))
+                held = period if isinstance(period, str) and is_period(period) else rfc3339(self._clock.now())[:7]
+                await self._statements.found(tenant_id, held, "unsealable", event_id, self._request())
+            raise
+
+    async def _seal(self, tenant_id: str, period: str, found: Sequence[Pending]) -> None:
+        """Seal events of one shard, in chunks that fit into a batch."""
+        left = list(found)
+        races = 0
+        while left:
+            chunk, later = _distinct(left)
+            try:
+                over = await self._seal_chunk(tenant_id, period, chunk)
+            except (PreconditionFailed, Conflict) as error:
+                races += 1
+                if races >= RACES:
+                    raise Unavailable("the head of a shard is contended") from error
+                _log.info("seal_raced", tenant_id=tenant_id, period=period)
+                continue
+            except BrokenShard as error:
+                await self._statements.found(tenant_id, period, error.what, "shard", self._request())  # type: ignore[arg-type]
+                raise
+            left = over + later
+
+    async def _seal_chunk(self, tenant_id: str, period: str, chunk: Sequence[Pending]) -> list[Pending]:
+        """Seal what is not sealed yet and fits; what is left. PreconditionFailed, Conflict: a rival was faster."""
+        days = sorted({day_of(pending.event) for pending in chunk})
+        ids = [head_id(period), *(rollup_id(day) for day in days), *(pending.id for pending in chunk)]
+        page = await self._store.query(LEDGER, (tenant_id, period), Query((In("id", tuple(ids)),), limit=len(ids)))
+        stored = {item["id"]: item for item in page.items}
+        fresh = []
+        for pending in chunk:
+            known = stored.get(pending.id)
+            if known is None:
+                fresh.append(pending)
+            elif Entry.of(known).text != pending.text:
+                request, index = self._request(), known["index"]
+                await self._statements.found(tenant_id, period, "edited", pending.id, request, index=index)
+        if not fresh:
+            return []
+        head = await self._head(tenant_id, period, stored.get(head_id(period)))
+        taken, over = _fitting(fresh, head.size)
+        for pending in taken:
+            if _is_behind(pending.event):
+                await self._statements.found(tenant_id, period, "inserted_behind", pending.id, self._request())
+        await self._store.batch(LEDGER, (tenant_id, period), self._operations(tenant_id, head, taken, stored))
+        oldest = min(parse_rfc3339(pending.event["recorded_at"]) for pending in taken)
+        self._sealed(len(taken), (self._clock.now() - oldest).total_seconds())
+        return over
+
+    async def _head(self, tenant_id: str, period: str, item: Item | None) -> Head:
+        """The head to go on from. BrokenShard: a shard with entries and no head has lost it. PreconditionFailed: a
+        rival has just begun it."""
+        if item is not None:
+            return Head.of(item)
+        first = Query((Range("index", ge=0),), order_by="index", limit=1)
+        if (await self._store.query(LEDGER, (tenant_id, period), first)).items:
+            try:
+                await self._store.read(LEDGER, (tenant_id, period), head_id(period))
+            except NotFound:
+                raise BrokenShard("head", "there are entries and no head") from None
+            raise PreconditionFailed("the shard was begun meanwhile")
+        return Head(period)
+
+    def _operations(
+        self, tenant_id: str, head: Head, taken: Sequence[Pending], stored: dict[str, Item]
+    ) -> list[BatchOperation]:
+        """The batch that appends events behind a head."""
+        frontier = head.frontier()
+        edge = dict(head.partial(level) for level in head.edge)
+        changed = grown(head.size, edge, frontier.extend(leaf_hash(pending.text) for pending in taken))
+        partials, full = _parted(head, changed)
+        rollups: dict[str, DayRollup] = {}
+        operations = []
+        for index, pending in enumerate(taken, head.size):
+            day = day_of(pending.event)
+            if day not in rollups:
+                known = stored.get(rollup_id(day))
+                rollups[day] = DayRollup(day) if known is None else DayRollup.from_item(known)
+            rollups[day].add(pending.event, index)
+            operations.append(create(Entry(pending.id, index, pending.text).item(tenant_id, head.period)))
+        operations += [create(tile_item(tenant_id, head.period, tile, content)) for tile, content in full.items()]
+        for day, rollup in rollups.items():
+            own = {"id": rollup_id(day), "tenant_id": tenant_id, "period": head.period, "kind": ROLLUP}
+            operations.append(upsert(own | rollup.to_item()))
+        grown_head = replace(head, size=frontier.size, nodes=frontier.nodes, edge=partials).item(tenant_id)
+        operations.append(create(grown_head) if head.etag is None else replaced(grown_head, head.etag))
+        return operations
+
+    def _request(self) -> RequestContext:
+        now = self._clock.now()
+        return RequestContext(request_id=self._ids.new(now), route="change_feed", function=CONSUMER, started_at=now)
+
+
+def _check(event: Item) -> None:
+    """ValueError unless an event is formed as every recorded event is, and its id, period and time agree."""
+    texts = ("id", "tenant_id", "period", "type", "outcome", "data_class", "recorded_at")
+    wrong = [name for name in texts if not isinstance(event.get(name), str)]
+    actor = event.get("actor")
+    if not isinstance(actor, dict) or not isinstance(actor.get("kind"), str) or not _is_text_or_null(actor.get("id")):
+        wrong.append("actor")
+    if not _is_text_or_null(event.get("reason")):
+        wrong.append("reason")
+    if wrong:
+        raise ValueError(f"{wrong[0]}: is not of its type")
+    moment = parse_rfc3339(event["recorded_at"])
+    millisecond = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    if time_of(event["id"]) != millisecond or event["id"] != str(UUID(event["id"])):
+        raise ValueError("id: was not made at recorded_at")
+    if event["recorded_at"] != rfc3339(moment) or event["period"] != rfc3339(moment)[: len("YYYY-MM")]:
+        raise ValueError("period: is not that of recorded_at")
+
+
+def _is_text_or_null(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_behind(event: Item) -> bool:
+    """Whether an event was stored so long after the time it claims that no crash explains it."""
+    lag = PRODUCER_LAG if event["type"].startswith(_PRODUCED) else OWN_LAG
+    return datetime.fromtimestamp(event["_ts"], UTC) - parse_rfc3339(event["recorded_at"]) > lag
+
+
+def _distinct(found: Sequence[Pending]) -> tuple[list[Pending], list[Pending]]:
+    """As many as one batch may hold, each id once; and the others."""
+    chunk: dict[str, Pending] = {}
+    later = []
+    for pending in found:
+        if pending.id in chunk or len(chunk) == CHUNK_EVENTS:
+            later.append(pending)
+        else:
+            chunk[pending.id] = pending
+    return list(chunk.values()), later
+
+
+def _fitting(fresh: Sequence[Pending], size: int) -> tuple[list[Pending], list[Pending]]:
+    """The longest beginning that fits into one batch behind `size` leaves, with all that it changes; and the rest."""
+    days: set[str] = set()
+    space = CHUNK_BYTES - RESERVED_BYTES
+    for number, pending in enumerate(fresh):
+        days.add(day_of(pending.event))
+        space -= len(json.dumps(pending.text.decode())) + 500
+        operations = number + 1 + len(days) + _filled(size, size + number + 1) + 1
+        if operations > MAX_BATCH_OPERATIONS or (space < 0 and number):
+            return list(fresh[:number]), list(fresh[number:])
+    return list(fresh), []
+
+
+def _filled(size: int, new_size: int) -> int:
+    """How many tiles are full after growing that were not before."""
+    count = 0
+    while new_size:
+        size, new_size = size // WIDTH, new_size // WIDTH
+        count += new_size - size
+    return count
+
+
+def _parted(head: Head, changed: dict[Tile, bytes]) -> tuple[dict[int, bytes], dict[Tile, bytes]]:
+    """Of the tiles that growing changed: the new partial ones at the edge, by level, and the full ones."""
+    partials = dict(head.edge)
+    full = {}
+    for tile, content in sorted(changed.items()):
+        partials.pop(tile.level, None)
+        if tile.width == WIDTH:
+            full[tile] = content
+        else:
+            partials[tile.level] = content
+    return partials, full

@@ -1,0 +1,269 @@
+"""Shards as they are stored: one partition of the container `ledger` for each tenant and month. Its items, by id:
+
+    head|<period>      how far the tree has grown: size, right edge, and the last signed checkpoint
+    <event id>         an entry: its index and its text, RFC 8785 canonical JSON
+    tile|<level>|<n>   a full tile of 256 hashes; those at the right edge, not full yet, are in the head
+    rollup|<day>       the counts of a day
+    checkpoint|<size>  a signed checkpoint, with the cosignatures of witnesses
+
+Everything expires with the period's events but the head, which keeps the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.ledger._text import decode_base64, encode_base64
+from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, Frontier, ProofError, Reader, nodes_of
+from shared.ledger.tiles import WIDTH, Tile, TileError, hash_reader, tiles_of, width_of
+from shared.storage.containers import LEDGER
+from shared.storage.documents import DocumentStore, Eq, In, Item, Partition, Query, Range, pages
+from shared.storage.errors import NotFound
+
+HEAD = "head"
+ENTRY = "entry"
+TILE = "tile"
+ROLLUP = "rollup"
+CHECKPOINT = "checkpoint"
+FOREVER = -1
+_SIZE_DIGITS = 19
+_PERIOD = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+
+
+class BrokenShard(ValueError):
+    """What is stored of a shard cannot be what a sealer left. `what` says which part: head, tile, entries."""
+
+    def __init__(self, what: str, message: str) -> None:
+        super().__init__(message)
+        self.what = what
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a shard has grown. `edge`: the partial tiles at the right edge, by level.
+
+    `signed_size`, `signed_at` (RFC 3339), `note`: of the last signed checkpoint. `etag`: None for a shard to be.
+    """
+
+    period: str
+    size: int = 0
+    nodes: tuple[bytes, ...] = ()
+    edge: Mapping[int, bytes] = field(default_factory=dict)
+    signed_size: int = -1
+    signed_at: str | None = None
+    note: str | None = None
+    etag: str | None = None
+
+    def frontier(self) -> Frontier:
+        """The tree's right edge, to grow from. BrokenShard when the head is not as we write it."""
+        for level, content in self.edge.items():
+            if len(content) != width_of(level, self.size >> KEPT_LEVELS * (level + 1), self.size) * HASH_BYTES:
+                raise BrokenShard("head", "a partial tile is not as wide as the size says")
+        try:
+            return Frontier(self.size, self.nodes)
+        except ProofError as error:
+            raise BrokenShard("head", str(error)) from None
+
+    def partial(self, level: int) -> tuple[tuple[int, int], bytes]:
+        """Place and content of the partial tile of a level."""
+        return (level, self.size >> KEPT_LEVELS * (level + 1)), self.edge.get(level, b"")
+
+    def item(self, tenant_id: str) -> Item:
+        """What is stored."""
+        return {
+            "id": head_id(self.period),
+            "tenant_id": tenant_id,
+            "period": self.period,
+            "kind": HEAD,
+            "size": self.size,
+            "nodes": [encode_base64(each) for each in self.nodes],
+            "edge": {str(level): encode_base64(content) for level, content in sorted(self.edge.items())},
+            "signed_size": self.signed_size,
+            "signed_at": self.signed_at,
+            "note": self.note,
+            "ttl": FOREVER,
+        }
+
+    @classmethod
+    def of(cls, item: Item) -> Head:
+        """The inverse of `item`. BrokenShard when it is not as we write it."""
+        try:
+            return cls(
+                period=str(item["period"]),
+                size=_number(item["size"]),
+                nodes=tuple(decode_base64(each) for each in item["nodes"]),
+                edge={int(level): decode_base64(content) for level, content in item["edge"].items()},
+                signed_size=_number(item["signed_size"]),
+                signed_at=item["signed_at"],
+                note=item["note"],
+                etag=item["_etag"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise BrokenShard("head", "the head is not as a sealer writes it") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A sealed event: where it is, and the bytes that its leaf hashes."""
+
+    event_id: str
+    index: int
+    text: bytes
+
+    def item(self, tenant_id: str, period: str) -> Item:
+        """What is stored."""
+        own = {"kind": ENTRY, "index": self.index, "entry": self.text.decode()}
+        return {"id": self.event_id, "tenant_id": tenant_id, "period": period, **own}
+
+    @classmethod
+    def of(cls, item: Item) -> Entry:
+        """The inverse of `item`. BrokenShard when it is not as we write it."""
+        try:
+            return cls(str(item["id"]), _number(item["index"]), item["entry"].encode())
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise BrokenShard("entries", "an entry is not as a sealer writes it") from None
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("not a whole number")
+    return value
+
+
+def is_period(text: str) -> bool:
+    """Whether it is a month, YYYY-MM."""
+    return _PERIOD.fullmatch(text) is not None
+
+
+def head_id(period: str) -> str:
+    """The id of a shard's head; it differs from month to month, so that one query can walk a tenant's heads."""
+    return f"{HEAD}|{period}"
+
+
+def tile_id(level: int, index: int) -> str:
+    """The id of a full tile."""
+    return f"{TILE}|{level}|{index}"
+
+
+def rollup_id(day: str) -> str:
+    """The id of the counts of a day (YYYY-MM-DD)."""
+    return f"{ROLLUP}|{day}"
+
+
+def checkpoint_id(size: int) -> str:
+    """The id of the checkpoint of a size; ids sort as sizes do."""
+    return f"{CHECKPOINT}|{size:0{_SIZE_DIGITS}}"
+
+
+def tile_item(tenant_id: str, period: str, tile: Tile, content: bytes) -> Item:
+    """A full tile as it is stored."""
+    own = {"kind": TILE, "hashes": encode_base64(content)}
+    return {"id": tile_id(tile.level, tile.index), "tenant_id": tenant_id, "period": period, **own}
+
+
+class Shards:
+    """Reads what is stored of the shards of any tenant. Nothing is written here."""
+
+    def __init__(self, store: DocumentStore) -> None:
+        self._store = store
+
+    async def head(self, tenant_id: str, period: str) -> Head:
+        """The head of a shard; an empty one where nothing was sealed. BrokenShard."""
+        try:
+            return Head.of(await self._store.read(LEDGER, (tenant_id, period), head_id(period)))
+        except NotFound:
+            return Head(period)
+
+    async def heads(self, tenant_id: str) -> list[Head]:
+        """The heads of all of a tenant's shards, oldest first. BrokenShard."""
+        query = Query((Eq("kind", HEAD),), limit=1000)
+        return [Head.of(item) async for page in pages(self._store, LEDGER, (tenant_id,), query) for item in page]
+
+    async def reader(
+        self, tenant_id: str, head: Head, ranges: Iterable[tuple[int, int]], size: int | None = None
+    ) -> Reader:
+        """A reader of the nodes that these ranges of a tree of `size` leaves (the head's) are hashed from.
+
+        BrokenShard when a tile is missing.
+        """
+        size = head.size if size is None else size
+        tiles = await self.tiles(tenant_id, head, tiles_of(nodes_of(ranges), size))
+        read = hash_reader({tile.place: content for tile, content in tiles.items()})
+
+        def node(place: tuple[int, int]) -> bytes:
+            try:
+                return read(place)
+            except TileError as error:
+                raise BrokenShard("tile", str(error)) from None
+
+        return node
+
+    async def tiles(self, tenant_id: str, head: Head, wanted: Sequence[Tile]) -> dict[Tile, bytes]:
+        """The contents of tiles, each cut to its width. One that a later size filled serves as well. BrokenShard."""
+        found: dict[Tile, bytes] = {}
+        stored: list[Tile] = []
+        for tile in wanted:
+            place, content = head.partial(tile.level)
+            if place == tile.place:
+                found[tile] = content
+            else:
+                stored.append(tile)
+        for start in range(0, len(stored), 100):
+            chunk = stored[start : start + 100]
+            items = await self._by_ids((tenant_id, head.period), [tile_id(*tile.place) for tile in chunk])
+            for tile in chunk:
+                found[tile] = _hashes(items.get(tile_id(*tile.place)))
+        for tile, content in found.items():
+            if len(content) < tile.width * HASH_BYTES:
+                raise BrokenShard("tile", f"{tile.path} is missing or too short")
+        return {tile: content[: tile.width * HASH_BYTES] for tile, content in found.items()}
+
+    async def entry(self, tenant_id: str, period: str, event_id: str) -> Entry | None:
+        """The entry of an event, or None when it is not sealed. BrokenShard."""
+        try:
+            item = await self._store.read(LEDGER, (tenant_id, period), event_id)
+        except NotFound:
+            return None
+        return Entry.of(item) if item.get("kind") == ENTRY else None
+
+    async def entries(self, tenant_id: str, period: str, start: int, end: int) -> AsyncIterator[list[Entry]]:
+        """The entries from index `start` up to `end`, excluded, in pages. BrokenShard when one is missing."""
+        expected = start
+        query = Query((Range("index", ge=start, lt=end),), order_by="index", limit=WIDTH)
+        async for page in pages(self._store, LEDGER, (tenant_id, period), query):
+            found = [Entry.of(item) for item in page]
+            for entry in found:
+                if entry.index != expected:
+                    raise BrokenShard("entries", f"entry {min(expected, entry.index)} is missing or there twice")
+                expected += 1
+            yield found
+        if expected < end:
+            raise BrokenShard("entries", f"entry {expected} is missing")
+
+    async def rollups(self, tenant_id: str, period: str, days: Sequence[str]) -> dict[str, Item]:
+        """The stored counts of days, by day; none for a day without events."""
+        items = await self._by_ids((tenant_id, period), [rollup_id(day) for day in days])
+        return {item["day"]: item for item in items.values()}
+
+    async def checkpoint(self, tenant_id: str, period: str, size: int) -> Item | None:
+        """The signed checkpoint of a size, if one was made."""
+        try:
+            return await self._store.read(LEDGER, (tenant_id, period), checkpoint_id(size))
+        except NotFound:
+            return None
+
+    async def _by_ids(self, partition: Partition, ids: Sequence[str]) -> dict[str, Item]:
+        page = await self._store.query(LEDGER, partition, Query((In("id", tuple(ids)),), limit=1000))
+        return {item["id"]: item for item in page.items}
+
+
+def _hashes(item: Item | None) -> bytes:
+    if item is None:
+        return b""
+    try:
+        return decode_base64(item["hashes"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise BrokenShard("tile", "a tile is not as a sealer writes it") from None

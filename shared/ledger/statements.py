@@ -1,0 +1,73 @@
+"""What the ledger says in the trail: that what is stored is not what was sealed, and where closed months stood.
+
+Each is said once, however often and by whomever it is found: a document with the finished event comes first, and the
+event follows it, as often as it takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from shared.audit.events.ledger import LedgerVerifyFailed
+from shared.audit.model import SYSTEM, Draft, RequestContext, Target
+from shared.audit.recorder import Recorder
+from shared.storage.containers import LEDGER
+from shared.storage.documents import DocumentStore, Item
+from shared.storage.errors import Conflict
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
+
+FINDING = "finding"
+_LONGEST_KEY = 100
+
+type What = Literal["edited", "inserted_behind", "unsealable", "not_sealed", "deleted", "head", "tile", "entries"]
+"""`edited`: an event is not as it was sealed. `deleted`: a sealed event is gone. `not_sealed`: an event was never
+sealed. `inserted_behind`: it was stored long after the time that it claims. `unsealable`: it is not formed as events
+are. `head`, `tile`, `entries`: the ledger itself is not as it was left."""
+
+
+class Statements:
+    """Records events of the ledger, each once."""
+
+    def __init__(self, store: DocumentStore, recorder: Recorder) -> None:
+        self._store = store
+        self._recorder = recorder
+
+    async def found(
+        self, tenant_id: str, period: str, what: What, key: str, request: RequestContext, *, index: int | None = None
+    ) -> bool:
+        """Record that a check failed; False when that was known. `key`: what it failed on. StoreError."""
+        draft = Draft(
+            tenant_id,
+            LedgerVerifyFailed(what=what, period=period, index=index),
+            request,
+            outcome="failure",
+            reason=what,
+            actor=SYSTEM,
+            target=Target("ledger", period),
+        )
+        named = key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest()
+        is_new = await self.once(tenant_id, period, f"{FINDING}|{what}|{named}", draft)
+        if is_new:
+            _log.warning("ledger_verify_failed", tenant_id=tenant_id, period=period, what=what, index=index)
+        return is_new
+
+    async def once(self, tenant_id: str, period: str, item_id: str, draft: Draft) -> bool:
+        """Record an event unless one was recorded under this id of a shard; False when it was. StoreError."""
+        item: Item = {
+            "id": item_id,
+            "tenant_id": tenant_id,
+            "period": period,
+            "kind": item_id.partition("|")[0],
+            "event": await self._recorder.finish(draft),
+        }
+        is_new = True
+        try:
+            await self._store.create(LEDGER, (tenant_id, period), item)
+        except Conflict:
+            is_new = False
+            item = await self._store.read(LEDGER, (tenant_id, period), item_id)
+        await self._recorder.publish(item["event"])
+        return is_new
