@@ -12,6 +12,8 @@ OUTBOX_ENTRIES = "kraftd.outbox.entries"
 INGEST_EVENTS = "kraftd.ingest.events"
 SEALED_EVENTS = "kraftd.ledger.sealed"
 SEAL_LAG = "kraftd.ledger.lag"
+VERIFIED_ENTRIES = "kraftd.ledger.verified"
+RECONCILED_EVENTS = "kraftd.ledger.reconciled"
 
 
 class StoreCharges:
@@ -84,3 +86,29 @@ class SealCounts:
         """Count the events of one chunk."""
         self._events.add(events)
         self._lag.record(max(0.0, lag_seconds))
+
+
+class VerifyCounts:
+    """Entries of the ledger that were compared with their events."""
+
+    def __init__(self) -> None:
+        self._entries = metrics.get_meter("kraftd").create_counter(
+            VERIFIED_ENTRIES, unit="{entry}", description="Entries of the ledger compared with their events"
+        )
+
+    def __call__(self, entries: int, /) -> None:
+        """Count the entries of one page."""
+        self._entries.add(entries)
+
+
+class ReconcileCounts:
+    """Events that the change feed did not deliver to the sealer, and that were sealed all the same."""
+
+    def __init__(self) -> None:
+        self._events = metrics.get_meter("kraftd").create_counter(
+            RECONCILED_EVENTS, unit="{event}", description="Events sealed that the change feed had not delivered"
+        )
+
+    def __call__(self) -> None:
+        """Count one event."""
+        self._events.add(1)

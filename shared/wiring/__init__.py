@@ -43,10 +43,12 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.identity.tenant_settings import TenantSettings
     from shared.identity.throttle import Throttle
     from shared.ledger.checkpoints import Checkpoints
+    from shared.ledger.closing import Closing
     from shared.ledger.keys import LedgerKeys
     from shared.ledger.sealer import Sealer
     from shared.ledger.shards import Shards
     from shared.ledger.statements import Statements
+    from shared.ledger.verification import Verification
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.guards import Guards
     from shared.privacy.secrets import SecretsPort
@@ -98,6 +100,8 @@ class Services:
     ledger_keys: "LedgerKeys"
     checkpoints: "Checkpoints"
     statements: "Statements"
+    verification: "Verification"
+    closing: "Closing"
 
     async def close(self) -> None:
         """Let go of threads and files."""
@@ -270,6 +274,7 @@ def _assemble(
     from shared.privacy.boxes import ClearBox
     from shared.telemetry.metrics import DeadLetterCounts, IngestCounts, OutboxCounts, SealCounts
     from shared.wiring._identity import identity_services
+    from shared.wiring._ledger_check import ledger_check_services
 
     ids, index, box = IdFactory(clock), BlindIndex(secrets, index_version), ClearBox()
     recorder = Recorder(store, clock, ids, box, index)
@@ -278,6 +283,13 @@ def _assemble(
     directory, passwords = Directory(store, index, clock), passwords or Passwords()
     rules = StoredRules(partial(read_settings, store))
     ledger_keys, statements = LedgerKeys(secrets, store, clock, settings.ledger_origin), Statements(store, recorder)
+    ledger: dict[str, Any] = {
+        "sealer": Sealer(store, statements, dead_letters, clock, ids, SealCounts()),
+        "shards": Shards(store),
+        "ledger_keys": ledger_keys,
+        "checkpoints": Checkpoints(store, ledger_keys, clock),
+        "statements": statements,
+    }
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
     identity = identity_services(settings, common, ids, outbox, directory, passwords, index, secrets)
     return Services(
@@ -297,10 +309,7 @@ def _assemble(
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
         alerts=AlertService(store, outbox, recorder, clock, rules),
         reports=Reports(store, recorder, outbox, directory, clock),
-        sealer=Sealer(store, statements, dead_letters, clock, ids, SealCounts()),
-        shards=Shards(store),
-        ledger_keys=ledger_keys,
-        checkpoints=Checkpoints(store, ledger_keys, clock),
-        statements=statements,
+        **ledger,
+        **ledger_check_services(settings, common, ledger),
         **common,
     )
