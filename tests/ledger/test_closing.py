@@ -70,7 +70,7 @@ async def test_a_month_that_grew_is_told_again(world: World) -> None:
     assert (await told(world))[-1]["attributes"]["root"] == await root(world)
 
 
-async def test_months_are_closed_in_their_order_and_one_that_is_broken_stops_no_other(world: World) -> None:
+async def test_a_month_whose_ledger_is_broken_is_reported_and_stops_no_other(world: World) -> None:
     for month in (1, 2, 3):
         world.clock.set(datetime(2026, month, 20, tzinfo=UTC))
         await world.seal(world.events(month))
@@ -78,7 +78,7 @@ async def test_months_are_closed_in_their_order_and_one_that_is_broken_stops_no_
     await world.store.replace(LEDGER, (TENANT, "2026-02"), head | {"note": "no note"})
     world.clock.set(DUE)
     assert await close(world) == 2
-    assert [event["attributes"]["period"] for event in await told(world)] == ["2026-01", "2026-03"]
+    assert sorted(event["attributes"]["period"] for event in await told(world)) == ["2026-01", "2026-03"]
     assert await world.found() == ["head"]
 
 

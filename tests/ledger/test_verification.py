@@ -350,9 +350,9 @@ async def test_one_tenants_check_is_not_anothers(world: World) -> None:
 async def test_a_place_that_somebody_wrote_to_is_begun_anew(world: World) -> None:
     await world.seal(world.events(300))
     assert await world.verify() == []
-    nonsense: dict[str, object]
-    for nonsense in ({"new": 7}, {"lap": {}}, {"after": None, "lap": None}):
-        await change(world, LEDGER, progress_id(PERIOD), **nonsense)
+    nonsense: list[dict[str, object]] = [{"new": 7}, {"lap": {}}, {"after": None, "lap": None}]
+    for each in nonsense:
+        await change(world, LEDGER, progress_id(PERIOD), **each)
         assert await world.verify() == []
 
 
