@@ -181,7 +181,7 @@ class Verification:
         log, lap, done = Log(run.tenant_id, shard.head), shard.progress.lap, 0
         lap.started_at = lap.started_at or int(self._clock.now().timestamp())
         began_at = lap.walk.frontier.size
-        lap.walk.days = await self._counted(run, shard) if began_at else {}
+        lap.walk.days = await self._counted(run.tenant_id, shard.progress) if began_at else {}
         while done < pages_left and self._goes_on(run):
             done += 1
             is_left = not lap.entries_done and lap.walk.frontier.size < shard.head.size
@@ -255,11 +255,11 @@ class Verification:
             for day in differing(walk.days or {}, stored, walk.frontier.size, now):
                 await run.findings.add(period, "rollup", day)
 
-    async def _counted(self, run: _Run, shard: _Shard) -> dict[str, DayRollup]:
+    async def _counted(self, tenant_id: str, progress: Progress) -> dict[str, DayRollup]:
         """What earlier runs of the lap have counted."""
         query = Query((Prefix("id", recount_id("")),), limit=1000)
-        items = (await self._store.query(LEDGER, (run.tenant_id, shard.head.period), query)).items
-        lap = shard.progress.lap
+        items = (await self._store.query(LEDGER, (tenant_id, progress.period), query)).items
+        lap = progress.lap
         try:
             return {item["day"]: DayRollup.from_item(item) for item in items if item["lap"] == lap.number}
         except (KeyError, TypeError, ValueError):
