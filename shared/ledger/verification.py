@@ -96,7 +96,7 @@ class Verification:
         self._checkpoints = checkpoints
         self._clock = clock
         self._retention_days = retention_days
-        self._walker = Walker(store, keys, clock)
+        self._walker = Walker(store, keys)
         self._reconciliation = reconciliation
         self._verified = verified
 
@@ -162,8 +162,7 @@ class Verification:
         if progress.new.frontier.size != shard.head.size and not await self._is_set_back(run, shard):
             log = Log(run.tenant_id, shard.head)
             while progress.new.frontier.size < shard.head.size and self._goes_on(run):
-                if not await self._page(run, shard, log, progress.new):
-                    break
+                await self._page(run, shard, log, progress.new)
         is_checked = progress.new.frontier.size == shard.head.size and run.findings.number == before
         if is_checked and shard.head.size > max(shard.head.signed_size, 0):
             await self._sign(run, shard)
@@ -184,9 +183,8 @@ class Verification:
         lap.walk.days = await self._counted(run.tenant_id, shard.progress) if began_at else {}
         while done < pages_left and self._goes_on(run):
             done += 1
-            is_left = not lap.entries_done and lap.walk.frontier.size < shard.head.size
-            if is_left and not await self._page(run, shard, log, lap.walk):
-                break
+            if not lap.entries_done and lap.walk.frontier.size < shard.head.size:
+                await self._page(run, shard, log, lap.walk)
             if not lap.entries_done and lap.walk.frontier.size >= shard.head.size:
                 await self._compare_rollups(run, shard)
                 lap.entries_done = True
@@ -203,12 +201,11 @@ class Verification:
         shard.is_changed = True
         return done
 
-    async def _page(self, run: _Run, shard: _Shard, log: Log, walk: Walk) -> bool:
+    async def _page(self, run: _Run, shard: _Shard, log: Log, walk: Walk) -> None:
         before = walk.frontier.size
-        went = await self._walker.page(log, walk, run.findings)
-        shard.is_changed |= went
+        await self._walker.page(log, walk, run.findings)
+        shard.is_changed = True
         self._verified(walk.frontier.size - before)
-        return went
 
     async def _reconcile(self, run: _Run, shard: _Shard, after: str, before: str | None) -> tuple[str, bool]:
         lap = shard.progress.lap

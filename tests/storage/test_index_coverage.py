@@ -167,6 +167,7 @@ async def drive(app: App) -> None:
     await app.services.directory.enroll_tenant(app.services.ids.new())  # whose registration then failed
     app.clock.advance(days=2)
     assert await app.host.run_timer("tidy_tenants")
+    assert await app.host.run_timer("verify_ledger")  # of events that are old enough to be sealed
 
 
 async def test_every_query_of_the_app_is_served_by_what_is_indexed(
