@@ -10,9 +10,9 @@ from shared.ledger.checkpoint import Checkpoint, CheckpointError, open_checkpoin
 from shared.ledger.keys import LedgerKeys
 from shared.ledger.merkle import ProofError, consistency_proof, consistency_ranges, verify_consistency
 from shared.ledger.note import NoteError
-from shared.ledger.shards import CHECKPOINT, BrokenShard, Head, Shards, checkpoint_id
+from shared.ledger.shards import CHECKPOINT, BrokenShard, Head, Shards, checkpoint_id, later_checkpoints
 from shared.storage.containers import LEDGER
-from shared.storage.documents import DocumentStore, Eq, Item, Query, Range, create
+from shared.storage.documents import DocumentStore, Item, Query, create
 from shared.storage.documents import replace as replaced
 from shared.storage.errors import Conflict, PreconditionFailed, Unavailable
 
@@ -104,8 +104,8 @@ class Checkpoints:
 
     async def _is_behind(self, tenant_id: str, head: Head) -> bool:
         """Whether more was signed than the head says there is: it was set back."""
-        later = (Eq("kind", CHECKPOINT), Range("id", gt=checkpoint_id(head.size)))
-        found = await self._store.query(LEDGER, (tenant_id, head.period), Query(later, limit=1))
+        later = Query((later_checkpoints(head.size),), limit=1)
+        found = await self._store.query(LEDGER, (tenant_id, head.period), later)
         if not found.items:
             return False
         if (await self._shards.head(tenant_id, head.period)).etag != head.etag:

@@ -20,7 +20,7 @@ from shared.ledger._text import decode_base64, encode_base64
 from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, Frontier, ProofError, Reader, nodes_of
 from shared.ledger.tiles import WIDTH, Tile, TileError, hash_reader, tiles_of, width_of
 from shared.storage.containers import LEDGER
-from shared.storage.documents import DocumentStore, Eq, In, Item, Partition, Query, Range, pages
+from shared.storage.documents import DocumentStore, In, Item, Partition, Prefix, Query, Range, pages
 from shared.storage.errors import NotFound
 
 HEAD = "head"
@@ -158,6 +158,11 @@ def checkpoint_id(size: int) -> str:
     return f"{CHECKPOINT}|{size:0{_SIZE_DIGITS}}"
 
 
+def later_checkpoints(size: int) -> Range:
+    """What finds the signed checkpoints of more than `size` entries, in order of size."""
+    return Range("id", gt=checkpoint_id(size), le=checkpoint_id(10**_SIZE_DIGITS - 1))
+
+
 def tile_item(tenant_id: str, period: str, tile: Tile, content: bytes) -> Item:
     """A full tile as it is stored."""
     own = {"kind": TILE, "hashes": encode_base64(content)}
@@ -179,7 +184,7 @@ class Shards:
 
     async def heads(self, tenant_id: str) -> list[Head]:
         """The heads of all of a tenant's shards, oldest first. BrokenShard."""
-        query = Query((Eq("kind", HEAD),), limit=1000)
+        query = Query((Prefix("id", f"{HEAD}|"),), limit=1000)
         return [Head.of(item) async for page in pages(self._store, LEDGER, (tenant_id,), query) for item in page]
 
     async def reader(

@@ -75,7 +75,7 @@ ALERTS = Container(
 LEDGER = Container(
     name="ledger",
     partition_key=("tenant_id", PERIOD),
-    indexes=(("index",), ("kind", "id")),
+    indexes=(("index",),),
     default_ttl_seconds=2555 * 86_400,
     expires_by_period=True,
 )

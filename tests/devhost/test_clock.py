@@ -153,6 +153,7 @@ async def test_services_go_by_it() -> None:
             "website_site_name": "app",
             "cosmos_db_endpoint": "https://account.example.com/",
             "key_vault_uri": "https://vault.example.com/",
+            "ledger_origin": "audit.example.com/ledger",
         },
     ],
 )

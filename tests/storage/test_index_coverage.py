@@ -157,6 +157,11 @@ async def drive(app: App) -> None:
     await Overflow(app.services.store, series, 1, "")._first_beyond(
         _Hour("2026-03-15T12:00:00.000000Z", NOWHERE, None, [], 1)
     )
+    for head in await app.services.shards.heads(ada.tenant_id):
+        issued = await app.services.checkpoints.issue(ada.tenant_id, head.period)
+        await app.services.shards.reader(ada.tenant_id, issued.head, [(0, issued.head.size)])
+        await app.services.shards.rollups(ada.tenant_id, head.period, ["2026-03-15"])
+        assert [each async for each in app.services.shards.entries(ada.tenant_id, head.period, 0, head.size)]
     await app.services.directory.enroll_tenant(app.services.ids.new())  # whose registration then failed
     app.clock.advance(days=2)
     assert await app.host.run_timer("tidy_tenants")

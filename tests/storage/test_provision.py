@@ -267,6 +267,7 @@ def test_a_changed_setting_is_a_change(bench: Bench) -> None:
     assert said(bench.run("--check", **changes), 1) == [
         f"{bench.database}: shared throughput: is 400 RU/s, should be 500 RU/s",
         "audit_events: default TTL: is 220752000 seconds, should be 2592000 seconds",
+        "ledger: default TTL: is 220752000 seconds, should be 2592000 seconds",
     ]
     said(bench.run(**changes), 0)
     assert bench.offer()["offerThroughput"] == 500
