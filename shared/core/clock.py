@@ -2,11 +2,13 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+_PERIOD = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
 class Clock(Protocol):
@@ -43,6 +45,16 @@ def period_of(moment: datetime) -> str:
     ValueError without an offset: a guess at the zone could put an event into the wrong partition.
     """
     return _utc(moment).date().isoformat()[:7]
+
+
+@lru_cache(maxsize=512)
+def period_end(period: str) -> int:
+    """The Unix second at which the month `YYYY-MM` is over. ValueError for any other text."""
+    matched = _PERIOD.fullmatch(period)
+    if not matched:
+        raise ValueError("a period is YYYY-MM")
+    year, month = int(matched[1]), int(matched[2])
+    return int(datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp())
 
 
 def _utc(moment: datetime) -> datetime:

@@ -4,10 +4,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
+from shared.core.clock import period_end
 from shared.storage.containers import PERIOD, Container
 from shared.storage.documents import (
     MAX_REQUEST_BYTES,
@@ -29,7 +28,6 @@ MAX_SAFE_INTEGER = 2**53 - 1  # what a JSON number holds exactly in every store
 NEVER = -1
 
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
-_PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -126,16 +124,6 @@ def _lifetime(
     if type(own) is not int or not (own == NEVER or 1 <= own <= MAX_TTL_SECONDS):
         raise ValueError(f"{container.name}: ttl is a positive number of seconds, or {NEVER} for never")
     return (None if own == NEVER else own), None
-
-
-@lru_cache(maxsize=512)
-def period_end(period: str) -> int:
-    """The Unix second at which the month `YYYY-MM` is over. ValueError for any other text."""
-    matched = _PERIOD.fullmatch(period)
-    if not matched or not period.isascii():
-        raise ValueError("a period is YYYY-MM")
-    year, month = int(matched[1]), int(matched[2])
-    return int(datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp())
 
 
 def path_parts(path: str) -> tuple[str, ...]:
