@@ -25,6 +25,7 @@ from shared.ledger.merkle import (
     leaf_hash,
     leaf_hashes,
     range_hash,
+    verify_consistency,
     verify_inclusion,
 )
 from shared.ledger.note import NoteError, VerifierKey, parse_note
@@ -186,11 +187,17 @@ class Ledger:
                 raise _outside("from", f"must be from 1 to {wanted}")
             ranges = [*consistency_ranges(old_size, wanted), (0, old_size), (0, wanted)]
             reader = await self._shards.reader(tenant_id, head, ranges, wanted)
-            for each in {old_size, wanted}:
+            roots = {each: range_hash((0, each), reader) for each in (old_size, wanted)}
+            path = tuple(consistency_proof(old_size, wanted, reader))
+            try:
+                verify_consistency(old_size, wanted, path, roots[old_size], roots[wanted])
+            except ProofError as error:
+                raise BrokenShard("tile", f"the tree does not agree with itself: {error}") from None
+            for each, root in roots.items():
                 signed = await self._signed(tenant_id, period, each)
-                if signed is not None and signed.root != range_hash((0, each), reader):
+                if signed is not None and signed.root != root:
                     raise BrokenShard("tile", "the tree does not lead to a root that was signed")
-            return Consistency(period, old_size, wanted, tuple(consistency_proof(old_size, wanted, reader)))
+            return Consistency(period, old_size, wanted, path)
 
     async def tile(self, tenant_id: str, period: str, path: str, request: RequestContext) -> tuple[Tile, bytes]:
         """A tile or entry bundle by its path in tlog-tiles, behind `tile/`. NotFoundError where the shard has none."""
