@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from shared.audit.model import RequestContext
 from shared.core.clock import rfc3339
 from shared.ledger.checkpoints import Issued
 from shared.ledger.evidence import MOST_MONTHS, Limits
+from shared.ledger.note import Cosigner, parse_note
+from shared.ledger.witness import Witness, WitnessSilent
 from shared.privacy.secrets import SecretVersion
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from tests.app import ROOT, Account, App, assert_problem
@@ -60,7 +63,12 @@ async def vkey(app: App, who: Account) -> str:
 
 
 async def checked(
-    app: App, who: Account, parts: list[httpx.Response], tmp_path: Path, since: dict[str, str] | None = None
+    app: App,
+    who: Account,
+    parts: list[httpx.Response],
+    tmp_path: Path,
+    since: dict[str, str] | None = None,
+    witnesses: Sequence[str] = (),
 ) -> Checks:
     """What the offline verifier says of parts."""
     paths = []
@@ -72,7 +80,7 @@ async def checked(
     for name, note in (since or {}).items():
         (tmp_path / name).write_text(note, encoding="utf-8")
         kept.append(str(tmp_path / name))
-    return verify(paths, [await vkey(app, who)], kept)
+    return verify(paths, [await vkey(app, who)], kept, witnesses)
 
 
 def manifest(part: httpx.Response) -> dict[str, Any]:
@@ -363,3 +371,45 @@ async def test_a_broken_ledger_is_no_evidence(sealed: App, ada: Account) -> None
     assert await sealed.host.run_timer("close_exports")
     (export,) = await sealed.events(ada.tenant_id, "audit.export")
     assert (export["record_count"], export["reason"]) == (256, "abandoned")
+
+
+async def test_a_witness_is_in_every_part(sealed: App, ada: Account, tmp_path: Path) -> None:
+    """The same cosignatures, whatever the witness says meanwhile; and those of the last days can be asked for."""
+    services, cosigner = sealed.services, Cosigner("witness.example.org/w1", b"w" * 32)
+    answers: list[int] = []
+
+    async def post(body: bytes) -> tuple[int, bytes]:
+        answers.append(503 if answers else 200)
+        if len(answers) > 1:
+            raise WitnessSilent
+        line = cosigner.cosign(parse_note(body.partition(b"\n\n")[2]).text, 1_770_000_000)
+        return 200, line.encode().encode()
+
+    witness = Witness(
+        key=cosigner.verifier,
+        post=post,
+        ledger=services.ledger,
+        shards=services.shards,
+        keys=services.ledger_keys,
+        store=sealed.store,
+        counted=lambda _: None,
+    )
+    url = "/v1/ledger/checkpoint?witnessed=true"
+    assert_problem(await sealed.client.get(url, headers=ada.auth), 404, "not_witnessed")
+    services.evidence._witness = witness
+    limit(sealed, Limits(entries=300))
+    parts = await walk(sealed, ada)
+    notes = {unpacked(part)[f"shards/{PERIOD}/checkpoint"] for part in parts}
+    (note,) = notes
+    assert (len(parts), b"witness.example.org/w1" in note) == (3, True)
+    checks = await checked(sealed, ada, parts, tmp_path, witnesses=[cosigner.verifier.encode()])
+    assert checks.result == OK, checks.lines
+
+    await fill(sealed, ada, 3)
+    await sealed.host.drain_feed()
+    (*_, later) = await walk(sealed, ada)
+    assert b"witness.example.org/w1" not in unpacked(later)[f"shards/{PERIOD}/checkpoint"], "it is silent"
+    assert answers == [200, 503]
+    assert (await sealed.client.get(url, headers=ada.auth)).content == note
+    (shard,) = (await sealed.client.get("/v1/ledger/shards", headers=ada.auth)).json()["items"]
+    assert shard["witnessed_size"] == manifest(parts[0])["shards"][0]["size"] < shard["signed_size"]
