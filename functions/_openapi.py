@@ -53,7 +53,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     definitions = defined.get("$defs", {})
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in sorted(endpoints, key=lambda e: (e.route, e.method)):
-        path = "/" + re.sub(r"\{(\w+)(:\w+)?\}", r"{\1}", endpoint.route)
+        path = "/" + re.sub(r"\{\*?(\w+)(:\w+)?\}", r"{\1}", endpoint.route)
         paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, by_model, definitions)
     return {
         "openapi": "3.1.0",
@@ -119,14 +119,14 @@ def _security(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 def _responses(endpoint: Endpoint, schemas: dict[Any, Any]) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "Done.", "headers": {"X-Request-Id": {"schema": {"type": "string"}}}}
-    if endpoint.produces:
-        done["content"] = {
-            each: {"schema": {"type": "string", "description": said}} for each, said in endpoint.produces.items()
-        }
+    content = {each: {"schema": {"type": "string", "description": said}} for each, said in endpoint.produces.items()}
+    if endpoint.response is not None:
+        content["application/json"] = {"schema": schemas[endpoint.response]}
+    if content:
+        done["content"] = content
+    if endpoint.produces and "cursor" in endpoint.query.model_fields:
         done["headers"] |= _PART_HEADERS
-    elif endpoint.response is not None:
-        done["content"] = {"application/json": {"schema": schemas[endpoint.response]}}
-    elif endpoint.status != 204:
+    if not content and endpoint.status != 204:
         done["content"] = {"application/json": {"schema": {"type": "object"}}}
     failed = {
         str(status): {
@@ -150,7 +150,7 @@ def _error_content(own: type[BaseModel] | None, schemas: dict[Any, Any]) -> dict
 
 
 def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
-    found = re.findall(r"\{(\w+)(?::(\w+))?\}", endpoint.route)
+    found = re.findall(r"\{\*?(\w+)(?::(\w+))?\}", endpoint.route)
     return [
         {
             "name": name,

@@ -38,6 +38,12 @@ class PersonalBox(Protocol):
         """What is in the box."""
         ...
 
+    async def disclose(
+        self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]
+    ) -> tuple[Personal, bytes]:
+        """What is in the box, and the salt with which anyone can hold it against its commitment."""
+        ...
+
 
 class ClearBox:
     """A box with a glass lid: personal data as clear JSON beside its salt, until sealing is switched on."""
@@ -55,6 +61,12 @@ class ClearBox:
         """The data as it was put in."""
         data: Personal = box["data"]
         return data
+
+    async def disclose(
+        self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]
+    ) -> tuple[Personal, bytes]:
+        """The data as it was put in, and its salt."""
+        return await self.open(tenant_id, subject, event_id, box), base64.b64decode(box["salt"])
 
 
 def commitment_of(salt: bytes, personal: Personal) -> str:

@@ -32,6 +32,11 @@ ADMINISTRATION = {
 }
 """Endpoints that are walked in test_admin_faults.py."""
 
+LEDGER = {
+    *("get_ledger_checkpoint", "get_ledger_key", "get_ledger_proof", "get_ledger_consistency", "get_ledger_tile"),
+    "get_ledger_bundle",
+}
+
 
 @dataclass
 class Broken:
@@ -201,6 +206,7 @@ async def test_every_endpoint_that_writes_is_walked(broken: Broken) -> None:
     walked |= {"update_alert", "record_incident"}
     walked |= {"refresh_token", "update_profile", "change_password", "revoke_session"}
     walked |= {"login_mfa", "mfa_enroll", "mfa_confirm", "mfa_disable", "step_up"}  # in test_mfa_faults.py
+    walked |= LEDGER  # in test_ledger_faults.py
     for endpoint in ENDPOINTS:
         if endpoint.name in walked:
             continue

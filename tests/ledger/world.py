@@ -16,11 +16,14 @@ from shared.core.clock import rfc3339
 from shared.core.ids import IdFactory
 from shared.ledger.checkpoints import Checkpoints
 from shared.ledger.keys import LedgerKeys
+from shared.ledger.note import VerifierKey
 from shared.ledger.rollups import rollups_of
 from shared.ledger.sealer import Sealer
+from shared.ledger.service import Ledger
 from shared.ledger.shards import Entry, Shards, tile_id
 from shared.ledger.statements import Statements
 from shared.ledger.tiles import WIDTH
+from shared.ledger.witness import Counted, Post, Witness
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.boxes import ClearBox
 from shared.privacy.secrets import MemorySecrets
@@ -114,6 +117,18 @@ class World:
 
     def checkpoints(self, store: DocumentStore | None = None) -> Checkpoints:
         return Checkpoints(store or self.store, self.keys(store), self.clock)
+
+    def ledger(self, store: DocumentStore | None = None) -> Ledger:
+        """What answers for the ledger."""
+        shards = Shards(store or self.store)
+        return Ledger(shards, self.checkpoints(store), self.keys(store), self.statements(store), self.clock, 2555)
+
+    def witness(self, key: VerifierKey, post: Post, counted: Counted = lambda _: None) -> Witness:
+        """What offers checkpoints to a witness."""
+        keys, shards = self.keys(), Shards(self.store)
+        return Witness(
+            key=key, post=post, ledger=self.ledger(), shards=shards, keys=keys, store=self.store, counted=counted
+        )
 
     async def seal(self, events: Sequence[Item]) -> None:
         """Store events and seal them in one delivery."""
