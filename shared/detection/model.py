@@ -156,3 +156,16 @@ class Pattern[P: Parameters]:
             "runbook": list(self.runbook),
             "thresholds": (parameters or self.defaults).model_dump(),
         }
+
+
+class Wanted:
+    """Patterns by the events that they look at. `asking`: those that ask what is new to an account."""
+
+    def __init__(self, patterns: Iterable[Pattern[Any]]) -> None:
+        self.by_selector: dict[Selector, list[Pattern[Any]]] = {}
+        self.asking: list[Pattern[Any]] = []
+        for pattern in patterns:
+            for selector in pattern.selectors:
+                self.by_selector.setdefault(selector, []).append(pattern)
+            if pattern.questions is not None:
+                self.asking.append(pattern)
