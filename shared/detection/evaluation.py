@@ -300,7 +300,9 @@ def _wants_head(evaluator: Evaluator, touched: Touched) -> bool:
     """Whether the series document may say what matters although nothing crosses: that the key is hot, or has alerts
     that sign-ins make doubtful."""
     traits, pattern = evaluator.rules.traits, evaluator.series.pattern
-    return has_hot(pattern) in traits or (bool(touched.sighted) and has_alerts(pattern) in traits)
+    if touched.is_late or has_hot(pattern) in traits:
+        return True
+    return bool(touched.sighted) and has_alerts(pattern) in traits
 
 
 def _version(head: Item | None) -> int:
