@@ -14,6 +14,7 @@ from devhost.host import Host
 from functions import ENDPOINTS, _http
 from shared.core.settings import Settings
 from shared.detection import all_patterns
+from shared.detection.model import Wanted
 from shared.identity.model import Role, attempts_key, session_key, user_key
 from shared.storage.containers import ALERTS, DIRECTORY, IDENTITY, REPORTS
 from shared.storage.documents import Eq, Query
@@ -172,7 +173,7 @@ async def test_a_rejected_token(broken: Broken) -> None:
 async def test_an_alert(broken: Broken) -> None:
     """Whatever fails while the feed is handled: one alert, and one event of its raising."""
     app = broken.app
-    app.services.detection._patterns = {"brute_force": all_patterns()["brute_force"]}  # the walk is long enough
+    app.services.detection._wanted = Wanted([all_patterns()["brute_force"]])  # the walk is long enough
     raised = 0
     for mode, times in MODES:
         for k in range(1, MOST_CALLS):
