@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from functions._api import Endpoint, Nothing
 from functions._shapes import Problem
+from shared.core.text import MONTH
 from shared.core.version import VERSION
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -34,6 +35,11 @@ _IDEMPOTENCY_KEY = {
     "description": "For 24 hours the same body under the same key has the same answer; another body is refused.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
+_PATH_PARTS = {
+    "period": {"pattern": MONTH, "description": "A month, YYYY-MM."},
+    "path": {"description": "Level, index and, of a partial one, width, with slashes, as C2SP tlog-tiles writes them."},
+}
+"""Parts of paths that are no ids."""
 _PART_HEADERS = {
     "Link": {
         "schema": {"type": "string"},
@@ -156,7 +162,7 @@ def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", **({"format": "uuid"} if kind == "guid" else {})},
+            "schema": {"type": "string", **({"format": "uuid"} if kind == "guid" else _PATH_PARTS[name])},
         }
         for name, kind in found
     ]

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 from uuid import UUID
 
 from pydantic import BeforeValidator, Field
@@ -200,7 +201,7 @@ async def get_ledger_tile(call: Call[Nothing, Nothing]) -> Answer:
     own."""
     from shared.ledger.tiles import ENTRIES
 
-    period, path, ledger = call.path["period"], call.path.get("path", ""), call.services.ledger
+    period, path, ledger = call.path["period"], unquote(call.path.get("path", "")), call.services.ledger
     if re.fullmatch(MONTH, period) is None or period > ledger.present:
         raise NotFoundError("not_found", "There is nothing at this path.")
     tile, content = await ledger.tile(call.known.tenant_id, period, path, call.request)

@@ -16,6 +16,7 @@ MODULES = [
     "shared/identity/directory.py",
     "shared/identity/rejections.py",
     "shared/identity/service.py",
+    "shared/ledger/witness.py",
     "shared/privacy/guards.py",
 ]
 

@@ -207,6 +207,8 @@ async def test_tiles_never_change(sealed: App, ada: Account) -> None:
         assert kept[path].content == content
         assert kept[path].headers["cache-control"] == "private, max-age=31536000, immutable"
         assert kept[path].headers["content-type"] == "application/octet-stream"
+    encoded = await get(sealed, f"/ledger/{PERIOD}/tile/0%2F000.p%2f3", ada)  # as generated clients write it
+    assert encoded.content == kept["0/000.p/3"].content
     bundle = await get(sealed, f"/ledger/{PERIOD}/tile/entries/001.p/{size - 256}", ada)
     assert decode_bundle(bundle.content) == leaves[256:]
     (search,) = await sealed.events(ada.tenant_id, "audit.search")

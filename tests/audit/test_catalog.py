@@ -16,7 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LATER = frozenset(
     {
         "ledger.checkpoint",
-        "ledger.verify_failed",
         "privacy.erasure",
         "privacy.export",
         "report.sign_off",
