@@ -50,6 +50,16 @@ async def tidy_tenants(services: Services, request: RequestContext) -> None:
     await services.rounds.run("tidy_tenants", tidy)
 
 
+async def verify_ledger(services: Services, request: RequestContext) -> None:
+    """Hold what is stored against what was sealed."""
+    await services.rounds.run("verify_ledger", lambda tenant_id: services.verification.run(tenant_id, request))
+
+
+async def close_months(services: Services, request: RequestContext) -> None:
+    """Tell in the ledger of now where the ledgers of months stand that are over."""
+    await services.rounds.run("close_months", lambda tenant_id: services.closing.close_due(tenant_id, request))
+
+
 async def flush_rejections(services: Services, request: RequestContext) -> None:
     """Record rejected tokens and throttled calls that were only counted so far."""
     await services.rejections.flush(request)
@@ -64,11 +74,13 @@ async def witness_checkpoints(services: Services, request: RequestContext) -> No
 
 TIMERS: dict[str, tuple[str, Job]] = {
     "close_exports": ("45 1-59/5 * * * *", close_exports),
+    "close_months": ("0 20 4 * * *", close_months),
     "daily_reports": ("0 5 * * * *", daily_reports),
     "flush_rejections": ("15 * * * * *", flush_rejections),
     "retry_dead_letters": ("0 2-59/5 * * * *", retry_dead_letters),
     "sweep_outbox": ("30 */5 * * * *", sweep_outbox),
     "tidy_tenants": ("0 40 3 * * *", tidy_tenants),
+    "verify_ledger": ("30 4-59/5 * * * *", verify_ledger),
     "witness_checkpoints": ("15 3-59/5 * * * *", witness_checkpoints),
 }
 """Every timer: its six-field NCRONTAB schedule (UTC) and what it does."""

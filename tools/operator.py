@@ -20,6 +20,8 @@ from shared.identity.account_operations import Order
 from shared.identity.directory import EmailTaken
 from shared.identity.operations import NewAdmin
 from shared.identity.passwords import NewPassword
+from shared.ledger.recount import Recount
+from shared.ledger.shards import BrokenShard
 from shared.privacy.emails import Email
 from shared.privacy.secrets import ROOTS, RotatableSecrets
 from shared.storage.errors import StoreError
@@ -107,6 +109,25 @@ async def _rotate(services: Services, options: argparse.Namespace) -> str:
     return "\n".join(done)
 
 
+async def _recount_rollups(services: Services, options: argparse.Namespace) -> str:
+    """Every month of the tenant, or the one that was named."""
+    wrong = []
+    try:
+        heads = await services.shards.heads(options.tenant)
+        months = [head.period for head in heads if options.month in (None, head.period)]
+        if not months:
+            raise _Refused("nothing of it was sealed")
+        for month in months:
+            if options.write:
+                wrong += await services.operations.recount_rollups(options.tenant, month, operator=options.operator)
+            else:
+                wrong += await Recount(services.store).shard(options.tenant, month)
+    except BrokenShard as error:
+        raise _Refused(f"the ledger is broken: {error}") from None
+    said = "was counted anew" if options.write else "has other counts than its entries"
+    return "\n".join(f"{day} {said}" for day in wrong) or "all counts are those of the entries"
+
+
 def _operator(given: str | None) -> str:
     """The name under which a command is recorded: what was given, or who the operating system says is at work."""
     try:
@@ -159,6 +180,12 @@ def _parser() -> argparse.ArgumentParser:
         user = add(name, run, text)
         user.add_argument("account", metavar="ACCOUNT", help="e-mail or id of the account")
         user.add_argument("--reason", metavar="TEXT", help="why, for its organization to read in the trail")
+    recount = add(
+        "recount-rollups", _recount_rollups, "count what is sealed of a tenant again, and say where it differs"
+    )
+    recount.add_argument("tenant", help="id of the tenant")
+    recount.add_argument("--month", metavar="YYYY-MM", help="this month only")
+    recount.add_argument("--write", action="store_true", help="put the stored counts right")
     rotate = add("rotate-keys", _rotate, "add a version of each secret that can be rotated, or of the named ones")
     rotate.add_argument("secret", nargs="*", choices=ROOTS, metavar="SECRET", help=f"one of {', '.join(ROOTS)}")
     return parser

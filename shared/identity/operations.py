@@ -16,6 +16,7 @@ from shared.identity.model import TENANT_ITEM, Registration, Role, new_tenant, n
 from shared.identity.operator_trail import OperatorTrail, changed
 from shared.identity.passwords import Passwords
 from shared.identity.service import Policy
+from shared.ledger.recount import Recount
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.secrets import RootName, RotatableSecrets, SecretsPort, check_rotatable
 from shared.storage.containers import IDENTITY
@@ -175,6 +176,24 @@ class Operations:
             PLATFORM_TENANT, event, "rotate-keys", operator, target, reason=reason, severity="medium"
         )
         await self._recorder.record(draft)
+
+    async def recount_rollups(self, tenant_id: str, period: str, *, operator: str | None = None) -> list[str]:
+        """Put the stored counts of a month's days right, counted again from the sealed entries; which days were wrong.
+
+        What is about to be done is in the tenant's trail, and with the operator's name in that of `platform`, before it
+        is. BrokenShard when the entries cannot be counted. StoreError.
+        """
+        recount = Recount(self._store)
+        days = await recount.shard(tenant_id, period)
+        if not days:
+            return []
+        event = ConfigChange(key="ledger.rollups", changed_fields=tuple(days), old_values={}, new_values={})
+        named = event.model_copy(update={"operator": operator})
+        for trail, told in {tenant_id: event, PLATFORM_TENANT: named}.items():
+            target = Target("ledger", period)
+            draft = await self._trail.draft(trail, told, "recount-rollups", operator, target, reason="recounted")
+            await self._recorder.record(draft)
+        return await recount.shard(tenant_id, period, write=True)
 
     async def _tenant(self, tenant_id: str) -> Item | None:
         try:

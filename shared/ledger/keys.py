@@ -67,7 +67,7 @@ class LedgerKeys:
     async def published(self) -> list[PublishedKey]:
         """Every key that has signed, the newest first. StoreError."""
         held = (await self._held())["keys"]
-        ends = [parse_rfc3339(each["since"]) for each in held[1:]] + [None]
+        ends = [*(parse_rfc3339(each["since"]) for each in held[1:]), None][: len(held)]
         keys = [
             PublishedKey(each["version"], decode_base64(each["public_key"]), parse_rfc3339(each["since"]), end)
             for each, end in zip(held, ends, strict=True)

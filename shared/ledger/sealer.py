@@ -113,7 +113,7 @@ class Sealer:
 
     async def handle(self, event: Item) -> None:
         """Seal one stored event. Whatever keeps it from that is raised."""
-        pending = await self._pending(event)
+        pending = await self.pending(event)
         await self._seal(event["tenant_id"], event["period"], [pending])
 
     async def consume(self, items: Sequence[Item]) -> None:
@@ -125,7 +125,7 @@ class Sealer:
         shards: dict[tuple[str, str], list[Pending]] = defaultdict(list)
         for item in items:
             try:
-                pending = await self._pending(item)
+                pending = await self.pending(item)
             except (EntryError, ValueError) as error:
                 await self._dead_letters.put(CONSUMER, item, error)
             else:
@@ -151,7 +151,7 @@ class Sealer:
             for pending in found:  # those that are sealed already are found so at the retry
                 await self._dead_letters.put(CONSUMER, pending.event, error)
 
-    async def _pending(self, event: Item) -> Pending:
+    async def pending(self, event: Item) -> Pending:
         """The entry of an event. EntryError, ValueError for one that is not formed as events are, once that is said."""
         try:
             _check(event)

@@ -22,10 +22,21 @@ _log = get_log(__name__)
 FINDING = "finding"
 _LONGEST_KEY = 100
 
-type What = Literal["edited", "inserted_behind", "unsealable", "not_sealed", "deleted", "head", "tile", "entries"]
+type What = Literal[
+    "edited",
+    "deleted",
+    "not_sealed",
+    "inserted_behind",
+    "unsealable",
+    "entries",
+    "tile",
+    "head",
+    "checkpoint",
+    "rollup",
+]
 """`edited`: an event is not as it was sealed. `deleted`: a sealed event is gone. `not_sealed`: an event was never
 sealed. `inserted_behind`: it was stored long after the time that it claims. `unsealable`: it is not formed as events
-are. `head`, `tile`, `entries`: the ledger itself is not as it was left."""
+are. `entries`, `tile`, `head`, `checkpoint`, `rollup`: that part of the ledger itself is not as it was left."""
 
 
 class Statements:

@@ -13,6 +13,8 @@ INGEST_EVENTS = "kraftd.ingest.events"
 SEALED_EVENTS = "kraftd.ledger.sealed"
 SEAL_LAG = "kraftd.ledger.lag"
 WITNESS_OFFERS = "kraftd.ledger.witness"
+VERIFIED_ENTRIES = "kraftd.ledger.verified"
+RECONCILED_EVENTS = "kraftd.ledger.reconciled"
 
 
 class StoreCharges:
@@ -98,3 +100,29 @@ class WitnessCounts:
     def __call__(self, outcome: str, /) -> None:
         """Count one offer."""
         self._offers.add(1, {"kraftd.outcome": outcome})
+
+
+class VerifyCounts:
+    """Entries of the ledger that were compared with their events."""
+
+    def __init__(self) -> None:
+        self._entries = metrics.get_meter("kraftd").create_counter(
+            VERIFIED_ENTRIES, unit="{entry}", description="Entries of the ledger compared with their events"
+        )
+
+    def __call__(self, entries: int, /) -> None:
+        """Count the entries of one page."""
+        self._entries.add(entries)
+
+
+class ReconcileCounts:
+    """Events that the change feed did not deliver to the sealer, and that were sealed all the same."""
+
+    def __init__(self) -> None:
+        self._events = metrics.get_meter("kraftd").create_counter(
+            RECONCILED_EVENTS, unit="{event}", description="Events sealed that the change feed had not delivered"
+        )
+
+    def __call__(self) -> None:
+        """Count one event."""
+        self._events.add(1)

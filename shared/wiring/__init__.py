@@ -43,12 +43,14 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.identity.tenant_settings import TenantSettings
     from shared.identity.throttle import Throttle
     from shared.ledger.checkpoints import Checkpoints
+    from shared.ledger.closing import Closing
     from shared.ledger.evidence import Evidence
     from shared.ledger.keys import LedgerKeys
     from shared.ledger.sealer import Sealer
     from shared.ledger.service import Ledger
     from shared.ledger.shards import Shards
     from shared.ledger.statements import Statements
+    from shared.ledger.verification import Verification
     from shared.ledger.witness import Witness
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.guards import Guards
@@ -104,6 +106,8 @@ class Services:
     ledger: "Ledger"
     evidence: "Evidence"
     witness: "Witness | None"
+    verification: "Verification"
+    closing: "Closing"
 
     async def close(self) -> None:
         """Let go of threads and files."""

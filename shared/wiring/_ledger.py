@@ -28,27 +28,43 @@ def ledger_services(
     """The services of the ledger, by their names in `Services`."""
     from shared.audit.export_runs import ExportRuns
     from shared.ledger.checkpoints import Checkpoints
+    from shared.ledger.closing import Closing
     from shared.ledger.evidence import Evidence
     from shared.ledger.keys import LedgerKeys
+    from shared.ledger.reconciliation import Reconciliation
     from shared.ledger.sealer import Sealer
     from shared.ledger.service import Ledger
     from shared.ledger.shards import Shards
     from shared.ledger.statements import Statements
-    from shared.telemetry.metrics import SealCounts
+    from shared.ledger.verification import Verification
+    from shared.telemetry.metrics import ReconcileCounts, SealCounts, VerifyCounts
 
     store, recorder, clock = common["store"], common["recorder"], common["clock"]
     keys, shards = LedgerKeys(secrets, store, clock, settings.ledger_origin), Shards(store)
     statements, checkpoints = Statements(store, recorder), Checkpoints(store, keys, clock)
-    ledger = Ledger(shards, checkpoints, keys, statements, clock, settings.cosmos_db_ttl_days)
+    retention_days = settings.cosmos_db_ttl_days
+    ledger = Ledger(shards, checkpoints, keys, statements, clock, retention_days)
+    sealer = Sealer(store, statements, dead_letters, clock, ids, SealCounts())
     witness = _witness(settings, ledger=ledger, shards=shards, keys=keys, store=store)
     return {
-        "sealer": Sealer(store, statements, dead_letters, clock, ids, SealCounts()),
+        "sealer": sealer,
         "shards": shards,
         "ledger_keys": keys,
         "checkpoints": checkpoints,
         "statements": statements,
         "ledger": ledger,
         "witness": witness,
+        "verification": Verification(
+            store=store,
+            reconciliation=Reconciliation(store, sealer, clock, ReconcileCounts()),
+            statements=statements,
+            checkpoints=checkpoints,
+            keys=keys,
+            clock=clock,
+            retention_days=retention_days,
+            verified=VerifyCounts(),
+        ),
+        "closing": Closing(store, shards, checkpoints, statements, clock, retention_days),
         "evidence": Evidence(
             ledger=ledger,
             shards=shards,

@@ -15,8 +15,9 @@ from shared.core.errors import Unready
 from shared.core.settings import Settings
 from shared.identity.model import TENANT_ITEM, Role
 from shared.identity.operations import NewAdmin
+from shared.ledger.shards import rollup_id
 from shared.privacy.file_secrets import FileSecrets
-from shared.storage.containers import AUDIT_EVENTS, IDENTITY
+from shared.storage.containers import AUDIT_EVENTS, IDENTITY, LEDGER
 from shared.storage.documents import Eq, Item, Query
 from shared.storage.errors import StoreError
 from shared.storage.sqlite import SqliteStore
@@ -84,6 +85,39 @@ def test_what_cannot_be_done_says_why(tmp_path: Path, arguments: tuple[str, ...]
 def test_wrong_usage_and_wrong_settings(tmp_path: Path) -> None:
     assert "usage" in run(tmp_path, "make-me-king", code=2)
     assert run(tmp_path, "rotate-keys", code=1, SESSION_DAYS="x").startswith("operator: SESSION_DAYS: ")
+
+
+async def test_counts_are_compared_with_the_entries_and_put_right(tmp_path: Path) -> None:
+    run(tmp_path, *ADMIN, typed=PASSWORD + "\n")
+    assert run(tmp_path, "recount-rollups", "platform", code=1) == "operator: nothing of it was sealed"
+    services = await services_of(tmp_path)
+    try:
+        events = (await services.store.query(AUDIT_EVENTS, ("platform",), Query())).items
+        await services.sealer.consume(events)
+        day, here = events[0]["recorded_at"][:10], ("platform", events[0]["period"])
+        right = await services.store.read(LEDGER, here, rollup_id(day))
+        await services.store.replace(LEDGER, here, right | {"events": 7})
+    finally:
+        await services.close()
+    recount = ("--operator", "Some Operator", "recount-rollups", "platform")
+    assert run(tmp_path, *recount) == f"{day} has other counts than its entries"
+    assert run(tmp_path, *recount, "--month", "2001-01", code=1) == "operator: nothing of it was sealed"
+    assert run(tmp_path, *recount, "--month", day[:7], "--write") == f"{day} was counted anew"
+    assert run(tmp_path, *recount, "--write") == "all counts are those of the entries"
+    services = await services_of(tmp_path)
+    try:
+        repaired = await services.store.read(LEDGER, here, rollup_id(day))
+        assert {**repaired, "_etag": "", "_ts": 0, "ttl": 0} == {**right, "_etag": "", "_ts": 0, "ttl": 0}
+        told = (await services.store.query(AUDIT_EVENTS, ("platform",), Query((Eq("type", "config.change"),)))).items
+        [event] = [each for each in told if each["attributes"]["key"] == "ledger.rollups"]
+        assert event["attributes"]["changed_fields"] == [day]
+        assert event["target"] == {"kind": "ledger", "id": day[:7]}
+        [personal] = event["personal"].values()
+        assert "Some Operator" in str(personal)
+        await services.store.delete(LEDGER, here, events[0]["id"])
+    finally:
+        await services.close()
+    assert run(tmp_path, *recount, code=1).startswith("operator: the ledger is broken: entry 0 is missing")
 
 
 def test_keys_are_rotated_in_files_of_their_own(tmp_path: Path) -> None:

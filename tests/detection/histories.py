@@ -51,6 +51,12 @@ def _tried(n: int, tenant: int) -> Fields:
     return {**_login(f"a{n}", "failure", "bad_credentials", "attacker"), "tenant_id": TENANTS[tenant]}
 
 
+def _found(kind: str, outcome: str, period: str) -> Fields:
+    actor = {"kind": "system", "id": None, "role": None}
+    target = _thing(period, "ledger")
+    return {"type": kind, "outcome": outcome, "reason": "edited", "actor": actor, "target": target}
+
+
 FLAVORS: dict[str, list[Fields]] = {
     "brute_force": [
         *[_login("a", "failure", "bad_credentials")] * 4,
@@ -94,6 +100,10 @@ FLAVORS: dict[str, list[Fields]] = {
         {**_by("a", "access.denied", "denied", context={"route": "GET /v1/events"}), "reason": "role"},
         _by("a", "access.cross_tenant_denied", "denied", context={"route": "GET /v1/admin/users/{id:guid}"}),
         _by("b", "access.denied", "denied", context={"route": "GET /v1/admin/users"}),
+    ],
+    "ledger_integrity": [
+        *(_found("ledger.verify_failed", "failure", period) for period in ("2026-02", "2026-03", "2026-03")),
+        _found("ledger.checkpoint", "success", "2026-02"),
     ],
     "mass_deletion": [
         *[_by("a", "data.delete", target=_thing(f"r{n}", "record")) for n in range(12)],

@@ -81,6 +81,13 @@ RULES: Mapping[str, Rule] = {
         " OR (b.route LIKE 'GET /v1/events%' OR b.route LIKE 'GET /v1/admin/logs/%') AND b.reason <> 'unknown_id'",
         "CASE WHEN b.type = 'access.cross_tenant_denied' THEN 2 ELSE 1 END",
     ),
+    "ledger_integrity": Rule(
+        3600,
+        "m.type = 'ledger.verify_failed' AND m.outcome = 'failure'",
+        "target",
+        "count(*) >= 1",
+        "2",
+    ),
     "mass_deletion": Rule(
         1800,
         "m.type IN ('user.delete', 'data.delete') AND m.outcome = 'success'",

@@ -18,6 +18,7 @@ GOLDEN = {
     "brute_force": ("high", ("T1110.001",)),
     "bulk_data_access": ("medium", ("T1087", "T1530", "T1567")),
     "credential_stuffing": ("high", ("T1110.003", "T1110.004")),
+    "ledger_integrity": ("critical", ("T1565.001", "T1070")),
     "mass_deletion": ("high", ("T1485", "T1531")),
     "privilege_escalation": ("high", ("T1098.003", "T1078.004")),
     "suspicious_password_change": ("medium", ("T1098", "T1531")),

@@ -11,18 +11,22 @@ from typing import Any
 
 from shared.audit.dead_letters import DeadLetters
 from shared.audit.entries import entry_of
+from shared.audit.model import RequestContext
 from shared.audit.recorder import Recorder
 from shared.core.clock import rfc3339
 from shared.core.ids import IdFactory
 from shared.ledger.checkpoints import Checkpoints
+from shared.ledger.closing import Closing
 from shared.ledger.keys import LedgerKeys
 from shared.ledger.note import VerifierKey
+from shared.ledger.reconciliation import Reconciliation
 from shared.ledger.rollups import rollups_of
 from shared.ledger.sealer import Sealer
 from shared.ledger.service import Ledger
 from shared.ledger.shards import Entry, Shards, tile_id
 from shared.ledger.statements import Statements
 from shared.ledger.tiles import WIDTH
+from shared.ledger.verification import Verification
 from shared.ledger.witness import Counted, Post, Witness
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.boxes import ClearBox
@@ -38,6 +42,7 @@ TENANT = "0195c000-0000-7000-8000-0000000000aa"
 OTHER = "0195c000-0000-7000-8000-0000000000bb"
 NOW = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
 PERIOD = "2026-03"
+RETENTION_DAYS = 2555
 ORIGIN = "audit.example.com/ledger"
 
 
@@ -129,6 +134,32 @@ class World:
         return Witness(
             key=key, post=post, ledger=self.ledger(), shards=shards, keys=keys, store=self.store, counted=counted
         )
+
+    def verification(self, store: DocumentStore | None = None) -> Verification:
+        through = store or self.store
+        return Verification(
+            store=through,
+            reconciliation=Reconciliation(through, self.sealer(store), self.clock),
+            statements=self.statements(store),
+            checkpoints=self.checkpoints(store),
+            keys=self.keys(store),
+            clock=self.clock,
+            retention_days=RETENTION_DAYS,
+        )
+
+    def closing(self, store: DocumentStore | None = None) -> Closing:
+        through = store or self.store
+        shards, checkpoints, statements = Shards(through), self.checkpoints(store), self.statements(store)
+        return Closing(through, shards, checkpoints, statements, self.clock, RETENTION_DAYS)
+
+    def request(self) -> RequestContext:
+        return RequestContext(self._ids.new(), "timer/test", "test", self.clock.now())
+
+    async def verify(self, tenant_id: str = TENANT) -> list[str]:
+        """What a tenant's check has found once another run of it is over, six minutes later."""
+        self.clock.advance(minutes=6)
+        await self.verification().run(tenant_id, self.request())
+        return sorted(await self.found(tenant_id))
 
     async def seal(self, events: Sequence[Item]) -> None:
         """Store events and seal them in one delivery."""

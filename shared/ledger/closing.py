@@ -1,0 +1,76 @@
+"""Closing months: how large the ledger of a month that is over became, and its root, are told in the ledger of now.
+
+So months form a chain: whoever holds the root of a month holds those of the months that were closed in it. A month that
+grew after it was closed, because an event came late, is told again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+
+from shared.audit.events.ledger import LedgerCheckpoint
+from shared.audit.model import SYSTEM, Draft, RequestContext, Target
+from shared.core.clock import Clock, period_end
+from shared.ledger._text import encode_base64
+from shared.ledger.checkpoints import Checkpoints
+from shared.ledger.shards import BrokenShard, Head, Shards
+from shared.ledger.statements import Statements
+from shared.storage.containers import AUDIT_EVENTS
+from shared.storage.documents import DocumentStore, Eq, Query, pages
+
+GRACE = timedelta(days=8)
+"""After a month's end: a producer's retry may finish, up to seven days later, what its first attempt began."""
+_CLOSING = "closing"
+
+
+class Closing:
+    """Closes months. `retention_days`: how long a month's events are kept after its end."""
+
+    def __init__(
+        self,
+        store: DocumentStore,
+        shards: Shards,
+        checkpoints: Checkpoints,
+        statements: Statements,
+        clock: Clock,
+        retention_days: int,
+    ) -> None:
+        self._store = store
+        self._shards = shards
+        self._checkpoints = checkpoints
+        self._statements = statements
+        self._clock = clock
+        self._retention_days = retention_days
+
+    async def close_due(self, tenant_id: str, request: RequestContext) -> int:
+        """Close a tenant's months that are due, and those again that grew; how many were closed.
+
+        A month whose ledger does not follow from what was signed is reported, and holds up no other. StoreError,
+        SecretsError.
+        """
+        told: dict[str, set[int]] = defaultdict(set)
+        query = Query((Eq("type", "ledger.checkpoint"),), order_by="recorded_at", limit=1000, fields=("attributes",))
+        async for page in pages(self._store, AUDIT_EVENTS, (tenant_id,), query):
+            for item in page:
+                attributes = item["attributes"]
+                told[attributes["period"]].add(attributes["size"])
+        closed = 0
+        for head in await self._shards.heads(tenant_id):
+            if self._is_due(head) and head.size not in told[head.period]:
+                closed += await self._close(tenant_id, head.period, request)
+        return closed
+
+    def _is_due(self, head: Head) -> bool:
+        age = self._clock.now().timestamp() - period_end(head.period)
+        return head.size > 0 and GRACE.total_seconds() <= age < self._retention_days * 86_400
+
+    async def _close(self, tenant_id: str, period: str, request: RequestContext) -> bool:
+        try:
+            checkpoint = (await self._checkpoints.issue(tenant_id, period)).checkpoint
+        except BrokenShard as error:
+            await self._statements.found(tenant_id, period, error.what, "shard", request)  # type: ignore[arg-type]
+            return False
+        event = LedgerCheckpoint(period=period, size=checkpoint.size, root=encode_base64(checkpoint.root))
+        draft = Draft(tenant_id, event, request, actor=SYSTEM, target=Target("ledger", period))
+        return await self._statements.once(tenant_id, period, f"{_CLOSING}|{checkpoint.size}", draft)

@@ -1,0 +1,85 @@
+"""The other way around: every event of the trail is sealed. What the change feed lost is handed to the sealer here.
+
+Events are walked in the order of their ids, which is that of their recording. Those that were stored a short while ago
+are left to the feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from shared.core.clock import Clock
+from shared.ledger.findings import Findings
+from shared.ledger.sealer import Sealer
+from shared.ledger.shards import ENTRY
+from shared.storage.containers import AUDIT_EVENTS, LEDGER
+from shared.storage.documents import DocumentStore, In, Partition, Query, Range
+from shared.storage.errors import NotFound, Throttled, Unavailable
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
+
+LAG = timedelta(minutes=10)
+"""After that time an event that the feed delivered is sealed, unless the feed itself is behind."""
+PAGE = 256
+
+type Reconciled = Callable[[], None]
+"""Told of each event that was sealed although the feed had not delivered it."""
+
+
+def _unheard() -> None:
+    """Nobody asked."""
+
+
+class Reconciliation:
+    """Walks the events of a shard."""
+
+    def __init__(self, store: DocumentStore, sealer: Sealer, clock: Clock, reconciled: Reconciled = _unheard) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._clock = clock
+        self._reconciled = reconciled
+
+    async def page(
+        self, partition: Partition, after: str, findings: Findings, *, covered: int, before: str | None = None
+    ) -> tuple[str, bool]:
+        """Look at the next events behind one id, and before another: the id to go on from, and whether more may follow.
+
+        `covered`: Unix time. An earlier walk saw to it that all events are sealed that were stored before. One that
+        claims to be of those and has no entry was put there since, or its entry was taken away: it is reported and not
+        sealed. StoreError.
+        """
+        query = Query((Range("id", gt=after, lt=before),), limit=PAGE, fields=("id", "_ts"))
+        page = await self._store.query(AUDIT_EVENTS, partition, query)
+        latest = (self._clock.now() - LAG).timestamp()
+        stored = {item["id"]: item["_ts"] for item in page.items if item["_ts"] <= latest}
+        if stored:
+            known = Query((In("id", tuple(stored)),), limit=PAGE, fields=("id", "kind"))
+            found = (await self._store.query(LEDGER, partition, known)).items
+            for event_id in stored.keys() - {item["id"] for item in found if item.get("kind") == ENTRY}:
+                await self._without_entry(partition, event_id, findings, is_covered=stored[event_id] < covered)
+        return page.items[-1]["id"] if page.items else after, page.next is not None
+
+    async def _without_entry(
+        self, partition: Partition, event_id: str, findings: Findings, *, is_covered: bool
+    ) -> None:
+        """Seal an event that has no entry, or say that it should have one."""
+        tenant_id, period = partition
+        try:
+            event = await self._store.read(AUDIT_EVENTS, partition, event_id)
+            if is_covered:
+                await self._sealer.pending(event)
+                await findings.add(period, "not_sealed", event_id)
+                return
+            await self._sealer.handle(event)
+        except (Unavailable, Throttled):
+            raise
+        except NotFound:
+            return  # it expired meanwhile
+        except ValueError as error:  # of the event or of the shard; the sealer has recorded it
+            _log.warning("event_not_reconciled", tenant_id=tenant_id, event_id=event_id, reason=type(error).__name__)
+            findings.number += 1
+        else:
+            _log.warning("event_reconciled", tenant_id=tenant_id, event_id=event_id)
+            self._reconciled()

@@ -1,0 +1,288 @@
+"""The continuous check: what is stored is what was sealed, and all that is stored is sealed.
+
+A run takes a tenant's shards. First come the entries and events that are new since the last run, all of them. Then a
+sample of older ones, which slides on from run to run so that after LAP_RUNS all have been looked at again, unless
+there are more than LAP_RUNS times PAGES_MOST pages: then it takes longer. What a run finds is said once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.audit.model import RequestContext
+from shared.core.clock import Clock, period_end, period_of
+from shared.core.ids import lowest_id_at
+from shared.ledger.checkpoints import Checkpoints
+from shared.ledger.findings import Findings
+from shared.ledger.keys import LedgerKeys
+from shared.ledger.progress import PROGRESS, Progress, recount_id, recount_item
+from shared.ledger.reconciliation import LAG, Reconciliation
+from shared.ledger.recount import differing, stored_rollups
+from shared.ledger.rollups import DayRollup
+from shared.ledger.shards import HEAD, BrokenShard, Head, Shards, later_checkpoints
+from shared.ledger.statements import Statements
+from shared.ledger.tiles import WIDTH
+from shared.ledger.walk import Log, Walk, Walker
+from shared.storage.containers import LEDGER
+from shared.storage.documents import DocumentStore, Item, Prefix, Query, Range, pages
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
+
+RUN = timedelta(seconds=45)
+"""How long a run begins further pages of one tenant."""
+LAP_RUNS = 288
+"""Runs in which everything is looked at again: with one every five minutes, a day."""
+PAGES_LEAST, PAGES_MOST = 4, 100
+"""Pages of up to 256 entries and 256 events that a run looks at again."""
+EXPIRY = timedelta(days=1)
+"""So long before a month's retention ends nothing of it is expected any more."""
+
+_ALWAYS = 1 << 62
+
+type Verified = Callable[[int], None]
+"""Told how many entries were compared with their events."""
+
+
+def _unheard(_entries: int) -> None:
+    """Nobody asked."""
+
+
+@dataclass(slots=True)
+class _Shard:
+    """A shard in a run: what its head said, how far its check is, and whether that changed."""
+
+    head: Head
+    progress: Progress
+    is_open: bool
+    is_changed: bool = False
+
+    @property
+    def pages(self) -> int:
+        """Of how many pages it is, at least one."""
+        return max(1, -(-self.head.size // WIDTH))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What holds for one tenant and run."""
+
+    tenant_id: str
+    findings: Findings
+    until: datetime
+
+
+class Verification:
+    """Checks ledgers. `retention_days`: how long a month's events are kept after its end."""
+
+    def __init__(
+        self,
+        *,
+        store: DocumentStore,
+        reconciliation: Reconciliation,
+        statements: Statements,
+        checkpoints: Checkpoints,
+        keys: LedgerKeys,
+        clock: Clock,
+        retention_days: int,
+        verified: Verified = _unheard,
+    ) -> None:
+        self._store = store
+        self._shards = Shards(store)
+        self._statements = statements
+        self._checkpoints = checkpoints
+        self._clock = clock
+        self._retention_days = retention_days
+        self._walker = Walker(store, keys, clock)
+        self._reconciliation = reconciliation
+        self._verified = verified
+
+    async def run(self, tenant_id: str, request: RequestContext) -> None:
+        """Check what is new of a tenant's ledger, and the next sample of the rest. StoreError, SecretsError."""
+        run = _Run(tenant_id, Findings(self._statements, tenant_id, request), self._clock.now() + RUN)
+        shards = await self._open(run)
+        for shard in shards:
+            await self._follow(run, shard)
+        left = min(max(-(-sum(shard.pages for shard in shards) // LAP_RUNS), PAGES_LEAST), PAGES_MOST)
+        begun = [shard for shard in shards if shard.head.etag or shard.progress.etag]
+        for shard in sorted(begun, key=lambda each: each.progress.looked_at):
+            if left > 0 and self._goes_on(run):
+                left -= await self._again(run, shard, left)
+        for shard in shards:
+            await self._save(run, shard)
+
+    def _goes_on(self, run: _Run) -> bool:
+        return not run.findings.enough and self._clock.now() < run.until
+
+    async def _open(self, run: _Run) -> list[_Shard]:
+        """The shards of a tenant of which something is expected: those that were begun, and those of the last days.
+
+        And one month in turn: in any of them there may be events although nothing of it was ever sealed.
+        """
+        now = self._clock.now()
+        heads: dict[str, Head] = {}
+        broken = set()
+        for item in await self._all(run.tenant_id, HEAD):
+            try:
+                head = Head.of(item)
+                head.frontier()
+                heads[head.period] = head
+            except BrokenShard as error:
+                broken.add(str(item["period"]))
+                await run.findings.add(str(item["period"]), error.what, "shard")  # type: ignore[arg-type]
+        progress = {}
+        for item in await self._all(run.tenant_id, PROGRESS):
+            try:
+                progress[str(item["period"])] = Progress.of(item)
+            except ValueError:
+                _log.error("check_place_unusable", tenant_id=run.tenant_id, period=item["period"])
+                progress[str(item["period"])] = Progress(str(item["period"]), etag=item["_etag"])
+        recent = {period_of(now), period_of(now - EXPIRY), self._in_turn(now)}
+        return [
+            _Shard(heads.get(period, Head(period)), progress.get(period, Progress(period)), period in recent)
+            for period in sorted({*heads, *progress, *recent} - broken)
+            if now.timestamp() < period_end(period) + self._retention_days * 86_400 - EXPIRY.total_seconds()
+        ]
+
+    def _in_turn(self, now: datetime) -> str:
+        """One of the months that are kept; with a run every five minutes each comes within some hours."""
+        runs = int(now.timestamp()) // 300
+        return period_of(now - timedelta(days=28 * (runs % (self._retention_days // 28 + 2))))
+
+    async def _all(self, tenant_id: str, kind: str) -> list[Item]:
+        query = Query((Prefix("id", f"{kind}|"),), limit=1000)
+        return [item async for page in pages(self._store, LEDGER, (tenant_id,), query) for item in page]
+
+    async def _follow(self, run: _Run, shard: _Shard) -> None:
+        """Look at the entries and events that are new."""
+        progress, before = shard.progress, run.findings.number
+        if progress.new.frontier.size != shard.head.size and not await self._is_set_back(run, shard):
+            log = Log(run.tenant_id, shard.head)
+            while progress.new.frontier.size < shard.head.size and self._goes_on(run):
+                if not await self._page(run, shard, log, progress.new):
+                    break
+        is_checked = progress.new.frontier.size == shard.head.size and run.findings.number == before
+        if is_checked and shard.head.size > max(shard.head.signed_size, 0):
+            await self._sign(run, shard)
+        more = shard.is_open
+        until = lowest_id_at(self._clock.now() - LAG)
+        while more and self._goes_on(run):
+            after, more = await self._reconcile(run, shard, progress.after, until)
+            shard.is_changed |= after != progress.after
+            progress.after = after
+
+    async def _again(self, run: _Run, shard: _Shard, pages_left: int) -> int:
+        """Take the lap of a shard further; by how many pages."""
+        if await self._is_set_back(run, shard):
+            return 1
+        log, lap, done = Log(run.tenant_id, shard.head), shard.progress.lap, 0
+        lap.started_at = lap.started_at or int(self._clock.now().timestamp())
+        began_at = lap.walk.frontier.size
+        lap.walk.days = await self._counted(run, shard) if began_at else {}
+        while done < pages_left and self._goes_on(run):
+            done += 1
+            is_left = not lap.entries_done and lap.walk.frontier.size < shard.head.size
+            if is_left and not await self._page(run, shard, log, lap.walk):
+                break
+            if not lap.entries_done and lap.walk.frontier.size >= shard.head.size:
+                await self._compare_rollups(run, shard)
+                lap.entries_done = True
+            if not lap.events_done:
+                lap.after, more = await self._reconcile(run, shard, lap.after, None)
+                lap.events_done = not more
+            if lap.entries_done and lap.events_done:
+                now = int(self._clock.now().timestamp())
+                shard.progress.lap = lap.next(now, int(LAG.total_seconds()))
+                break
+        if not shard.progress.lap.entries_done and shard.progress.lap is lap:
+            await self._keep_counted(run, shard, began_at)
+        shard.progress.looked_at = int(self._clock.now().timestamp())
+        shard.is_changed = True
+        return done
+
+    async def _page(self, run: _Run, shard: _Shard, log: Log, walk: Walk) -> bool:
+        before = walk.frontier.size
+        went = await self._walker.page(log, walk, run.findings)
+        shard.is_changed |= went
+        self._verified(walk.frontier.size - before)
+        return went
+
+    async def _reconcile(self, run: _Run, shard: _Shard, after: str, before: str | None) -> tuple[str, bool]:
+        lap = shard.progress.lap
+        covered = lap.covered if lap.walk.is_whole and shard.progress.new.is_whole else _ALWAYS
+        partition = (run.tenant_id, shard.head.period)
+        return await self._reconciliation.page(partition, after, run.findings, covered=covered, before=before)
+
+    async def _is_set_back(self, run: _Run, shard: _Shard) -> bool:
+        """Whether there was more of a shard than its head says; it is a finding then."""
+        head, progress = shard.head, shard.progress
+        partition = (run.tenant_id, head.period)
+        later = (await self._store.query(LEDGER, partition, Query((later_checkpoints(head.size),), limit=1))).items
+        signed = [int(item["id"].partition("|")[2]) for item in later]
+        reached = max(progress.new.frontier.size, progress.lap.walk.frontier.size, *signed, 0)
+        if head.size >= reached:
+            return False
+        try:
+            shard.head = await self._shards.head(*partition)  # it may have grown since it was read
+        except BrokenShard as error:
+            await run.findings.add(head.period, error.what, "shard")  # type: ignore[arg-type]
+            return True
+        if shard.head.size >= reached:
+            return False
+        await run.findings.add(head.period, "head", "set_back", shard.head.size)
+        return True
+
+    async def _sign(self, run: _Run, shard: _Shard) -> None:
+        """Have what was just checked signed, so that whoever fetches it can hold us to it."""
+        try:
+            await self._checkpoints.issue(run.tenant_id, shard.head.period, at_least=shard.head.size)
+        except BrokenShard as error:
+            await run.findings.add(shard.head.period, error.what, "shard")  # type: ignore[arg-type]
+
+    async def _compare_rollups(self, run: _Run, shard: _Shard) -> None:
+        """Hold the counts of the lap against those that are stored, and see that no entry is beyond the head."""
+        walk, period = shard.progress.lap.walk, shard.head.period
+        beyond = Query((Range("index", ge=walk.frontier.size),), order_by="index", descending=True, limit=1)
+        last = (await self._store.query(LEDGER, (run.tenant_id, period), beyond)).items
+        stored = await stored_rollups(self._store, run.tenant_id, period)
+        now = (await self._shards.head(run.tenant_id, period)).size
+        if last and last[0]["index"] >= now:
+            await run.findings.add(period, "entries", "beyond", last[0]["index"])
+        if walk.is_whole:
+            for day in differing(walk.days or {}, stored, walk.frontier.size, now):
+                await run.findings.add(period, "rollup", day)
+
+    async def _counted(self, run: _Run, shard: _Shard) -> dict[str, DayRollup]:
+        """What earlier runs of the lap have counted."""
+        query = Query((Prefix("id", recount_id("")),), limit=1000)
+        items = (await self._store.query(LEDGER, (run.tenant_id, shard.head.period), query)).items
+        lap = shard.progress.lap
+        try:
+            return {item["day"]: DayRollup.from_item(item) for item in items if item["lap"] == lap.number}
+        except (KeyError, TypeError, ValueError):
+            lap.walk.is_whole = False  # somebody wrote to it: the next lap counts anew
+            return {}
+
+    async def _keep_counted(self, run: _Run, shard: _Shard, since: int) -> None:
+        """Keep what this run has counted for the next one."""
+        lap, period = shard.progress.lap, shard.head.period
+        for rollup in (lap.walk.days or {}).values():
+            if rollup.last is not None and rollup.last >= since:
+                item = recount_item(run.tenant_id, period, lap.number, rollup)
+                await self._store.upsert(LEDGER, (run.tenant_id, period), item)
+
+    async def _save(self, run: _Run, shard: _Shard) -> None:
+        """Keep the place. Should another run have done so meanwhile, its place is as good."""
+        if not shard.is_changed:
+            return
+        partition, item = (run.tenant_id, shard.head.period), shard.progress.item(run.tenant_id)
+        try:
+            if shard.progress.etag is None:
+                await self._store.create(LEDGER, partition, item)
+            else:
+                await self._store.replace(LEDGER, partition, item, shard.progress.etag)
+        except (Conflict, NotFound, PreconditionFailed):
+            _log.info("check_overlapped", tenant_id=run.tenant_id, period=shard.head.period)
