@@ -63,6 +63,8 @@ def minute_of(moment: datetime) -> datetime:
 
 def thinned(observed: Sequence[Observed], per_minute: int) -> list[Observed]:
     """The first events of each minute and selector, in order."""
+    if len(observed) <= per_minute:
+        return list(observed)
     seen: Counter[tuple[datetime, int]] = Counter()
     kept = []
     for each in observed:
