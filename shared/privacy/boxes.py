@@ -6,17 +6,16 @@ was recorded without showing it, and stays valid when the box is erased.
 
 import base64
 import hashlib
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shared.core.canonical import canonical
+
 type Personal = dict[str, Any]
 
 SALT_BYTES = 32
-_PLAIN = (str, bool, type(None))
-_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +71,3 @@ class ClearBox:
 def commitment_of(salt: bytes, personal: Personal) -> str:
     """The commitment to `personal` under `salt`. ValueError when it has no canonical JSON (NaN, lone surrogate)."""
     return base64.b64encode(hashlib.sha256(salt + canonical(personal)).digest()).decode()
-
-
-def canonical(personal: Personal) -> bytes:
-    """Canonical JSON (RFC 8785). ValueError when there is none.
-
-    Flat texts under ASCII names, which most are, need no care: there Python's own encoder writes the same, several
-    times as fast.
-    """
-    if all(type(value) in _PLAIN and name.isascii() for name, value in personal.items()):
-        return _encode(personal).encode()
-    import rfc8785
-
-    return rfc8785.dumps(personal)
