@@ -9,10 +9,11 @@ the bundle, and no network. What it checks:
 - nothing in it belongs to another tenant or month, appears twice, or has an id made at another time than it claims;
 - the daily totals are those of the entries, counted again;
 - closing statements of earlier months, proof files and checkpoints kept from before agree with the entries;
-- personal data that is shown is what was committed to when it was recorded.
+- personal data that is shown is what was committed to when it was recorded;
+- with `--events`, an export of the trail: every event is what was sealed, none is there that was not, and none lacks.
 
 Exit status: 0 all of it is verified, 1 something is wrong, 2 something could not be checked. Memory stays small, at
-some twenty bytes an entry. The format is described in evidence-format.md.
+some twenty bytes an entry, and forty more an exported event. The format is described in evidence-format.md.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 import argparse
 import base64
 import binascii
+import bisect
 import functools
 import hashlib
 import heapq
@@ -58,6 +60,8 @@ MAX_RATIO = 250  # how often a bundle can be larger unpacked; Deflate itself rea
 MAX_OPEN = 32
 MAX_ACTORS = 1000
 MAX_SHOWN = 5
+MAX_LINE = 4 << 20
+SEALED_AFTER = timedelta(minutes=15)  # so young when the bundle was made, an event may not have been sealed yet
 # How large a file of a bundle can be, by its name. Nothing else may be in there.
 KINDS: tuple[tuple[str, int], ...] = (
     (r"README\.txt", 1 << 20),
@@ -689,6 +693,8 @@ class Month:
                 checks.add(claim.subject, WRONG, f"it had {size:,} entries then and has {self.size:,} in the bundle")
         surplus = (self.bundle.names(f"{self.folder}tile/") | self.bundle.names(f"{self.folder}disclosed/")) - expected
         require(not surplus, f"there are entries beyond the signed size: {min(surplus, default='')}")
+        if self.bundle.exported is not None:
+            self.bundle.exported.checked[self.period] = True
         return f"entries 0 to {self.size - 1:,} give the signed root" if self.size else "no entries, as signed"
 
     def pass_marks(self, checks: Checks) -> None:
@@ -728,6 +734,9 @@ class Month:
         else:
             for line in shown.pop(index, []):
                 self.check_disclosure(event, line, index)
+            if self.bundle.exported is not None:
+                is_wanted = self.bundle.start <= event["recorded_at"][:10] < self.bundle.end
+                self.bundle.exported.match(event["id"], leaf, is_wanted)
         del self.faults[MAX_SHOWN:]
 
     def check_event(self, event: dict[str, Any], index: int) -> None:
@@ -834,6 +843,167 @@ class Month:
         return f"{len(proofs):,} lead from their entries to the signed root"
 
 
+# ---- an export of the trail ----------------------------------------------------------------------------------------
+
+
+class Names:
+    """How many ids, and the first of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[str] = []
+
+    def add(self, name: str) -> None:
+        """Count one."""
+        self.count += 1
+        if self.count <= MAX_SHOWN:
+            self.first.append(name)
+
+    def none(self, what: str) -> None:
+        """Wrong, unless there is none."""
+        more = ", …" if self.count > MAX_SHOWN else ""
+        number = f"{self.count:,} {'is' if self.count == 1 else 'are'}"
+        require(not self.count, f"{number} {what}: {', '.join(self.first)}{more}")
+
+
+class Exported:
+    """Events as `GET /events/export` gives them in JSON lines, to be held against the entries of the same months."""
+
+    def __init__(self, paths: Sequence[str], months: Sequence[str], tenant_id: str) -> None:
+        self.paths = paths
+        self.tenant_id = tenant_id
+        self.checked: dict[str, bool] = dict.fromkeys(months, False)
+        self.columns = [[array("Q") for _ in range(4)] for _ in range(WIDTH)]  # id, leaf (two), where its line is
+        self.matched: list[bytearray] = []
+        self.total = 0
+        self.same = 0
+        self.changed = Names()
+        self.missing = Names()
+
+    def load(self) -> str:
+        """Read all of it, keeping of each event what tells it apart."""
+        for number, path in enumerate(self.paths):
+            for at, event in self.lines(path):
+                require(event["tenant_id"] == self.tenant_id, f"event {event['id']} is of another tenant")
+                bucket, key = self.place(event["id"])
+                leaf = exported_leaf(event)
+                for column, value in zip(self.columns[bucket], (key, *leaf, number << 48 | at), strict=True):
+                    column.append(value)
+                self.total += 1
+        for bucket, columns in enumerate(self.columns):
+            rows = sorted(zip(*columns, strict=True))
+            require(all(one[0] != two[0] for one, two in itertools.pairwise(rows)), "an event is exported twice")
+            self.columns[bucket] = [array("Q", (row[n] for row in rows)) for n in range(4)]
+            self.matched.append(bytearray(len(rows)))
+        return f"{self.total:,} events"
+
+    def lines(self, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The events of a file, with the place of each."""
+        name = os.path.basename(path)
+        try:
+            with open(path, "rb") as file:
+                at = 0
+                while line := file.readline(MAX_LINE + 1):
+                    try:
+                        event = parse_json(line, "it")
+                        form = [type(event[each]) is str for each in ("id", "tenant_id", "period", "recorded_at")]
+                    except (Wrong, KeyError, TypeError):
+                        form = [False]
+                    if not all(form) or not line.endswith(b"\n"):
+                        raise Unchecked(f"{name}: at byte {at:,} there is no event as the service exports them")
+                    yield at, event
+                    at += len(line)
+        except OSError as error:
+            raise Unchecked(f"{name}: cannot be read: {error.strerror}") from None
+
+    @staticmethod
+    def place(event_id: str) -> tuple[int, int]:
+        """Where an event is kept, and what for its id."""
+        digest = hashlib.sha256(event_id.encode("utf-8", "surrogatepass")).digest()
+        return digest[0], int.from_bytes(digest[1:9], "big")
+
+    def match(self, event_id: str, leaf: bytes, is_wanted: bool) -> None:
+        """Hold an entry against the event of its id. `is_wanted`: it has to be there."""
+        bucket, key = self.place(event_id)
+        ids, high, low, _ = self.columns[bucket]
+        at = bisect.bisect_left(ids, key)
+        if at == len(ids) or ids[at] != key:
+            if is_wanted:
+                self.missing.add(event_id)
+            return
+        self.matched[bucket][at] = 1
+        if (high[at], low[at]) == struct.unpack(">QQ", leaf[:16]):
+            self.same += 1
+        else:
+            self.changed.add(event_id)
+
+    def check_unchanged(self) -> str:
+        """No event is another than was sealed."""
+        self.changed.none("not what was sealed")
+        return f"{self.same:,} of {self.total:,} are exactly what was sealed"
+
+    def check_present(self) -> str:
+        """No event of the period lacks."""
+        self.missing.none("sealed, and not in the export")
+        if not all(self.checked.values()):
+            raise Unchecked("the entries of a month could not be checked")
+        return "every event that was sealed in the period is there"
+
+    def check_sealed(self, made_at: str) -> str:
+        """No event is there that was not sealed."""
+        never, young, elsewhere = Names(), 0, 0
+        for event in self.unmatched():
+            if not self.checked.get(event["period"], False):
+                elsewhere += 1
+            elif event["recorded_at"] >= made_at:
+                young += 1
+            else:
+                never.add(event["id"])
+        never.none("in the export, and never sealed")
+        if elsewhere:
+            raise Unchecked(f"{elsewhere:,} are of months that this bundle does not show")
+        if young:
+            raise Unchecked(f"{young:,} were too young to be sealed when the bundle was made")
+        return "every event that is there was sealed"
+
+    def unmatched(self) -> Iterator[dict[str, Any]]:
+        """The events that no entry was found for, read again."""
+        places = sorted(
+            columns[3][at]
+            for columns, matched in zip(self.columns, self.matched, strict=True)
+            for at, found in enumerate(matched)
+            if not found
+        )
+        for number, group in itertools.groupby(places, key=lambda place: place >> 48):
+            with open(self.paths[number], "rb") as file:
+                for place in group:
+                    file.seek(place & (1 << 48) - 1)
+                    event: dict[str, Any] = parse_json(file.readline(MAX_LINE + 1), "an event")
+                    yield event
+
+    def run(self, made_at: str, checks: Checks) -> None:
+        """Say how it went, once all months were checked."""
+        try:
+            latest = datetime.fromisoformat(made_at.replace("Z", "+00:00")) - SEALED_AFTER
+        except ValueError:
+            checks.add("Events of the export", WRONG, "the manifest does not say when the bundle was made")
+            return
+        bound = latest.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        checks.attempt("Events of the export: unchanged", self.check_unchanged)
+        checks.attempt("Events of the export: none is missing", self.check_present)
+        checks.attempt("Events of the export: none was added", functools.partial(self.check_sealed, bound))
+
+
+def exported_leaf(event: dict[str, Any]) -> tuple[int, int]:
+    """The beginning of the leaf that an event has as it is now: of its entry, recomputed."""
+    try:
+        entry = canonical({name: event[name] for name in FIELDS if name in event}).encode("utf-8", "surrogatepass")
+    except (ValueError, RecursionError):
+        return 0, 0  # of no entry
+    high, low = struct.unpack(">QQ", hashlib.sha256(b"\x00" + entry).digest()[:16])
+    return high, low
+
+
 # ---- the bundle ---------------------------------------------------------------------------------------------------
 
 
@@ -844,6 +1014,7 @@ class Bundle:
         self.parts = sorted(parts, key=lambda part: part.manifest["part"])
         self.keys = keys
         self.witnesses = witnesses
+        self.exported: Exported | None = None
         self.cosigned: list[int] = []
         first = self.parts[0].manifest
         self.origin: str = first["origin"]
@@ -983,6 +1154,7 @@ def check_bundle(
     witness_vkeys: Sequence[str] = (),
     quorum: int | None = None,
     trust_bundled_key: bool = False,
+    events: Sequence[str] = (),
 ) -> Checks:
     """Check the files of a bundle against keys and checkpoints that the user has from elsewhere."""
     checks = Checks()
@@ -1002,7 +1174,13 @@ def check_bundle(
     log = parts[0].manifest["origin"]
     bundle = Bundle(parts, keys_of(log, given) or keys, witnesses)
     if checks.attempt("Parts of the bundle", bundle.check_parts):
+        if events:
+            exported = Exported(events, [shard["period"] for shard in bundle.shards], bundle.tenant_id)
+            if checks.attempt("Events of the export", exported.load):
+                bundle.exported = exported
         bundle.run(since, checks)
+        if bundle.exported is not None:
+            bundle.exported.run(parts[0].manifest["made_at"], checks)
         if witnesses:
             required = len(witnesses) if quorum is None else quorum
             checks.attempt("Witnesses", functools.partial(bundle.check_witnesses, required))
@@ -1087,6 +1265,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("parts", nargs="+", metavar="PART.zip", help="the files of one bundle, all of them")
     parser.add_argument("--vkey", action="append", default=[], help="the service's verifier key, from elsewhere")
     parser.add_argument("--since", action="append", default=[], metavar="FILE", help="a checkpoint kept from before")
+    parser.add_argument(
+        "--events",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="an export of the trail of the same period, as JSON lines",
+    )
     parser.add_argument("--witness-vkey", action="append", default=[], help="the key of a witness that must cosign")
     parser.add_argument("--quorum", type=int, help="how many of the witnesses must have (default: all)")
     parser.add_argument("--trust-bundled-key", action="store_true", help="take the key from the bundle itself")
@@ -1106,6 +1291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.witness_vkey,
         options.quorum,
         options.trust_bundled_key,
+        options.events,
     )
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")

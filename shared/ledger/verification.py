@@ -96,7 +96,7 @@ class Verification:
         self._checkpoints = checkpoints
         self._clock = clock
         self._retention_days = retention_days
-        self._walker = Walker(store, keys, clock)
+        self._walker = Walker(store, keys)
         self._reconciliation = reconciliation
         self._verified = verified
 
@@ -162,8 +162,7 @@ class Verification:
         if progress.new.frontier.size != shard.head.size and not await self._is_set_back(run, shard):
             log = Log(run.tenant_id, shard.head)
             while progress.new.frontier.size < shard.head.size and self._goes_on(run):
-                if not await self._page(run, shard, log, progress.new):
-                    break
+                await self._page(run, shard, log, progress.new)
         is_checked = progress.new.frontier.size == shard.head.size and run.findings.number == before
         if is_checked and shard.head.size > max(shard.head.signed_size, 0):
             await self._sign(run, shard)
@@ -181,12 +180,11 @@ class Verification:
         log, lap, done = Log(run.tenant_id, shard.head), shard.progress.lap, 0
         lap.started_at = lap.started_at or int(self._clock.now().timestamp())
         began_at = lap.walk.frontier.size
-        lap.walk.days = await self._counted(run, shard) if began_at else {}
+        lap.walk.days = await self._counted(run.tenant_id, shard.progress) if began_at else {}
         while done < pages_left and self._goes_on(run):
             done += 1
-            is_left = not lap.entries_done and lap.walk.frontier.size < shard.head.size
-            if is_left and not await self._page(run, shard, log, lap.walk):
-                break
+            if not lap.entries_done and lap.walk.frontier.size < shard.head.size:
+                await self._page(run, shard, log, lap.walk)
             if not lap.entries_done and lap.walk.frontier.size >= shard.head.size:
                 await self._compare_rollups(run, shard)
                 lap.entries_done = True
@@ -203,12 +201,11 @@ class Verification:
         shard.is_changed = True
         return done
 
-    async def _page(self, run: _Run, shard: _Shard, log: Log, walk: Walk) -> bool:
+    async def _page(self, run: _Run, shard: _Shard, log: Log, walk: Walk) -> None:
         before = walk.frontier.size
-        went = await self._walker.page(log, walk, run.findings)
-        shard.is_changed |= went
+        await self._walker.page(log, walk, run.findings)
+        shard.is_changed = True
         self._verified(walk.frontier.size - before)
-        return went
 
     async def _reconcile(self, run: _Run, shard: _Shard, after: str, before: str | None) -> tuple[str, bool]:
         lap = shard.progress.lap
@@ -255,11 +252,11 @@ class Verification:
             for day in differing(walk.days or {}, stored, walk.frontier.size, now):
                 await run.findings.add(period, "rollup", day)
 
-    async def _counted(self, run: _Run, shard: _Shard) -> dict[str, DayRollup]:
+    async def _counted(self, tenant_id: str, progress: Progress) -> dict[str, DayRollup]:
         """What earlier runs of the lap have counted."""
         query = Query((Prefix("id", recount_id("")),), limit=1000)
-        items = (await self._store.query(LEDGER, (run.tenant_id, shard.head.period), query)).items
-        lap = shard.progress.lap
+        items = (await self._store.query(LEDGER, (tenant_id, progress.period), query)).items
+        lap = progress.lap
         try:
             return {item["day"]: DayRollup.from_item(item) for item in items if item["lap"] == lap.number}
         except (KeyError, TypeError, ValueError):

@@ -11,10 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from shared.audit.entries import EntryError, entry_of
-from shared.core.clock import Clock, parse_rfc3339
 from shared.ledger.checkpoint import CheckpointError, open_checkpoint
 from shared.ledger.findings import Findings
 from shared.ledger.keys import LedgerKeys
@@ -26,8 +24,6 @@ from shared.ledger.tiles import WIDTH, Tile, tile_at
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import DocumentStore, In, Item, Query, Range
 
-SETTLE = timedelta(minutes=2)
-"""An event that young may be sealed and not be found yet: stores answer from copies that are a little behind."""
 _UNKNOWN = bytes(HASH_BYTES)
 
 
@@ -87,27 +83,19 @@ class _Page:
 class Walker:
     """Takes walks further."""
 
-    def __init__(self, store: DocumentStore, keys: LedgerKeys, clock: Clock) -> None:
+    def __init__(self, store: DocumentStore, keys: LedgerKeys) -> None:
         self._store = store
         self._shards = Shards(store)
         self._keys = keys
-        self._clock = clock
 
-    async def page(self, log: Log, walk: Walk, findings: Findings) -> bool:
-        """Check the next entries, at most WIDTH, of which there have to be some.
-
-        False, and nothing is done: an event that has just been sealed is not to be seen yet. StoreError.
-        """
+    async def page(self, log: Log, walk: Walk, findings: Findings) -> None:
+        """Check the next entries, at most WIDTH, of which there have to be some. StoreError."""
         page = await self._page(log, walk.frontier.size)
-        events = await self._events(log, page)
-        if any(events.get(entry.event_id) is None and self._is_young(entry) for entry in page.entries.values()):
-            return False
         leaves = await self._settle(log, walk, page, findings)
-        await self._compare(log, page, leaves, events, findings)
+        await self._compare(log, page, leaves, findings)
         if walk.days is not None and walk.is_whole:
             walk.is_whole = _counted(walk.days, page)
         await self._grow(log, walk, page, leaves, findings)
-        return True
 
     async def _page(self, log: Log, start: int) -> _Page:
         size = log.head.size
@@ -144,18 +132,6 @@ class Walker:
                 return {wanted[0]: None}
         return {tile: content for each in wanted for tile, content in (await self._tiles(log, [each])).items()}
 
-    async def _events(self, log: Log, page: _Page) -> dict[str, Item]:
-        ids = tuple(entry.event_id for entry in page.entries.values())
-        query = Query((In("id", ids),), limit=WIDTH)
-        return {item["id"]: item for item in (await self._store.query(AUDIT_EVENTS, log.partition, query)).items}
-
-    def _is_young(self, entry: Entry) -> bool:
-        try:
-            age = self._clock.now() - parse_rfc3339(json.loads(entry.text)["recorded_at"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return False
-        return timedelta(0) <= age < SETTLE
-
     async def _settle(self, log: Log, walk: Walk, page: _Page, findings: Findings) -> list[bytes]:
         """The leaves as they were sealed, as far as what is stored tells; what differs from them is a finding."""
         own, period = page.own, log.head.period
@@ -172,10 +148,12 @@ class Walker:
         walk.is_sound &= _UNKNOWN not in leaves
         return leaves
 
-    async def _compare(
-        self, log: Log, page: _Page, leaves: Sequence[bytes], events: Mapping[str, Item], findings: Findings
-    ) -> None:
-        """Every event is what was sealed."""
+    async def _compare(self, log: Log, page: _Page, leaves: Sequence[bytes], findings: Findings) -> None:
+        """Every event is what was sealed. An event is stored before it is sealed, so it is there already."""
+        ids = tuple(entry.event_id for entry in page.entries.values())
+        query = Query((In("id", ids),), limit=WIDTH)
+        found = (await self._store.query(AUDIT_EVENTS, log.partition, query)).items
+        events = {item["id"]: item for item in found}
         for index, entry in page.entries.items():
             event = events.get(entry.event_id)
             if event is None:

@@ -3,11 +3,13 @@
 import base64
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from shared.core.clock import rfc3339
 from shared.ledger.checkpoint import open_checkpoint
 from shared.ledger.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
 from shared.ledger.note import VerifierKey
@@ -22,6 +24,7 @@ from tests.exporting import fill
 from tests.ledger.naive import NaiveTree
 
 LATER = "2026-04"
+PRESENT = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -364,3 +367,25 @@ async def test_an_edit_of_the_trail_does_not_change_what_is_proven(sealed: App, 
 @pytest.mark.parametrize("event_id", ["", "x", NOWHERE[:-1], "1' OR 1=1"])
 async def test_what_is_no_id(sealed: App, ada: Account, event_id: str) -> None:
     assert_problem(await get(sealed, "/ledger/proof", ada, event_id=event_id), 422, "invalid_request", "event_id")
+
+
+async def test_a_month_that_is_over_stands_in_the_ledger_of_the_next(sealed: App, ada: Account) -> None:
+    """Once, and once more when a late event made it grow: so each month's root covers the one before."""
+    march = len(await entries(sealed, ada))
+    for days, expected in ((17, []), (12, [march]), (1, [march])):  # of April: the 1st, the 13th, the 14th
+        sealed.clock.advance(days=days)
+        assert await sealed.host.run_timer("close_months")
+        told = [event["attributes"] for event in await sealed.events(ada.tenant_id, "ledger.checkpoint")]
+        assert [each["size"] for each in told] == expected
+    await sealed.host.drain_feed()
+    assert {each["period"] for each in told} == {PERIOD}
+    assert told[0]["root"] == base64.b64encode(NaiveTree(await entries(sealed, ada)).root(march)).decode()
+    of_april = [json.loads(each) for each in await entries(sealed, ada, LATER)]
+    assert [each["attributes"] for each in of_april if each["type"] == "ledger.checkpoint"] == told
+    late = {**(await sealed.events(ada.tenant_id))[0], "id": sealed.services.ids.new(PRESENT)}
+    late |= {"recorded_at": rfc3339(PRESENT), "occurred_at": rfc3339(PRESENT)}
+    await sealed.store.create(AUDIT_EVENTS, (ada.tenant_id, PERIOD), late)
+    await sealed.host.drain_feed()
+    assert await sealed.host.run_timer("close_months")
+    told = [event["attributes"] for event in await sealed.events(ada.tenant_id, "ledger.checkpoint")]
+    assert [each["size"] for each in told] == [march, march + 1]

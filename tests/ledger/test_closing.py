@@ -1,23 +1,20 @@
 """Months that are over: told once in the ledger of now, again if they grew, and checked by whoever gets a bundle."""
 
-import io
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from shared.ledger._text import encode_base64
-from shared.ledger.bundle import PartWriter, Scope, Shard
 from shared.ledger.closing import GRACE
 from shared.ledger.merkle import leaf_hashes, root_of
-from shared.ledger.rollups import rollups_of
-from shared.ledger.shards import Shards, head_id
+from shared.ledger.shards import head_id
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import Eq, Item, Query
 from shared.storage.errors import Unavailable
 from tests.faults import FaultyStore
-from tests.ledger.evidence import VERIFIER, save
+from tests.ledger.bundles import bundle_of
+from tests.ledger.evidence import save
 from tests.ledger.world import ORIGIN, PERIOD, TENANT, World, new_world
 from tools import verify_evidence as verifier
 
@@ -105,25 +102,10 @@ async def test_a_failure_at_any_call_is_made_up_for_and_doubles_nothing(mode: st
     assert 5 < fail_at < 39
 
 
-async def bundle(world: World, *periods: str) -> bytes:
-    """A bundle of these months as they are stored."""
-    shards, keys, sealed = [], world.keys(), {}
-    for period in periods:
-        issued = await world.checkpoints().issue(TENANT, period)
-        sealed[period] = [entry.text for entry in await world.sealed(TENANT, period)]
-        counted = rollups_of(json.loads(text) for text in sealed[period])
-        held = await Shards(world.store).rollups(TENANT, period, sorted(counted))
-        totals = [{name: item[name] for name in counted[day].totals()} for day, item in sorted(held.items())]
-        shards.append(Shard(period, issued.checkpoint, issued.note, totals))
-    log = keys.log(TENANT)
-    scope = Scope("b", log, TENANT, f"{periods[0]}-01", f"{periods[-1]}-28", "2026-06-01T00:00:00Z", tuple(shards))
-    out = io.BytesIO()
-    with PartWriter(out, scope, 1, await keys.signer(f"{log}/bundle"), VERIFIER.read_bytes()) as writer:
-        for period in periods:
-            for number in range(-(-len(sealed[period]) // 256)):
-                writer.add_entries(period, number, sealed[period][number * 256 : number * 256 + 256])
-        writer.close(last=True)
-    return out.getvalue()
+async def bundle(world: World) -> bytes:
+    """A bundle of both months as they are stored."""
+    parts = world.store, world.keys(), world.checkpoints()
+    return await bundle_of(*parts, TENANT, "2026-03-01", "2026-05-01", PERIOD, LATER)
 
 
 async def test_a_bundle_of_both_months_shows_that_the_later_one_covers_the_earlier(
@@ -135,7 +117,7 @@ async def test_a_bundle_of_both_months_shows_that_the_later_one_covers_the_earli
     await close(world)
     await world.seal(world.events(2))
     vkey = (await world.keys().verifiers(f"{ORIGIN}/{TENANT}/{PERIOD}"))[0].encode()
-    checks = verifier.verify(save(tmp_path, [await bundle(world, PERIOD, LATER)]), [vkey])
+    checks = verifier.verify(save(tmp_path, [await bundle(world)]), [vkey])
     assert checks.result == verifier.OK, verifier.table(checks)
     assert "it agrees with the 300 entries of 2026-03" in verifier.table(checks)
 
@@ -153,7 +135,7 @@ async def test_a_month_that_was_written_anew_after_it_was_closed_is_not_the_one_
         await forger.sealer().consume(forged)
         await forger.seal(await told(world))
         vkey = (await world.keys().verifiers(f"{ORIGIN}/{TENANT}/{PERIOD}"))[0].encode()
-        checks = verifier.verify(save(tmp_path, [await bundle(forger, PERIOD, LATER)]), [vkey])
+        checks = verifier.verify(save(tmp_path, [await bundle(forger)]), [vkey])
     assert checks.result == verifier.WRONG
     [wrong] = [line for line in checks.lines if line.result == verifier.WRONG]
     assert wrong.detail == "history was rewritten since"
