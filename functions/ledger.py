@@ -55,7 +55,7 @@ async def get_ledger_checkpoint(call: Call[Nothing, CheckpointQuery]) -> Answer:
     tree, one whose retention is over its last one."""
     tenant_id, period, ledger = call.known.tenant_id, _period(call), call.services.ledger
     if call.query.witnessed == "true":
-        return _text(await ledger.witnessed(tenant_id, period))
+        return _text(await ledger.witnessed(tenant_id, period, call.request))
     return _text((await ledger.checkpoint(tenant_id, period, call.request)).note)
 
 

@@ -1,5 +1,5 @@
-"""What the ledger tells of itself: checkpoints, keys, proofs, tiles. Nothing leaves here that does not lead to a signed
-root; where what is stored cannot, that is recorded (`ledger.verify_failed`) and the answer is an error."""
+"""What the ledger tells of itself: checkpoints, keys, proofs, tiles. No proof and no entry leaves here that does not lead
+to what was signed; where what is stored cannot, that is recorded (`ledger.verify_failed`) and the answer is an error."""
 
 from __future__ import annotations
 
@@ -107,9 +107,10 @@ class Ledger:
                 return await self._checkpoints.issue(tenant_id, period, at_least=max(0, head.signed_size))
             return await self._checkpoints.issue(tenant_id, period, at_least=None if newest else 0)
 
-    async def witnessed(self, tenant_id: str, period: str) -> str:
+    async def witnessed(self, tenant_id: str, period: str, request: RequestContext) -> str:
         """The newest checkpoint that the witness cosigned. NotFoundError `not_witnessed` when there is none."""
-        head = await self._shards.head(tenant_id, period)
+        async with self._guarded(tenant_id, period, request):
+            head = await self._shards.head(tenant_id, period)
         if head.witnessed_size and head.witnessed_size == head.signed_size and head.note is not None:
             return head.note
         item = await self._shards.checkpoint(tenant_id, period, head.witnessed_size) if head.witnessed_size else None
@@ -221,10 +222,8 @@ class Ledger:
         pages = self._shards.entries(tenant_id, head.period, start, start + width)
         entries = [entry async for page in pages for entry in page]
         tile = Tile(0, number, width)
-        if (
-            b"".join(leaf_hashes(each.text for each in entries))
-            != (await self._shards.tiles(tenant_id, head, [tile]))[tile]
-        ):
+        sealed = (await self._shards.tiles(tenant_id, head, [tile]))[tile]
+        if b"".join(leaf_hashes(each.text for each in entries)) != sealed:
             raise BrokenShard("entries", f"entries of bundle {number} are not those that were sealed")
         return entries
 

@@ -326,6 +326,7 @@ async def test_nothing_is_proven_with_a_ledger_that_was_changed(sealed: App, ada
     await forge(sealed, ada, checkpoint_id(size), **was)
     was = await forge(sealed, ada, head_id(PERIOD), size="x")
     await refused(sealed, ada, "/ledger/checkpoint")
+    await refused(sealed, ada, "/ledger/checkpoint", witnessed="true")
     await refused(sealed, ada, "/ledger/shards")
     await refused(sealed, ada, "/ledger/bundle", **days)
     await forge(sealed, ada, head_id(PERIOD), **was)

@@ -74,7 +74,7 @@ async def test_a_witness_from_outside_cosigns_what_grows_and_nothing_else(world:
         outcomes: list[str] = []
         witness = world.witness(key, witness_at(outside.url), outcomes.append)
         await witness.offer_all(TENANT, REQUEST)
-        assert await world.ledger().witnessed(TENANT, PERIOD) == await note_of(world, 300)
+        assert await world.ledger().witnessed(TENANT, PERIOD, REQUEST) == await note_of(world, 300)
         assert (await world.ledger().checkpoint(TENANT, PERIOD, REQUEST)).note == await note_of(world, 300)
         await witness.offer_all(TENANT, REQUEST)
         assert outcomes == ["cosigned"], "nothing is new"
@@ -225,7 +225,7 @@ async def test_the_ledger_grows_while_the_witness_thinks(world: World) -> None:
     head = await Shards(world.store).head(TENANT, PERIOD)
     assert (head.size, head.signed_size, head.witnessed_size) == (5, 5, 3)
     assert "witness" not in (head.note or "")
-    assert await world.ledger().witnessed(TENANT, PERIOD) == await note_of(world, 3)
+    assert await world.ledger().witnessed(TENANT, PERIOD, REQUEST) == await note_of(world, 3)
     assert (await world.checkpoints().issue(TENANT, PERIOD)).checkpoint.size == 5
 
 
