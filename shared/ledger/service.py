@@ -1,5 +1,6 @@
-"""What the ledger tells of itself: checkpoints, keys, proofs, tiles. No proof and no entry leaves here that does not lead
-to what was signed; where what is stored cannot, that is recorded (`ledger.verify_failed`) and the answer is an error."""
+"""What the ledger tells of itself: checkpoints, keys, proofs, tiles. No proof and no entry leaves here that does not
+lead to what was signed; where what is stored cannot, that is recorded (`ledger.verify_failed`), and the answer is an
+error."""
 
 from __future__ import annotations
 
