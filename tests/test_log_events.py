@@ -16,6 +16,10 @@ MODULES = [
     "shared/identity/directory.py",
     "shared/identity/rejections.py",
     "shared/identity/service.py",
+    "shared/ledger/reconciliation.py",
+    "shared/ledger/sealer.py",
+    "shared/ledger/statements.py",
+    "shared/ledger/verification.py",
     "shared/ledger/witness.py",
     "shared/privacy/guards.py",
 ]

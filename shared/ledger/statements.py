@@ -7,14 +7,15 @@ event follows it, as often as it takes.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Any, Literal
 
 from shared.audit.events.ledger import LedgerVerifyFailed
-from shared.audit.model import SYSTEM, Draft, RequestContext, Target
+from shared.audit.model import SYSTEM, Draft, RequestContext, StoredEvent, Target
 from shared.audit.recorder import Recorder
-from shared.storage.containers import LEDGER
+from shared.ledger.shards import is_period
+from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import DocumentStore, Item
-from shared.storage.errors import Conflict
+from shared.storage.errors import Conflict, NotFound
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
@@ -66,7 +67,11 @@ class Statements:
         return is_new
 
     async def once(self, tenant_id: str, period: str, item_id: str, draft: Draft) -> bool:
-        """Record an event unless one was recorded under this id of a shard; False when it was. StoreError."""
+        """Record an event unless one was recorded under this id of a shard; False when it was. StoreError.
+
+        A document that says something else than the event would was put there so that nothing be said: it is replaced.
+        """
+        partition = (tenant_id, period)
         item: Item = {
             "id": item_id,
             "tenant_id": tenant_id,
@@ -74,11 +79,30 @@ class Statements:
             "kind": item_id.partition("|")[0],
             "event": await self._recorder.finish(draft),
         }
-        is_new = True
         try:
-            await self._store.create(LEDGER, (tenant_id, period), item)
+            await self._store.create(LEDGER, partition, item)
         except Conflict:
-            is_new = False
-            item = await self._store.read(LEDGER, (tenant_id, period), item_id)
+            held = await self._store.read(LEDGER, partition, item_id)
+            if await self._is_said(held.get("event"), item["event"]):
+                return False
+            await self._store.replace(LEDGER, partition, item, held["_etag"])
         await self._recorder.publish(item["event"])
-        return is_new
+        return True
+
+    async def _is_said(self, held: Any, event: StoredEvent) -> bool:
+        """Whether the event of a document says what `event` does, and is in the trail; if it is missing there, it is
+        published."""
+        if not _says(held, event):
+            return False
+        try:
+            told = await self._store.read(AUDIT_EVENTS, (event["tenant_id"], held["period"]), held["id"])
+        except NotFound:
+            await self._recorder.publish(held)
+            return True
+        return _says(told, event)
+
+
+def _says(told: Any, event: StoredEvent) -> bool:
+    names = ("tenant_id", "type", "outcome", "reason", "target", "attributes")
+    formed = isinstance(told, dict) and isinstance(told.get("id"), str) and is_period(str(told.get("period")))
+    return formed and all(told.get(name) == event[name] for name in names)

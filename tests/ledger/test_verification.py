@@ -182,6 +182,35 @@ async def test_a_finding_says_where(world: World) -> None:
     assert found["target"] == {"kind": "ledger", "id": PERIOD}
 
 
+@pytest.mark.parametrize("planted", ["nothing", "another event", "the like of one of another id"])
+async def test_a_finding_cannot_be_kept_quiet_by_a_document_that_says_it_was_made(world: World, planted: str) -> None:
+    events = world.events(3)
+    await world.seal(events)
+    await remove(world, events[1])
+    attributes = {"what": "deleted", "period": PERIOD, "index": 1}
+    alike = {"type": "ledger.verify_failed", "outcome": "failure", "reason": "deleted", "attributes": attributes}
+    said = {
+        "nothing": None,
+        "another event": events[0],
+        "the like of one of another id": events[0] | alike | {"target": {"kind": "ledger", "id": PERIOD}},
+    }
+    own = {"id": f"finding|deleted|{events[1]['id']}", "tenant_id": TENANT, "period": PERIOD, "kind": "finding"}
+    await world.store.create(LEDGER, HERE, own | {"event": said[planted]})
+    for _ in range(2):
+        assert await world.verify() == ["deleted"]
+
+
+async def test_a_finding_that_was_taken_out_of_the_trail_is_back_in_it(world: World) -> None:
+    events = world.events(3)
+    await world.seal(events)
+    await remove(world, events[1])
+    await world.verify()
+    [found] = [event for event in await events_of(world) if event["type"] == "ledger.verify_failed"]
+    await remove(world, found)
+    assert await world.verify() == ["deleted"]
+    assert found["id"] in {event["id"] for event in await events_of(world)}
+
+
 @pytest.mark.parametrize("count", [1, 255, 256, 257, 513, SPREAD, SPREAD + 300])
 async def test_nothing_is_found_where_nothing_was_done(world: World, count: int) -> None:
     events = world.events(count)

@@ -24,9 +24,15 @@ CASES = [
     Case("a month that was closed", "quiet", [found(0, kind="ledger.checkpoint", outcome="success")]),
     Case("just within", "boundary", [found(0), found(WINDOW - TICK)], (Expected("critical", 2, 0, WINDOW - TICK),)),
     Case(
-        "at the edge",
+        "at the edge: another alert, which has both in its window",
         "boundary",
         [found(0), found(WINDOW)],
-        (Expected("critical", 1, 0, 0), Expected("critical", 1, WINDOW, WINDOW)),
+        (Expected("critical", 2, 0, WINDOW), Expected("critical", 1, 0, 0)),
+    ),
+    Case(
+        "just outside",
+        "boundary",
+        [found(0), found(WINDOW + TICK)],
+        (Expected("critical", 1, 0, 0), Expected("critical", 1, WINDOW + TICK, WINDOW + TICK)),
     ),
 ]
