@@ -18,7 +18,7 @@ emulator: setup ## Run an emulator of Cosmos DB on https://127.0.0.1:8081, in me
 	@sh scripts/setup.sh tests
 	@$(PYTHON) -m tests.cosmos_emulator
 
-demo: setup ## Drive the app over HTTP: tenants, users, an attack; print trail, alert and report
+demo: setup ## Drive the app over HTTP: eight attacks and their alerts, an organization without one, trail and report
 	@$(PYTHON) -m devhost.demo
 
 simulate: setup ## Weeks of companies at work and eight kinds of attack, on a store of its own; prints the ground truth
@@ -48,6 +48,7 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.ingest
 	@$(PYTHON) -m bench.sign_in
 	@$(PYTHON) -m bench.ledger
+	@$(PYTHON) -m bench.proofs
 	@$(PYTHON) -m bench.search
 	@$(PYTHON) -m bench.detection
 	@$(PYTHON) -m bench.cold_start

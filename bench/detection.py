@@ -1,16 +1,21 @@
-"""Detection: `python -m bench.detection`. What the engine does, what the store is asked, how long an alert takes.
+"""Detection: `python -m bench.detection [FOLDER]`. Speed of the engine, calls of the store, time until an alert.
 
-The stream is made here: 40 accounts that sign in, read and change, some of whom are attacked, in the shape of stored
-events. All of it in one process; times are of this machine.
+The events are those of some days of simulated companies (docs/simulation.md), which the simulator makes first; with a
+folder they stay there for the next run. What grows with history is told as calls and items of the store, which nothing
+else on the machine can change.
 """
 
 import asyncio
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -21,7 +26,7 @@ from bench._servers import ROOT, devhost
 from shared.audit.dead_letters import DeadLetters
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
-from shared.core.clock import period_of, rfc3339
+from shared.core.clock import SystemClock, parse_rfc3339, period_of, rfc3339
 from shared.core.ids import IdFactory
 from shared.detection import DetectionService, all_patterns
 from shared.detection.handling import AlertService
@@ -30,21 +35,27 @@ from shared.privacy.blind_index import BlindIndex
 from shared.privacy.boxes import ClearBox
 from shared.privacy.secrets import MemorySecrets
 from shared.storage.containers import AUDIT_EVENTS
-from shared.storage.documents import Item
+from shared.storage.documents import FEED_START, MAX_PAGE, Item, Page
 from shared.storage.sqlite import SqliteStore
 
 START = datetime(2026, 3, 15, 8, tzinfo=UTC)
 TENANT = "0195c000-0000-7000-8000-0000000000aa"
+SIMULATION = ("--tenants", "3", "--users", "24", "--days", "4")
 EVENTS = 200_000
-FED = 3_000
-HOT = 20_000
+BATCH = 100
+SIZES = (1_000, 10_000, 100_000)
+MEASURED = 5
+"""Batches before each of those sizes."""
 LOGINS = 30
 ATTACKS = 60
 PATIENCE_SECONDS = 20.0
 
 
+type Rows = list[tuple[str, str]]
+
+
 class _Clock:
-    """Stands at the end of the stream."""
+    """Stands where it is put."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
@@ -53,62 +64,66 @@ class _Clock:
         """That moment."""
         return self._now
 
-
-def stream(count: int, random: Random) -> list[Item]:
-    """Stored events of a tenant, some 25 per second: a mix of what people do, and of attacks."""
-    at = START
-    events: list[Item] = []
-    while len(events) < count:
-        at += timedelta(milliseconds=random.randrange(1, 80))
-        account = f"account-{random.randrange(40)}"
-        kind = random.choices(_KINDS, _WEIGHTS)[0]
-        events.append(_event(len(events), at, kind, account, random))
-    return events
+    def set(self, now: datetime) -> None:
+        """Put it somewhere else."""
+        self._now = now
 
 
-_KINDS = (
-    "profile.view",
-    "data.read",
-    "auth.login",
-    "failed",
-    "data.update",
-    "user.view",
-    "access.denied",
-    "data.delete",
-)
-_WEIGHTS = (40, 25, 12, 6, 10, 4, 2, 1)
+def simulated(folder: str) -> list[Item]:
+    """The trail of some simulated companies, in the order of its recording; `folder` holds it already, or will."""
+    if not (Path(folder) / "kraftd.sqlite").exists():
+        command = [sys.executable, "-m", "devhost.simulate", *SIMULATION, "--data", folder]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own module
+    return asyncio.run(_trail(folder))
 
 
-def _event(number: int, at: datetime, kind: str, account: str, random: Random) -> Item:
-    actor: dict[str, Any] = {"kind": "user", "id": account, "role": "user"}
-    target: dict[str, Any] = {"kind": "user", "id": account}
-    if kind.startswith("data.") or kind == "user.view":
-        target = {"kind": "record", "id": f"record-{random.randrange(5000)}"}
-    failed = kind == "failed"
+async def _trail(folder: str) -> list[Item]:
+    store = await SqliteStore.open(Path(folder) / "kraftd.sqlite", clock=SystemClock())
+    try:
+        found: list[Item] = []
+        position = FEED_START
+        while changes := await store.changes(AUDIT_EVENTS, position, MAX_PAGE):
+            found += [change.item for change in changes]
+            position = changes[-1].position
+    finally:
+        await store.close()
+    own = [{name: value for name, value in each.items() if not name.startswith("_")} for each in found]
+    return sorted(own, key=lambda each: (each["recorded_at"], each["id"]))
+
+
+def copies(events: Sequence[Item], count: int) -> list[Item]:
+    """So many events: those of the trail again and again, each time in other tenants and from other addresses."""
+    made = []
+    for n in range(count):
+        turn, place = divmod(n, len(events))
+        event = events[place]
+        own: Item = {"id": f"{event['id']}-{turn}", "tenant_id": f"{event['tenant_id']}-{turn}"}
+        own["ip_key"] = event.get("ip_key") and f"{event['ip_key']}-{turn}"
+        made.append({**event, **own})
+    return made
+
+
+def _failed(number: int, at: datetime, account: str, ip_key: str | None) -> Item:
+    """A stored sign-in with a wrong password."""
     return {
         "id": f"event-{number:08}",
         "tenant_id": TENANT,
         "period": period_of(at),
-        "type": "auth.login" if failed else kind,
-        "outcome": "failure" if failed else "denied" if kind == "access.denied" else "success",
-        "reason": "bad_credentials" if failed else "role" if kind == "access.denied" else None,
+        "type": "auth.login",
+        "outcome": "failure",
+        "reason": "bad_credentials",
         "recorded_at": rfc3339(at),
         "occurred_at": rfc3339(at),
-        "actor": {"kind": "anonymous", "id": None, "role": None} if failed else actor,
-        "target": target,
-        "context": {"route": "GET /v1/admin/users"},
-        "data_class": "personal",
-        "record_count": 1,
+        "actor": {"kind": "anonymous", "id": None, "role": None},
+        "target": {"kind": "user", "id": account},
         "attributes": {},
-        "actor_key": None,
-        "ip_key": f"v1:{random.randrange(60)}",
-        "ua_key": f"v1:{account}",
+        "ip_key": ip_key,
     }
 
 
-def engine(rows: list[tuple[str, str]]) -> None:
+def engine(rows: Rows, trail: Sequence[Item]) -> None:
     """Events per second of CPU: matching, windows, episodes and members of all patterns, one process."""
-    events = stream(EVENTS, Random(1))  # noqa: S311 - repeatable on purpose
+    events = copies(trail, EVENTS)
     best = 0.0
     for _ in range(3):
         began = time.process_time()
@@ -121,20 +136,50 @@ def engine(rows: list[tuple[str, str]]) -> None:
 
 
 class _Counting:
-    """A store that counts what it is asked."""
+    """A store that counts what it is asked, and the items that it gives."""
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
-        self.calls: dict[str, int] = {}
+        self.calls: Counter[str] = Counter()
+        self.items = 0
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
 
         async def counted(*args: Any, **kwargs: Any) -> Any:
-            self.calls[name] = self.calls.get(name, 0) + 1
-            return await method(*args, **kwargs)
+            self.calls[name] += 1
+            found = await method(*args, **kwargs)
+            self.items += len(found.items) if isinstance(found, Page) else name == "read"
+            return found
 
         return counted
+
+    @property
+    def reads(self) -> int:
+        """Calls that only read."""
+        return self.calls["read"] + self.calls["query"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """What some events cost, each: calls of the store, items that it gave, CPU of all threads."""
+
+    calls: float
+    items: float
+    cpu_us: float
+
+
+async def _cost(consumer: DetectionService, store: _Counting, batch: Sequence[Item]) -> _Cost:
+    """What the consumer takes for a batch, which is stored already."""
+    calls, items, count = store.calls.total(), store.items, len(batch)
+    began = time.process_time()
+    await consumer.consume(batch)
+    used = time.process_time() - began
+    return _Cost((store.calls.total() - calls) / count, (store.items - items) / count, 1e6 * used / count)
+
+
+def _cut(events: Sequence[Item], size: int = BATCH) -> list[Sequence[Item]]:
+    return [events[n : n + size] for n in range(0, len(events), size)]
 
 
 def _consumer(store: Any, clock: _Clock) -> DetectionService:
@@ -156,51 +201,91 @@ async def _keep(store: SqliteStore, events: Sequence[Item]) -> None:
         await asyncio.gather(*(store.create(AUDIT_EVENTS, (e["tenant_id"], e["period"]), e) for e in part))
 
 
-async def feed(rows: list[tuple[str, str]]) -> None:
-    """What the consumer asks of the store for a thousand events of the stream, and how many it does in a second."""
-    events = stream(FED, Random(2))  # noqa: S311 - repeatable on purpose
-    clock = _Clock(START + timedelta(hours=1))
+async def feed(rows: Rows, trail: Sequence[Item]) -> None:
+    """What the consumer asks of the store for a thousand events of the trail, in full batches and one by one.
+
+    Each is stored just before its batch is handled. Hundred are hours here, so full batches show how it catches up:
+    sign-ins are late then.
+    """
+    for size in (BATCH, 1):
+        clock = _Clock(START)
+        store = await SqliteStore.open(None, clock=clock)
+        counting = _Counting(store)
+        consumer = _consumer(counting, clock)
+        used = 0.0
+        for batch in _cut(trail, size):
+            clock.set(parse_rfc3339(batch[-1]["recorded_at"]))
+            await _keep(store, batch)
+            began = time.process_time()
+            await consumer.consume(batch)
+            used += time.process_time() - began
+        reads, all_calls = (1000 * n / len(trail) for n in (counting.reads, counting.calls.total()))
+        figure("detection", "store_reads", reads, "per 1,000 events", batch=size)
+        figure("detection", "store_calls", all_calls, "per 1,000 events", batch=size)
+        figure("detection", "consumer_cpu", 1e6 * used / len(trail), "us per event", batch=size)
+        rows.append((f"store reads per 1,000 events, batches of {size}", f"{reads:,.0f} (all calls {all_calls:,.0f})"))
+        rows.append((f"consumer, batches of {size}", f"{1e6 * used / len(trail):,.0f} us of CPU per event"))
+        await store.close()
+
+
+async def hot_growth(rows: Rows) -> None:
+    """One account under attack without end, a failure per second: what a thousand events more cost."""
+    clock = _Clock(START + timedelta(days=2))
     store = await SqliteStore.open(None, clock=clock)
-    await _keep(store, events)
     counting = _Counting(store)
     consumer = _consumer(counting, clock)
-    began = time.perf_counter()
-    for n in range(0, len(events), 100):
-        await consumer.consume(events[n : n + 100])
-    took = time.perf_counter() - began
-    reads = sum(counting.calls.get(name, 0) for name in ("read", "query")) * 1000 / FED
-    figure("detection", "store_reads", reads, "per 1,000 events")
-    figure("detection", "consumer", FED / took, "events/s")
-    rows.append(("store reads per 1,000 events of the stream", f"{reads:,.0f}"))
-    rows.append(("consumer on the embedded store", f"{FED / took:,.0f} events/s"))
+    known = 0
+    for size in SIZES:
+        events = [_failed(n, START + timedelta(seconds=n), "account-1", None) for n in range(known, size)]
+        known = size
+        for batch in _cut(events[: -MEASURED * BATCH], 10 * BATCH):
+            await _keep(store, batch)
+            await consumer.consume(batch)
+        costs = []
+        for batch in _cut(events[-MEASURED * BATCH :]):
+            await _keep(store, batch)
+            costs.append(_values(await _cost(consumer, counting, batch)))
+        _told(rows, "hot_key", size, _Cost(*map(statistics.fmean, zip(*costs, strict=True))))
+    (alert, *_) = (await _alerts(store, clock).list(TENANT, pattern="brute_force")).items
+    figure("detection", "hot_key_count", alert["count"], "events of its last alert")
     await store.close()
 
 
-async def growth(rows: list[tuple[str, str]]) -> None:
-    """One account under attack without end: what a batch costs at the beginning and at the end."""
-    clock = _Clock(START + timedelta(hours=12))
+async def long_growth(rows: Rows) -> None:
+    """A tenant that grows old: two years of other people's failed sign-ins, one every ten minutes. What new ones of
+    hundred people cost."""
+    now = START + timedelta(days=800)
+    clock = _Clock(now)
     store = await SqliteStore.open(None, clock=clock)
-    random = Random(3)  # noqa: S311 - repeatable on purpose
-    events = [_event(n, START + timedelta(seconds=n), "failed", "account-1", random) for n in range(HOT)]
-    for event in events:
-        event["ip_key"] = None
-    await _keep(store, events)
-    consumer = _consumer(store, clock)
-    took = []
-    for n in range(0, HOT, 100):
-        began = time.perf_counter()
-        await consumer.consume(events[n : n + 100])
-        took.append((time.perf_counter() - began) * 1000)
-    early, late = (statistics.median(took[part]) for part in (slice(30, 60), slice(-30, None)))
-    (alert,) = (await _alerts(store, clock).list(TENANT, pattern="brute_force")).items
-    figure("detection", "batch_early", early, "ms", events=6000)
-    figure("detection", "batch_late", late, "ms", events=HOT, count=alert["count"])
-    rows.append(("a batch of 100 on a key of 6,000 events", f"{early:,.0f} ms"))
-    rows.append((f"the same on a key of {HOT:,}", f"{late:,.0f} ms"))
+    counting = _Counting(store)
+    consumer = _consumer(counting, clock)
+    known = 0
+    for size in SIZES:
+        past = [
+            _failed(n, now - (n + 1) * timedelta(minutes=10), f"account-{n % 2000}", f"v1:{n % 60}")
+            for n in range(known, size)
+        ]
+        known = size
+        await _keep(store, past)
+        first = 10 * BATCH + len(str(size)) * BATCH  # others each time
+        new = [_failed(10**7 + size + n, now, f"account-{n}", f"v1:new-{n}") for n in range(first, first + BATCH)]
+        await _keep(store, new)
+        _told(rows, "many_keys", size, await _cost(consumer, counting, new))
     await store.close()
 
 
-async def caught(rows: list[tuple[str, str]]) -> None:
+def _values(cost: _Cost) -> tuple[float, float, float]:
+    return cost.calls, cost.items, cost.cpu_us
+
+
+def _told(rows: Rows, what: str, size: int, cost: _Cost) -> None:
+    for metric, value, unit in zip(("calls", "items", "cpu"), _values(cost), ("1", "1", "us"), strict=True):
+        figure("detection", f"{what}_{metric}_per_event", value, unit, events=size)
+    told = f"{cost.calls:.2f} calls, {cost.items:.1f} items, {cost.cpu_us:,.0f} us of CPU"
+    rows.append((f"an event more after {size:,} ({what.replace('_', ' ')})", told))
+
+
+async def caught(rows: Rows) -> None:
     """Five failures over 14 minutes, wherever they lie to the quarter of an hour."""
     clock = _Clock(START + timedelta(days=3))
     store = await SqliteStore.open(None, clock=clock)
@@ -209,7 +294,7 @@ async def caught(rows: list[tuple[str, str]]) -> None:
     for attack in range(ATTACKS):
         start = START + timedelta(seconds=random.uniform(0, 86_400))
         events = [
-            _event(attack * 10 + n, start + n * timedelta(minutes=3.5), "failed", f"victim-{attack}", random)
+            _failed(attack * 10 + n, start + n * timedelta(minutes=3.5), f"victim-{attack}", f"v1:{attack}")
             for n in range(5)
         ]
         await _keep(store, events)
@@ -223,7 +308,7 @@ async def caught(rows: list[tuple[str, str]]) -> None:
     await store.close()
 
 
-def latency(rows: list[tuple[str, str]]) -> None:
+def latency(rows: Rows) -> None:
     """From sending the fifth wrong password to the alert in GET /alerts, on the local host with its feed running."""
     waits = []
     with (
@@ -256,11 +341,15 @@ def _attack(client: httpx.Client, email: str) -> float:
     raise RuntimeError("no alert")
 
 
-def main() -> int:
-    """Measure and print."""
-    rows: list[tuple[str, str]] = []
-    engine(rows)
-    for each in (feed, growth, caught):
+def main(arguments: Sequence[str] = ()) -> int:
+    """Measure and print. An argument: the folder of a simulated trail, which is made there if there is none."""
+    rows: Rows = []
+    with tempfile.TemporaryDirectory(prefix="kraftd-bench-") as own:
+        trail = simulated(arguments[0] if arguments else own)
+    rows.append(("events of the simulated trail", f"{len(trail):,}"))
+    engine(rows, trail)
+    asyncio.run(feed(rows, trail))
+    for each in (hot_growth, long_growth, caught):
         asyncio.run(each(rows))
     latency(rows)
     table(rows)
@@ -268,4 +357,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -269,10 +269,30 @@ async def _triggers(walk: Walk, wrong: dict[str, str]) -> None:
         await walk.client.post("/login", json=wrong)
         await walk.run(f"feed: a failure that {what}", walk.host.drain_feed)
     await _alerts(walk, token)
+    await _ledger(walk, token)
     for timer in sorted(each.name for each in walk.host.functions if type(each.trigger).__name__ == "TimerTrigger"):
         await walk.run(f"timer {timer}, two tenants", partial(walk.host.run_timer, timer))
     policy = {"require_mfa": "admins"}  # last: from then on the administrator has to enroll a factor
     await walk.call("PUT admin/settings", "PUT", "/admin/settings", 200, token=token, body=policy)
+
+
+async def _ledger(walk: Walk, token: str) -> None:
+    """What auditors ask of a month that is sealed; a first answer signs a checkpoint, later ones find it."""
+    send = partial(walk.call, token=token, read=False)
+    await walk.host.drain_feed()
+    found = await walk.client.get("/events", headers={"Authorization": f"Bearer {token}"})
+    sealed = found.json()["items"][-1]["id"]
+    await walk.host.drain_feed()
+    await send("GET ledger/checkpoint, to be signed", "GET", "/ledger/checkpoint", 200)
+    await send("GET ledger/checkpoint", "GET", "/ledger/checkpoint", 200)
+    await send("GET ledger/key", "GET", "/ledger/key", 200)
+    await send("GET ledger/shards", "GET", "/ledger/shards", 200)
+    await send("GET ledger/proof", "GET", f"/ledger/proof?event_id={sealed}", 200)
+    await send("GET events/{id}, with its proof", "GET", f"/events/{sealed}?proof=true", 200)
+    await send("GET ledger/consistency", "GET", "/ledger/consistency?from=1", 200)
+    await send("GET ledger/{period}/tile/{*path}", "GET", "/ledger/2026-03/tile/0/000.p/1", 200)
+    await send("GET ledger/{period}/tile/{*path}, entries", "GET", "/ledger/2026-03/tile/entries/000.p/1", 200)
+    await send("GET ledger/bundle, a month", "GET", "/ledger/bundle?from=2026-03-15&to=2026-03-16", 200)
 
 
 async def _alerts(walk: Walk, token: str) -> None:

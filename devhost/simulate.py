@@ -22,23 +22,16 @@ import httpx
 
 from devhost.errors import HostError
 from devhost.launch import served
-from devhost.simulation.attacks import PATTERNS
+from devhost.simulation.attacks import NAMES, PATTERNS
 from devhost.simulation.driver import Driver, MovedTime, RealTime, Time
 from devhost.simulation.plan import DEFAULT_START, Options, Plan, make_plan
 from devhost.simulation.requests import SimulationError
 from devhost.simulation.scene import PlanError
+from devhost.simulation.server import LIMITS, SETTINGS, caught_up, simulated_now
 from devhost.simulation.truth import ground_truth
 from shared.core.clock import SystemClock, parse_rfc3339, rfc3339
 
-_SETTINGS = {
-    # Two entries of X-Forwarded-For are trusted: devhost's own, and ours, which says where a call comes from.
-    "TRUSTED_PROXY_HOPS": "2",
-    "COSMOS_DB_ENDPOINT": "",
-    "COSMOS_DB_EMULATOR": "",
-    "KEY_VAULT_URI": "",
-}
 _BAR = 30
-_CATCH_UP_SECONDS = 120.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tenants", type=int, default=3, help="organizations; the last one gets no attack")
     parser.add_argument("--users", type=int, default=40, help="people in each")
     parser.add_argument("--days", type=int, default=30, help="days, the first of which is the setting-up")
-    parser.add_argument("--attacks", default="all", help=f"all, none, or some of: {','.join(PATTERNS)}")
+    parser.add_argument("--attacks", default="all", help=f"all, none, or some of: {','.join((*PATTERNS, *NAMES))}")
     parser.add_argument("--seed", type=int, default=1, help="what everything follows from")
     parser.add_argument("--start", help=f"when it begins, RFC 3339 (default: {rfc3339(DEFAULT_START)[:10]})")
     return parser
@@ -101,7 +94,7 @@ def _by_itself(given: argparse.Namespace) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         data = given.data or stack.enter_context(tempfile.TemporaryDirectory(prefix="kraftd-simulation-"))
         arguments = ("--simulated-clock", rfc3339(start))
-        url = stack.enter_context(served(given.app, data, *arguments, settings=_SETTINGS))
+        url = stack.enter_context(served(given.app, data, *arguments, settings=SETTINGS))
         return asyncio.run(_run(lambda _: plan, url))
 
 
@@ -123,12 +116,11 @@ def _against(given: argparse.Namespace, url: str) -> dict[str, Any]:
 async def _run(plan_at: Callable[[datetime | None], Plan], url: str) -> dict[str, Any]:
     """The ground truth of a plan, which is made once the server's simulated time is known (None: it has a real one)."""
     root = url.rstrip("/").removesuffix("/api") + "/"
-    limits = httpx.Limits(max_connections=16, max_keepalive_connections=16)
     async with (
         httpx.AsyncClient(base_url=root, timeout=60) as host,
-        httpx.AsyncClient(base_url=f"{root}api/", timeout=60, limits=limits) as http,
+        httpx.AsyncClient(base_url=f"{root}api/", timeout=60, limits=LIMITS) as http,
     ):
-        now = await _simulated_now(host)
+        now = await simulated_now(host)
         plan = plan_at(now)
         clock: Time = RealTime(SystemClock()) if now is None else MovedTime(host, now)
         with _bar(len(plan.actions)) as progress:
@@ -136,7 +128,7 @@ async def _run(plan_at: Callable[[datetime | None], Plan], url: str) -> dict[str
             began = monotonic()
             await driver.run()
             driven = monotonic() - began
-            await _caught_up(http)
+            await caught_up(http)
     summary = ", ".join(f"{number} {verb}" for verb, number in driver.calls.most_common())
     print(
         f"{driver.calls.total()} calls and {driver.events} reported events in {driven:.1f} s, "
@@ -151,23 +143,6 @@ async def _run(plan_at: Callable[[datetime | None], Plan], url: str) -> dict[str
         calls=driver.calls,
         events=driver.events,
     )
-
-
-async def _simulated_now(host: httpx.AsyncClient) -> datetime | None:
-    answer = await host.get("admin/clock")
-    return parse_rfc3339(answer.json()["now"]) if answer.status_code == 200 else None
-
-
-async def _caught_up(http: httpx.AsyncClient) -> None:
-    """Wait until detection has seen everything. SimulationError when it does not get there."""
-    patience = monotonic() + _CATCH_UP_SECONDS
-    while True:
-        feed = (await http.get("v1/health/ready")).json()["checks"]["feed"]
-        if not feed["lag_seconds"]:  # None: a store that does not tell
-            return
-        if monotonic() > patience:
-            raise SimulationError(f"the change feed is still behind after {_CATCH_UP_SECONDS:.0f} s")
-        await asyncio.sleep(0.2)
 
 
 @contextlib.contextmanager

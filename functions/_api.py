@@ -83,6 +83,10 @@ class Call[B: BaseModel, Q: BaseModel]:
     """The versions (`entity_tag`) that the caller would change, as `If-Match` names them; None: whatever is there."""
     idempotency_key: str | None = None
     """The `Idempotency-Key` header as it came."""
+    accept: str = ""
+    """The `Accept` header as it came."""
+    if_none_match: frozenset[str] = frozenset()
+    """The versions that the caller has, as `If-None-Match` names them."""
 
     @property
     def services(self) -> Services:
@@ -167,7 +171,8 @@ class Api:
         factor where the tenant's policy says so. `enrollment`: may be called before a factor that is due is enrolled.
         `scope`: may also be called with an API key that has this scope; without one no key will do. `idempotent`: heeds
         the `Idempotency-Key` header. `told`: fields whose values the trail keeps, sealed, of a call that was refused;
-        never a secret. `produces`: media types of an answer that is no JSON value, each with a word about it.
+        never a secret. `produces`: media types of an answer that is no JSON value, each with a word about it; with a
+        `response`, too, it is JSON for who asks for that (`Accept`).
         """
 
         if bare and who is not None:

@@ -110,9 +110,11 @@ async def _answer(
     return await endpoint.handler(Call(services, request, body, query, path, caller, *_headers(req)))
 
 
-def _headers(req: func.HttpRequest) -> tuple[frozenset[str] | None, str | None]:
-    """What a call heeds of its headers: versions (`If-Match`) and `Idempotency-Key`."""
-    return _if_match(req), req.headers.get("idempotency-key")
+def _headers(req: func.HttpRequest) -> tuple[frozenset[str] | None, str | None, str, frozenset[str]]:
+    """What a call heeds of its headers, as `Call` has them."""
+    headers = req.headers
+    known = frozenset(_ENTITY_TAG.findall(headers.get("if-none-match", "")))
+    return _if_match(req), headers.get("idempotency-key"), headers.get("accept", ""), known
 
 
 def _parsed(endpoint: Endpoint, req: func.HttpRequest) -> tuple[BaseModel, BaseModel]:

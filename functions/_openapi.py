@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from functions._api import Endpoint, Nothing
 from functions._shapes import Problem
+from shared.core.text import MONTH
 from shared.core.version import VERSION
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -34,6 +35,11 @@ _IDEMPOTENCY_KEY = {
     "description": "For 24 hours the same body under the same key has the same answer; another body is refused.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
+_PATH_PARTS = {
+    "period": {"pattern": MONTH, "description": "A month, YYYY-MM."},
+    "path": {"description": "Level, index and, of a partial one, width, with slashes, as C2SP tlog-tiles writes them."},
+}
+"""Parts of paths that are no ids."""
 _PART_HEADERS = {
     "Link": {
         "schema": {"type": "string"},
@@ -53,7 +59,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     definitions = defined.get("$defs", {})
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in sorted(endpoints, key=lambda e: (e.route, e.method)):
-        path = "/" + re.sub(r"\{(\w+)(:\w+)?\}", r"{\1}", endpoint.route)
+        path = "/" + re.sub(r"\{\*?(\w+)(:\w+)?\}", r"{\1}", endpoint.route)
         paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, by_model, definitions)
     return {
         "openapi": "3.1.0",
@@ -119,14 +125,14 @@ def _security(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 def _responses(endpoint: Endpoint, schemas: dict[Any, Any]) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "Done.", "headers": {"X-Request-Id": {"schema": {"type": "string"}}}}
-    if endpoint.produces:
-        done["content"] = {
-            each: {"schema": {"type": "string", "description": said}} for each, said in endpoint.produces.items()
-        }
+    content = {each: {"schema": {"type": "string", "description": said}} for each, said in endpoint.produces.items()}
+    if endpoint.response is not None:
+        content["application/json"] = {"schema": schemas[endpoint.response]}
+    if content:
+        done["content"] = content
+    if endpoint.produces and "cursor" in endpoint.query.model_fields:
         done["headers"] |= _PART_HEADERS
-    elif endpoint.response is not None:
-        done["content"] = {"application/json": {"schema": schemas[endpoint.response]}}
-    elif endpoint.status != 204:
+    if not content and endpoint.status != 204:
         done["content"] = {"application/json": {"schema": {"type": "object"}}}
     failed = {
         str(status): {
@@ -150,13 +156,13 @@ def _error_content(own: type[BaseModel] | None, schemas: dict[Any, Any]) -> dict
 
 
 def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
-    found = re.findall(r"\{(\w+)(?::(\w+))?\}", endpoint.route)
+    found = re.findall(r"\{\*?(\w+)(?::(\w+))?\}", endpoint.route)
     return [
         {
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", **({"format": "uuid"} if kind == "guid" else {})},
+            "schema": {"type": "string", **({"format": "uuid"} if kind == "guid" else _PATH_PARTS[name])},
         }
         for name, kind in found
     ]

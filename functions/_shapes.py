@@ -75,6 +75,19 @@ class ContextShape(Shape):
     duration_ms: int
 
 
+class ProofShape(Shape):
+    """The proof that an event is sealed: its entry (base64) at `index` of a month's ledger, the hashes (base64) from
+    its leaf's sibling upward, the signed checkpoint that they lead to, and all of that as a tlog-proof file."""
+
+    event_id: str
+    period: str
+    index: int
+    entry: str
+    path: list[str]
+    checkpoint: str
+    text: str
+
+
 class EventShape(Shape):
     """One event of the trail, its personal data opened: `{"erased": true}` in place of an erased person's, and
     `{"withheld": true}` for API keys."""
@@ -104,6 +117,7 @@ class EventShape(Shape):
     ua_key: str | None
     schema_: int = Field(alias="schema")
     erased_at: str | None = Field(default=None, description="When personal data of a person was erased from it.")
+    proof: ProofShape | None = Field(default=None, description="That it is sealed, where that was asked for.")
 
 
 class ListShape(Shape):

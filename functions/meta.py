@@ -158,9 +158,13 @@ def allowed_methods(endpoints: Sequence[Endpoint], path: str) -> list[str]:
 
 @lru_cache(maxsize=256)
 def _pattern(route: str) -> re.Pattern[str]:
-    guid = r"\{?\(?[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\)?\}?"
-    parts = [
-        guid if part.endswith(":guid}") else r"[^/]+" if part.startswith("{") else re.escape(part)
-        for part in route.split("/")
-    ]
-    return re.compile("/".join(parts), re.IGNORECASE)
+    return re.compile("/".join(map(_part, route.split("/"))), re.IGNORECASE)
+
+
+def _part(part: str) -> str:
+    """What a part of a route matches: a literal, a parameter, an id, the rest of the path."""
+    if not part.startswith("{"):
+        return re.escape(part)
+    if part.endswith(":guid}"):
+        return r"\{?\(?[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\)?\}?"
+    return ".*" if part.startswith("{*") else "[^/]+"

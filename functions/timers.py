@@ -65,6 +65,13 @@ async def flush_rejections(services: Services, request: RequestContext) -> None:
     await services.rejections.flush(request)
 
 
+async def witness_checkpoints(services: Services, request: RequestContext) -> None:
+    """Offer new checkpoints to the witness, where there is one."""
+    witness = services.witness
+    if witness is not None:
+        await services.rounds.run("witness_checkpoints", lambda tenant_id: witness.offer_all(tenant_id, request))
+
+
 TIMERS: dict[str, tuple[str, Job]] = {
     "close_exports": ("45 1-59/5 * * * *", close_exports),
     "close_months": ("0 20 4 * * *", close_months),
@@ -74,6 +81,7 @@ TIMERS: dict[str, tuple[str, Job]] = {
     "sweep_outbox": ("30 */5 * * * *", sweep_outbox),
     "tidy_tenants": ("0 40 3 * * *", tidy_tenants),
     "verify_ledger": ("30 4-59/5 * * * *", verify_ledger),
+    "witness_checkpoints": ("15 3-59/5 * * * *", witness_checkpoints),
 }
 """Every timer: its six-field NCRONTAB schedule (UTC) and what it does."""
 

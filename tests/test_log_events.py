@@ -20,6 +20,7 @@ MODULES = [
     "shared/ledger/sealer.py",
     "shared/ledger/statements.py",
     "shared/ledger/verification.py",
+    "shared/ledger/witness.py",
     "shared/privacy/guards.py",
 ]
 

@@ -5,12 +5,13 @@ Reads the store that the settings name (see docs/settings.md), writes nothing. S
 
 import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from shared.audit.model import PLATFORM_TENANT
 from shared.core.clock import parse_rfc3339, rfc3339
 from shared.core.errors import KraftdError
 from shared.core.settings import SettingsError, load_settings
@@ -20,6 +21,8 @@ from shared.detection.imports import IMPORTED, imported, read_mapping
 from shared.detection.model import Span
 from shared.detection.replay import Found, History
 from shared.detection.rules import Rules, check_thresholds
+from shared.privacy.blind_index import BlindIndex
+from tools.truths import is_address, read_truths
 
 PROGRESS_EVERY = 50_000
 
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides = _overrides(given.set)
         patterns = _patterns(given.pattern)
         check_thresholds(overrides)
-        truths = [Truth.read(each) for each in json.loads(Path(given.truth).read_text())] if given.truth else []
+        truths = read_truths(Path(given.truth)) if given.truth else None
         if given.input:
             return _evaluate(given, patterns, overrides, truths)
         return asyncio.run(_run(given, patterns, overrides, truths))
@@ -78,7 +81,7 @@ async def _run(
     given: argparse.Namespace,
     patterns: Mapping[str, Pattern[Any]],
     overrides: Mapping[str, Mapping[str, int]],
-    truths: Sequence[Truth],
+    truths: Sequence[Truth] | None,
 ) -> int:
     from shared.wiring import build_services
 
@@ -90,10 +93,25 @@ async def _run(
         others = [tenant.id async for tenant in services.directory.tenants()]
         backtest = Backtest(services.store, services.alerts.rules, patterns)
         result = await backtest.run(given.tenant, span, overrides, others, _progress())
+        if not result.events and given.tenant not in (PLATFORM_TENANT, *others):
+            raise ValueError(f"--tenant {given.tenant}: is not in this store")
+        if truths is not None:
+            mine = [each for each in truths if _concerns(each, given.tenant, span, patterns)]
+            truths = [replace(each, key=await _key(each, services.index)) for each in mine]
     finally:
         await services.close()
     _tell(result, truths)
     return 0
+
+
+def _concerns(truth: Truth, tenant_id: str, span: Span, patterns: Mapping[str, Pattern[Any]]) -> bool:
+    """Whether a backtest has to find an attack, or may."""
+    return truth.tenant_id in (None, tenant_id) and truth.pattern in patterns and span.start <= truth.start < span.end
+
+
+async def _key(truth: Truth, index: BlindIndex) -> str | None:
+    """The key that an alert of an attack has: addresses are not stored in clear."""
+    return await index.for_address(truth.key) if truth.key and is_address(truth.key) else truth.key
 
 
 def _progress() -> Any:
@@ -108,7 +126,7 @@ def _progress() -> Any:
     return told
 
 
-def _tell(result: Result, truths: Sequence[Truth]) -> None:
+def _tell(result: Result, truths: Sequence[Truth] | None) -> None:
     out = sys.stdout.write
     out(f"{result.events:,} events; {len(result.live)} alerts there are, {len(result.today)} with today's parameters\n")
     if result.is_reproduced:
@@ -122,6 +140,8 @@ def _tell(result: Result, truths: Sequence[Truth]) -> None:
             out(f"  only there: {alert_id} {result.live[alert_id]['pattern']}\n")
         for alert_id in sorted(result.today.keys() - result.live.keys()):
             out(f"  only replayed: {alert_id} {result.today[alert_id].pattern}\n")
+        for alert_id in result.different:
+            out(f"  with other evidence: {alert_id} {result.today[alert_id].pattern}\n")
     for sign, found in (("+", result.added), ("-", result.removed)):
         for each in found:
             out(f"{sign} {_line(each)}\n")
@@ -130,10 +150,20 @@ def _tell(result: Result, truths: Sequence[Truth]) -> None:
     _tell_quality(list(result.proposed.values()), truths)
 
 
-def _tell_quality(found: Sequence[Found], truths: Sequence[Truth]) -> None:
-    if truths:
-        precision, recall = precision_and_recall(found, truths)
-        sys.stdout.write(f"precision {precision:.3f}, recall {recall:.3f} of {len(truths)} attacks\n")
+def _tell_quality(found: Sequence[Found], truths: Sequence[Truth] | None) -> None:
+    """How right the alerts are; which are not, and which attacks none of them shows."""
+    if truths is None:
+        return
+    out = sys.stdout.write
+    needed = [each for each in truths if not each.also]
+    precision, recall = precision_and_recall(found, truths)
+    out(f"precision {precision:.3f} of {len(found)} alerts, recall {recall:.3f} of {len(needed)} attacks\n")
+    for each in found:
+        if not any(truth.is_shown_by(each) for truth in truths):
+            out(f"  of no attack: {_line(each)}\n")
+    for truth in needed:
+        if not any(truth.is_shown_by(each) for each in found):
+            out(f"  missed: {truth.pattern} {truth.key or 'any key'} {rfc3339(truth.start)} to {rfc3339(truth.end)}\n")
 
 
 def _line(found: Found) -> str:
@@ -146,7 +176,7 @@ def _evaluate(
     given: argparse.Namespace,
     patterns: Mapping[str, Pattern[Any]],
     overrides: Mapping[str, Mapping[str, int]],
-    truths: Sequence[Truth],
+    truths: Sequence[Truth] | None,
 ) -> int:
     """What the patterns find in a log of another system."""
     if not given.map:

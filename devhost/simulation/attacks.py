@@ -8,16 +8,17 @@ PASSING, FEW = 2, 12
 
 
 def guessing(scene: Scene) -> Case:
-    """24 passwords tried on one account in nine minutes; from the eleventh on it is locked."""
+    """24 passwords are tried on one account; from the eleventh on it is locked."""
     victim, client = scene.pool.one(), scene.attacker
     scene.guesses(victim, client, 24, 22)
-    return scene.case("brute_force", "guessing", attack=True, account=victim, address=client.address)
+    return scene.case(attack=True, account=victim, address=client.address)
 
 
 def list_of_passwords(scene: Scene) -> Case:
-    """One address tries one password each on accounts of every tenant that is under attack, and on unknown ones."""
+    """One address tries a password each on accounts of up to two tenants, and on unknown ones."""
     client, after = scene.attacker, 0
-    attacked = [pool for pool in scene.pools if not pool.tenant.clean][:2]
+    others = [pool for pool in scene.pools if pool is not scene.pool and not pool.tenant.clean]
+    attacked = [scene.pool, *others][:2]
     accounts = [each for pool in attacked for each in pool.some(4 if len(attacked) > 1 else 6)]
     for each in accounts:
         scene.does(after, each, "login", client=client, expected=401)
@@ -26,7 +27,7 @@ def list_of_passwords(scene: Scene) -> Case:
         text = f"nobody{turn}.c{scene.number}@example.net"
         scene.does(after, scene.tenant.founder, "login", client=client, text=text, expected=401)
         after += 40
-    return scene.case("credential_stuffing", "list", attack=True, address=client.address, accounts=tuple(accounts))
+    return scene.case(attack=True, address=client.address, accounts=tuple(accounts))
 
 
 def guessed(scene: Scene) -> Case:
@@ -38,9 +39,7 @@ def guessed(scene: Scene) -> Case:
     scene.does(360, victim, "change_password", client=client, password=0, expected=204)
     _suspend(scene, victim)
     also = ("brute_force", "suspicious_password_change")
-    return scene.case(
-        "account_takeover", "guessed", attack=True, account=victim, address=client.address, gone={victim}, also=also
-    )
+    return scene.case(attack=True, account=victim, address=client.address, gone={victim}, also=also)
 
 
 def new_device(scene: Scene) -> Case:
@@ -50,9 +49,7 @@ def new_device(scene: Scene) -> Case:
     scene.does(300, victim, "change_password", client=client, password=0, expected=204)
     _suspend(scene, victim)
     also = ("suspicious_password_change",)
-    return scene.case(
-        "account_takeover", "new_device", attack=True, account=victim, address=client.address, gone={victim}, also=also
-    )
+    return scene.case(attack=True, account=victim, address=client.address, gone={victim}, also=also)
 
 
 def _suspend(scene: Scene, victim: Person) -> None:
@@ -69,18 +66,18 @@ def own_role(scene: Scene) -> Case:
     scene.signs_in(actor)
     scene.does(0, actor, "change_role", target=actor, text="tenant_admin", expected=403)
     scene.signs_out(60, actor)
-    return scene.case("privilege_escalation", "own_role", attack=True, actor=actor)
+    return scene.case(attack=True, actor=actor)
 
 
 def burst(scene: Scene) -> Case:
-    """The administrator changes five roles in half an hour."""
+    """The administrator changes five roles within the hour."""
     founder, others = scene.tenant.founder, scene.pool.staff(5)
     scene.signs_in(founder)
     for turn in range(5):
         other = others[turn % len(others)]
         scene.changes_role(turn * 480, other, swapped(scene.pool.roles[other]))
     scene.signs_out(2000, founder)
-    return scene.case("privilege_escalation", "burst", attack=True, actor=founder, absent=others)
+    return scene.case(attack=True, actor=founder, absent=others)
 
 
 def grant(scene: Scene) -> Case:
@@ -89,7 +86,7 @@ def grant(scene: Scene) -> Case:
     scene.signs_in(founder)
     scene.changes_role(0, other, "tenant_admin")
     scene.signs_out(60, founder)
-    return scene.case("privilege_escalation", "grant", attack=True, actor=founder, gone={other})
+    return scene.case(attack=True, actor=founder, gone={other})
 
 
 def probing(scene: Scene) -> Case:
@@ -99,7 +96,7 @@ def probing(scene: Scene) -> Case:
     for turn in range(6):
         scene.does(turn * 60, actor, "list_users", expected=403)
     scene.signs_out(420, actor)
-    return scene.case("unauthorized_access", "probing", attack=True, actor=actor)
+    return scene.case(attack=True, actor=actor)
 
 
 def audit_log(scene: Scene) -> Case:
@@ -108,7 +105,7 @@ def audit_log(scene: Scene) -> Case:
     scene.signs_in(actor)
     scene.does(0, actor, "search_trail", expected=403)
     scene.signs_out(60, actor)
-    return scene.case("unauthorized_access", "audit_log", attack=True, actor=actor)
+    return scene.case(attack=True, actor=actor)
 
 
 def cross_tenant(scene: Scene) -> Case:
@@ -118,7 +115,7 @@ def cross_tenant(scene: Scene) -> Case:
     scene.signs_in(founder)
     scene.does(0, founder, "view_user", target=other, expected=404)
     scene.signs_out(60, founder)
-    return scene.case("unauthorized_access", "cross_tenant", attack=True, actor=founder)
+    return scene.case(attack=True, actor=founder)
 
 
 def documents(scene: Scene) -> Case:
@@ -131,16 +128,16 @@ def documents(scene: Scene) -> Case:
     for turn, other in enumerate(gone):
         scene.does(750 + turn * 60, founder, "delete_user", target=other, text="no longer here", expected=204)
     scene.signs_out(1000, founder)
-    return scene.case("mass_deletion", "documents", attack=True, actor=founder, gone=gone, absent=gone)
+    return scene.case(attack=True, actor=founder, gone=gone, absent=gone)
 
 
 def reading(scene: Scene) -> Case:
-    """A user reads sixty health records in eight minutes."""
+    """A user reads sixty health records within minutes."""
     actor = scene.pool.one()
     scene.signs_in(actor)
     scene.records(actor, "data.read", "phi", 60, 8)
     scene.signs_out(540, actor)
-    return scene.case("bulk_data_access", "reading", attack=True, actor=actor)
+    return scene.case(attack=True, actor=actor)
 
 
 def export(scene: Scene) -> Case:
@@ -149,19 +146,17 @@ def export(scene: Scene) -> Case:
     scene.signs_in(actor)
     scene.records(actor, "data.export", "cardholder", 1, 0, count=80)
     scene.signs_out(60, actor)
-    return scene.case("bulk_data_access", "export", attack=True, actor=actor)
+    return scene.case(attack=True, actor=actor)
 
 
 def stolen_session(scene: Scene) -> Case:
-    """Whoever has a user's token tries three times to set another password, without knowing the present one."""
+    """Whoever has a user's token tries thrice to set another password, not knowing the present one."""
     victim, client = scene.pool.one(), scene.attacker
     scene.signs_in(victim)
     for turn in range(3):
         scene.does(turn * 60, victim, "change_password", client=client, expected=403)
     scene.signs_out(300, victim)
-    return scene.case(
-        "suspicious_password_change", "stolen_session", attack=True, account=victim, address=client.address
-    )
+    return scene.case(attack=True, account=victim, address=client.address)
 
 
 def swapped(role: str) -> str:
@@ -186,8 +181,8 @@ PLAYS: tuple[tuple[str, Play], ...] = (
     ("bulk_data_access", export),
 )
 """In the order in which they come; one administrator's are not next to each other."""
-NEEDS_HISTORY = frozenset({"new_device"})
-"""They count only against weeks of a usual life."""
 NEEDS_ANOTHER_TENANT = frozenset({"cross_tenant"})
 PATTERNS: tuple[str, ...] = tuple(sorted({pattern for pattern, _ in PLAYS}))
 """The ids of all patterns."""
+NAMES: tuple[str, ...] = tuple(play.__name__ for _, play in PLAYS)
+"""The names of all attacks."""

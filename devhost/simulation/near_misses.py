@@ -13,7 +13,7 @@ def four_guesses(scene: Scene) -> Case:
     """Four wrong passwords on one account."""
     account, client = scene.pool.one(), _outsider(scene)
     scene.guesses(account, client, 4, 120)
-    return scene.case("brute_force", "four_guesses", attack=False, account=account, address=client.address)
+    return scene.case(attack=False, account=account, address=client.address)
 
 
 def four_accounts(scene: Scene) -> Case:
@@ -21,9 +21,7 @@ def four_accounts(scene: Scene) -> Case:
     client, accounts = _outsider(scene), scene.pool.some(4)
     for turn, each in enumerate(accounts):
         scene.does(turn * 120, each, "login", client=client, expected=401)
-    return scene.case(
-        "credential_stuffing", "four_accounts", attack=False, address=client.address, accounts=accounts, absent=accounts
-    )
+    return scene.case(attack=False, address=client.address, accounts=accounts, absent=accounts)
 
 
 def forgetful(scene: Scene) -> Case:
@@ -32,7 +30,7 @@ def forgetful(scene: Scene) -> Case:
     scene.guesses(account, account.office, 4, 60)
     scene.does(300, account, "login", password=0)
     scene.signs_out(600, account)
-    return scene.case("account_takeover", "forgetful", attack=False, account=account, address=account.office.address)
+    return scene.case(attack=False, account=account, address=account.office.address)
 
 
 def four_roles(scene: Scene) -> Case:
@@ -43,7 +41,7 @@ def four_roles(scene: Scene) -> Case:
         other = others[turn % len(others)]
         scene.changes_role(turn * 480, other, swapped(scene.pool.roles[other]))
     scene.signs_out(1800, founder)
-    return scene.case("privilege_escalation", "four_roles", attack=False, actor=founder, absent=others)
+    return scene.case(attack=False, actor=founder, absent=others)
 
 
 def four_denials(scene: Scene) -> Case:
@@ -53,7 +51,7 @@ def four_denials(scene: Scene) -> Case:
     for turn in range(4):
         scene.does(turn * 120, actor, "list_users", expected=403)
     scene.signs_out(480, actor)
-    return scene.case("unauthorized_access", "four_denials", attack=False, actor=actor)
+    return scene.case(attack=False, actor=actor)
 
 
 def nine_deletions(scene: Scene) -> Case:
@@ -62,7 +60,7 @@ def nine_deletions(scene: Scene) -> Case:
     scene.signs_in(actor)
     scene.records(actor, "data.delete", "confidential", 9, 120)
     scene.signs_out(1100, actor)
-    return scene.case("mass_deletion", "nine_deletions", attack=False, actor=actor)
+    return scene.case(attack=False, actor=actor)
 
 
 def forty_nine_records(scene: Scene) -> Case:
@@ -71,7 +69,7 @@ def forty_nine_records(scene: Scene) -> Case:
     scene.signs_in(actor)
     scene.records(actor, "data.read", "phi", 49, 15)
     scene.signs_out(780, actor)
-    return scene.case("bulk_data_access", "forty_nine_records", attack=False, actor=actor)
+    return scene.case(attack=False, actor=actor)
 
 
 def at_the_third_try(scene: Scene) -> Case:
@@ -82,9 +80,7 @@ def at_the_third_try(scene: Scene) -> Case:
         scene.does(turn * 60, account, "change_password", expected=403)
     scene.does(180, account, "change_password", password=0, expected=204)
     scene.signs_out(300, account)
-    return scene.case(
-        "suspicious_password_change", "at_the_third_try", attack=False, account=account, renewed={account}
-    )
+    return scene.case(attack=False, account=account, renewed={account})
 
 
 NEAR_MISSES: tuple[tuple[str, Play], ...] = (

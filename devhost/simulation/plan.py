@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from devhost.simulation.actions import Action, Call, Verb
-from devhost.simulation.attacks import NEEDS_ANOTHER_TENANT, NEEDS_HISTORY, PATTERNS, PLAYS
+from devhost.simulation.attacks import NAMES, NEEDS_ANOTHER_TENANT, PATTERNS, PLAYS
 from devhost.simulation.near_misses import NEAR_MISSES
 from devhost.simulation.people import Person, Tenant, cast
 from devhost.simulation.scene import Case, PlanError, Play, Pool, Scene
@@ -22,7 +22,8 @@ MOST_TENANTS, MOST_USERS, MOST_DAYS = 100, 1000, 366
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a plan is made from. `live`: for a server whose clock is real, where all that happens happens now."""
+    """What a plan is made from. `attacks`: patterns, or names of single attacks. `live`: for a server whose clock is
+    real, where all that happens happens now."""
 
     seed: int = 1
     tenants: int = 3
@@ -40,7 +41,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be done, and what is to be found afterward. `left_out`: cases that a live server cannot have."""
+    """What will be done, and what is to be found afterward. `left_out`: attacks that these options cannot have."""
 
     options: Options
     tenants: tuple[Tenant, ...]
@@ -61,15 +62,14 @@ def make_plan(options: Options) -> Plan:
         for person in tenant.people:
             actions += _usual(options, tenant, person, lives.get(person, Life()), leaving)
     actions += [action for case in cases for action in case.actions]
-    names = {case.name for case in cases}
-    left_out = tuple(sorted(n for n in NEEDS_HISTORY | NEEDS_ANOTHER_TENANT if n not in names and _wanted(options, n)))
+    left_out = tuple(sorted({play.__name__ for _, play in _wanted(options)} - {case.name for case in cases}))
     return Plan(options, tenants, tuple(sorted(actions, key=lambda each: each.at)), cases, left_out)
 
 
 def _check(options: Options) -> None:
-    unknown = sorted(set(options.attacks) - set(PATTERNS))
+    unknown = sorted(set(options.attacks) - set(PATTERNS) - set(NAMES))
     if unknown:
-        raise PlanError(f"no attack is called {unknown[0]}; there are {', '.join(PATTERNS)}")
+        raise PlanError(f"no attack is called {unknown[0]}; there are {', '.join((*PATTERNS, *NAMES))}")
     for name, value, least, most in (
         ("tenants", options.tenants, 2 if options.live else 1, MOST_TENANTS),
         ("users", options.users, FEWEST_USERS, MOST_USERS),
@@ -79,35 +79,33 @@ def _check(options: Options) -> None:
             raise PlanError(f"{name} is {least} to {most}{' on a server with a real clock' if options.live else ''}")
 
 
-def _wanted(options: Options, name: str) -> bool:
-    return any(play.__name__ == name and pattern in options.attacks for pattern, play in PLAYS)
+def _wanted(options: Options) -> tuple[tuple[str, Play], ...]:
+    return tuple(each for each in PLAYS if {each[0], each[1].__name__} & set(options.attacks))
 
 
 def _cases(options: Options, tenants: tuple[Tenant, ...]) -> Iterator[Case]:
     """Attacks in turn on the tenants that are not clean, near misses in the clean one."""
     pools = tuple(Pool(tenant, once=options.live) for tenant in tenants)
     attacked = [pool for pool in pools if not pool.tenant.clean]
-    barred = (NEEDS_HISTORY if options.live else frozenset()) | (
-        NEEDS_ANOTHER_TENANT if len(tenants) == 1 else frozenset()
-    )
-    plays = [play for pattern, play in PLAYS if pattern in options.attacks and play.__name__ not in barred]
-    misses = [play for pattern, play in NEAR_MISSES if pattern in options.attacks]
-    cast_: dict[int, list[Play]] = {pool.tenant.index: [] for pool in pools}
-    for turn, play in enumerate(plays):
-        cast_[attacked[turn % len(attacked)].tenant.index].append(play)
-    cast_[pools[-1].tenant.index] += misses
+    wanted = _wanted(options)
+    plays = [each for each in wanted if len(tenants) > 1 or each[1].__name__ not in NEEDS_ANOTHER_TENANT]
+    patterns = {pattern for pattern, _ in wanted}
+    cast_: dict[int, list[tuple[str, Play]]] = {pool.tenant.index: [] for pool in pools}
+    for turn, each in enumerate(plays):
+        cast_[attacked[turn % len(attacked)].tenant.index].append(each)
+    cast_[pools[-1].tenant.index] += [each for each in NEAR_MISSES if each[0] in patterns]
     number = 0
     for pool in pools:
         chosen = cast_[pool.tenant.index]
         rng = Random(f"{options.seed}|{pool.tenant.index}|cases")  # noqa: S311 - reproducible on purpose
-        for play, at in zip(chosen, _moments(options, len(chosen), rng), strict=True):
-            yield play(Scene(number, at, pool, pools, rng))
+        for (pattern, play), at in zip(chosen, _moments(options, len(chosen), rng), strict=True):
+            yield play(Scene(number, pattern, play, at, pool, pools, rng))
             number += 1
 
 
 def _moments(options: Options, number: int, rng: Random) -> Iterator[datetime]:
-    """When the cases of one tenant begin: on the days after the first, evenly, an hour apart at least."""
-    first = 4 if options.live else 24
+    """When the cases of one tenant begin: evenly, an hour apart at least, once no registration is fresh any more."""
+    first = 4 if options.live else 26
     hours = max(number, options.days * 24 - first - 1)
     for turn in range(number):
         place = (turn + (rng.random() / 2 if hours >= 3 * number else 0)) * hours / number

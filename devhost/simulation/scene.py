@@ -11,7 +11,8 @@ from devhost.simulation.people import ATTACKERS_AGENTS, Client, Person, Tenant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """An attack, or what is one event short of it. `also`: other patterns whose condition the same events meet.
+    """An attack, or what is one event short of it. `told`: in a sentence; `also`: other patterns whose condition the
+    same events meet.
 
     `account`, `actor`, `address`: what the pattern's alert is about; `accounts`: all that were tried. `absent` do
     nothing else on that day, `gone` nothing from then on; `renewed` have their next password from then on.
@@ -20,6 +21,7 @@ class Case:
     number: int
     pattern: str
     name: str
+    told: str
     attack: bool
     at: datetime
     tenant: Tenant
@@ -89,6 +91,8 @@ class Scene:
     """A case in the making. `after` of its methods is in seconds from its beginning."""
 
     number: int
+    pattern: str
+    play: "Play"
     at: datetime
     pool: Pool
     pools: tuple[Pool, ...]
@@ -177,8 +181,6 @@ class Scene:
 
     def case(
         self,
-        pattern: str,
-        name: str,
         *,
         attack: bool,
         account: Person | None = None,
@@ -190,12 +192,13 @@ class Scene:
         gone: Iterable[Person] = (),
         renewed: Iterable[Person] = (),
     ) -> Case:
-        """The case, done. Whom it is about is absent, too."""
+        """The case, done, which the play's name and docstring name and tell. Whom it is about is absent, too."""
         about = {each for each in (account, actor) if each is not None}
         return Case(
             number=self.number,
-            pattern=pattern,
-            name=name,
+            pattern=self.pattern,
+            name=self.play.__name__,
+            told=self.play.__doc__ or "",
             attack=attack,
             at=self.at,
             tenant=self.tenant,

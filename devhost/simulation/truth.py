@@ -11,6 +11,8 @@ from devhost.simulation.scene import Case
 from shared.core.clock import rfc3339
 
 FORMAT = 1
+NOT_WHEN_FRESH = frozenset({"suspicious_password_change"})
+"""What a password change from a new place does not meet on the day of the registration, on which a real clock stays."""
 
 
 def ground_truth(
@@ -59,16 +61,17 @@ def _person(person: Person, known: Known) -> dict[str, Any]:
 
 
 def _case(case: Case, plan: Plan, known: Known, traces: Sequence[Trace]) -> dict[str, Any]:
-    affected = sorted({each.tenant for each in case.accounts} | {case.tenant.index})
+    affected = sorted({each.tenant for each in case.accounts} or {case.tenant.index})
     tenants: list[str | None] = [known.tenant_ids.get(index) for index in affected]
     if case.attack and case.pattern == "credential_stuffing":
         tenants.append("platform")
     times = [each.at for each in traces]
-    also = [] if plan.options.live and case.pattern == "account_takeover" else list(case.also)
+    also = [each for each in case.also if not (plan.options.live and each in NOT_WHEN_FRESH)]
     return {
         "number": case.number,
         "pattern": case.pattern,
         "name": case.name,
+        "told": case.told,
         "attack": case.attack,
         "alert_expected": case.attack,
         "also": also,

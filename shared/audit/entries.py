@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared.core.canonical import canonical
+
 ENTRY_FIELDS = (
     "schema",
     "id",
@@ -49,28 +51,24 @@ class EntryError(ValueError):
 
 def entry_of(event: Mapping[str, Any]) -> bytes:
     """The entry of a stored event. EntryError when a field is missing, has no canonical form, or all is too large."""
-    import rfc8785
-
     for name in ENTRY_FIELDS:
         if name not in event:
             raise EntryError(name, "missing")
     chosen = {name: event[name] for name in ENTRY_FIELDS}
     try:
-        entry = rfc8785.dumps(chosen)
+        entry = canonical(chosen)
     except (ValueError, RecursionError):
         raise EntryError(_culprit(chosen), "not_canonical") from None
     if len(entry) > MAX_ENTRY_BYTES:
-        raise EntryError(max(ENTRY_FIELDS, key=lambda name: len(rfc8785.dumps(chosen[name]))), "too_large")
+        raise EntryError(max(ENTRY_FIELDS, key=lambda name: len(canonical(chosen[name]))), "too_large")
     return entry
 
 
 def _culprit(chosen: Mapping[str, Any]) -> str:
     """The field that has no canonical form: NaN, an integer beyond 2^53 - 1, a lone surrogate, endless nesting."""
-    import rfc8785
-
     for name, value in chosen.items():
         try:
-            rfc8785.dumps(value)
+            canonical(value)
         except (ValueError, RecursionError):
             return name
     return "event"

@@ -46,8 +46,11 @@ class ExportRuns:
         self._outbox = outbox
         self._clock = clock
 
-    async def begin(self, draft: Draft) -> str:
-        """Note that an export began and what its first part hands out; its id. Unready (503) when that fails."""
+    async def begin(self, draft: Draft, kept: Item | None = None) -> str:
+        """Note that an export began and what its first part hands out; its id. Unready (503) when that fails.
+
+        `kept`: what further parts need to know of the first one.
+        """
         event = await self._recorder.finish(draft)
         item: Item = {
             "id": f"{OPEN}|{event['id']}",
@@ -57,12 +60,23 @@ class ExportRuns:
             "advanced_at": event["recorded_at"],
             "rows": draft.record_count,
             "event": event,
+            "kept": kept,
         }
         try:
             await self._store.create(REPORTS, (draft.tenant_id,), item)
         except StoreError as error:
             raise audit_unavailable(error) from error
         return str(item["id"])
+
+    async def kept(self, tenant_id: str, run: str) -> Item:
+        """What was kept of the first part. RunOver when nobody knows any more; StoreError."""
+        try:
+            kept: Item | None = (await self._store.read(REPORTS, (tenant_id,), run)).get("kept")
+        except NotFound:
+            raise RunOver from None
+        if kept is None:
+            raise RunOver
+        return kept
 
     async def advance(self, tenant_id: str, run: str, rows: int, *, last: bool) -> None:
         """Note that `rows` events will have been handed out in all; with `last`, record the export.
@@ -121,6 +135,7 @@ class ExportRuns:
             "kind": CLOSED,
             "created_at": item["created_at"],
             "rows": rows,
+            "kept": item.get("kept"),
             "ttl": REMEMBERED_SECONDS,
         }
         await self._outbox.commit(REPORTS, tenant_id, [replace(closed, if_match=item["_etag"])], [event])

@@ -30,6 +30,23 @@ def check_endpoint(endpoint: str, *, emulator: bool = False) -> None:
         )
 
 
+def check_witness(url: str, *, local: bool) -> None:
+    """ValueError unless `url` is that of a witness: https, or on this machine where the app is `local`."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("a witness is at https://<host>/<path> and nothing more") from None
+    plain = url.isascii() and url.isprintable() and " " not in url and not (parts.username or parts.query)
+    if not host or not plain or parts.fragment or parts.scheme not in ("https", "http"):
+        raise ValueError("a witness is at https://<host>/<path> and nothing more")
+    if is_loopback(host):
+        if not local:
+            raise ValueError("a witness on this machine is none from outside")
+    elif parts.scheme != "https":
+        raise ValueError("a witness is asked over https")
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host's name is this machine, without asking a resolver."""
     if host == "localhost":

@@ -4,8 +4,8 @@
     ├── BadRequest          400 malformed_json, invalid_encoding
     ├── Unauthenticated     401 invalid_token, invalid_credentials, invalid_challenge
     ├── Forbidden           403 forbidden, step_up_required, mfa_enrollment_required, wrong_password, wrong_code
-    ├── NotFoundError       404 not_found
-    ├── Clash               409 email_taken, last_admin, mfa_not_enrolled, mfa_required
+    ├── NotFoundError       404 not_found, not_witnessed, period_expired
+    ├── Clash               409 email_taken, last_admin, mfa_not_enrolled, mfa_required, not_sealed, ledger_broken
     ├── VersionConflict     412 version_conflict
     ├── TooLargeBody        413 body_too_large
     ├── Invalid             422 invalid_request, with one FieldError per field; idempotency_key_reused

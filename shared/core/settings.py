@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.core.endpoints import OnThisMachineError, check_endpoint
+from shared.core.endpoints import OnThisMachineError, check_endpoint, check_witness
 
 KEY_VAULT_REFERENCE = "@Microsoft.KeyVault("
 MEMORY = ":memory:"
@@ -97,6 +97,11 @@ class Settings(BaseSettings):
     ledger_origin: str = Field(default="localhost/ledger", pattern=r"^[A-Za-z0-9._~-]+(:[0-9]+)?(/[A-Za-z0-9._~-]+)*$")
     """What the names of ledgers and of the keys that sign them begin with: a URL of yours without scheme. Choose it
     once: checkpoints under another name are of another ledger."""
+    ledger_witness_url: str | None = None
+    """Where an outside witness (C2SP tlog-witness) takes checkpoints, `add-checkpoint` left out. Unset: none is
+    asked."""
+    ledger_witness_vkey: str | None = Field(default=None, pattern=r"^[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}$")
+    """The witness's verifier key, by which its cosignatures are checked. Required with `LEDGER_WITNESS_URL`."""
     trusted_proxy_hops: int = Field(default=1, ge=0, le=10)
     """Entries of `X-Forwarded-For`, from the right, that our own front ends wrote; 0: the header is ignored."""
 
@@ -131,7 +136,18 @@ class Settings(BaseSettings):
             for name in ("cosmos_db_endpoint", "key_vault_uri", "ledger_origin"):
                 if getattr(self, name) is None or name not in self.model_fields_set:
                     raise ValueError(f"{name.upper()}: must be set in Azure")
+        _check_witness(self)
         return self
+
+
+def _check_witness(settings: Settings) -> None:
+    if (settings.ledger_witness_url is None) != (settings.ledger_witness_vkey is None):
+        raise ValueError("LEDGER_WITNESS_URL: goes with LEDGER_WITNESS_VKEY")
+    if settings.ledger_witness_url is not None:
+        try:
+            check_witness(settings.ledger_witness_url, local=settings.website_site_name is None)
+        except ValueError as error:
+            raise ValueError(f"LEDGER_WITNESS_URL: {error}") from None
 
 
 def _checked(name: str, endpoint: str, *, emulator: bool = False) -> None:

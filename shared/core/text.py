@@ -3,7 +3,7 @@
 import functools
 import ipaddress
 import unicodedata
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -77,6 +77,25 @@ def moment(text: object) -> datetime:
 
 type Moment = Annotated[datetime, BeforeValidator(moment)]
 """A point in time, as text."""
+
+
+def day(text: object) -> date:
+    """A day, YYYY-MM-DD, from the year 2000 to 9998."""
+    try:
+        parsed = date.fromisoformat(text) if isinstance(text, str) and len(text) == len("YYYY-MM-DD") else None
+    except ValueError:
+        parsed = None
+    if parsed is None or not 2000 <= parsed.year <= 9998 or parsed.isoformat() != text:
+        raise PydanticCustomError("day", "must be a day such as 2026-01-31")
+    return parsed
+
+
+type Day = Annotated[date, BeforeValidator(day)]
+"""A day of the calendar, as text."""
+
+MONTH = r"^[2-9][0-9]{3}-(0[1-9]|1[0-2])$"
+type Month = Annotated[str, StringConstraints(pattern=MONTH)]
+"""A month, YYYY-MM."""
 
 
 @functools.lru_cache(maxsize=4096)

@@ -51,6 +51,8 @@ def hour_of(moment: datetime) -> datetime:
 
 def full_minutes(observed: Sequence[Observed], per_minute: int) -> set[datetime]:
     """The minutes in which there may be more than was read."""
+    if len(observed) < per_minute:
+        return set()
     counts = Counter((minute_of(each.at), each.selector) for each in observed)
     return {minute for (minute, _), count in counts.items() if count >= per_minute}
 

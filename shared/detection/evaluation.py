@@ -1,6 +1,6 @@
 """Evaluation of one key: what the alerts have to say, and writing it, against rivals who do the same."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 from datetime import datetime
@@ -17,7 +17,7 @@ from shared.detection.history import MINUTE, Limits, Signals, TooMany, minute_of
 from shared.detection.model import Span
 from shared.detection.overflow import Overflow
 from shared.detection.recent import Kept, Recent
-from shared.detection.rules import Rules
+from shared.detection.traits import KnownRules, Traits, has_alerts, has_hot
 from shared.detection.views import Digested, Evaluator, View, read_view
 from shared.storage.containers import ALERTS
 from shared.storage.documents import (
@@ -57,10 +57,6 @@ class Touched:
     """Whether one of the sign-ins was stored, or delivered, so late that somebody may have looked for it in vain."""
 
 
-type RulesOf = Callable[[str], Awaitable[Rules]]
-"""The rules of a tenant."""
-
-
 class _StartOver(Exception):
     """There is more to be done, under what is stored now."""
 
@@ -70,7 +66,7 @@ class _Work:
     """One stretch of a series that is looked at."""
 
     evaluator: Evaluator
-    rules_of: RulesOf
+    rules: KnownRules
     span: Span
     centers: list[Span]
     """Where new events lie, or alerts that are in doubt."""
@@ -90,7 +86,14 @@ class Evaluation:
     """Makes the stored alerts of a series say what its events say."""
 
     def __init__(
-        self, store: DocumentStore, outbox: Outbox, recorder: Recorder, clock: Clock, ids: IdFactory, limits: Limits
+        self,
+        store: DocumentStore,
+        outbox: Outbox,
+        recorder: Recorder,
+        clock: Clock,
+        ids: IdFactory,
+        limits: Limits,
+        traits: Traits,
     ) -> None:
         self._store = store
         self._outbox = outbox
@@ -98,13 +101,13 @@ class Evaluation:
         self._clock = clock
         self._ids = ids
         self._limits = limits
+        self._traits = traits
         self._recent = Recent()
 
-    async def run(self, series: Series, rules_of: RulesOf, touched: Touched) -> None:
+    async def run(self, series: Series, rules: KnownRules, touched: Touched) -> None:
         """Bring the alerts up to date with new events. Whatever keeps it from that is raised."""
-        rules = await rules_of(series.tenant_id)
-        evaluator = Evaluator.of(self._store, series, rules, self._limits)
-        head = await self._head(series)
+        evaluator = Evaluator.of(self._store, series, await rules.of_series(series), self._limits)
+        head = await self._head(series) if _wants_head(evaluator, touched) else None
         if touched.is_late:
             head = await self._disturb(series, head)
         doubted = await self._doubted(evaluator, head, touched.sighted)
@@ -116,7 +119,7 @@ class Evaluation:
         within = reach(evaluator.parameters.window)
         for span in merged([Span(each.start - within, each.end + within) for each in centers]):
             mine = [each for each in centers if span.holds(each.start)]
-            work = _Work(evaluator, rules_of, span, mine, doubted, {series.tenant_id, *(tenants or ())} - {""})
+            work = _Work(evaluator, rules, span, mine, doubted, {series.tenant_id, *(tenants or ())} - {""})
             await self._until_done(work)
 
     async def _disturb(self, series: Series, head: Item | None) -> Item | None:
@@ -171,6 +174,8 @@ class Evaluation:
             series = work.series.of(tenant_id)
             theirs = await self._changes(work, series, view, stored[tenant_id])
             await self._show(series, heads[tenant_id], theirs, stored[tenant_id])
+        if work.series.pattern.questions is not None and any(change.etag is None for change in changes):
+            await self._note(work, has_alerts(work.series.pattern))
         # Last, so that what is cut short is seen to be: until then the attack is another one to whoever repeats this.
         await self._show(work.series, heads[whose], changes, stored[whose])
         if work.last is not None:
@@ -193,6 +198,7 @@ class Evaluation:
         try:
             return await read_view(work.evaluator, work.span)
         except TooMany:
+            await self._note(work, has_hot(work.series.pattern))
             # The mark comes before the digests: whoever did not see it had its event stored before they are made.
             await self._store.batch(
                 ALERTS, (work.series.tenant_id,), [_head_operation(work.series, heads[work.series.tenant_id], hot=True)]
@@ -238,13 +244,17 @@ class Evaluation:
 
     async def _own_finding(self, work: _Work, series: Series, episode: Episode) -> Finding | None:
         """What one of several tenants may be told of an episode: its own events. None if it has none."""
-        rules, anchored_at = await work.rules_of(series.tenant_id), episode.anchor[0]
+        rules, anchored_at = await work.rules.of(series.tenant_id), episode.anchor[0]
         if rules.mutes_at(series.pattern, anchored_at) or rules.exempts_address(series.key, anchored_at):
             return None
         signals = Signals(self._store, series.key, self._limits, series.tenant_id)
         observed = await signals.load(Span(minute_of(episode.first_seen), episode.last_seen))
         own = [each for each in observed if each.at >= episode.first_seen and each.moment <= episode.last]
         return Finding.of(episode, own) if own else None
+
+    async def _note(self, work: _Work, trait: str) -> None:
+        if trait not in work.evaluator.rules.traits:
+            await self._traits.note(work.series.tenant_id, trait)
 
     async def _head(self, series: Series) -> Item | None:
         try:
@@ -284,6 +294,15 @@ class Evaluation:
                 severity=change.item["severity"],
             )
         )
+
+
+def _wants_head(evaluator: Evaluator, touched: Touched) -> bool:
+    """Whether the series document may say what matters although nothing crosses: that the key is hot, or has alerts
+    that sign-ins make doubtful."""
+    traits, pattern = evaluator.rules.traits, evaluator.series.pattern
+    if touched.is_late or has_hot(pattern) in traits:
+        return True
+    return bool(touched.sighted) and has_alerts(pattern) in traits
 
 
 def _version(head: Item | None) -> int:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from shared.core.clock import parse_rfc3339, rfc3339
+from shared.core.clock import parse_rfc3339, period_of, rfc3339
 from shared.detection import familiarity
-from shared.detection.engine import MAX_BEHIND, observe
+from shared.detection.engine import MAX_AHEAD, MAX_BEHIND, observe
 from shared.detection.familiarity import Sighting
 from shared.detection.model import Observed, Pattern, Selector, Span
 from shared.detection.rules import Rules
-from shared.storage.containers import AUDIT_EVENTS, SIGNALS
-from shared.storage.documents import MAX_PAGE, AnyOf, DocumentStore, Eq, Filter, Item, Query, Range, pages
+from shared.storage.containers import AUDIT_EVENTS, PERIOD, SIGNALS
+from shared.storage.documents import MAX_PAGE, AnyOf, DocumentStore, Eq, Filter, In, Item, Query, Range, pages
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
@@ -34,6 +34,8 @@ class Limits:
     """Alerts of one pattern with `first_seen` in one hour that are shown."""
     hot_from: int = 2000
     """Events in one view from which a key is summed up by the minute."""
+    at_once: int = 250
+    """Events of a key that are asked for by one query, whatever their kind; of more, each kind by its own."""
 
 
 class TooMany(Exception):
@@ -61,6 +63,8 @@ def minute_of(moment: datetime) -> datetime:
 
 def thinned(observed: Sequence[Observed], per_minute: int) -> list[Observed]:
     """The first events of each minute and selector, in order."""
+    if len(observed) <= per_minute:
+        return list(observed)
     seen: Counter[tuple[datetime, int]] = Counter()
     kept = []
     for each in observed:
@@ -83,17 +87,36 @@ class Trail:
         self._key = key
         self._rules = rules
         self._ways = 2 if rules.has_odd_times else 1
+        self._at_once = limits.at_once if len(pattern.selectors) > 1 else 0
+        """How many events of all kinds are asked for together; none once there were more."""
+        self._fields = (*_FIELDS, *pattern.fields)
         self.per_minute = limits.per_minute
 
     async def load(self, span: Span, most: int | None = None) -> list[Observed]:
         """As `Source.load`."""
-        found: dict[str, Observed] = {}
-        for selector in self._pattern.selectors:
-            for where, order_by in _ways(selector, self._pattern.key_path, self._key, span)[: self._ways]:
-                fields = (*_FIELDS, *self._pattern.fields)
-                reading = _Reading(self._store, (self._tenant_id,), self._of_key, self.per_minute, found, most)
-                await reading.read(AUDIT_EVENTS, where, order_by, span, fields)
+        found = await self._all(span) if self._at_once else None
+        if found is None:
+            self._at_once = 0
+            found = {}
+            for selector in self._pattern.selectors:
+                for where, order_by in _ways((selector,), self._pattern.key_path, self._key, span)[: self._ways]:
+                    reading = _Reading(self._store, (self._tenant_id,), self._of_key, self.per_minute, found, most)
+                    await reading.read(AUDIT_EVENTS, where, order_by, span, self._fields)
+        if most is not None and len(found) > most:
+            raise TooMany
         return thinned(sorted(found.values()), self.per_minute)
+
+    async def _all(self, span: Span) -> dict[str, Observed] | None:
+        """All events within a span by one query, whatever their kind; None when they are more than a page."""
+        found: dict[str, Observed] = {}
+        for where, order_by in _ways(self._pattern.selectors, self._pattern.key_path, self._key, span)[: self._ways]:
+            query = Query(where, order_by=order_by, limit=self._at_once, fields=self._fields)
+            page = await self._store.query(AUDIT_EVENTS, (self._tenant_id,), query)
+            if page.next is not None:
+                return None
+            seen = [each for each in map(self._of_key, page.items) if each is not None and span.holds(each.at)]
+            found |= {each.id: each for each in seen}
+        return found
 
     def _of_key(self, event: Item) -> Observed | None:
         try:
@@ -109,7 +132,7 @@ class Trail:
         """The latest sign-ins of the account within a span, its registration among them."""
         found: dict[str, Sighting] = {}
         for selector in familiarity.SELECTORS:
-            for where, order_by in _ways(selector, "target.id", self._key, span)[: self._ways]:
+            for where, order_by in _ways((selector,), "target.id", self._key, span)[: self._ways]:
                 fields = (*_FIELDS, *familiarity.FIELDS)
                 query = Query(where, order_by=order_by, descending=True, limit=MAX_PAGE, fields=fields)
                 read = 0
@@ -224,16 +247,24 @@ def _from(query: Query, where: tuple[Filter, ...], order_by: str, start: datetim
 
 
 def _ways(
-    selector: Selector, key_path: str, key: str, span: Span
+    selectors: Sequence[Selector], key_path: str, key: str, span: Span
 ) -> tuple[tuple[tuple[Filter, ...], str], tuple[tuple[Filter, ...], str]]:
     """Events by `occurred_at`; then those whose `occurred_at` lies elsewhere, so that `recorded_at` may be their time.
 
-    Of the latter only what can be implausible is asked for: next to nothing is.
+    Of the latter only what can be implausible is asked for: next to nothing is. With several selectors what is found
+    may be of one's type and another's outcome. What was recorded too long before or after is none of either.
     """
     start, end = rfc3339(span.start), rfc3339(span.end)
+    types, outcomes = (tuple(dict.fromkeys(each[n] for each in selectors)) for n in (0, 1))
+    plausible = Range(PERIOD, ge=period_of(span.start - MAX_AHEAD), le=period_of(span.end + MAX_BEHIND))
+    recorded = Range(PERIOD, ge=period_of(span.start), le=period_of(span.end))
     elsewhere = AnyOf((Range("occurred_at", lt=rfc3339(span.end - MAX_BEHIND)), Range("occurred_at", gt=end)))
-    ours = (Eq("type", selector[0]), Eq(key_path, key), Eq("outcome", selector[1]))
+    ours = (_among("type", types), Eq(key_path, key), _among("outcome", outcomes))
     return (
-        ((*ours, Range("occurred_at", ge=start, le=end)), "occurred_at"),
-        ((*ours, Range("recorded_at", ge=start, le=end), elsewhere), "recorded_at"),
+        ((*ours, Range("occurred_at", ge=start, le=end), plausible), "occurred_at"),
+        ((*ours, Range("recorded_at", ge=start, le=end), elsewhere, recorded), "recorded_at"),
     )
+
+
+def _among(path: str, values: tuple[str, ...]) -> Filter:
+    return Eq(path, values[0]) if len(values) == 1 else In(path, values)

@@ -104,7 +104,7 @@ def no_fact(_event: Item) -> Any:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pattern[P: Parameters]:
     """One threat pattern: its metadata and its pure functions. Every module in `patterns/` has one as `PATTERN`.
 
@@ -113,6 +113,7 @@ class Pattern[P: Parameters]:
     `crossings` gets every matching event of one key in order, and returns the crossing points in order.
     `questions`: of which visits `crossings` has to know whether they are new to the account (`familiarity.py`).
     `across_tenants`: a key's events are those of all tenants, and each tenant that has one of them gets its alert.
+    A pattern equals itself alone: it is part of keys that are looked up for every event.
     """
 
     id: str
@@ -156,3 +157,16 @@ class Pattern[P: Parameters]:
             "runbook": list(self.runbook),
             "thresholds": (parameters or self.defaults).model_dump(),
         }
+
+
+class Wanted:
+    """Patterns by the events that they look at. `asking`: those that ask what is new to an account."""
+
+    def __init__(self, patterns: Iterable[Pattern[Any]]) -> None:
+        self.by_selector: dict[Selector, list[Pattern[Any]]] = {}
+        self.asking: list[Pattern[Any]] = []
+        for pattern in patterns:
+            for selector in pattern.selectors:
+                self.by_selector.setdefault(selector, []).append(pattern)
+            if pattern.questions is not None:
+                self.asking.append(pattern)

@@ -16,7 +16,7 @@ from shared.detection.engine import event_time, observe
 from shared.detection.episodes import Closing, episodes
 from shared.detection.familiarity import Sighting
 from shared.detection.history import Limits, thinned
-from shared.detection.model import Observed, Pattern, Span
+from shared.detection.model import Observed, Pattern, Span, Wanted
 from shared.detection.rules import NO_RULES, Rules
 from shared.storage.documents import Item
 
@@ -46,12 +46,10 @@ class History:
     unreadable: int = 0
     _observed: dict[Series, dict[str, Observed]] = field(default_factory=dict)
     _sightings: dict[tuple[str, str], dict[str, Sighting]] = field(default_factory=dict)
-    _by_type: dict[tuple[str, str], list[Pattern[Any]]] = field(default_factory=dict)
+    _wanted: Wanted = field(init=False)
 
     def __post_init__(self) -> None:
-        for pattern in self.patterns.values():
-            for selector in pattern.selectors:
-                self._by_type.setdefault(selector, []).append(pattern)
+        self._wanted = Wanted(self.patterns.values())
 
     def add(self, events: Iterable[Item]) -> None:
         """Take events in, in any order, each as often as it comes."""
@@ -67,7 +65,7 @@ class History:
             self.erased += 1
             return
         tenant_id, selector = event["tenant_id"], (event["type"], event["outcome"])
-        patterns = self._by_type.get(selector, ())
+        patterns = self._wanted.by_selector.get(selector, ())
         if not patterns and selector not in familiarity.SELECTORS:
             return
         at = event_time(event)

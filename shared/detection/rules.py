@@ -23,6 +23,8 @@ from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
+ODD_TIMES = "odd_times"
+
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
@@ -45,8 +47,13 @@ class Rules:
     mutes: tuple[Exemption, ...] = ()
     addresses: tuple[Exemption, ...] = ()
     accounts: tuple[Exemption, ...] = ()
-    has_odd_times: bool = False
-    """Whether the tenant has events of an implausible time: they are looked for only where there are any."""
+    traits: frozenset[str] = frozenset()
+    """What is so of the tenant and of few others (`traits.py`); nobody sets it."""
+
+    @property
+    def has_odd_times(self) -> bool:
+        """Whether the tenant has events of an implausible time: they are looked for only where there are any."""
+        return ODD_TIMES in self.traits
 
     def parameters(self, pattern: Pattern[Any]) -> Parameters:
         """The parameters of a pattern. Overrides that are out of today's bounds count for nothing."""

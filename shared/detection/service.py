@@ -1,9 +1,7 @@
 """Detection as a service: the consumer of stored events that keeps the alerts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from shared.audit.dead_letters import DeadLetters
@@ -19,18 +17,17 @@ from shared.detection.engine import is_odd, observe
 from shared.detection.episodes import LONGEST
 from shared.detection.evaluation import CONSUMER, Evaluation, Touched
 from shared.detection.history import Limits, signal_of
-from shared.detection.model import Observed, Pattern, Span
+from shared.detection.model import Observed, Pattern, Span, Wanted
 from shared.detection.registry import all_patterns
-from shared.detection.rules import NoRules, Rules, RulesSource
-from shared.storage.containers import ALERTS, SIGNALS
+from shared.detection.rules import NoRules, RulesSource
+from shared.detection.traits import KnownRules, Traits
+from shared.storage.containers import SIGNALS
 from shared.storage.documents import DocumentStore, Item
-from shared.storage.errors import Conflict, NotFound, StoreError, TooLarge
+from shared.storage.errors import Conflict, StoreError, TooLarge
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
-_ODD_TIMES = "odd_times"
-"""The item that says that a tenant has events of an implausible time."""
 PROMPT = timedelta(minutes=1)
 """Within this time after its recording an event is stored, and as a rule delivered."""
 SIGNAL_DAYS = timedelta(seconds=SIGNALS.default_ttl_seconds or 0)
@@ -55,29 +52,30 @@ class DetectionService:
         self._store = store
         self._dead_letters = dead_letters
         self._clock = clock
-        self._patterns = all_patterns() if patterns is None else patterns
+        self._wanted = Wanted((all_patterns() if patterns is None else patterns).values())
         self._rules = rules or NoRules()
-        self._evaluation = Evaluation(store, outbox, recorder, clock, ids, limits or Limits())
+        self._traits = Traits(store)
+        self._evaluation = Evaluation(store, outbox, recorder, clock, ids, limits or Limits(), self._traits)
         dead_letters.on(CONSUMER, self.handle)
 
     async def handle(self, item: Item) -> None:
         """Bring the alerts up to date with one stored event. Whatever keeps it from that is raised."""
-        rules: dict[str, Rules] = {}
+        rules = KnownRules(self._rules, self._traits)
         found: dict[Series, Touched] = {}
         await self._sort(item, rules, found)
         for series, touched in found.items():
-            await self._evaluation.run(series, partial(self._rules_of, known=rules), touched)
+            await self._evaluation.run(series, rules, touched)
 
     async def consume(self, items: Sequence[Item]) -> None:
         """Bring the alerts up to date with a batch of stored events, of any tenants.
 
         An event that cannot be handled goes to the dead letters. StoreError, Unready: deliver the batch again.
         """
-        rules: dict[str, Rules] = {}
+        rules = KnownRules(self._rules, self._traits)
         kept: set[str] = set()
         for series, touched in (await self._sorted_out(items, rules)).items():
             try:
-                await self._evaluation.run(series, partial(self._rules_of, known=rules), touched)
+                await self._evaluation.run(series, rules, touched)
             except (StoreError, Unready) as error:
                 if not isinstance(error, TooLarge):  # which no repetition would change
                     raise
@@ -92,7 +90,7 @@ class DetectionService:
                 kept.add(item["id"])
                 await self._dead_letters.put(CONSUMER, item, error)
 
-    async def _sorted_out(self, items: Sequence[Item], rules: dict[str, Rules]) -> dict[Series, Touched]:
+    async def _sorted_out(self, items: Sequence[Item], rules: KnownRules) -> dict[Series, Touched]:
         found: dict[Series, Touched] = {}
         for item in items:
             try:
@@ -103,18 +101,19 @@ class DetectionService:
                 await self._dead_letters.put(CONSUMER, item, error)
         return found
 
-    async def _sort(self, item: Item, rules: dict[str, Rules], found: dict[Series, Touched]) -> None:
+    async def _sort(self, item: Item, rules: KnownRules, found: dict[Series, Touched]) -> None:
         """Put an event to the series that it is part of; all of them, or none when it is not formed as one."""
         kind, tenant_id = item["type"], item["tenant_id"]
         if not isinstance(kind, str) or not isinstance(tenant_id, str) or not tenant_id:
             raise ValueError("an event has a type and a tenant")
-        seen = [(pattern, *place) for pattern in self._patterns.values() if (place := observe(pattern, item))]
+        patterns = self._wanted.by_selector.get((kind, item["outcome"]), ())
+        seen = [(pattern, *place) for pattern in patterns if (place := observe(pattern, item))]
         sighted = self._sighted(item)
         if not seen and not sighted:
             return
-        exempt = (await self._rules_of(tenant_id, rules)).exempts(item)
+        exempt = (await rules.of(tenant_id)).exempts(item)
         if is_odd(item):
-            await self._mark_odd(tenant_id, rules)
+            await rules.note_odd_times(tenant_id)
         for pattern, key, observed in seen:
             Span.around(observed.at, LONGEST * 2)  # OverflowError outside the calendar
             if pattern.across_tenants:
@@ -139,7 +138,7 @@ class DetectionService:
         if not familiarity.is_sighting(item) or not item.get("target"):
             return []
         key, at = item["target"]["id"], familiarity.sighting(item).at
-        return [(pattern, key, at) for pattern in self._patterns.values() if pattern.questions is not None]
+        return [(pattern, key, at) for pattern in self._wanted.asking]
 
     async def _signal(self, item: Item, ip_key: str, observed: Observed) -> bool:
         """Keep a failed sign-in for all tenants to be counted together; False when it is too old to be."""
@@ -152,23 +151,3 @@ class DetectionService:
         except Conflict:
             _log.info("signal_known", event_id=item["id"])
         return True
-
-    async def _rules_of(self, tenant_id: str, known: dict[str, Rules]) -> Rules:
-        if tenant_id not in known:
-            found = await self._rules.rules_of(tenant_id)
-            try:
-                await self._store.read(ALERTS, (tenant_id,), _ODD_TIMES)
-            except NotFound:
-                known[tenant_id] = found
-            else:
-                known[tenant_id] = replace(found, has_odd_times=True)
-        return known[tenant_id]
-
-    async def _mark_odd(self, tenant_id: str, known: dict[str, Rules]) -> None:
-        """Have events of implausible times looked for from now on. Whoever evaluated a neighbor before did not see this
-        one; but this one's own evaluation sees the neighbor."""
-        rules = await self._rules_of(tenant_id, known)
-        if not rules.has_odd_times:
-            mark: Item = {"id": _ODD_TIMES, "tenant_id": tenant_id, "kind": _ODD_TIMES}
-            await self._store.upsert(ALERTS, (tenant_id,), mark)
-            known[tenant_id] = replace(rules, has_odd_times=True)

@@ -192,7 +192,7 @@ class Digested:
     def _near(self, dirty: Sequence[Span]) -> set[str]:
         """The tenants that have events in the windows around new ones."""
         window = self._evaluator.parameters.window
-        around = [Span(each.start - window - MINUTE, each.end) for each in dirty]
+        around = merged([Span(each.start - window - MINUTE, each.end) for each in dirty])
         held = (k.groups for minute, k in self._minutes.items() if any(span.holds(minute) for span in around))
         return {group for groups in held for group in groups}
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from shared.audit.dead_letters import DeadLetters
 from shared.audit.entries import EntryError, entry_of
 from shared.audit.model import RequestContext
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import Unready
-from shared.core.ids import IdFactory, time_of
+from shared.core.ids import IdFactory
 from shared.ledger.merkle import leaf_hash
 from shared.ledger.rollups import DayRollup, day_of
 from shared.ledger.shards import (
@@ -68,6 +68,9 @@ OWN_LAG = timedelta(hours=24)
 """What the app records of itself is stored within this time: the request does it, else a sweep every five minutes."""
 PRODUCER_LAG = timedelta(days=8)
 """A producer's retry may finish, up to seven days later, what a crash left of its first attempt."""
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _PRODUCED = ("data.", "consent.", "custom.")
 
 type Sealed = Callable[[int, float], None]
@@ -264,11 +267,12 @@ def _check(event: Item) -> None:
         wrong.append("reason")
     if wrong:
         raise ValueError(f"{wrong[0]}: is not of its type")
-    moment = parse_rfc3339(event["recorded_at"])
-    millisecond = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-    if time_of(event["id"]) != millisecond or event["id"] != str(UUID(event["id"])):
+    moment, event_id = parse_rfc3339(event["recorded_at"]), event["id"]
+    made_at = f"{(moment - _EPOCH) // _MILLISECOND:012x}"
+    if not _UUID7.fullmatch(event_id) or event_id[:8] + event_id[9:13] != made_at:
         raise ValueError("id: was not made at recorded_at")
-    if event["recorded_at"] != rfc3339(moment) or event["period"] != rfc3339(moment)[: len("YYYY-MM")]:
+    recorded_at = rfc3339(moment)
+    if event["recorded_at"] != recorded_at or event["period"] != recorded_at[: len("YYYY-MM")]:
         raise ValueError("period: is not that of recorded_at")
 
 

@@ -20,7 +20,7 @@ from shared.ledger._text import decode_base64, encode_base64
 from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, Frontier, ProofError, Reader, nodes_of
 from shared.ledger.tiles import WIDTH, Tile, TileError, hash_reader, tiles_of, width_of
 from shared.storage.containers import LEDGER
-from shared.storage.documents import DocumentStore, In, Item, Partition, Prefix, Query, Range, pages
+from shared.storage.documents import Cursor, DocumentStore, In, Item, Page, Partition, Prefix, Query, Range, pages
 from shared.storage.errors import NotFound
 
 HEAD = "head"
@@ -45,7 +45,8 @@ class BrokenShard(ValueError):
 class Head:
     """How far a shard has grown. `edge`: the partial tiles at the right edge, by level.
 
-    `signed_size`, `signed_at` (RFC 3339), `note`: of the last signed checkpoint. `etag`: None for a shard to be.
+    `signed_size`, `signed_at` (RFC 3339), `note`: of the last signed checkpoint. `witnessed_size`: of the largest that
+    the witness cosigned (0: none). `etag`: None for a shard to be.
     """
 
     period: str
@@ -55,6 +56,7 @@ class Head:
     signed_size: int = -1
     signed_at: str | None = None
     note: str | None = None
+    witnessed_size: int = 0
     etag: str | None = None
 
     def frontier(self) -> Frontier:
@@ -84,6 +86,7 @@ class Head:
             "signed_size": self.signed_size,
             "signed_at": self.signed_at,
             "note": self.note,
+            "witnessed_size": self.witnessed_size,
             "ttl": FOREVER,
         }
 
@@ -99,6 +102,7 @@ class Head:
                 signed_size=_number(item["signed_size"]),
                 signed_at=item["signed_at"],
                 note=item["note"],
+                witnessed_size=_number(item.get("witnessed_size", 0)),
                 etag=item["_etag"],
             )
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -186,6 +190,11 @@ class Shards:
         """The heads of all of a tenant's shards, oldest first. BrokenShard."""
         query = Query((Prefix("id", f"{HEAD}|"),), limit=1000)
         return [Head.of(item) async for page in pages(self._store, LEDGER, (tenant_id,), query) for item in page]
+
+    async def page(self, tenant_id: str, limit: int, after: Cursor | None) -> Page:
+        """A page of a tenant's heads as they are stored, the newest month first."""
+        query = Query((Prefix("id", f"{HEAD}|"),), descending=True, limit=limit, after=after)
+        return await self._store.query(LEDGER, (tenant_id,), query)
 
     async def reader(
         self, tenant_id: str, head: Head, ranges: Iterable[tuple[int, int]], size: int | None = None

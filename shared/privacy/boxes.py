@@ -6,17 +6,16 @@ was recorded without showing it, and stays valid when the box is erased.
 
 import base64
 import hashlib
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shared.core.canonical import canonical
+
 type Personal = dict[str, Any]
 
 SALT_BYTES = 32
-_PLAIN = (str, bool, type(None))
-_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,12 @@ class PersonalBox(Protocol):
         """What is in the box."""
         ...
 
+    async def disclose(
+        self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]
+    ) -> tuple[Personal, bytes]:
+        """What is in the box, and the salt with which anyone can hold it against its commitment."""
+        ...
+
 
 class ClearBox:
     """A box with a glass lid: personal data as clear JSON beside its salt, until sealing is switched on."""
@@ -56,20 +61,13 @@ class ClearBox:
         data: Personal = box["data"]
         return data
 
+    async def disclose(
+        self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]
+    ) -> tuple[Personal, bytes]:
+        """The data as it was put in, and its salt."""
+        return await self.open(tenant_id, subject, event_id, box), base64.b64decode(box["salt"])
+
 
 def commitment_of(salt: bytes, personal: Personal) -> str:
     """The commitment to `personal` under `salt`. ValueError when it has no canonical JSON (NaN, lone surrogate)."""
     return base64.b64encode(hashlib.sha256(salt + canonical(personal)).digest()).decode()
-
-
-def canonical(personal: Personal) -> bytes:
-    """Canonical JSON (RFC 8785). ValueError when there is none.
-
-    Flat texts under ASCII names, which most are, need no care: there Python's own encoder writes the same, several
-    times as fast.
-    """
-    if all(type(value) in _PLAIN and name.isascii() for name, value in personal.items()):
-        return _encode(personal).encode()
-    import rfc8785
-
-    return rfc8785.dumps(personal)

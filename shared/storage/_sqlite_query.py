@@ -10,7 +10,7 @@ import heapq
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.storage._checks import check_filters, filter_integer, filter_text, range_bounds, split_values
@@ -287,7 +287,11 @@ def _condition(table: Table, each: Filter) -> Condition:
     compiler = _COMPILERS.get(type(each))
     if compiler is None:
         raise ValueError("an unknown filter")
-    return compiler(_Field.of(table, each.path), each)
+    field = _Field.of(table, each.path)
+    if each.path in table.container.partition_key:
+        # The partition is fixed beside it. A plus keeps SQLite from entering an index by the filter instead.
+        field = replace(field, value=f"+{field.value}")
+    return compiler(field, each)
 
 
 def _eq(field: _Field, each: Eq) -> Condition:

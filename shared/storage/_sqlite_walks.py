@@ -9,6 +9,7 @@ farthest. A walk only has to cover what is wanted; every filter is checked on ev
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from shared.storage._checks import check_cursor, filter_text, range_bounds
@@ -118,10 +119,11 @@ def ordered_walk(table: Table, partition: Partition, query: Query) -> Walk | Non
 def _options(table: Table, query: Query) -> list[_Option]:
     """Each way to cover the result, what the container's declaration prefers first."""
     indexes = [index for index in table.container.indexes if index[-1] == query.order_by and len(index) > 1]
-    equal = {each.path: each.value for each in query.where if isinstance(each, Eq)}
-    served = [index for index in indexes if set(index[:-1]) <= equal.keys()]
+    equal = {each.path: (each.value,) for each in query.where if isinstance(each, Eq)}
+    listed = {each.path: each.values for each in query.where if isinstance(each, In)} | equal
+    served = [index for index in indexes if set(index[:-1]) <= (listed if len(index) > 2 else equal).keys()]
     found: list[_Option] = [
-        (_Lead(index, tuple(_value(equal[path]) for path in index[:-1])),)
+        tuple(_Lead(index, values) for values in dict.fromkeys(product(*(map(_value, listed[p]) for p in index[:-1]))))
         for index in served
         if not any(set(index) < set(other) for other in served)
     ]

@@ -12,6 +12,7 @@ OUTBOX_ENTRIES = "kraftd.outbox.entries"
 INGEST_EVENTS = "kraftd.ingest.events"
 SEALED_EVENTS = "kraftd.ledger.sealed"
 SEAL_LAG = "kraftd.ledger.lag"
+WITNESS_OFFERS = "kraftd.ledger.witness"
 VERIFIED_ENTRIES = "kraftd.ledger.verified"
 RECONCILED_EVENTS = "kraftd.ledger.reconciled"
 
@@ -86,6 +87,19 @@ class SealCounts:
         """Count the events of one chunk."""
         self._events.add(events)
         self._lag.record(max(0.0, lag_seconds))
+
+
+class WitnessCounts:
+    """Checkpoints offered to the witness, by what came of it: `cosigned`, `refused`, `silent`."""
+
+    def __init__(self) -> None:
+        self._offers = metrics.get_meter("kraftd").create_counter(
+            WITNESS_OFFERS, unit="{checkpoint}", description="Checkpoints offered to the witness"
+        )
+
+    def __call__(self, outcome: str, /) -> None:
+        """Count one offer."""
+        self._offers.add(1, {"kraftd.outcome": outcome})
 
 
 class VerifyCounts:

@@ -44,11 +44,14 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.identity.throttle import Throttle
     from shared.ledger.checkpoints import Checkpoints
     from shared.ledger.closing import Closing
+    from shared.ledger.evidence import Evidence
     from shared.ledger.keys import LedgerKeys
     from shared.ledger.sealer import Sealer
+    from shared.ledger.service import Ledger
     from shared.ledger.shards import Shards
     from shared.ledger.statements import Statements
     from shared.ledger.verification import Verification
+    from shared.ledger.witness import Witness
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.guards import Guards
     from shared.privacy.secrets import SecretsPort
@@ -100,6 +103,9 @@ class Services:
     ledger_keys: "LedgerKeys"
     checkpoints: "Checkpoints"
     statements: "Statements"
+    ledger: "Ledger"
+    evidence: "Evidence"
+    witness: "Witness | None"
     verification: "Verification"
     closing: "Closing"
 
@@ -265,16 +271,11 @@ def _assemble(
     from shared.identity.directory import Directory
     from shared.identity.passwords import Passwords
     from shared.identity.tenant_settings import read_settings
-    from shared.ledger.checkpoints import Checkpoints
-    from shared.ledger.keys import LedgerKeys
-    from shared.ledger.sealer import Sealer
-    from shared.ledger.shards import Shards
-    from shared.ledger.statements import Statements
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import ClearBox
-    from shared.telemetry.metrics import DeadLetterCounts, IngestCounts, OutboxCounts, SealCounts
+    from shared.telemetry.metrics import DeadLetterCounts, IngestCounts, OutboxCounts
     from shared.wiring._identity import identity_services
-    from shared.wiring._ledger_check import ledger_check_services
+    from shared.wiring._ledger import ledger_services
 
     ids, index, box = IdFactory(clock), BlindIndex(secrets, index_version), ClearBox()
     recorder = Recorder(store, clock, ids, box, index)
@@ -282,16 +283,10 @@ def _assemble(
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
     directory, passwords = Directory(store, index, clock), passwords or Passwords()
     rules = StoredRules(partial(read_settings, store))
-    ledger_keys, statements = LedgerKeys(secrets, store, clock, settings.ledger_origin), Statements(store, recorder)
-    ledger: dict[str, Any] = {
-        "sealer": Sealer(store, statements, dead_letters, clock, ids, SealCounts()),
-        "shards": Shards(store),
-        "ledger_keys": ledger_keys,
-        "checkpoints": Checkpoints(store, ledger_keys, clock),
-        "statements": statements,
-    }
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
     identity = identity_services(settings, common, ids, outbox, directory, passwords, index, secrets)
+    search = EventSearch(store, index, box, clock)
+    trail: dict[str, Any] = {"outbox": outbox, "search": search, "box": box, "dead_letters": dead_letters}
     return Services(
         settings=settings,
         ids=ids,
@@ -300,7 +295,7 @@ def _assemble(
         outbox=outbox,
         dead_letters=dead_letters,
         rounds=Rounds(store, directory, clock),
-        search=(search := EventSearch(store, index, box, clock)),
+        search=search,
         exports=Exports(search, store, recorder, outbox, clock),
         ingest=Ingest(recorder, identity["guards"], clock, IngestCounts()),
         directory=directory,
@@ -309,7 +304,6 @@ def _assemble(
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
         alerts=AlertService(store, outbox, recorder, clock, rules),
         reports=Reports(store, recorder, outbox, directory, clock),
-        **ledger,
-        **ledger_check_services(settings, common, ledger),
+        **ledger_services(settings, common, ids, secrets, **trail),
         **common,
     )

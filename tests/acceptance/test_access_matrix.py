@@ -29,7 +29,8 @@ class Row:
     @property
     def route(self) -> str:
         """The path as the app declares it."""
-        return "v1" + re.sub(r"\{\w+\}", "{id:guid}", self.path)
+        path = re.sub(r"^(/ledger/)[^/]+/tile/.*", r"\1{period}/tile/{*path}", self.path.partition("?")[0])
+        return "v1" + re.sub(r"(?<=/)\{(?!period)\w+\}", "{id:guid}", path)
 
 
 def _rows() -> list[Row]:
@@ -87,7 +88,7 @@ class Stage:
         account = self.callers[caller]
         headers = {"Authorization": f"Bearer {self.keys[caller]}"} if caller in self.keys else {}
         headers |= account.auth if account else {}
-        kind = next((part for part in KINDS if part in row.path), "")
+        kind = "events" if "event_id" in row.path else next((part for part in KINDS if part in row.path), "")
         path = re.sub(r"\{(\w+)\}", lambda found: self._id(kind, found[1], account), row.path)
         body = BODIES.get(f"{row.method} {re.sub(r'{.*?}', '{}', row.path)}")
         if row.path == "/register":
@@ -140,6 +141,8 @@ async def set_stage(stage: Stage) -> Stage:
 async def test_each_caller_gets_what_the_table_says(app: App, row: Row) -> None:
     """Those who are refused come first: what they try must be there, and stay, for those who may."""
     stage = await set_stage(Stage(app))
+    if row.path.startswith("/ledger"):
+        await app.host.drain_feed()  # what is not sealed is 409
     callers = sorted(row.statuses, key=lambda caller: row.statuses[caller] < 300)
     found = {caller: (await stage.call(row, caller)).status_code for caller in callers}
     assert found == row.statuses

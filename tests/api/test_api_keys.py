@@ -1,7 +1,6 @@
 """API keys under hostile hands. What is right is told in tests/acceptance/test_api_keys.py."""
 
 import asyncio
-import re
 from typing import Any
 
 import httpx
@@ -14,9 +13,9 @@ from shared.identity.model import TENANT_ITEM
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import PatchSet, Query
 from tests.app import Account, App, assert_problem
+from tests.calls import NOWHERE, QUERIES, path_of
 from tests.faults import FaultyFeedStore
 
-NOWHERE = "11111111-1111-7111-8111-111111111111"
 ALL = ["events:write", "events:read", "alerts:read", "reports:read", "ledger:read"]
 FOR_PEOPLE = [e for e in ENDPOINTS if e.who is not None and e.scope is None]
 FOR_KEYS = [e for e in ENDPOINTS if e.scope is not None]
@@ -38,17 +37,13 @@ async def get(app: App, key: str, path: str = "/v1/alerts", **params: str) -> ht
     return await app.client.get(path, params=params, headers={"Authorization": f"Bearer {key}"})
 
 
-def url(endpoint: Endpoint) -> str:
-    return "/" + re.sub(r"\{\w+:guid\}", NOWHERE, endpoint.route)
-
-
 @pytest.mark.parametrize("endpoint", FOR_PEOPLE, ids=lambda e: e.name)
 async def test_an_endpoint_without_a_scope_is_not_for_keys(app: App, ada: Account, endpoint: Endpoint) -> None:
     """The tenant hears of it: a key that tries doors may be stolen."""
     made = await make(app, ada)
     before = await app.types(ada.tenant_id)
     headers = {"Authorization": f"Bearer {made['key']}"}
-    answer = await app.client.request(endpoint.method, url(endpoint), headers=headers)
+    answer = await app.client.request(endpoint.method, path_of(endpoint), headers=headers)
     assert_problem(answer, 403, "forbidden")
     assert sorted(await app.types(ada.tenant_id)) == sorted([*before, "access.denied"])
     (event,) = await app.events(ada.tenant_id, "access.denied")
@@ -62,9 +57,12 @@ async def test_the_scope_decides(app: App, ada: Account, endpoint: Endpoint) -> 
     assert endpoint.scope in ALL
     right = await make(app, ada, str(endpoint.scope))
     wrong = await make(app, ada, *(set(ALL) - {endpoint.scope}))
-    path = url(endpoint)
-    allowed = 422 if endpoint.method == "POST" else 404 if NOWHERE in path else 200
-    answers = [await app.client.request(endpoint.method, path, headers=bearer(key)) for key in (right, wrong)]
+    path, params = path_of(endpoint), QUERIES.get(endpoint.name, {})
+    await app.host.drain_feed()  # so that there is a ledger
+    allowed = 422 if endpoint.method == "POST" else 404 if NOWHERE in (path + str(params)) else 200
+    answers = [
+        await app.client.request(endpoint.method, path, params=params, headers=bearer(key)) for key in (right, wrong)
+    ]
     assert answers[0].status_code == allowed
     assert_problem(answers[1], 403, "forbidden")
     (event,) = [e for e in await app.events(ada.tenant_id, "access.denied") if e["reason"] == "scope"]
@@ -84,6 +82,12 @@ async def test_the_scopes_that_the_contract_names() -> None:
         "get_alert": "alerts:read",
         "list_reports": "reports:read",
         "get_report": "reports:read",
+        "get_ledger_checkpoint": "ledger:read",
+        "get_ledger_key": "ledger:read",
+        "list_ledger_shards": "ledger:read",
+        "get_ledger_proof": "ledger:read",
+        "get_ledger_consistency": "ledger:read",
+        "get_ledger_tile": "ledger:read",
     }
 
 

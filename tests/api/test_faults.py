@@ -14,6 +14,7 @@ from devhost.host import Host
 from functions import ENDPOINTS, _http
 from shared.core.settings import Settings
 from shared.detection import all_patterns
+from shared.detection.model import Wanted
 from shared.identity.model import Role, attempts_key, session_key, user_key
 from shared.storage.containers import ALERTS, DIRECTORY, IDENTITY, REPORTS
 from shared.storage.documents import Eq, Query
@@ -31,6 +32,11 @@ ADMINISTRATION = {
     *("invite_user", "revoke_invitation", "create_api_key", "revoke_api_key", "update_settings"),
 }
 """Endpoints that are walked in test_admin_faults.py."""
+
+LEDGER = {
+    *("get_ledger_checkpoint", "get_ledger_key", "get_ledger_proof", "get_ledger_consistency", "get_ledger_tile"),
+    "get_ledger_bundle",
+}
 
 
 @dataclass
@@ -167,7 +173,7 @@ async def test_a_rejected_token(broken: Broken) -> None:
 async def test_an_alert(broken: Broken) -> None:
     """Whatever fails while the feed is handled: one alert, and one event of its raising."""
     app = broken.app
-    app.services.detection._patterns = {"brute_force": all_patterns()["brute_force"]}  # the walk is long enough
+    app.services.detection._wanted = Wanted([all_patterns()["brute_force"]])  # the walk is long enough
     raised = 0
     for mode, times in MODES:
         for k in range(1, MOST_CALLS):
@@ -201,6 +207,7 @@ async def test_every_endpoint_that_writes_is_walked(broken: Broken) -> None:
     walked |= {"update_alert", "record_incident"}
     walked |= {"refresh_token", "update_profile", "change_password", "revoke_session"}
     walked |= {"login_mfa", "mfa_enroll", "mfa_confirm", "mfa_disable", "step_up"}  # in test_mfa_faults.py
+    walked |= LEDGER  # in test_ledger_faults.py
     for endpoint in ENDPOINTS:
         if endpoint.name in walked:
             continue

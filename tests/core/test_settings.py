@@ -32,6 +32,7 @@ ACCEPTED: dict[str, list[tuple[str, object]]] = {
     "REGISTER_RATE_PER_HOUR": [("0", 0), ("10", 10)],
     "TERMS_VERSION": [("2026-01.b:1_c", "2026-01.b:1_c"), ("x" * 64, "x" * 64)],
     "PRIVACY_VERSION": [("2", "2")],
+    "LEDGER_ORIGIN": [("audit.example.com/ledger", "audit.example.com/ledger"), ("localhost:8080", "localhost:8080")],
     "TRUSTED_PROXY_HOPS": [("0", 0), ("10", 10)],
 }
 REFUSED: dict[str, list[str]] = {
@@ -83,6 +84,14 @@ REFUSED: dict[str, list[str]] = {
     "REGISTER_RATE_PER_HOUR": ["-1", "1000001", "sesame", "1e77441"],
     "TERMS_VERSION": ["x" * 65, "sesame open", "sesame\n", "<sesame>"],
     "PRIVACY_VERSION": ["x" * 65, "sesame open"],
+    "LEDGER_ORIGIN": [
+        "https://sesame.example.com",
+        "sesame.example.com/",
+        "sesame+77441",
+        "/sesame",
+        "sesame example",
+        "sesame//x",
+    ],
     "TRUSTED_PROXY_HOPS": ["-1", "11", "sesame", "77441"],
 }
 DEFAULTS = {
@@ -109,8 +118,18 @@ DEFAULTS = {
     "REGISTER_RATE_PER_HOUR": 10,
     "TERMS_VERSION": "1",
     "PRIVACY_VERSION": "1",
+    "LEDGER_ORIGIN": "localhost/ledger",
+    "LEDGER_WITNESS_URL": None,
+    "LEDGER_WITNESS_VKEY": None,
     "TRUSTED_PROXY_HOPS": 1,
 }
+
+
+WITNESS = {
+    "LEDGER_WITNESS_URL": "https://witness.example.org/w1",
+    "LEDGER_WITNESS_VKEY": f"witness.example.org/w1+0a1b2c3d+{'A' * 44}",
+}
+"""They go together."""
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
@@ -125,7 +144,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
 
 def test_every_setting_is_tested() -> None:
     names = {name.upper() for name in Settings.model_fields}
-    assert names == set(ACCEPTED) | {"WEBSITE_SITE_NAME"} == set(DEFAULTS)
+    assert names == set(ACCEPTED) | {"WEBSITE_SITE_NAME", *WITNESS} == set(DEFAULTS)
 
 
 def test_nothing_given_means_the_defaults() -> None:
@@ -194,10 +213,61 @@ def test_in_azure_nothing_is_kept_on_the_disk_of_the_app() -> None:
     store = {"COSMOS_DB_ENDPOINT": "https://a.documents.azure.com/"}
     vault = {"KEY_VAULT_URI": "https://v.vault.azure.net/"}
     there = {"WEBSITE_SITE_NAME": "app"}
-    for given, missing in [(vault, "COSMOS_DB_ENDPOINT"), (store, "KEY_VAULT_URI"), ({}, "COSMOS_DB_ENDPOINT")]:
+    origin = {"LEDGER_ORIGIN": "audit.example.com/ledger"}
+    for given, missing in [
+        (vault | origin, "COSMOS_DB_ENDPOINT"),
+        (store | origin, "KEY_VAULT_URI"),
+        (store | vault, "LEDGER_ORIGIN"),
+        ({}, "COSMOS_DB_ENDPOINT"),
+    ]:
         with pytest.raises(SettingsError, match=f"^{missing}: must be set in Azure$"):
             load_settings({**there, **given})
-    assert load_settings({**there, **store, **vault}).website_site_name == "app"
+    assert load_settings({**there, **store, **vault, **origin}).website_site_name == "app"
+
+
+def test_a_witness_has_an_address_and_a_key() -> None:
+    assert load_settings(WITNESS).ledger_witness_url == WITNESS["LEDGER_WITNESS_URL"]
+    assert load_settings(WITNESS).ledger_witness_vkey == WITNESS["LEDGER_WITNESS_VKEY"]
+    for name, value in WITNESS.items():
+        with pytest.raises(SettingsError, match=r"^LEDGER_WITNESS_URL: goes with"):
+            load_settings({name: value})
+    for key in ("sesame", "sesame+0a1b2c3d+AAAA", "se same+0a1b2c3d+" + "A" * 44):
+        with pytest.raises(SettingsError, match=r"^LEDGER_WITNESS_VKEY: "):
+            load_settings(WITNESS | {"LEDGER_WITNESS_VKEY": key})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://sesame.example.org",
+        "ftp://sesame.example.org/",
+        "https://sesame:open@example.org/",
+        "https://example.org/?sesame",
+        "https://example.org/#sesame",
+        "https://sesame example.org/",
+        "https://[sesame/",
+        "sesame.example.org",
+        "https:///sesame",
+    ],
+)
+def test_a_witness_is_asked_over_https(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"^LEDGER_WITNESS_URL: ") as caught:
+        load_settings(WITNESS | {"LEDGER_WITNESS_URL": url})
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_witness_on_this_machine_is_one_for_a_laptop() -> None:
+    here = WITNESS | {"LEDGER_WITNESS_URL": "http://127.0.0.1:7380"}
+    assert load_settings(here).ledger_witness_url == "http://127.0.0.1:7380"
+    azure = {
+        "WEBSITE_SITE_NAME": "app",
+        "COSMOS_DB_ENDPOINT": "https://a.documents.azure.com/",
+        "KEY_VAULT_URI": "https://v.vault.azure.net/",
+        "LEDGER_ORIGIN": "audit.example.com/ledger",
+    }
+    assert load_settings(WITNESS | azure).ledger_witness_url == WITNESS["LEDGER_WITNESS_URL"]
+    with pytest.raises(SettingsError, match=r"^LEDGER_WITNESS_URL: "):
+        load_settings(here | azure)
 
 
 def test_the_key_is_never_shown() -> None:

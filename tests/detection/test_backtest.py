@@ -1,6 +1,7 @@
 """Backtest: what it reproduces, what it says when it cannot, what it writes (nothing), and foreign logs."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from shared.detection.backtest import Backtest, Truth, precision_and_recall
 from shared.detection.imports import Mapped, imported, read_mapping
 from shared.detection.model import Span
 from shared.detection.replay import History
+from shared.storage.containers import ALERTS, AUDIT_EVENTS
 from tests.app import ROOT
 from tests.detection.support import ACCOUNT, NOW, START, TENANT, World, failures, seconds, stored_event
 from tools.backtest import main
+from tools.truths import read_truths
 
 RANGE = Span(START - timedelta(days=1), START + timedelta(days=1))
 LOGS = Path(__file__).parent / "logs"
@@ -40,6 +43,17 @@ async def test_other_thresholds_add_and_remove_and_nothing_is_written(world: Wor
     assert await world.position() == before
 
 
+async def test_an_alert_with_other_evidence_is_not_reproduced(world: World) -> None:
+    await world.deliver(failures(*range(6)))
+    (alert,) = await world.current()
+    await world.store.replace(ALERTS, (TENANT,), {**alert, "count": 5})
+
+    result = await backtest(world).run(TENANT, RANGE, {})
+
+    assert (result.is_reproduced, result.different) == (False, [alert["id"]])
+    assert result.live.keys() == result.today.keys()
+
+
 async def test_closed_alerts_and_the_edges_of_the_range(world: World) -> None:
     await world.deliver(failures(*range(8)))
     (alert,) = await world.current()
@@ -55,8 +69,6 @@ async def test_closed_alerts_and_the_edges_of_the_range(world: World) -> None:
 async def test_erasures_are_told(world: World) -> None:
     events = failures(0, 1, 2, 3, 4)
     await world.deliver(events)
-    from shared.storage.containers import AUDIT_EVENTS
-
     erased = {**events[0], "erased_at": rfc3339(NOW)}
     await world.store.replace(AUDIT_EVENTS, (TENANT, events[0]["period"]), erased)
 
@@ -79,6 +91,45 @@ def test_precision_and_recall() -> None:
     assert (len(found), history.unreadable) == (2, 2)
     assert precision_and_recall(found, truths) == (0.5, 0.5)
     assert precision_and_recall([], []) == (1.0, 1.0)
+    beside = replace(truths[0], also=True)  # right, but nobody has to find it
+    assert precision_and_recall(found, [beside, truths[1]]) == (0.5, 0.0)
+
+
+def test_the_ground_truth_of_the_simulator(tmp_path: Path) -> None:
+    path, person = tmp_path / "truth.json", {"name": "t0/u1", "id": ACCOUNT, "email": "u1@example.com"}
+    times = {"first": rfc3339(START), "last": rfc3339(START + seconds(60))}
+    case: dict[str, object] = {
+        "alert_expected": True,
+        "account": person,
+        "actor": None,
+        "address": "203.0.113.1",
+        "also": [],
+        **times,
+    }
+    cases = [
+        {**case, "pattern": "account_takeover", "tenants": [TENANT], "also": ["brute_force"]},
+        {**case, "pattern": "credential_stuffing", "tenants": [TENANT, "platform"], "account": None},
+        {**case, "pattern": "brute_force", "tenants": [TENANT], "alert_expected": False},
+        {**case, "pattern": "mass_deletion", "tenants": [TENANT], "account": None, "actor": person},
+    ]
+    path.write_text(json.dumps({"format": 1, "cases": cases}))
+    assert [(each.pattern, each.key, each.tenant_id, each.also) for each in read_truths(path)] == [
+        ("account_takeover", ACCOUNT, TENANT, False),
+        ("brute_force", ACCOUNT, TENANT, True),
+        ("credential_stuffing", "203.0.113.1", TENANT, False),
+        ("credential_stuffing", "203.0.113.1", "platform", False),
+        ("mass_deletion", ACCOUNT, TENANT, False),
+    ]
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "3", '["x"]', '[{"pattern": "brute_force"}]', '{"cases": [{}]}', "no"])
+def test_what_is_no_ground_truth_is_said(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "truth.json"
+    path.write_text(text)
+    assert main(["--tenant", TENANT, "--truth", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("backtest: ")
+    assert text == "no" or told == "backtest: --truth: is neither a list of attacks nor the simulator's ground truth\n"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +204,9 @@ def test_over_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setenv("KRAFTD_DATA", str(tmp_path))
     truth = tmp_path / "truth.json"
     truth.write_text("[]")
-    arguments = ["--tenant", TENANT, "--from", rfc3339(RANGE.start), "--to", rfc3339(RANGE.end), "--truth", str(truth)]
+    arguments = ["--from", rfc3339(RANGE.start), "--to", rfc3339(RANGE.end), "--truth", str(truth)]
 
-    assert main(arguments) == 0
+    assert main(["--tenant", "platform", *arguments]) == 0
     assert "today's parameters reproduce the alerts that there are" in capsys.readouterr().out
+    assert main(["--tenant", TENANT, *arguments]) == 2
+    assert capsys.readouterr() == ("", f"backtest: --tenant {TENANT}: is not in this store\n")

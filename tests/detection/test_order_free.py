@@ -25,8 +25,8 @@ from tests.detection.support import START, Bystander, World, compared, failures,
 DUPLICATES = 0.44
 EXAMPLES = int(os.environ.get("KRAFTD_DETECTION_EXAMPLES", "12"))
 """Per pattern; some hundreds find what a dozen does not."""
-LIMITS = (Limits(), Limits(hot_from=3))
-"""As they are, and so that nearly every key is hot."""
+LIMITS = (Limits(), Limits(hot_from=3), Limits(at_once=6))
+"""As they are; so that nearly every key is hot; and so that one query is as a rule too few."""
 ALWAYS = Span(START - timedelta(days=100), START + timedelta(days=200))
 EVERYBODY = (*TENANTS, "platform")
 

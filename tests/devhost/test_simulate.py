@@ -26,6 +26,7 @@ from shared.core.clock import SystemClock, parse_rfc3339, rfc3339
 from shared.core.settings import Settings
 from shared.wiring import build_services
 from tests.app import ROOT
+from tools.backtest import main as backtest_main
 
 type Json = dict[str, Any]
 
@@ -61,6 +62,7 @@ class Left:
     def __init__(self, data: Path) -> None:
         done = simulate(*SIZE, "--data", str(data))
         assert done.returncode == 0, done.stderr
+        self.data = data
         self.summary = done.stderr
         self.truth: Json = json.loads(done.stdout)
         self.trails: dict[str, list[Json]] = {}
@@ -131,7 +133,10 @@ def test_the_outcomes_are_those_that_the_patterns_look_for(left: Left) -> None:
         (login, "failure", "bad_credentials"): 10,
         (login, "failure", "locked"): 14,
     }
-    assert count(cases["list"]) == {(login, "failure", "bad_credentials"): 6, (login, "failure", "unknown_account"): 2}
+    assert count(cases["list_of_passwords"]) == {
+        (login, "failure", "bad_credentials"): 6,
+        (login, "failure", "unknown_account"): 2,
+    }
     assert count(cases["guessed"]) == {
         (login, "failure", "bad_credentials"): 6,
         (login, "success", None): 1,
@@ -182,6 +187,55 @@ def test_every_attack_raises_its_alerts_and_nothing_else_does(left: Left) -> Non
     }
     assert raised == wanted
     assert {pattern for _, pattern, _ in raised} == set(PATTERNS)
+
+
+def backtest(left: Left, tenant_id: str, capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """What the backtest says of a tenant, given the ground truth as it was printed."""
+    truth, period = left.data / "truth.json", left.truth["period"]
+    truth.write_text(json.dumps(left.truth), encoding="utf-8")
+    span = ("--from", period["from"], "--to", period["to"])
+    assert backtest_main(["--tenant", tenant_id, *span, "--truth", str(truth), *arguments]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_backtest_reproduces_all_alerts_and_finds_them_right(
+    left: Left, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KRAFTD_DATA", str(left.data))
+    for tenant_id, alerts in left.alerts.items():
+        attacks = [case for case in left.truth["cases"] if case["attack"] and tenant_id in case["tenants"]]
+        assert backtest(left, tenant_id, capsys)[1:] == [
+            "today's parameters reproduce the alerts that there are",
+            f"{len(alerts)} alerts with the proposed parameters: 0 added, 0 removed",
+            f"precision 1.000 of {len(alerts)} alerts, recall 1.000 of {len(attacks)} attacks",
+        ]
+
+
+def test_a_backtest_with_other_thresholds_misses_attacks_and_finds_near_misses(
+    left: Left, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KRAFTD_DATA", str(left.data))
+    attacked, clean = (tenant["id"] for tenant in left.truth["tenants"])
+    accounts = {case["name"]: case["account"]["id"] for case in left.truth["cases"] if case["account"]}
+
+    eight = backtest(left, attacked, capsys, "--set", "brute_force.threshold=8")
+    assert sorted(line.split()[:3] for line in eight if line[0] in "+-") == sorted(
+        [
+            ["+", "brute_force", accounts["guessing"]],  # which crosses the threshold later
+            ["-", "brute_force", accounts["guessing"]],
+            ["-", "brute_force", accounts["guessed"]],  # which is a takeover above all
+        ]
+    )
+    assert eight[-1] == f"precision 1.000 of {len(left.alerts[attacked]) - 1} alerts, recall 1.000 of 14 attacks"
+
+    thirty = backtest(left, attacked, capsys, "--pattern", "brute_force", "--set", "brute_force.threshold=30")
+    assert thirty[-2] == "precision 1.000 of 0 alerts, recall 0.000 of 1 attacks"
+    assert thirty[-1].startswith(f"  missed: brute_force {accounts['guessing']} ")
+
+    four = backtest(left, clean, capsys, "--set", "brute_force.threshold=4")
+    assert "precision 0.000 of 2 alerts, recall 1.000 of 0 attacks" in four
+    false = {line.split()[4] for line in four if line.startswith("  of no attack: brute_force ")}
+    assert false == {accounts["four_guesses"], accounts["forgetful"]}
 
 
 def test_people_call_from_different_places(left: Left) -> None:

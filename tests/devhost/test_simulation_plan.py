@@ -10,17 +10,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from devhost.simulation.actions import SETUP, Action, Call, Record
-from devhost.simulation.attacks import PATTERNS, PLAYS
+from devhost.simulation.attacks import NAMES, PATTERNS
 from devhost.simulation.driver import TOGETHER, rounds
 from devhost.simulation.people import TEAM, Person, cast, password
 from devhost.simulation.plan import DEFAULT_START, Options, Plan, make_plan
+from devhost.simulation.requests import Known
 from devhost.simulation.scene import PlanError
+from devhost.simulation.truth import ground_truth
 
 type Key = tuple[str, str]
 
@@ -31,7 +34,7 @@ some_options = st.builds(
     tenants=st.integers(1, 4),
     users=st.integers(8, 14),
     days=st.integers(2, 9),
-    attacks=st.sets(st.sampled_from(PATTERNS)).map(lambda chosen: tuple(sorted(chosen))),
+    attacks=st.sets(st.sampled_from((*PATTERNS, *NAMES))).map(lambda chosen: tuple(sorted(chosen))),
     start=st.timedeltas(timedelta(), timedelta(days=365)).map(lambda after: datetime(2026, 1, 1, tzinfo=UTC) + after),
 )
 
@@ -64,12 +67,14 @@ def fired(actions: Sequence[Action], slack_minutes: float = 0) -> set[Key]:
     for action in actions:
         if isinstance(action, Call) and not action.text.startswith("nobody"):
             by_person[action.who.name].append(action)
-    quarter = timedelta(minutes=15 + slack_minutes)
-    return found.union(*(_by_history(who, calls, quarter) for who, calls in by_person.items()))
+    slack = timedelta(minutes=slack_minutes)
+    return found.union(*(_by_history(who, calls, slack) for who, calls in by_person.items()))
 
 
-def _by_history(who: str, calls: Sequence[Call], quarter: timedelta) -> Iterator[Key]:
+def _by_history(who: str, calls: Sequence[Call], slack: timedelta) -> Iterator[Key]:
     """What fires because of what was before: failures before a success, addresses and user agents never seen."""
+    quarter, fresh = timedelta(minutes=15) + slack, timedelta(hours=24) + slack
+    registered = next((call.at for call in calls if call.verb in ("found", "join")), None)
     failures: list[datetime] = []
     strange: list[datetime] = []
     seen: set[str] = set()
@@ -83,7 +88,7 @@ def _by_history(who: str, calls: Sequence[Call], quarter: timedelta) -> Iterator
             if len([at for at in failures if call.at - at <= quarter]) >= 5:
                 yield "account_takeover", who
         elif call.verb == "change_password" and right:
-            if unseen:
+            if unseen and (registered is None or call.at - registered > fresh):
                 yield "suspicious_password_change", who
             if any(call.at - at <= quarter for at in strange):
                 yield "account_takeover", who
@@ -142,21 +147,29 @@ def _of_call(call: Call) -> Iterator[tuple[str, str, object]]:
         yield "read", who, (("list", call.at), int(call.text))
 
 
+def told(plan: Plan) -> list[dict[str, Any]]:
+    """The cases of the ground truth; names instead of ids."""
+    known = Known(plan.options.seed, plan.tenants)
+    known.tenant_ids = {tenant.index: tenant.name for tenant in plan.tenants}
+    known.user_ids = {person: person.name for tenant in plan.tenants for person in tenant.people}
+    cases: list[dict[str, Any]] = ground_truth(plan, known, {}, clock="real", calls={}, events=0)["cases"]
+    return cases
+
+
 def expected(plan: Plan) -> set[Key]:
-    """What the plan says is to be found."""
+    """What the ground truth says is to be found."""
     found: set[Key] = set()
-    for case in plan.cases:
-        if not case.attack:
-            continue
-        person = case.account or case.actor
-        key = case.address if case.pattern == "credential_stuffing" else person.name if person else None
-        assert key is not None
-        found |= {(pattern, key) for pattern in (case.pattern, *case.also)}
+    for case in told(plan):
+        if case["alert_expected"]:
+            person = case["account"] or case["actor"]
+            key = case["address"] if case["pattern"] == "credential_stuffing" else person["id"]
+            found |= {(pattern, key) for pattern in (case["pattern"], *case["also"])}
     return found
 
 
 @SMALL
 @given(some_options)
+@example(Options(users=8, days=2, attacks=("guessed",)))  # a day after everybody registered
 def test_what_fires_is_what_the_plan_says(options: Options) -> None:
     plan = make_plan(options)
     assert fired(plan.actions) == expected(plan)
@@ -168,9 +181,46 @@ def test_a_whole_month_of_a_whole_company_is_quiet_but_for_its_cases() -> None:
     plan = make_plan(Options(tenants=2))
     assert fired(plan.actions) == expected(plan)
     assert {pattern for pattern, _ in expected(plan)} == set(PATTERNS)
-    assert {case.name for case in plan.cases if case.attack} == {play.__name__ for _, play in PLAYS} - {
-        "list_of_passwords"
-    } | {"list"}
+    assert {case.name for case in plan.cases if case.attack} == set(NAMES)
+
+
+@SMALL
+@given(some_options)
+@example(Options(tenants=4, users=8, days=3))  # more tenants under attack than one list of passwords is for
+def test_alerts_are_expected_in_the_tenants_whose_accounts_are_touched(options: Options) -> None:
+    plan = make_plan(options)
+    for case, shown in zip(plan.cases, told(plan), strict=True):
+        counted = [each for each in case.actions if each.case == case.number and not _is_of_nobody(each)]
+        tenants = {plan.tenants[each.who.tenant].name for each in counted}
+        assert set(shown["tenants"]) - {"platform"} == tenants, case.name
+        assert ("platform" in shown["tenants"]) == (case.attack and case.pattern == "credential_stuffing")
+
+
+def _is_of_nobody(action: Action) -> bool:
+    return isinstance(action, Call) and action.text.startswith("nobody")
+
+
+@SMALL
+@given(some_options, st.integers(2, 4))
+def test_on_a_real_clock_what_fires_is_what_the_plan_says(options: Options, tenants: int) -> None:
+    """Where everything happens within a moment, what other services report at its end."""
+    plan = make_plan(replace(options, tenants=tenants, users=20, live=True))
+    ordered = sorted(plan.actions, key=lambda each: isinstance(each, Record))
+    step = timedelta(milliseconds=1)
+    happened = [replace(each, at=options.start + turn * step) for turn, each in enumerate(ordered)]
+    assert fired(happened) == expected(plan)
+
+
+def test_attacks_can_be_named_one_by_one() -> None:
+    plan = make_plan(Options(users=8, days=3, attacks=("export", "mass_deletion")))
+    names = [(case.pattern, case.name) for case in plan.cases]
+    assert names == [
+        ("mass_deletion", "documents"),
+        ("bulk_data_access", "export"),
+        ("mass_deletion", "nine_deletions"),
+        ("bulk_data_access", "forty_nine_records"),
+    ]
+    assert make_plan(Options(tenants=1, users=8, days=2, attacks=("cross_tenant",))).left_out == ("cross_tenant",)
 
 
 def test_without_attacks_nothing_fires() -> None:
@@ -325,11 +375,10 @@ def test_options_without_a_plan(options: Options, message: str) -> None:
         make_plan(options)
 
 
-def test_on_a_real_clock_nothing_needs_history_and_nobody_is_in_two_cases() -> None:
+def test_on_a_real_clock_there_are_all_attacks_and_nobody_is_in_two() -> None:
     plan = make_plan(Options(users=20, days=1, live=True))
-    assert plan.left_out == ("new_device",)
-    names = {case.name for case in plan.cases}
-    assert "new_device" not in names
+    assert plan.left_out == ()
+    assert {case.name for case in plan.cases if case.attack} == set(NAMES)
     people = [each for case in plan.cases for each in (case.account, case.actor) if each and each.number]
     people += [each for case in plan.cases for each in case.accounts]
     assert len(people) == len(set(people))

@@ -18,13 +18,16 @@ from shared.core.ids import IdFactory
 from shared.ledger.checkpoints import Checkpoints
 from shared.ledger.closing import Closing
 from shared.ledger.keys import LedgerKeys
+from shared.ledger.note import VerifierKey
 from shared.ledger.reconciliation import Reconciliation
 from shared.ledger.rollups import rollups_of
 from shared.ledger.sealer import Sealer
+from shared.ledger.service import Ledger
 from shared.ledger.shards import Entry, Shards, tile_id
 from shared.ledger.statements import Statements
 from shared.ledger.tiles import WIDTH
 from shared.ledger.verification import Verification
+from shared.ledger.witness import Counted, Post, Witness
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.boxes import ClearBox
 from shared.privacy.secrets import MemorySecrets
@@ -119,6 +122,18 @@ class World:
 
     def checkpoints(self, store: DocumentStore | None = None) -> Checkpoints:
         return Checkpoints(store or self.store, self.keys(store), self.clock)
+
+    def ledger(self, store: DocumentStore | None = None) -> Ledger:
+        """What answers for the ledger."""
+        shards = Shards(store or self.store)
+        return Ledger(shards, self.checkpoints(store), self.keys(store), self.statements(store), self.clock, 2555)
+
+    def witness(self, key: VerifierKey, post: Post, counted: Counted = lambda _: None) -> Witness:
+        """What offers checkpoints to a witness."""
+        keys, shards = self.keys(), Shards(self.store)
+        return Witness(
+            key=key, post=post, ledger=self.ledger(), shards=shards, keys=keys, store=self.store, counted=counted
+        )
 
     def verification(self, store: DocumentStore | None = None) -> Verification:
         through = store or self.store

@@ -70,7 +70,7 @@ async def test_secrets_are_made_once_for_their_owner_alone(folder: Path) -> None
     finally:
         os.umask(before)
     assert mode(folder) == 0o700
-    assert names(folder) == ["index.v1", "tokens.v1"]
+    assert names(folder) == ["index.v1", "ledger.v1", "tokens.v1"]
     for name in ROOTS:
         (only,) = made[name]
         assert only.version == "v1"
@@ -160,6 +160,7 @@ async def test_a_version_that_leads_nowhere_is_a_secrets_error(folder: Path) -> 
     write(folder, "other", b"")
     (folder / "tokens.v1").symlink_to(folder / "gone")
     (folder / "index.v1").mkdir(mode=0o700)
+    (folder / "ledger.v1").mkdir(mode=0o700)
     for name in ROOTS:
         with pytest.raises(SecretsError, match=f"secret {name}: "):
             await FileSecrets(folder).versions(name)
@@ -259,7 +260,7 @@ async def test_a_running_app_makes_no_secret(running: FileSecrets, folder: Path,
     for _ in range(3):
         with pytest.raises(SecretsError, match="secret tokens: no version is usable"):
             await held(running, clock)
-    assert names(folder) == ["index.v1"]
+    assert names(folder) == ["index.v1", "ledger.v1"]
     write(folder, "tokens.v1", b"t" * ROOT_BYTES)
     assert await held(running, clock) == ["v1"]
 

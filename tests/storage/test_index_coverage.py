@@ -2,7 +2,6 @@
 the source and has to be passed here: a new query that nobody drives fails, as does a path that nobody declared."""
 
 import ast
-import re
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -27,11 +26,11 @@ from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, Container
 from shared.storage.documents import AnyOf, Defined, Eq, Filter, Has, In, Page, Partition, Prefix, Query, Range
 from shared.storage.sqlite import SqliteStore
 from tests.app import PASSWORD, ROOT, Account, App, running
+from tests.calls import NOWHERE, QUERIES, path_of
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore
 
 MAKERS: tuple[type, ...] = (Query, Eq, In, Range, Prefix, Defined, Has, AnyOf)
-NOWHERE = "11111111-1111-7111-8111-111111111111"
 SAMPLES: dict[str, tuple[str, ...]] = {
     "type": ("auth.login", "auth.*"),
     "outcome": ("failure",),
@@ -147,8 +146,9 @@ async def drive(app: App) -> None:
         if issubclass(endpoint.query, ListQuery):
             await drive_list(app, endpoint, ada)
         else:
-            url = "/" + re.sub(r"\{\w+:guid\}", NOWHERE, endpoint.route)
-            answer = await app.client.request(endpoint.method, url, json={}, headers=grace.auth)
+            url, params = path_of(endpoint), QUERIES.get(endpoint.name)
+            who = ada if endpoint.tag == "ledger" else grace  # whom some calls sign out
+            answer = await app.client.request(endpoint.method, url, params=params, json={}, headers=who.auth)
             assert answer.status_code < 500
     await app.host.drain_feed()
     span = Span(app.clock.now() - timedelta(days=1), app.clock.now())

@@ -6,6 +6,7 @@ import pytest
 
 from shared.storage._sqlite_query import compile_query
 from shared.storage._sqlite_schema import Table
+from shared.storage._sqlite_walks import walks_of
 from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, GUARDS, IDENTITY, Container
 from shared.storage.documents import Cursor, Eq, Filter, In, Partition, Prefix, Query, Range
 from shared.storage.sqlite import SqliteStore
@@ -125,3 +126,22 @@ async def test_a_prefix_costs_a_hop_per_partition(store: SqliteStore, partition:
     for hop in hops[:1]:
         check_no_scan(explain(store, hop, ()))
     assert steps < 200, "the work grows with partitions and rows of the page, not with rows stored"
+
+
+@pytest.mark.parametrize("kinds", [(Eq("type", "a"),), (In("type", ("a", "b", "a")),)], ids=["one", "some"])
+async def test_a_query_that_names_its_months_walks_the_index_to_the_end(
+    store: SqliteStore, kinds: tuple[Filter, ...]
+) -> None:
+    """A range of the partition beside the partition itself: SQLite would begin with the range, and sort the month."""
+    months = Range("period", ge="2026-02", le="2026-03")
+    times = Range("occurred_at", ge="2026-03-01", lt="2026-03-02")
+    query = Query((*kinds, Eq("actor.id", "x"), times, months), order_by="occurred_at")
+    table, connection = Table.of(AUDIT_EVENTS), store._resources.point_reader
+    walks = walks_of(connection, table, ("t1", "2026-03"), query)
+    assert walks is not None
+    assert len(walks) == (1 if isinstance(kinds[0], Eq) else 2)
+    for walk in walks:
+        statement = compile_query(table, query, now=NOW, walk=walk)
+        details = explain(store, statement.sql, tuple(statement.parameters))
+        check_no_scan([each for each in details if "json_each" not in each])
+        assert "(p0=? AND p1=? AND <expr>=? AND <expr>=? AND <expr>>? AND <expr><?)" in details[0], details

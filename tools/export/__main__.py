@@ -49,8 +49,11 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
     return {"format": options.format, **{name: value for name, value in given.items() if value}}
 
 
-def checked_url(text: str) -> httpx.URL:
-    """The address of the export. Refused where the token would travel in clear, or the address carries secrets."""
+def checked_url(text: str, path: str = PATH) -> httpx.URL:
+    """The address of a path of the service, that of the export unless another is given.
+
+    Refused where the token would travel in clear, or the address carries secrets.
+    """
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
@@ -61,7 +64,7 @@ def checked_url(text: str) -> httpx.URL:
     if not url.host or not (url.scheme == "https" or (url.scheme == "http" and here)):
         raise Refused("--url: https, or http to this machine")
     base = url.path.rstrip("/").removesuffix("/api")
-    return url.copy_with(path=base + PATH)
+    return url.copy_with(path=base + path)
 
 
 def read_token(file: str | None) -> str:

@@ -20,12 +20,13 @@ class AuditSearch(AuditEvent):
 
 @event_type("audit.export", outcomes=("success", "failure"), severity="medium")
 class AuditExport(AuditEvent):
-    """Someone took a copy of the trail, in a format. One event per export, not per part; the envelope's record_count is
-    how many events were handed out. An export of one part is recorded before it is answered; of several parts, before
-    the last one is. Reason abandoned: the last part was not asked for, and nobody can any more; record_count is what
-    was handed out until then, and `occurred_at` tells when it began. The filters are kept as those of audit.search."""
+    """Someone took a copy of the trail, in a format; `bundle` is an evidence bundle. One event per export, not per
+    part; the envelope's record_count is how many events were handed out. An export of one part is recorded before it is
+    answered; of several parts, before the last one is. Reason abandoned: the last part was not asked for, and nobody
+    can any more; record_count is what was handed out until then, and `occurred_at` tells when it began. The filters are
+    kept as those of audit.search."""
 
-    format: Literal["csv", "jsonl", "ocsf"]
+    format: Literal["csv", "jsonl", "ocsf", "bundle"]
     filtered_by: tuple[str, ...] = ()
     criteria: dict[str, Any] | None = None
     filters: Annotated[dict[str, Any] | None, PersonalOf("actor")] = None
