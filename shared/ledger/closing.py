@@ -6,7 +6,6 @@ grew after it was closed, because an event came late, is told again.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import timedelta
 
 from shared.audit.events.ledger import LedgerCheckpoint
@@ -49,15 +48,18 @@ class Closing:
         A month whose ledger does not follow from what was signed is reported, and holds up no other. StoreError,
         SecretsError.
         """
-        told: dict[str, set[int]] = defaultdict(set)
+        told = set()
         query = Query((Eq("type", "ledger.checkpoint"),), order_by="recorded_at", limit=1000, fields=("attributes",))
         async for page in pages(self._store, AUDIT_EVENTS, (tenant_id,), query):
             for item in page:
-                attributes = item["attributes"]
-                told[attributes["period"]].add(attributes["size"])
+                attributes = item["attributes"] if isinstance(item["attributes"], dict) else {}
+                told.add((str(attributes.get("period")), str(attributes.get("size"))))
         closed = 0
-        for head in await self._shards.heads(tenant_id):
-            if self._is_due(head) and head.size not in told[head.period]:
+        heads, broken = await self._shards.each_head(tenant_id)
+        for period, error in broken.items():
+            await self._statements.found(tenant_id, period, error.what, "shard", request)  # type: ignore[arg-type]
+        for head in heads:
+            if self._is_due(head) and (head.period, str(head.size)) not in told:
                 closed += await self._close(tenant_id, head.period, request)
         return closed
 

@@ -191,6 +191,25 @@ class Shards:
         query = Query((Prefix("id", f"{HEAD}|"),), limit=1000)
         return [Head.of(item) async for page in pages(self._store, LEDGER, (tenant_id,), query) for item in page]
 
+    async def each_head(self, tenant_id: str) -> tuple[list[Head], dict[str, BrokenShard]]:
+        """The heads of a tenant's shards that can be gone on from, oldest first; of the others, by month, what is wrong.
+
+        What somebody put where no month is does not count.
+        """
+        heads, broken = [], {}
+        query = Query((Prefix("id", f"{HEAD}|"),), limit=1000)
+        async for page in pages(self._store, LEDGER, (tenant_id,), query):
+            for item in page:
+                if item["id"] != head_id(item["period"]) or not is_period(item["period"]):
+                    continue
+                try:
+                    head = Head.of(item)
+                    head.frontier()
+                    heads.append(head)
+                except BrokenShard as error:
+                    broken[item["period"]] = error
+        return heads, broken
+
     async def page(self, tenant_id: str, limit: int, after: Cursor | None) -> Page:
         """A page of a tenant's heads as they are stored, the newest month first."""
         query = Query((Prefix("id", f"{HEAD}|"),), descending=True, limit=limit, after=after)

@@ -17,16 +17,16 @@ from shared.core.ids import lowest_id_at
 from shared.ledger.checkpoints import Checkpoints
 from shared.ledger.findings import Findings
 from shared.ledger.keys import LedgerKeys
-from shared.ledger.progress import PROGRESS, Progress, recount_id, recount_item
+from shared.ledger.progress import PROGRESS, Progress, progress_id, recount_id, recount_item
 from shared.ledger.reconciliation import LAG, Reconciliation
 from shared.ledger.recount import differing, stored_rollups
 from shared.ledger.rollups import DayRollup
-from shared.ledger.shards import HEAD, BrokenShard, Head, Shards, later_checkpoints
+from shared.ledger.shards import BrokenShard, Head, Shards, is_period, later_checkpoints
 from shared.ledger.statements import Statements
 from shared.ledger.tiles import WIDTH
 from shared.ledger.walk import Log, Walk, Walker
 from shared.storage.containers import LEDGER
-from shared.storage.documents import DocumentStore, Item, Prefix, Query, Range, pages
+from shared.storage.documents import DocumentStore, Prefix, Query, Range, pages
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.telemetry import get_log
 
@@ -123,27 +123,15 @@ class Verification:
         And one month in turn: in any of them there may be events although nothing of it was ever sealed.
         """
         now = self._clock.now()
-        heads: dict[str, Head] = {}
-        broken = set()
-        for item in await self._all(run.tenant_id, HEAD):
-            try:
-                head = Head.of(item)
-                head.frontier()
-                heads[head.period] = head
-            except BrokenShard as error:
-                broken.add(str(item["period"]))
-                await run.findings.add(str(item["period"]), error.what, "shard")  # type: ignore[arg-type]
-        progress = {}
-        for item in await self._all(run.tenant_id, PROGRESS):
-            try:
-                progress[str(item["period"])] = Progress.of(item)
-            except ValueError:
-                _log.error("check_place_unusable", tenant_id=run.tenant_id, period=item["period"])
-                progress[str(item["period"])] = Progress(str(item["period"]), etag=item["_etag"])
+        found, broken = await self._shards.each_head(run.tenant_id)
+        heads = {head.period: head for head in found}
+        for period, error in broken.items():
+            await run.findings.add(period, error.what, "shard")  # type: ignore[arg-type]
+        progress = await self._places(run.tenant_id)
         recent = {period_of(now), period_of(now - EXPIRY), self._in_turn(now)}
         return [
             _Shard(heads.get(period, Head(period)), progress.get(period, Progress(period)), period in recent)
-            for period in sorted({*heads, *progress, *recent} - broken)
+            for period in sorted({*heads, *progress, *recent} - broken.keys())
             if now.timestamp() < period_end(period) + self._retention_days * 86_400 - EXPIRY.total_seconds()
         ]
 
@@ -152,9 +140,21 @@ class Verification:
         runs = int(now.timestamp()) // 300
         return period_of(now - timedelta(days=28 * (runs % (self._retention_days // 28 + 2))))
 
-    async def _all(self, tenant_id: str, kind: str) -> list[Item]:
-        query = Query((Prefix("id", f"{kind}|"),), limit=1000)
-        return [item async for page in pages(self._store, LEDGER, (tenant_id,), query) for item in page]
+    async def _places(self, tenant_id: str) -> dict[str, Progress]:
+        """How far the checks of a tenant's shards are, by month."""
+        places = {}
+        query = Query((Prefix("id", f"{PROGRESS}|"),), limit=1000)
+        async for page in pages(self._store, LEDGER, (tenant_id,), query):
+            for item in page:
+                period = item["period"]
+                if item["id"] != progress_id(period) or not is_period(period):
+                    continue
+                try:
+                    places[period] = Progress.of(item)
+                except ValueError:
+                    _log.error("check_place_unusable", tenant_id=tenant_id, period=period)
+                    places[period] = Progress(period, etag=item["_etag"])
+        return places
 
     async def _follow(self, run: _Run, shard: _Shard) -> None:
         """Look at the entries and events that are new."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -383,6 +384,23 @@ async def test_a_place_that_somebody_wrote_to_is_begun_anew(world: World) -> Non
     for each in nonsense:
         await change(world, LEDGER, progress_id(PERIOD), **each)
         assert await world.verify() == []
+
+
+async def test_what_is_put_where_no_month_is_does_not_stop_the_check(world: World) -> None:
+    """Stores refuse such a period; whoever is past the app may not ask them."""
+    events = world.events(3)
+    await world.seal(events)
+    await remove(world, events[0])
+    strange = {"id": "head|soon", "tenant_id": TENANT, "period": "soon", "_etag": "1"}
+
+    class Strange(FaultyStore):
+        async def query(self, container, partition, query):  # type: ignore[no-untyped-def]
+            page = await super().query(container, partition, query)
+            is_walk = container is LEDGER and partition == (TENANT,)
+            return replace(page, items=[*page.items, strange, strange | {"id": "check|soon"}]) if is_walk else page
+
+    await world.verification(Strange(world.store)).run(TENANT, world.request())
+    assert await world.found() == ["deleted"]
 
 
 async def test_a_check_beside_a_sealer_and_another_check_finds_nothing(world: World) -> None:
