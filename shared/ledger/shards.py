@@ -192,7 +192,7 @@ class Shards:
         return [Head.of(item) async for page in pages(self._store, LEDGER, (tenant_id,), query) for item in page]
 
     async def each_head(self, tenant_id: str) -> tuple[list[Head], dict[str, BrokenShard]]:
-        """The heads of a tenant's shards that can be gone on from, oldest first; of the others, by month, what is wrong.
+        """The heads of a tenant that can be gone on from, oldest first; of the others, by month, what is wrong.
 
         What somebody put where no month is does not count.
         """
