@@ -160,7 +160,7 @@ class Overflow:
                 "id": hour.overflow_id,
                 "tenant_id": self._series.tenant_id,
                 "kind": ALERT_KIND,
-                "series": f"{pattern.id}|overflow",
+                "series": f"{pattern.id}||overflow",
                 "pattern": pattern.id,
                 "key": "overflow",
                 "title": f"More alerts than are shown: {pattern.title}",

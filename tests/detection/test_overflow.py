@@ -92,3 +92,16 @@ async def test_what_grows_beyond_stays_beyond(world: World) -> None:
     (overflow,) = [each for each in await world.current() if each["key"] == "overflow"]
     assert {each["overflowed_by"] for each in hidden} == {overflow["id"]}
     assert (await world.alerts.get(TENANT, hidden[0]["id"]))["status"] == "open"
+
+
+async def test_a_key_may_have_any_name(world: World) -> None:
+    world.limits = FEW
+    for attack in sprayed(5):
+        await world.deliver(attack)
+    await world.deliver(failures(*range(5), prefix="o", target={"kind": "user", "id": "overflow"}))
+
+    assert not await world.dead()
+    assert sorted(summary(await world.current())) == [
+        *(("a0", 5), ("a1", 5)),
+        *(("overflow", 3), ("overflow", 5)),
+    ]
