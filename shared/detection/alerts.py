@@ -33,6 +33,7 @@ ALERT_KIND: Final = "alert"
 SERIES_KIND: Final = "alert_series"
 BY_SYSTEM: Final = "system"
 NAMES = UUID("6b1f2f0e-6a3c-5d0b-9a53-6f0e0d4a8c11")
+CLOSED: Final = ("resolved", "dismissed")
 WITHDRAWN: Final = "withdrawn"
 """What an alert is superseded by that should not have been raised."""
 _SHOWN = (
@@ -167,7 +168,7 @@ def reconcile(
         if heir is not None and alert.get("superseded_by") != heir:
             changed = {**alert, "superseded_by": heir}
             note = "withdrawn: an earlier sign-in turned up" if heir == WITHDRAWN else f"superseded by {heir}"
-            changes.append(_change(series, alert, changed, note, now))
+            changes.append(noted(series, alert, changed, note, now))
     return changes
 
 
@@ -214,14 +215,14 @@ def _updated(series: Series, alert: Item, finding: Finding, now: str) -> Change 
         return None
     changed = {name: value for name, value in _present(alert | evidence).items() if name != "superseded_by"}
     if not notes:
-        return Change(_stored_form(changed), alert["_etag"], None)
-    return _change(series, alert, changed, ", ".join(notes), now)
+        return Change(stored_form(changed), alert["_etag"], None)
+    return noted(series, alert, changed, ", ".join(notes), now)
 
 
-def _change(series: Series, before: Item, after: Item, note: str, now: str) -> Change:
-    """A change worth an event and a line in the history."""
+def noted(series: Series, before: Item, after: Item, note: str, now: str) -> Change:
+    """A change worth an event and a line in the history. `before` is as it was read."""
     old, new = _state(before), _state(after)
-    item = _stored_form(after)
+    item = stored_form(after)
     item["history"] = [*before["history"], entry(now, old, new, note)]
     event = AlertUpdate(pattern=series.pattern.id, severity=after["severity"], old_status=old, new_status=new)
     return Change(item, before["_etag"], event)
@@ -237,5 +238,6 @@ def _state(alert: Item) -> str:
     return "superseded" if alert.get("superseded_by") is not None else str(alert["status"])
 
 
-def _stored_form(alert: Item) -> Item:
+def stored_form(alert: Item) -> Item:
+    """An alert without what the store adds."""
     return {name: value for name, value in alert.items() if not name.startswith("_")}
