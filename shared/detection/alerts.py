@@ -32,6 +32,8 @@ from shared.storage.documents import Item
 ALERT_KIND: Final = "alert"
 SERIES_KIND: Final = "alert_series"
 BY_SYSTEM: Final = "system"
+MOST_ENTRIES: Final = 100
+"""Lines of a history, two of them with a note by people: an alert stays far below the 2 MB of an item."""
 NAMES = UUID("6b1f2f0e-6a3c-5d0b-9a53-6f0e0d4a8c11")
 CLOSED: Final = ("resolved", "dismissed")
 WITHDRAWN: Final = "withdrawn"
@@ -223,7 +225,7 @@ def noted(series: Series, before: Item, after: Item, note: str, now: str) -> Cha
     """A change worth an event and a line in the history. `before` is as it was read."""
     old, new = _state(before), _state(after)
     item = stored_form(after)
-    item["history"] = [*before["history"], entry(now, old, new, note)]
+    item["history"] = lengthened(before["history"], entry(now, old, new, note))
     event = AlertUpdate(pattern=series.pattern.id, severity=after["severity"], old_status=old, new_status=new)
     return Change(item, before["_etag"], event)
 
@@ -231,6 +233,15 @@ def noted(series: Series, before: Item, after: Item, note: str, now: str) -> Cha
 def entry(now: str, old: str | None, new: str, note: str) -> dict[str, Any]:
     """A line of the history that the system writes."""
     return {"at": now, "by": BY_SYSTEM, "from": old, "to": new, "note": note}
+
+
+def lengthened(history: Sequence[Item], line: Item) -> list[Item]:
+    """A history with one line more. Of too many the oldest that the system wrote after the first one is left out; each
+    of them is an event of the trail as well."""
+    lines = [*history, line]
+    if len(lines) > MOST_ENTRIES:
+        del lines[next(n for n, each in enumerate(lines) if n and each["by"] == BY_SYSTEM)]
+    return lines
 
 
 def _state(alert: Item) -> str:

@@ -137,14 +137,17 @@ class AlertService:
     ) -> Item:
         """Acknowledge or close an alert, audited as alert.update; the alert as it is then.
 
-        NotFoundError (404); VersionConflict (412); Clash (409 alert_closed) for one that is closed or superseded.
+        NotFoundError (404); VersionConflict (412); Clash (409) alert_closed for one that is closed or superseded,
+        alert_unchanged for one that is acknowledged already.
         What happens after the closing opens another alert.
         """
 
         def change(alert: Item, now: str) -> tuple[Item, AuditEvent]:
             old = alert["status"]
+            if old == status:
+                raise Clash("alert_unchanged", "The alert has this status already.")
             entry = {"at": now, "by": handler.actor.id, "from": old, "to": status, "note": note}
-            changed = {**alert, "status": status, "history": [*alert["history"], entry]}
+            changed = {**alert, "status": status, "history": alerts.lengthened(alert["history"], entry)}
             if status in CLOSED:
                 changed["closed_at"] = now
             severity = alert["severity"]
