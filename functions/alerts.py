@@ -126,7 +126,8 @@ class HandlingBody(Body):
 )
 async def update_alert(call: Call[HandlingBody, Nothing]) -> Answer:
     """Acknowledge, resolve or dismiss an alert. What happens after the closing opens another one. A closed or
-    superseded alert stays as it is: 409 `alert_closed`. `If-Match` guards against lost updates."""
+    superseded alert stays as it is: 409 `alert_closed`; so does an acknowledged one that is acknowledged again: 409
+    `alert_unchanged`. `If-Match` guards against lost updates."""
     body = call.body
     if body.note is None and body.status != "acknowledged":
         fault = FieldError("note", "missing", "is required to resolve or dismiss")

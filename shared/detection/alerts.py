@@ -32,7 +32,10 @@ from shared.storage.documents import Item
 ALERT_KIND: Final = "alert"
 SERIES_KIND: Final = "alert_series"
 BY_SYSTEM: Final = "system"
+MOST_ENTRIES: Final = 100
+"""Lines of a history, two of them with a note by people: an alert stays far below the 2 MB of an item."""
 NAMES = UUID("6b1f2f0e-6a3c-5d0b-9a53-6f0e0d4a8c11")
+CLOSED: Final = ("resolved", "dismissed")
 WITHDRAWN: Final = "withdrawn"
 """What an alert is superseded by that should not have been raised."""
 _SHOWN = (
@@ -167,7 +170,7 @@ def reconcile(
         if heir is not None and alert.get("superseded_by") != heir:
             changed = {**alert, "superseded_by": heir}
             note = "withdrawn: an earlier sign-in turned up" if heir == WITHDRAWN else f"superseded by {heir}"
-            changes.append(_change(series, alert, changed, note, now))
+            changes.append(noted(series, alert, changed, note, now))
     return changes
 
 
@@ -214,15 +217,15 @@ def _updated(series: Series, alert: Item, finding: Finding, now: str) -> Change 
         return None
     changed = {name: value for name, value in _present(alert | evidence).items() if name != "superseded_by"}
     if not notes:
-        return Change(_stored_form(changed), alert["_etag"], None)
-    return _change(series, alert, changed, ", ".join(notes), now)
+        return Change(stored_form(changed), alert["_etag"], None)
+    return noted(series, alert, changed, ", ".join(notes), now)
 
 
-def _change(series: Series, before: Item, after: Item, note: str, now: str) -> Change:
-    """A change worth an event and a line in the history."""
+def noted(series: Series, before: Item, after: Item, note: str, now: str) -> Change:
+    """A change worth an event and a line in the history. `before` is as it was read."""
     old, new = _state(before), _state(after)
-    item = _stored_form(after)
-    item["history"] = [*before["history"], entry(now, old, new, note)]
+    item = stored_form(after)
+    item["history"] = lengthened(before["history"], entry(now, old, new, note))
     event = AlertUpdate(pattern=series.pattern.id, severity=after["severity"], old_status=old, new_status=new)
     return Change(item, before["_etag"], event)
 
@@ -232,10 +235,20 @@ def entry(now: str, old: str | None, new: str, note: str) -> dict[str, Any]:
     return {"at": now, "by": BY_SYSTEM, "from": old, "to": new, "note": note}
 
 
+def lengthened(history: Sequence[Item], line: Item) -> list[Item]:
+    """A history with one line more. Of too many the oldest that the system wrote after the first one is left out; each
+    of them is an event of the trail as well."""
+    lines = [*history, line]
+    if len(lines) > MOST_ENTRIES:
+        del lines[next(n for n, each in enumerate(lines) if n and each["by"] == BY_SYSTEM)]
+    return lines
+
+
 def _state(alert: Item) -> str:
     """The status as history and events tell it: a superseded alert is no longer open or closed."""
     return "superseded" if alert.get("superseded_by") is not None else str(alert["status"])
 
 
-def _stored_form(alert: Item) -> Item:
+def stored_form(alert: Item) -> Item:
+    """An alert without what the store adds."""
     return {name: value for name, value in alert.items() if not name.startswith("_")}

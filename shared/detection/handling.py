@@ -13,7 +13,7 @@ from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Clash, NotFoundError, Unready
 from shared.detection import alerts
-from shared.detection.alerts import ALERT_KIND
+from shared.detection.alerts import ALERT_KIND, CLOSED
 from shared.detection.registry import all_patterns
 from shared.detection.rules import NoRules, RulesSource
 from shared.storage.containers import ALERTS
@@ -22,7 +22,6 @@ from shared.storage.errors import NotFound, PreconditionFailed
 from shared.storage.versions import check_version, entity_tag
 
 _RACES = 20
-_CLOSED = ("resolved", "dismissed")
 
 type NewStatus = Literal["acknowledged", "resolved", "dismissed"]
 
@@ -138,15 +137,18 @@ class AlertService:
     ) -> Item:
         """Acknowledge or close an alert, audited as alert.update; the alert as it is then.
 
-        NotFoundError (404); VersionConflict (412); Clash (409 alert_closed) for one that is closed or superseded.
+        NotFoundError (404); VersionConflict (412); Clash (409) alert_closed for one that is closed or superseded,
+        alert_unchanged for one that is acknowledged already.
         What happens after the closing opens another alert.
         """
 
         def change(alert: Item, now: str) -> tuple[Item, AuditEvent]:
             old = alert["status"]
+            if old == status:
+                raise Clash("alert_unchanged", "The alert has this status already.")
             entry = {"at": now, "by": handler.actor.id, "from": old, "to": status, "note": note}
-            changed = {**alert, "status": status, "history": [*alert["history"], entry]}
-            if status in _CLOSED:
+            changed = {**alert, "status": status, "history": alerts.lengthened(alert["history"], entry)}
+            if status in CLOSED:
                 changed["closed_at"] = now
             severity = alert["severity"]
             return changed, AlertUpdate(pattern=alert["pattern"], severity=severity, old_status=old, new_status=status)
@@ -185,7 +187,7 @@ class AlertService:
     ) -> Item:
         for _ in range(_RACES):
             alert = await self.get(handler.tenant_id, alert_id)
-            if open_only and (alert["status"] in _CLOSED or alert.get("superseded_by") is not None):
+            if open_only and (alert["status"] in CLOSED or alert.get("superseded_by") is not None):
                 raise Clash("alert_closed", "The alert is closed, or another one took its place.")
             check_version(entity_tag(alert), if_match)
             changed, event = change(alert, rfc3339(self._clock.now()))

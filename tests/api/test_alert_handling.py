@@ -54,6 +54,18 @@ async def test_an_alert_is_acknowledged_and_resolved(app: App, ada: Account) -> 
     ]
 
 
+async def test_a_status_that_an_alert_has_is_no_change(app: App, ada: Account) -> None:
+    await attack(app, ada)
+    (alert,) = await alerts(app, ada)
+    url, body = f"/v1/alerts/{alert['id']}", {"status": "acknowledged", "note": "I look at it."}
+    first = await app.client.patch(url, json=body, headers=ada.auth)
+    again = await app.client.patch(url, json={**body, "note": "I still do."}, headers=ada.auth)
+
+    assert_problem(again, 409, "alert_unchanged")
+    assert (await app.client.get(url, headers=ada.auth)).json() == first.json()
+    assert len(await app.events(ada.tenant_id, "alert.update")) == 1
+
+
 async def test_what_goes_on_after_the_closing_is_another_alert(app: App, ada: Account) -> None:
     await attack(app, ada)
     (alert,) = await alerts(app, ada)

@@ -3,10 +3,10 @@
 import pytest
 
 from shared.core.errors import NotFoundError
-from shared.detection.alerts import SERIES_KIND
+from shared.detection.alerts import MOST_ENTRIES, SERIES_KIND, Series, entry, lengthened, noted
 from shared.storage.containers import ALERTS
 from shared.storage.documents import Eq, Item, Query
-from tests.detection.support import START, TENANT, World, failures, seconds
+from tests.detection.support import BRUTE_FORCE, START, TENANT, World, failures, seconds
 
 HOUR = 3600
 
@@ -75,3 +75,21 @@ async def test_no_such_alert(world: World, three: list[Item]) -> None:
             await world.alerts.get(TENANT, unknown)
     with pytest.raises(NotFoundError):
         await world.alerts.get("another-tenant", three[0]["id"])
+
+
+def test_a_long_history_keeps_its_beginning_and_what_people_did() -> None:
+    written = [entry(f"at {n}", "open", "open", "severity high to critical") for n in range(MOST_ENTRIES * 3)]
+    by_ada = {"at": "at 1.5", "by": "ada", "from": "open", "to": "acknowledged", "note": "I look at it."}
+    history: list[Item] = []
+    for line in (*written[:2], by_ada, *written[2:]):
+        history = lengthened(history, line)
+
+    assert history == [written[0], by_ada, *written[-MOST_ENTRIES + 2 :]]
+
+
+def test_what_evaluation_adds_is_bounded() -> None:
+    alert: Item = {"status": "open", "severity": "high", "history": [], "_etag": "1"}
+    for n in range(MOST_ENTRIES * 2):
+        alert = {**noted(Series(TENANT, BRUTE_FORCE, "x"), alert, alert, "a test", str(n)).item, "_etag": "1"}
+
+    assert len(alert["history"]) == MOST_ENTRIES

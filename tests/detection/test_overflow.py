@@ -7,7 +7,7 @@ import pytest
 
 from shared.detection.history import Limits
 from shared.storage.documents import Item
-from tests.detection.support import TENANT, World, failures, new_world
+from tests.detection.support import NOW, TENANT, World, failures, new_world
 
 FEW = Limits(alerts_per_hour=3)
 
@@ -92,3 +92,114 @@ async def test_what_grows_beyond_stays_beyond(world: World) -> None:
     (overflow,) = [each for each in await world.current() if each["key"] == "overflow"]
     assert {each["overflowed_by"] for each in hidden} == {overflow["id"]}
     assert (await world.alerts.get(TENANT, hidden[0]["id"]))["status"] == "open"
+
+
+async def test_a_key_may_have_any_name(world: World) -> None:
+    world.limits = FEW
+    for attack in sprayed(5):
+        await world.deliver(attack)
+    await world.deliver(failures(*range(5), prefix="o", target={"kind": "user", "id": "overflow"}))
+
+    assert not await world.dead()
+    assert sorted(summary(await world.current())) == [
+        *(("a0", 5), ("a1", 5)),
+        *(("overflow", 3), ("overflow", 5)),
+    ]
+
+
+def one(number: int, *, prefix: str, tries: int = 5) -> list[Item]:
+    """Failures on one account, after all those of `sprayed`."""
+    start = 1000 + 30 * number
+    return failures(*(start + n for n in range(tries)), prefix=prefix, target={"kind": "user", "id": f"b{number}"})
+
+
+async def overflows(world: World) -> list[Item]:
+    return [each for each in await world.all_alerts() if each["key"] == "overflow"]
+
+
+async def test_what_comes_beyond_after_the_closing_is_another_alert(world: World) -> None:
+    world.limits = FEW
+    for attack in sprayed(5):
+        await world.deliver(attack)
+    (first,) = await overflows(world)
+    await world.close_alert(first, NOW)
+    attacks = [one(n, prefix=f"o{n}-") for n in range(5)]
+    for attack in attacks:
+        await world.deliver(attack)
+
+    counted = {each["status"]: (each["id"] == first["id"], each["count"]) for each in await overflows(world)}
+    assert counted == {"dismissed": (True, 2), "open": (False, 5)}
+    before = await world.position()
+    await world.deliver([event for attack in attacks for event in attack])
+    assert await world.position() == before, "nothing new writes nothing"
+    (second,) = [each for each in await overflows(world) if each["id"] != first["id"]]
+    assert second["id"] in {event["target"]["id"] for event in await world.events("alert.raise")}
+
+    await world.close_alert(second, NOW, "resolved")
+    await world.deliver(one(5, prefix="third"))
+    assert sorted(each["count"] for each in await overflows(world)) == [1, 2, 5]
+
+
+async def test_the_alert_that_counts_goes_and_comes_back_with_an_event(world: World) -> None:
+    world.limits = FEW
+    for attack in sprayed(4):
+        await world.deliver(attack)
+    (overflow,) = await overflows(world)
+    # An earlier failure moves a0's alert to the hour before, and makes room for the one beyond.
+    await world.deliver(failures(-1, prefix="early", target={"kind": "user", "id": "a0"}))
+    (gone,) = await overflows(world)
+    await world.deliver(one(0, prefix="back"))
+    (back,) = await overflows(world)
+
+    assert (gone["superseded_by"], gone["count"]) == ("withdrawn", 0)
+    assert ("superseded_by" in back, back["count"]) == (False, 1)
+    assert [entry["note"] for entry in back["history"]] == [
+        "raised",
+        "withdrawn: none is beyond any more",
+        "reinstated",
+    ]
+    told = [e["attributes"] for e in await world.events("alert.update") if e["target"]["id"] == overflow["id"]]
+    states = [(attributes["old_status"], attributes["new_status"]) for attributes in told]
+    assert sorted(states) == [("open", "superseded"), ("superseded", "open")]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_it_is_as_severe_as_the_worst_beyond(seed: int) -> None:
+    attacks = [*sprayed(4), one(0, prefix="worst", tries=20)]
+    events = [event for attack in attacks for event in attack]
+    Random(seed).shuffle(events)  # noqa: S311 - repeatable on purpose
+    async with new_world(limits=FEW) as world:
+        for n in range(0, len(events), 7):
+            await world.deliver(events[n : n + 7])
+        (overflow,) = await overflows(world)
+        assert (overflow["count"], overflow["severity"]) == (2, "critical")
+
+
+async def test_its_severity_follows_those_beyond(world: World) -> None:
+    world.limits = FEW
+    for attack in sprayed(5):
+        await world.deliver(attack)
+    await world.deliver(failures(*range(50, 70), prefix="more", target={"kind": "user", "id": "a4"}))
+    (risen,) = await overflows(world)
+    for n in range(2):
+        await world.deliver(failures(-1, prefix=f"early{n}-", target={"kind": "user", "id": f"a{n}"}))
+    await world.deliver(one(0, prefix="other"))
+    (fallen,) = await overflows(world)
+
+    assert (risen["severity"], risen["count"], risen["history"][-1]["note"]) == (
+        "critical",
+        2,
+        "severity high to critical",
+    )
+    assert (fallen["severity"], fallen["count"]) == ("high", 1)
+
+
+async def test_one_that_becomes_worse_after_the_closing_is_told(world: World) -> None:
+    world.limits = FEW
+    for attack in sprayed(5):
+        await world.deliver(attack)
+    await world.close_alert((await overflows(world))[0], NOW)
+    await world.deliver(failures(*range(50, 70), prefix="more", target={"kind": "user", "id": "a4"}))
+
+    told = sorted((each["status"], each["severity"], each["count"]) for each in await overflows(world))
+    assert told == [("dismissed", "high", 2), ("open", "critical", 1)]

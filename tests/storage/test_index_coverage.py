@@ -156,7 +156,7 @@ async def drive(app: App) -> None:
     await backtest.run(ada.tenant_id, span, {}, [grace.tenant_id])
     series = Series(ada.tenant_id, all_patterns()["brute_force"], "x")
     await Overflow(app.services.store, series, 1, "")._first_beyond(
-        _Hour("2026-03-15T12:00:00.000000Z", NOWHERE, None, [], 1)
+        _Hour.of("2026-03-15T12:00:00.000000Z", NOWHERE, None)
     )
     for head in await app.services.shards.heads(ada.tenant_id):
         issued = await app.services.checkpoints.issue(ada.tenant_id, head.period)
