@@ -6,21 +6,10 @@ from typing import Any
 from shared.detection import all_patterns
 from shared.detection.rules import NO_RULES, Exemption, Rules, StoredRules, since
 from tests.detection.histories import TENANTS
-from tests.detection.support import ACCOUNT, BRUTE_FORCE, START, TENANT, World, failures, seconds, stored_event
+from tests.detection.support import ACCOUNT, BRUTE_FORCE, START, TENANT, Same, World, failures, seconds, stored_event
 
 STUFFING = all_patterns()["credential_stuffing"]
 HOUR = timedelta(hours=1)
-
-
-class Same:
-    """The same rules for everyone who has any."""
-
-    def __init__(self, rules: Rules, tenant_id: str = TENANT) -> None:
-        self.rules = rules
-        self.tenant_id = tenant_id
-
-    async def rules_of(self, tenant_id: str) -> Rules:
-        return self.rules if tenant_id == self.tenant_id else NO_RULES
 
 
 def exempt(value: str, start: datetime = START, length: timedelta = HOUR) -> tuple[Exemption]:
