@@ -170,10 +170,14 @@ def _invalid(field: str, code: str, message: str) -> Invalid:
 
 
 def _answer(tenant: "Item") -> Answer:
+    from shared.detection.rules import standing
     from shared.identity.tenant_settings import settings_of, settings_tag
 
     settings = settings_of(tenant)
     lists = settings["allow_lists"]
-    addresses = [{name: value for name, value in each.items() if name != "key"} for each in lists["addresses"]]
-    shown = {**settings, "allow_lists": {**lists, "addresses": addresses}}
+    addresses = [
+        {name: value for name, value in each.items() if name != "key"} for each in standing(lists["addresses"])
+    ]
+    shown_lists = {"addresses": addresses, "accounts": standing(lists["accounts"])}
+    shown = {**settings, "allow_lists": shown_lists, "mutes": standing(settings["mutes"])}
     return Answer(shown, headers={"ETag": settings_tag(tenant)})

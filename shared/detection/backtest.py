@@ -1,7 +1,7 @@
 """Backtest: what other parameters would have found in stored history, beside those of today and the alerts there are.
 
 Nothing is written. Today's parameters reproduce the alerts that the feed raised, unless events were erased since, or
-the organization changed its thresholds, mutes or allow-lists in between: both are said.
+the organization changed its thresholds, mutes or allow-lists since: both are said.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -90,33 +90,36 @@ class Backtest:
         histories = [History(self._patterns, {tenant_id: each}) for each in (rules, proposed)]
         margin = max(reach(rules.parameters(pattern).window) for pattern in self._patterns.values())
         wide = Span(span.start - margin - familiarity.LONGEST, span.end + margin)
-        reconfigured = 0
+        near = Span(span.start - margin, span.end + margin)
         async for events in self._events(tenant_id, wide, told):
             for history in histories:
-                history.add(event for event in events if event["type"] != "config.change")
-            reconfigured += sum(_is_reconfiguration(event) for event in events)
+                history.add(events)
         if any(pattern.across_tenants for pattern in self._patterns.values()):
-            near = Span(span.start - margin, span.end + margin)
             for other in {PLATFORM_TENANT, *others} - {tenant_id}:
                 async for events in self._failed(other, near):
                     for history in histories:
                         history.add(events)
-        live = await self._live(tenant_id, span)
-        closings = _closings(live, self._patterns)
+        reconfigured = await self._reconfigured(tenant_id, near.start)
+        stored = await self._stored(tenant_id, near)  # closings part what began before the range, too
+        closings = _closings(stored, self._patterns)
         today, then = (
             {
                 each.alert_id: each
                 for each in history.alerts(closings)
-                if each.tenant_id == tenant_id and span.start <= each.finding.first_seen < span.end
+                if each.tenant_id == tenant_id and _is_within(span, each.finding.first_seen)
             }
             for history in histories
         )
-        current = {each["id"]: each for each in live if each.get("superseded_by") is None}
+        current = {
+            each["id"]: each
+            for each in stored
+            if each.get("superseded_by") is None and _is_within(span, parse_rfc3339(each["first_seen"]))
+        }
         return Result(tenant_id, histories[0].events, histories[0].erased, reconfigured, current, today, then)
 
     async def _events(self, tenant_id: str, span: Span, told: Told) -> AsyncIterator[list[Item]]:
         types = {kind for pattern in self._patterns.values() for kind, _ in pattern.selectors}
-        types |= {kind for kind, _ in familiarity.SELECTORS} | {"config.change"}
+        types |= {kind for kind, _ in familiarity.SELECTORS}
         within = _recorded(span)
         query = Query((In("type", tuple(sorted(types))), within), "recorded_at", limit=MAX_PAGE, fields=_FIELDS)
         read = 0
@@ -131,9 +134,19 @@ class Backtest:
         async for events in pages(self._store, AUDIT_EVENTS, (tenant_id,), query):
             yield events
 
-    async def _live(self, tenant_id: str, span: Span) -> list[Item]:
+    async def _reconfigured(self, tenant_id: str, since: datetime) -> int:
+        """How often the tenant changed, since then and until now, what detection goes by: the rules are those of now,
+        whenever the events happened."""
+        where = (Eq("type", "config.change"), Range("recorded_at", ge=rfc3339(since)))
+        query = Query(where, "recorded_at", limit=MAX_PAGE, fields=("id", "attributes"))
+        found = 0
+        async for events in pages(self._store, AUDIT_EVENTS, (tenant_id,), query):
+            found += sum(_is_reconfiguration(event) for event in events)
+        return found
+
+    async def _stored(self, tenant_id: str, span: Span) -> list[Item]:
         """The alerts there are, those beyond the limit of an hour included, but not those that count these."""
-        seen = Range("first_seen", ge=rfc3339(span.start), lt=rfc3339(span.end))
+        seen = Range("first_seen", ge=rfc3339(span.start), le=rfc3339(span.end))
         query = Query((Eq("kind", ALERT_KIND), seen), order_by="first_seen", limit=MAX_PAGE)
         found = [each async for page in pages(self._store, ALERTS, (tenant_id,), query) for each in page]
         return [each for each in found if each["pattern"] in self._patterns and "crossed" in each]
@@ -144,9 +157,14 @@ def _recorded(span: Span) -> Range:
     return Range("recorded_at", ge=rfc3339(span.start - MAX_AHEAD), le=rfc3339(span.end + MAX_BEHIND))
 
 
+def _is_within(span: Span, moment: datetime) -> bool:
+    """Whether a moment lies in a range, whose end is excluded."""
+    return span.start <= moment < span.end
+
+
 def _is_reconfiguration(event: Item) -> bool:
     changed = (event.get("attributes") or {}).get("changed_fields") or ()
-    return event["type"] == "config.change" and not {"thresholds", "mutes", "allow_lists"}.isdisjoint(changed)
+    return not {"thresholds", "mutes", "allow_lists"}.isdisjoint(changed)
 
 
 def _merged(held: Mapping[str, Mapping[str, int]], given: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:

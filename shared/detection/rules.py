@@ -8,14 +8,15 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from shared.core.clock import parse_rfc3339, rfc3339
 from shared.core.errors import FieldError, Invalid
-from shared.detection.engine import event_time
+from shared.detection.engine import MAX_BEHIND, event_time
+from shared.detection.episodes import reach
 from shared.detection.model import Parameters, Pattern
 from shared.detection.registry import all_patterns
 from shared.storage.documents import Item
@@ -24,6 +25,10 @@ from shared.telemetry import get_log
 _log = get_log(__name__)
 
 ODD_TIMES = "odd_times"
+ENDED = "ended"
+KEPT_ENDED = MAX_BEHIND + reach(timedelta(days=1))
+"""An event may come a week late, and is looked at with those before it: so many days for the longest window."""
+MOST_ENDED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,45 @@ def _faults(pattern: Pattern[Any], values: Mapping[str, int], field: str) -> lis
 
 
 def since(entries: Sequence[Item], held: Sequence[Item], now: datetime) -> list[Item]:
-    """Entries with the time from when they hold: of those that were held already the time that they have."""
-    known = [({name: value for name, value in each.items() if name != "since"}, each["since"]) for each in held]
-    return [{**each, "since": next((at for former, at in known if former == each), rfc3339(now))} for each in entries]
+    """Entries with the time from when they hold, and behind them those that are ended: nothing of it rewrites the past.
+
+    An entry that changes one that still holds keeps its `since`, and ends now at the earliest. What is left out is ended
+    now, and kept for as long as events of its time may still be looked at; the latest `MOST_ENDED` of it.
+    """
+    found: list[Item] = []
+    left, moment = list(held), rfc3339(now)
+    for each in entries:
+        former = _former(each, entries, left, moment)
+        if former is None:
+            found.append({**each, "since": moment})
+            continue
+        left.remove(former)
+        until = each["until"] if former["until"] <= moment else max(each["until"], moment)
+        found.append({**each, "since": former["since"], "until": until})
+    ended = [each if each.get(ENDED) else _ended(each, moment) for each in left]
+    kept = sorted((e for e in ended if e["until"] > rfc3339(now - KEPT_ENDED)), key=lambda each: str(each["until"]))
+    return [*found, *kept[-MOST_ENDED:]]
+
+
+def standing(entries: Sequence[Item]) -> list[Item]:
+    """The entries that somebody set and nobody took back."""
+    return [each for each in entries if not each.get(ENDED)]
+
+
+def _former(entry: Item, entries: Sequence[Item], left: Sequence[Item], now: str) -> Item | None:
+    """What an entry was: the same, or one about the same that still holds and that no other entry is."""
+    about = entry.get("pattern", entry.get("value"))
+    mine = [each for each in left if each.get("pattern", each.get("value")) == about and not each.get(ENDED)]
+    same = [each for each in mine if _as_given(each) == entry]
+    changed = [each for each in mine if each["until"] > now and _as_given(each) not in entries]
+    return next(iter([*same, *changed]), None)
+
+
+def _as_given(held: Item) -> Item:
+    return {name: value for name, value in held.items() if name != "since"}
+
+
+def _ended(held: Item, now: str) -> Item:
+    """An entry that is ended: why it was made stands in the event that tells of the change."""
+    entry = {name: value for name, value in held.items() if name != "reason"}
+    return {**entry, "until": min(held["until"], now), ENDED: True}

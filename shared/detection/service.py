@@ -13,8 +13,8 @@ from shared.core.errors import Unready
 from shared.core.ids import IdFactory
 from shared.detection import familiarity
 from shared.detection.alerts import Series
-from shared.detection.engine import is_odd, observe
-from shared.detection.episodes import LONGEST
+from shared.detection.engine import MAX_AHEAD, is_odd, observe
+from shared.detection.episodes import LONGEST, reach
 from shared.detection.evaluation import CONSUMER, Evaluation, Touched
 from shared.detection.history import Limits, signal_of
 from shared.detection.model import Observed, Pattern, Span, Wanted
@@ -31,6 +31,7 @@ _log = get_log(__name__)
 PROMPT = timedelta(minutes=1)
 """Within this time after its recording an event is stored, and as a rule delivered."""
 SIGNAL_DAYS = timedelta(seconds=SIGNALS.default_ttl_seconds or 0)
+"""How long a signal is kept from its delivery on (docs/adr/0036)."""
 
 
 class DetectionService:
@@ -117,7 +118,7 @@ class DetectionService:
         for pattern, key, observed in seen:
             Span.around(observed.at, LONGEST * 2)  # OverflowError outside the calendar
             if pattern.across_tenants:
-                if not await self._signal(item, key, observed):
+                if not await self._signal(pattern, item, key, observed):
                     continue
                 tenant_id = PLATFORM_TENANT
             elif exempt:
@@ -140,10 +141,11 @@ class DetectionService:
         key, at = item["target"]["id"], familiarity.sighting(item).at
         return [(pattern, key, at) for pattern in self._wanted.asking]
 
-    async def _signal(self, item: Item, ip_key: str, observed: Observed) -> bool:
+    async def _signal(self, pattern: Pattern[Any], item: Item, ip_key: str, observed: Observed) -> bool:
         """Keep a failed sign-in for all tenants to be counted together; False when it is too old to be."""
-        if parse_rfc3339(item["recorded_at"]) <= self._clock.now() - SIGNAL_DAYS:
-            # Others of its time have expired: what is left of them would tell another story.
+        looked_at = observed.at - reach(pattern.defaults.window)
+        if looked_at - MAX_AHEAD <= self._clock.now() - SIGNAL_DAYS:
+            # Others of its attack may have expired: what is left of them would tell another story.
             _log.warning("signal_too_old", event_id=item["id"])
             return False
         try:

@@ -91,7 +91,7 @@ SIGNALS = Container(
     partition_key=("ip_key",),
     indexes=(("at",),),
     also_indexed=("tenant_id",),
-    default_ttl_seconds=8 * 86_400,
+    default_ttl_seconds=9 * 86_400,
 )
 LEASES = Container(name="leases", partition_key=("id",))
 DEAD_LETTERS = Container(

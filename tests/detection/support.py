@@ -17,7 +17,7 @@ from shared.core.ids import IdFactory
 from shared.detection import AlertService, DetectionService, Pattern, all_patterns
 from shared.detection.history import Limits
 from shared.detection.patterns.brute_force import BruteForceParameters
-from shared.detection.rules import NoRules, RulesSource
+from shared.detection.rules import NO_RULES, NoRules, Rules, RulesSource
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.boxes import ClearBox
 from shared.privacy.secrets import MemorySecrets
@@ -80,6 +80,17 @@ def stored_event(event_id: str, at: datetime, recorded_at: datetime | None = Non
 def failures(*offsets: float, prefix: str = "e", start: datetime = START, **fields: Any) -> list[Item]:
     """Failed logins at seconds after the start, ids in that order."""
     return [stored_event(f"{prefix}{n:04}", start + seconds(at), **fields) for n, at in enumerate(offsets)]
+
+
+class Same:
+    """The same rules for everyone who has any."""
+
+    def __init__(self, rules: Rules, tenant_id: str = TENANT) -> None:
+        self.rules = rules
+        self.tenant_id = tenant_id
+
+    async def rules_of(self, tenant_id: str) -> Rules:
+        return self.rules if tenant_id == self.tenant_id else NO_RULES
 
 
 class World:

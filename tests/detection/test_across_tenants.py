@@ -4,7 +4,9 @@ from collections import Counter
 
 import pytest
 
+from shared.core.clock import period_of, rfc3339
 from shared.detection import all_patterns
+from shared.detection.engine import MAX_BEHIND
 from shared.detection.history import Limits
 from shared.storage.containers import SIGNALS
 from shared.storage.documents import Item, Query
@@ -43,6 +45,39 @@ async def test_what_is_too_old_is_not_counted(world: World) -> None:
 
     assert not await world.current("tenant-0")
     assert not (await world.store.query(SIGNALS, (ADDRESS,), Query())).items, "those of then have expired"
+
+
+async def test_what_comes_again_when_half_of_an_attack_has_expired_raises_nothing(world: World) -> None:
+    attack = [tried(n, "tenant-0", n * 60) for n in range(60)]
+    for n in range(0, 60, 5):
+        world.clock.set(START + seconds((n + 4) * 60))
+        await world.deliver(attack[n : n + 5], STUFFING)
+    (alert,) = await world.current("tenant-0")
+    world.clock.set(START + seconds((SIGNALS.default_ttl_seconds or 0) + 40 * 60))
+    left = (await world.store.query(SIGNALS, (ADDRESS,), Query())).items
+    assert 0 < len(left) < 60
+
+    await world.deliver(attack[59:], STUFFING)
+
+    assert await world.current("tenant-0") == [alert]
+    assert len(await world.all_alerts("platform")) == 1
+
+
+async def test_what_is_seven_days_late_is_counted_with_those_of_its_time(world: World) -> None:
+    world.clock.set(START)
+    await world.deliver([tried(n, "tenant-0", n) for n in range(4)], STUFFING)
+    recorded = START + MAX_BEHIND + seconds(4)
+    world.clock.set(recorded + seconds(3600))
+    fifth = {**tried(4, "tenant-0", 4), "recorded_at": rfc3339(recorded), "period": period_of(recorded)}
+
+    await world.deliver([fifth], STUFFING)
+
+    (alert,) = await world.current("tenant-0")
+    assert alert["count"] == 5
+    world.clock.set(recorded + seconds(86_400))
+    sixth = {**tried(5, "tenant-0", 5), "recorded_at": rfc3339(recorded), "period": period_of(recorded)}
+    await world.deliver([sixth], STUFFING)
+    assert await world.current("tenant-0") == [alert], "a day later, those a day before it may have expired"
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(hot_from=3)], ids=["cold", "hot"])

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,11 @@ from shared.detection.backtest import Backtest, Truth, precision_and_recall
 from shared.detection.imports import Mapped, imported, read_mapping
 from shared.detection.model import Span
 from shared.detection.replay import History
+from shared.detection.rules import Rules
 from shared.storage.containers import ALERTS, AUDIT_EVENTS
+from shared.storage.documents import Item
 from tests.app import ROOT
-from tests.detection.support import ACCOUNT, NOW, START, TENANT, World, failures, seconds, stored_event
+from tests.detection.support import ACCOUNT, NOW, START, TENANT, Same, World, failures, seconds, stored_event
 from tools.backtest import main
 from tools.truths import read_truths
 
@@ -64,6 +66,59 @@ async def test_closed_alerts_and_the_edges_of_the_range(world: World) -> None:
     assert (await backtest(world).run(TENANT, RANGE, {})).is_reproduced
     outside = await backtest(world).run(TENANT, Span(START + seconds(3600), RANGE.end), {})
     assert (outside.live, outside.today) == ({}, {})
+
+
+async def test_a_closing_of_what_began_before_the_range_parts_it(world: World) -> None:
+    await world.deliver([*failures(*range(8)), *failures(*range(600, 605), prefix="more")])
+    (alert,) = await world.current()
+    await world.close_alert(alert, START + seconds(610))
+    await world.deliver(failures(*range(1000, 1005), prefix="on"))
+    _, second = await world.current()
+    between = START + seconds(1)
+    assert second["first_seen"] > rfc3339(between), "the first alert lies before the range, the second one within"
+
+    result = await backtest(world).run(TENANT, Span(between, RANGE.end), {})
+
+    assert list(result.live) == list(result.today) == [second["id"]]
+    assert result.is_reproduced
+
+
+async def test_events_beyond_the_range_that_are_recorded_late_count(world: World) -> None:
+    after = [
+        stored_event(f"late{n}", at, at + timedelta(days=7))
+        for n, at in enumerate(START + seconds(600 + n) for n in range(3))
+    ]
+    await world.deliver([*failures(0, 1, 2, 3, 4), *after])
+    (alert,) = await world.current()
+    assert alert["count"] == 8
+
+    result = await backtest(world).run(TENANT, Span(RANGE.start, START + seconds(60)), {})
+
+    assert (list(result.live), result.is_reproduced) == ([alert["id"]], True)
+
+
+def reconfiguration(event_id: str, at: datetime, *changed: str) -> Item:
+    return stored_event(
+        event_id, at, type="config.change", outcome="success", attributes={"changed_fields": list(changed)}
+    )
+
+
+async def test_settings_changed_since_are_told(world: World) -> None:
+    await world.deliver(failures(0, 1, 2, 3, 4))
+    await world.keep(
+        [
+            reconfiguration("before", RANGE.start - timedelta(days=9), "thresholds"),
+            reconfiguration("within", START, "mutes"),
+            reconfiguration("other", START, "require_mfa"),
+            reconfiguration("later", RANGE.end + timedelta(days=19), "allow_lists"),
+            reconfiguration("after", RANGE.end + timedelta(days=20), "require_mfa", "thresholds"),
+        ]
+    )
+    world.rules = Same(Rules(thresholds={"brute_force": {"threshold": 7}}))
+
+    result = await backtest(world).run(TENANT, RANGE, {})
+
+    assert (result.is_reproduced, result.reconfigured) == (False, 3)
 
 
 async def test_erasures_are_told(world: World) -> None:

@@ -15,13 +15,13 @@ from tests.detection.support import (
     START,
     TENANT,
     Bystander,
+    Same,
     World,
     compared,
     failures,
     new_world,
     seconds,
 )
-from tests.detection.test_rules import Same
 
 HOT = Limits(hot_from=10)
 LONG = failures(*(n * 7 for n in range(400)))

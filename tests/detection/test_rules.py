@@ -3,24 +3,26 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
+from shared.core.clock import rfc3339
 from shared.detection import all_patterns
-from shared.detection.rules import NO_RULES, Exemption, Rules, StoredRules, since
+from shared.detection.rules import (
+    KEPT_ENDED,
+    MOST_ENDED,
+    NO_RULES,
+    Exemption,
+    Rules,
+    StoredRules,
+    since,
+    standing,
+)
+from shared.storage.documents import Item
 from tests.detection.histories import TENANTS
-from tests.detection.support import ACCOUNT, BRUTE_FORCE, START, TENANT, World, failures, seconds, stored_event
+from tests.detection.support import ACCOUNT, BRUTE_FORCE, START, TENANT, Same, World, failures, seconds, stored_event
 
 STUFFING = all_patterns()["credential_stuffing"]
 HOUR = timedelta(hours=1)
-
-
-class Same:
-    """The same rules for everyone who has any."""
-
-    def __init__(self, rules: Rules, tenant_id: str = TENANT) -> None:
-        self.rules = rules
-        self.tenant_id = tenant_id
-
-    async def rules_of(self, tenant_id: str) -> Rules:
-        return self.rules if tenant_id == self.tenant_id else NO_RULES
 
 
 def exempt(value: str, start: datetime = START, length: timedelta = HOUR) -> tuple[Exemption]:
@@ -99,9 +101,72 @@ async def test_stored_settings_are_read() -> None:
     assert rules.fingerprint(BRUTE_FORCE) != NO_RULES.fingerprint(BRUTE_FORCE)
 
 
+LATER = START + 9 * HOUR
+
+
+def entry(value: str, until: datetime = LATER, reason: str = "a test", name: str = "value") -> Item:
+    return {name: value, "reason": reason, "until": rfc3339(until)}
+
+
+def held_entry(value: str, start: datetime = START, until: datetime = LATER, name: str = "value") -> Item:
+    return {**entry(value, until, name=name), "since": rfc3339(start)}
+
+
 def test_an_entry_that_stays_holds_since_it_was_made() -> None:
-    held = since([{"value": "a"}], [], START)
-    assert since([{"value": "a"}, {"value": "b"}], held, START + HOUR) == [
-        *held,
-        {"value": "b", "since": "2026-03-15T13:00:00.000000Z"},
-    ]
+    held = since([entry("a")], [], START)
+    now = START + HOUR
+    assert held == [held_entry("a")]
+    assert since([entry("a"), entry("b")], held, now) == [*held, held_entry("b", now)]
+
+
+@pytest.mark.parametrize("name", ["pattern", "value"])
+def test_a_changed_entry_holds_since_it_was_made_while_it_holds(name: str) -> None:
+    held, now = [held_entry("a", name=name)], START + HOUR
+    longer = entry("a", LATER + HOUR, "another reason", name)
+    assert since([longer], held, now) == [{**longer, "since": rfc3339(START)}]
+    (over,) = since([entry("a", START, name=name)], held, now)
+    assert (over["since"], over["until"]) == (rfc3339(START), rfc3339(now)), "what it hid until now stays hidden"
+    anew, ended = since([longer], held, LATER)
+    assert anew == {**longer, "since": rfc3339(LATER)}, "at its end it holds no more"
+    assert (ended["since"], ended["until"]) == (rfc3339(START), rfc3339(LATER))
+
+
+def test_an_entry_that_another_one_is_stays_that_ones() -> None:
+    short, long = held_entry("a", until=START + 2 * HOUR), held_entry("a", START + HOUR)
+    given = [entry("a", LATER + HOUR), entry("a", START + 2 * HOUR)]
+    now = START + HOUR
+    assert since(given, [short, long], now) == [{**given[0], "since": rfc3339(START + HOUR)}, short]
+
+
+def test_an_entry_that_is_left_out_is_ended_and_kept_for_late_events() -> None:
+    now = START + HOUR
+    ended = since([], [held_entry("a")], now)
+
+    assert ended == [{"value": "a", "since": rfc3339(START), "until": rfc3339(now), "ended": True}]
+    assert standing([*ended, held_entry("b")]) == [held_entry("b")]
+    later = now + timedelta(days=8)
+    assert since([entry("a", later + HOUR)], ended, later) == [held_entry("a", later, later + HOUR), *ended]
+    assert since([], ended, now + KEPT_ENDED) == []
+
+
+def test_no_more_than_the_latest_are_kept() -> None:
+    held = [held_entry(f"{n}", until=START + n * timedelta(minutes=1)) for n in range(MOST_ENDED + 1)]
+    kept = since([], held[::-1], LATER)
+    assert [each["value"] for each in kept] == [f"{n}" for n in range(1, MOST_ENDED + 1)]
+
+
+@pytest.mark.parametrize("change", ["lifted", "longer"])
+async def test_what_a_mute_hid_stays_hidden_when_it_changes(world: World, change: str) -> None:
+    held = since([entry("brute_force", name="pattern")], [], START)
+    now = START + HOUR
+    entries = {"lifted": [], "longer": [entry("brute_force", LATER + HOUR, name="pattern")]}[change]
+    settings = {"mutes": since(entries, held, now)}
+
+    async def settings_of(_tenant_id: str) -> dict[str, Any]:
+        return settings
+
+    world.rules = StoredRules(settings_of)
+    await world.deliver(failures(*range(6)))
+    assert not await world.current()
+    await world.deliver(failures(*range(3600, 3605), prefix="after"))
+    assert len(await world.current()) == (change == "lifted")
