@@ -48,6 +48,7 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.ingest
 	@$(PYTHON) -m bench.sign_in
 	@$(PYTHON) -m bench.ledger
+	@$(PYTHON) -m bench.privacy
 	@$(PYTHON) -m bench.proofs
 	@$(PYTHON) -m bench.search
 	@$(PYTHON) -m bench.detection

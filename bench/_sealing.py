@@ -25,10 +25,10 @@ from shared.ledger.shards import Shards
 from shared.ledger.statements import Statements
 from shared.ledger.verification import Verification
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.boxes import ClearBox
 from shared.privacy.secrets import MemorySecrets
 from shared.storage.containers import AUDIT_EVENTS, Container
 from shared.storage.documents import BatchOperation, Item, Partition, create
+from tests.fakes import ClearBox
 
 BATCH = 90
 SEALED = 20_000

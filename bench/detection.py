@@ -32,11 +32,11 @@ from shared.detection import DetectionService, all_patterns
 from shared.detection.handling import AlertService
 from shared.detection.replay import History
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.boxes import ClearBox
 from shared.privacy.secrets import MemorySecrets
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import FEED_START, MAX_PAGE, Item, Page
 from shared.storage.sqlite import SqliteStore
+from tests.fakes import ClearBox
 
 START = datetime(2026, 3, 15, 8, tzinfo=UTC)
 TENANT = "0195c000-0000-7000-8000-0000000000aa"

@@ -195,6 +195,15 @@ async def _administration(walk: Walk, token: str) -> None:
     )
     await walk.client.post("/login", json={"email": joiner["email"], "password": "wrong"})
     await send("POST admin/users/{id}/unlock", "POST", f"{user}/unlock", 204)
+    why = {"reason": "wants to be forgotten"}
+    asked = await send("POST admin/users/{id}/erasure", "POST", f"{user}/erasure", 202, body=why)
+    request = f"/privacy/requests/{asked['request_id']}"
+    await send("GET privacy/requests", "GET", "/privacy/requests", 200)
+    await send("PATCH privacy/requests/{id}", "PATCH", request, 200, body=why | {"decision": "extended"})
+    await send("DELETE privacy/requests/{id}", "DELETE", request, 204)
+    signed_in = await walk.client.post("/login", json={"email": joiner["email"], "password": PASSWORD})
+    own, proof = signed_in.json()["access_token"], why | {"password": PASSWORD}
+    await walk.call("POST privacy/erasure", "POST", "/privacy/erasure", 202, token=own, body=proof)
     await send("DELETE admin/users/{id}", "DELETE", f"{user}?reason=left", 204)
     body = {"name": "reader", "scopes": ["alerts:read"]}
     key = await send("POST admin/api-keys", "POST", "/admin/api-keys", 201, body=body)
@@ -270,6 +279,7 @@ async def _triggers(walk: Walk, wrong: dict[str, str]) -> None:
         await walk.run(f"feed: a failure that {what}", walk.host.drain_feed)
     await _alerts(walk, token)
     await _ledger(walk, token)
+    await walk.run("timer run_erasures, one person", partial(walk.host.run_timer, "run_erasures"))
     for timer in sorted(each.name for each in walk.host.functions if type(each.trigger).__name__ == "TimerTrigger"):
         await walk.run(f"timer {timer}, two tenants", partial(walk.host.run_timer, timer))
     policy = {"require_mfa": "admins"}  # last: from then on the administrator has to enroll a factor

@@ -17,6 +17,7 @@ from functions import (
     ledger_bundle,
     meta,
     mfa,
+    privacy,
     profile,
     reports,
     timers,
@@ -37,6 +38,7 @@ _APIS = (
     ledger.api,
     ledger_bundle.api,
     mfa.api,
+    privacy.api,
     profile.api,
     reports.api,
 )

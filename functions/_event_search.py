@@ -74,8 +74,7 @@ async def answer_search(call: Call[Nothing, EventQuery], *, log: str, within: tu
     if after is None:
         filters = query.model_dump(mode="json", by_alias=True, exclude={"cursor", "limit"}, exclude_defaults=True)
         await record_search(call, log, filters, len(found.items))
-    opened = reads_personal(call)
-    items = [await search.shown(event, opened=opened) for event in found.items]
+    items = await search.shown_all(found.items, opened=reads_personal(call))
     return Answer(page(items, await write_cursor(call, found.next)))
 
 

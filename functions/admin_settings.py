@@ -55,6 +55,14 @@ class AllowListsBody(Body):
     accounts: list[AccountBody] = Field(default=[], max_length=MOST_ENTRIES)
 
 
+class HoldBody(Body):
+    """Whom nothing is erased of until then: a person, or everybody where none is named."""
+
+    subject: Opaque | None = None
+    reason: Reason
+    until: Moment = Field(description="At most a year ahead; set it again for longer.")
+
+
 class SettingsBody(Body):
     """The settings to change; those that are not given stay."""
 
@@ -64,6 +72,7 @@ class SettingsBody(Body):
     )
     allow_lists: AllowListsBody = Field(default_factory=absent)
     mutes: list[MuteBody] = Field(default_factory=absent, max_length=MOST_ENTRIES)
+    legal_hold: list[HoldBody] = Field(default_factory=absent, max_length=MOST_ENTRIES)
 
 
 class MuteShape(Shape):
@@ -84,6 +93,15 @@ class EntryShape(Shape):
     until: str
 
 
+class HoldShape(Shape):
+    """A legal hold."""
+
+    subject: str | None
+    reason: str
+    since: str
+    until: str
+
+
 class AllowListsShape(Shape):
     """What the threat patterns leave alone."""
 
@@ -98,6 +116,7 @@ class SettingsShape(Shape):
     thresholds: dict[str, dict[str, int]]
     allow_lists: AllowListsShape
     mutes: list[MuteShape]
+    legal_hold: list[HoldShape]
 
 
 @api.endpoint("GET", "v1/admin/settings", who=ADMINS, response=SettingsShape)
@@ -136,6 +155,10 @@ async def _stored(call: Call[SettingsBody, Nothing]) -> dict[str, Any]:
         _check_patterns(mutes)
         entries = [{"pattern": each.pattern, **_until(each, "mutes", now)} for each in mutes]
         wanted["mutes"] = since(entries, held["mutes"], now)
+    if "legal_hold" in wanted:
+        holds: list[HoldBody] = wanted["legal_hold"]
+        found = [{"subject": each.subject, **_until(each, "legal_hold", now)} for each in holds]
+        wanted["legal_hold"] = since(found, held["legal_hold"], now)
     if "allow_lists" in wanted:
         lists: AllowListsBody = wanted["allow_lists"]
         accounts = [{"value": each.value, **_until(each, "allow_lists.accounts", now)} for each in lists.accounts]
@@ -151,7 +174,7 @@ async def _stored(call: Call[SettingsBody, Nothing]) -> dict[str, Any]:
     return wanted
 
 
-def _until(entry: MuteBody | AddressBody | AccountBody, field: str, now: datetime) -> dict[str, str]:
+def _until(entry: MuteBody | AddressBody | AccountBody | HoldBody, field: str, now: datetime) -> dict[str, str]:
     if entry.until > now + LONGEST:
         raise _invalid(f"{field}.until", "too_far", "is more than a year ahead")
     return {"reason": entry.reason, "until": rfc3339(entry.until)}

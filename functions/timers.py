@@ -60,6 +60,20 @@ async def close_months(services: Services, request: RequestContext) -> None:
     await services.rounds.run("close_months", lambda tenant_id: services.closing.close_due(tenant_id, request))
 
 
+async def keep_held(services: Services, request: RequestContext) -> None:
+    """Keep what is under a legal hold beyond its retention, and let go of what is no more."""
+    await services.rounds.run("keep_held", services.holds.keep)
+
+
+async def run_erasures(services: Services, request: RequestContext) -> None:
+    """Go on with requests of persons to be erased, and tell of those that are overdue."""
+
+    async def run(tenant_id: str) -> None:
+        await services.erasures.run(tenant_id, request)
+
+    await services.rounds.run("run_erasures", run)
+
+
 async def flush_rejections(services: Services, request: RequestContext) -> None:
     """Record rejected tokens and throttled calls that were only counted so far."""
     await services.rejections.flush(request)
@@ -77,7 +91,9 @@ TIMERS: dict[str, tuple[str, Job]] = {
     "close_months": ("0 20 4 * * *", close_months),
     "daily_reports": ("0 5 * * * *", daily_reports),
     "flush_rejections": ("15 * * * * *", flush_rejections),
+    "keep_held": ("0 20 4 * * *", keep_held),
     "retry_dead_letters": ("0 2-59/5 * * * *", retry_dead_letters),
+    "run_erasures": ("15 3-59/5 * * * *", run_erasures),
     "sweep_outbox": ("30 */5 * * * *", sweep_outbox),
     "tidy_tenants": ("0 40 3 * * *", tidy_tenants),
     "verify_ledger": ("30 4-59/5 * * * *", verify_ledger),

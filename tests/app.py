@@ -1,5 +1,6 @@
 """The real app, in process: devhost's ASGI front over Microsoft's worker runtime, on a fresh store for each test."""
 
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from shared.core.settings import Settings
 from shared.identity.model import Role, user_key
 from shared.identity.operations import NewAdmin
 from shared.identity.passwords import Cost, Passwords
+from shared.privacy.boxes import SealedBoxes
+from shared.privacy.key_wrapping import KeyWrapper
 from shared.privacy.secrets import SecretsPort
 from shared.storage.containers import AUDIT_EVENTS, IDENTITY
 from shared.storage.documents import DocumentStore, Item, PatchSet, Query
@@ -123,7 +126,7 @@ class App:
         )
 
     async def events(self, tenant_id: str = PLATFORM_TENANT, type_: str | None = None) -> list[Item]:
-        """A tenant's events in the order of their recording, read from the store itself."""
+        """A tenant's events in the order of their recording, read from the store itself, each box with its `data`."""
         found: list[Item] = []
         query = Query(order_by="recorded_at", limit=1000)
         while True:
@@ -132,7 +135,16 @@ class App:
             if page.next is None:
                 break
             query = Query(order_by="recorded_at", limit=1000, after=page.next)
-        return [event for event in found if type_ in (None, event["type"])]
+        return [await self._opened(event) for event in found if type_ in (None, event["type"])]
+
+    async def _opened(self, event: Item) -> Item:
+        """An event whose boxes are open, but for those of persons who were erased."""
+        box, personal = SealedBoxes(self.services.person_keys), {}
+        for subject, sealed in event["personal"].items():
+            opened = await box.open(event["tenant_id"], subject, event["id"], sealed)
+            salt = None if opened is None else base64.b64encode(opened.salt).decode()
+            personal[subject] = sealed | {"data": opened and opened.personal, "salt": salt}
+        return event | {"personal": personal}
 
     async def types(self, tenant_id: str = PLATFORM_TENANT) -> list[str]:
         return sorted(event["type"] for event in await self.events(tenant_id))
@@ -158,9 +170,10 @@ async def running(
     store: DocumentStore | None = None,
     settings: Settings | None = None,
     secrets: SecretsPort | None = None,
+    wrapper: KeyWrapper | None = None,
 ) -> AsyncIterator[App]:
     """The app on `store` (default: a fresh temporary one), its loops stopped: `host.drain_feed()` moves the feed."""
-    services = await services_for(clock, store, settings, secrets)
+    services = await services_for(clock, store, settings, secrets, wrapper)
     host.module.services.put(services)
     transport = httpx.ASGITransport(app=host.asgi, client=PEER)
     await host.start(background=False)
@@ -176,7 +189,11 @@ async def services_for(
     store: DocumentStore | None,
     settings: Settings | None = None,
     secrets: SecretsPort | None = None,
+    wrapper: KeyWrapper | None = None,
 ) -> Services:
     settings = settings or Settings(kraftd_data=":memory:", **UNLIMITED)
     store = store or await SqliteStore.open(None, clock=clock)
-    return await build_services(settings, clock=clock, store=store, secrets=secrets, passwords=Passwords(TOY_COST))
+    passwords = Passwords(TOY_COST)
+    return await build_services(
+        settings, clock=clock, store=store, secrets=secrets, passwords=passwords, wrapper=wrapper
+    )

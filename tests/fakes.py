@@ -1,7 +1,12 @@
 """Small stand-ins that tests share: they keep the contract of the thing they stand for, and nothing is recorded."""
 
-from collections.abc import Callable
+import base64
+import secrets
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shared.privacy.boxes import SALT_BYTES, Opened, Personal, Sealed, commitment_of
 
 
 class ManualClock:
@@ -25,3 +30,21 @@ class ManualClock:
         """Move forward (or back, when negative); returns the new present."""
         self.set(self._now + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds))
         return self._now
+
+
+class ClearBox:
+    """Boxes with a glass lid: what they hold can be read in the stored event, beside the salt of its commitment."""
+
+    def __init__(self, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
+        self._random_bytes = random_bytes
+
+    async def seal(self, tenant_id: str, subject: str, event_id: str, personal: Personal) -> Sealed:
+        salt = self._random_bytes(SALT_BYTES)
+        box = {"form": "clear", "salt": base64.b64encode(salt).decode(), "data": personal}
+        return Sealed(box, commitment_of(salt, personal))
+
+    async def prepare(self, tenant_id: str, subjects: Iterable[str], *, sealing: bool = False) -> None:
+        """There is nothing to have ready."""
+
+    async def open(self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]) -> Opened:
+        return Opened(box["data"], base64.b64decode(box["salt"]))

@@ -22,6 +22,8 @@ MODULES = [
     "shared/ledger/verification.py",
     "shared/ledger/witness.py",
     "shared/privacy/guards.py",
+    "shared/subject_rights/erasure.py",
+    "shared/subject_rights/service.py",
 ]
 
 

@@ -26,6 +26,7 @@ from shared.privacy.emails import Email
 from shared.privacy.secrets import ROOTS, RotatableSecrets
 from shared.storage.errors import StoreError
 from shared.wiring import Services, build_services
+from tools._erasures import ListError, check_erasure, list_erasures, replay_erasures
 
 type ReasonText = Annotated[
     str, StringConstraints(min_length=3, max_length=500), AfterValidator(printable), AfterValidator(not_blank)
@@ -186,6 +187,14 @@ def _parser() -> argparse.ArgumentParser:
     recount.add_argument("tenant", help="id of the tenant")
     recount.add_argument("--month", metavar="YYYY-MM", help="this month only")
     recount.add_argument("--write", action="store_true", help="put the stored counts right")
+    for name, run, text in (
+        ("erasures-list", list_erasures, "append the erasures that a file does not list yet to it; keep it apart"),
+        ("replay-erasures", replay_erasures, "after a restore: erase again whom such a file lists"),
+    ):
+        add(name, run, text).add_argument("file", metavar="FILE", help="one JSON object in each line")
+    check = add("check-erasure", check_erasure, "look for a person in every copy that the app knows")
+    check.add_argument("tenant", help="id of the tenant")
+    check.add_argument("subject", help="id of the person")
     rotate = add("rotate-keys", _rotate, "add a version of each secret that can be rotated, or of the named ones")
     rotate.add_argument("secret", nargs="*", choices=ROOTS, metavar="SECRET", help=f"one of {', '.join(ROOTS)}")
     return parser
@@ -206,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         sys.stdout.write(asyncio.run(_run(options)) + "\n")
-    except (_Refused, SettingsError) as refusal:
+    except (_Refused, ListError, SettingsError) as refusal:
         return _failed(str(refusal))
     except KraftdError as error:
         return _failed("; ".join(f"{e.field}: {e.message}" for e in error.errors) or error.detail or str(error))

@@ -117,6 +117,7 @@ class Exports:
             limit = min(limit, MOST_ROWS - len(lines), _MOST_PAGE)
             query = Query(where, order_by="recorded_at", limit=limit, after=after, examine=EXAMINED)
             page = await self._store.query(AUDIT_EVENTS, (wanted.tenant_id,), query)
+            await self._search.prepare(page.items, opened=wanted.opened)
             for number, event in enumerate(page.items, 1):
                 line = await self._line(wanted, event)
                 if lines and size + len(line) > MOST_BYTES:

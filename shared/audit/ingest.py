@@ -123,8 +123,10 @@ class Ingest:
         now = self._clock.now()
         bare = replace(request, ip=None, user_agent=None)  # the producer's own, not of whoever its events tell of
         plan, seen = _Plan([], [], [], []), dict[str, int]()
-        for place, value in enumerate(batch.values):
-            found = read_event(value, now, suspicious=batch.suspicious)
+        read = [read_event(value, now, suspicious=batch.suspicious) for value in batch.values]
+        persons = [person for found in read if isinstance(found, Produced) for person in found.persons]
+        await self._recorder.prepare(source.tenant_id, persons)
+        for place, found in enumerate(read):
             event, producer_id, repeats, faults = None, None, None, list[FieldError]()
             if isinstance(found, Produced):
                 producer_id = found.given.producer_id

@@ -5,7 +5,7 @@ gives them no meaning, and they are searched for as they are.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -112,6 +112,11 @@ class Produced:
         if self.given.record_count is not None:
             return self.given.record_count
         return int(self.given.outcome == "success" and self.given.type.startswith("data."))
+
+    @property
+    def persons(self) -> Iterable[str]:
+        """The ids of those of whom it tells something personal."""
+        return self.given.personal.keys()
 
     @property
     def of_actor(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from shared.audit.model import SCHEMA, Draft, StoredEvent
@@ -12,7 +12,7 @@ from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Unready
 from shared.core.ids import IdFactory
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.boxes import Personal, PersonalBox
+from shared.privacy.boxes import Personal, PersonalBox, Sealed
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import MAX_BATCH_OPERATIONS, DocumentStore, Partition, create
 from shared.storage.errors import Conflict, StoreError, Throttled, TooLarge
@@ -36,6 +36,10 @@ class Recorder:
         self._box = box
         self._index = index
 
+    async def prepare(self, tenant_id: str, persons: Iterable[str]) -> None:
+        """Have ready what finishing events about many persons needs. Unready, StoreError."""
+        await self._box.prepare(tenant_id, persons, sealing=True)
+
     async def finish(self, draft: Draft) -> StoredEvent:
         """The stored form of a draft, with its id, times, sealed boxes and index values; not written yet."""
         kind = type_of(draft.event)
@@ -45,7 +49,7 @@ class Recorder:
         recorded_at = rfc3339(now)
         event_id = self._ids.new(now)
         personal = _personal_of(draft, kind)
-        boxes = {s: await self._box.seal(draft.tenant_id, s, event_id, data) for s, data in personal.items()}
+        boxes = await self._seal(draft.tenant_id, event_id, personal)
         return {
             "id": event_id,
             "tenant_id": draft.tenant_id,
@@ -75,6 +79,13 @@ class Recorder:
             **await self._index_values(draft),
             "schema": SCHEMA,
         }
+
+    async def _seal(self, tenant_id: str, event_id: str, personal: Mapping[str, Personal]) -> dict[str, Sealed]:
+        """A box for each person, but for those who were erased."""
+        boxes = {
+            subject: await self._box.seal(tenant_id, subject, event_id, data) for subject, data in personal.items()
+        }
+        return {subject: sealed for subject, sealed in boxes.items() if sealed is not None}
 
     async def _index_values(self, draft: Draft) -> dict[str, str | None]:
         tenant, request = draft.tenant_id, draft.request

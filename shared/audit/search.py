@@ -1,6 +1,6 @@
 """Searching the trail of one tenant: filters as the API publishes them, newest first, one audit.search per search."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,10 +11,13 @@ from shared.audit.sensitive import find_sensitive
 from shared.core.clock import Clock, period_of, rfc3339
 from shared.core.ids import time_of
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.boxes import PersonalBox
+from shared.privacy.boxes import BoxDamaged, PersonalBox
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import AnyOf, Cursor, DocumentStore, Eq, Filter, Has, In, Page, Prefix, Query, Range
 from shared.storage.errors import NotFound
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
 
 AUTHORIZATION_LOG: tuple[str, ...] = ("auth.*", "access.*", "user.role_change", "user.status_change")
 """The types of GET /admin/logs/authorization."""
@@ -98,17 +101,35 @@ class EventSearch:
         except NotFound:
             return None
 
+    async def shown_all(self, events: Sequence[StoredEvent], *, opened: bool = True) -> list[dict[str, Any]]:
+        """Events of one tenant as `shown` has them."""
+        await self.prepare(events, opened=opened)
+        return [await self.shown(event, opened=opened) for event in events]
+
+    async def prepare(self, events: Sequence[StoredEvent], *, opened: bool = True) -> None:
+        """Have ready what showing events of one tenant needs."""
+        if opened and events:
+            await self._box.prepare(events[0]["tenant_id"], (who for event in events for who in event["personal"]))
+
     async def shown(self, event: StoredEvent, *, opened: bool = True) -> dict[str, Any]:
         """An event as the API shows it: the stored form without the store's own fields, its boxes opened.
 
-        A commitment without a box is what is left of an erased person; where boxes are not `opened` they are withheld.
+        A commitment without a box, or without its key, is what is left of an erased person; where boxes are not
+        `opened` they are withheld. A box that was changed is `damaged`.
         """
         personal: dict[str, Any] = {subject: {"erased": True} for subject in event["commitments"]}
         for subject, box in event["personal"].items():
-            held = self._box.open(event["tenant_id"], subject, event["id"], box) if opened else None
-            personal[subject] = {"withheld": True} if held is None else await held
+            personal[subject] = await self._opened(event, subject, box) if opened else {"withheld": True}
         kept = {name: value for name, value in event.items() if not name.startswith("_") and name != "ttl"}
         return {**kept, "personal": personal}
+
+    async def _opened(self, event: StoredEvent, subject: str, box: dict[str, Any]) -> dict[str, Any]:
+        try:
+            held = await self._box.open(event["tenant_id"], subject, event["id"], box)
+        except BoxDamaged as error:
+            _log.error("personal_box_damaged", error, event_id=event["id"], tenant_id=event["tenant_id"])
+            return {"damaged": True}
+        return {"erased": True} if held is None else held.personal
 
     async def filters(self, tenant_id: str, wanted: EventFilter, within: tuple[str, ...] = ()) -> tuple[Filter, ...]:
         """The filters as the store takes them."""

@@ -62,7 +62,8 @@ class Settings(BaseSettings):
     cosmos_db_emulator: Annotated[bool, BeforeValidator(_flag)] = False
     """`true`: the endpoint is an emulator on this machine, and its self-signed certificate is accepted."""
     key_vault_uri: str | None = None
-    """URI of the Key Vault that holds the root secrets. Unset: files below `KRAFTD_DATA`."""
+    """URI of the Key Vault that holds the root secrets and the key that wraps persons' keys. Unset: files below
+    `KRAFTD_DATA`."""
     azure_client_id: str | None = Field(default=None, pattern=r"^[0-9A-Fa-f-]{36}$")
     """Client id of the user-assigned managed identity, where the app has one."""
     website_site_name: str | None = None
@@ -94,6 +95,9 @@ class Settings(BaseSettings):
     """Version of the terms that `POST /register` records consent to."""
     privacy_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
     """Version of the privacy notice that `POST /register` records consent to."""
+    erasure_cooling_off_hours: int = Field(default=0, ge=0, le=504)
+    """Hours that a request to be erased waits, and can be withdrawn, before anything is erased; up to three weeks, so
+    that the month in which it has to be done is kept. 0: it is carried out within minutes."""
     ledger_origin: str = Field(default="localhost/ledger", pattern=r"^[A-Za-z0-9._~-]+(:[0-9]+)?(/[A-Za-z0-9._~-]+)*$")
     """What the names of ledgers and of the keys that sign them begin with: a URL of yours without scheme. Choose it
     once: checkpoints under another name are of another ledger."""

@@ -38,6 +38,8 @@ NAMES = UUID("6b1f2f0e-6a3c-5d0b-9a53-6f0e0d4a8c11")
 CLOSED: Final = ("resolved", "dismissed")
 WITHDRAWN: Final = "withdrawn"
 """What an alert is superseded by that should not have been raised."""
+OVERDUE: Final = "overdue_request"
+"""The `pattern` of alerts on requests of persons that were not answered in time; a timer finds them, no pattern."""
 _SHOWN = (
     *("id", "pattern", "severity", "status", "key", "title", "first_seen", "last_seen", "count", "event_ids"),
     *("count_is_minimum", "attack", "runbook", "superseded_by", "incident", "closed_at", "created_at", "history"),
@@ -172,6 +174,33 @@ def reconcile(
             note = "withdrawn: an earlier sign-in turned up" if heir == WITHDRAWN else f"superseded by {heir}"
             changes.append(noted(series, alert, changed, note, now))
     return changes
+
+
+def overdue_alert(tenant_id: str, subject: str, event_id: str, due_at: str, now: str) -> Item:
+    """The alert that a person's request, which was made in that event, is overdue. The same for every run."""
+    return {
+        "id": str(uuid5(NAMES, "\n".join((tenant_id, OVERDUE, event_id)))),
+        "tenant_id": tenant_id,
+        "kind": ALERT_KIND,
+        "series": f"{OVERDUE}|{subject}",
+        "pattern": OVERDUE,
+        "key": subject,
+        "title": "A person's request is overdue",
+        "severity": "high",
+        "status": "open",
+        "first_seen": due_at,
+        "last_seen": due_at,
+        "count": 1,
+        "event_ids": [event_id],
+        "attack": [],
+        "runbook": [
+            "See what it waits for: GET /privacy/requests; `cause` says legal_hold or last_admin.",
+            "Answer the person, with the reason for the delay and where to complain (GDPR article 12(4)).",
+            "Remove the cause; the timer run_erasures goes on within five minutes. Then close the alert with a note.",
+        ],
+        "history": [entry(now, None, "open", "raised")],
+        "created_at": now,
+    }
 
 
 def shown(alert: Item) -> dict[str, Any]:

@@ -166,8 +166,8 @@ def _faults(pattern: Pattern[Any], values: Mapping[str, int], field: str) -> lis
 def since(entries: Sequence[Item], held: Sequence[Item], now: datetime) -> list[Item]:
     """Entries with the time from when they hold, and behind them those that are ended: nothing of it rewrites the past.
 
-    An entry that changes one that still holds keeps its `since`, and ends now at the earliest. What is left out is ended
-    now, and kept for as long as events of its time may still be looked at; the latest `MOST_ENDED` of it.
+    An entry that changes one that still holds keeps its `since`, and ends now at the earliest. What is left out is
+    ended now, and kept for as long as events of its time may still be looked at; the latest `MOST_ENDED` of it.
     """
     found: list[Item] = []
     left, moment = list(held), rfc3339(now)

@@ -18,7 +18,8 @@ from shared.core.errors import Clash, NotFoundError, Unready
 from shared.core.ids import IdFactory
 from shared.identity.directory import Directory, Entry
 from shared.identity.factors import factor_key, is_confirmed
-from shared.identity.model import TENANT_ITEM, admins_of, attempts_key, is_active_admin, user_key
+from shared.identity.leaving import LastAdmin, recounted
+from shared.identity.model import attempts_key, is_active_admin, user_key
 from shared.identity.operator_trail import OperatorTrail, changed
 from shared.identity.sessions import ended_before
 from shared.privacy.blind_index import BlindIndex
@@ -82,7 +83,7 @@ class AccountOperations:
                 return None
             new = {**self._signed_out(user), "status": status}
             steps = [replace(new, if_match=user["_etag"])]
-            steps += await self._roster(user["tenant_id"], is_active_admin(new) - is_active_admin(user))
+            steps += await self._recounted(user["tenant_id"], is_active_admin(new) - is_active_admin(user))
             event = UserStatusChange(old_status=old, new_status=status, reason_text=order.reason)
             return _Deed(steps, event, "status", old, status)
 
@@ -144,19 +145,15 @@ class AccountOperations:
         now = self._clock.now()
         return {**user, "sessions_valid_from": ended_before(user, now), "updated_at": rfc3339(now)}
 
-    async def _roster(self, tenant_id: str, by: int) -> list[BatchOperation]:
-        """The step that counts one administrator of the tenant more or less."""
-        if by == 0:
-            return []
-        tenant = await self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM)
-        admins = admins_of(tenant) + by
-        if admins < 1 and tenant_id != PLATFORM_TENANT:
+    async def _recounted(self, tenant_id: str, by: int) -> list[BatchOperation]:
+        try:
+            return await recounted(self._store, tenant_id, by)
+        except LastAdmin:
             raise Clash(
                 "last_admin",
                 f"This is the last active tenant_admin of the tenant {tenant_id}: make another one first, or suspend"
                 " the tenant.",
-            )
-        return [replace({**tenant, "admins": admins}, if_match=tenant["_etag"])]
+            ) from None
 
     async def _user(self, account: str) -> Item:
         entry = await self._entry(account)

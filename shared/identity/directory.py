@@ -158,6 +158,13 @@ class Directory:
         except NotFound:
             return  # released before, or never confirmed
 
+    async def is_of(self, key: str, user_id: str) -> bool:
+        """Whether an e-mail, by its directory id, is a user's."""
+        try:
+            return bool((await self._store.read(DIRECTORY, (key,), key))["user_id"] == user_id)
+        except NotFound:
+            return False
+
     async def void_user(self, entry: Entry) -> bool:
         """Make sure that a user who is not there never comes to be; False when it is there. As `void_tenant`."""
         void: Item = {"id": user_key(entry.user_id), "tenant_id": entry.tenant_id, "kind": _VOID_USER}

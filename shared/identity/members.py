@@ -1,10 +1,6 @@
-"""The users of a tenant, as its administrators see and change them.
+"""The users of a tenant, as its administrators see and change them."""
 
-How many active tenant_admins there are stands on the tenant's own item, and changes in the batch of whatever changes
-it, with if_match: of two administrators who remove each other at once, the second finds that the other was the last.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +13,7 @@ from shared.audit.events.user import (
     UserUpdate,
     UserView,
 )
-from shared.audit.model import PLATFORM_TENANT, AuditEvent, Draft, RequestContext, Target
+from shared.audit.model import AuditEvent, Draft, RequestContext, Target
 from shared.audit.outbox import FollowUp, Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
@@ -25,13 +21,11 @@ from shared.core.errors import Clash, Forbidden, Unready
 from shared.core.text import folded
 from shared.identity.access import Access
 from shared.identity.directory import Directory, Entry
-from shared.identity.factors import factor_key
+from shared.identity.leaving import LastAdmin, recounted, removed
 from shared.identity.model import (
     SEARCHED,
-    TENANT_ITEM,
     Principal,
     Role,
-    admins_of,
     attempts_key,
     is_active_admin,
     search_fields,
@@ -199,22 +193,21 @@ class Members:
         if "role" in changed or "status" in changed:
             new["sessions_valid_from"] = ended_before(old, now)
         steps = [replace(new, if_match=old["_etag"])]
-        steps += await self._roster(act, is_active_admin(new) - is_active_admin(old), dict(changed))
+        counted = recounted(self._store, act.principal.tenant_id, is_active_admin(new) - is_active_admin(old))
+        steps += await self._not_last(act, counted, dict(changed))
         events = [await self._recorder.finish(act.draft(event, **_personal(event))) for event in _events(old, changed)]
         await self._outbox.commit(IDENTITY, act.principal.tenant_id, steps, events)
         return await self._store.read(IDENTITY, (act.principal.tenant_id,), old["id"])
 
-    async def _roster(self, act: _Act, by: int, attempted: dict[str, Any]) -> list[BatchOperation]:
-        """The step that counts one administrator more or less. Clash (409 last_admin), audited, for one too few; the
-        platform's own tenant needs none, for it has its system_admins."""
-        if by == 0:
-            return []
-        tenant = await self._store.read(IDENTITY, (act.principal.tenant_id,), TENANT_ITEM)
-        admins = admins_of(tenant) + by
-        if admins < 1 and act.principal.tenant_id != PLATFORM_TENANT:
+    async def _not_last(
+        self, act: _Act, steps: Awaitable[list[BatchOperation]], attempted: dict[str, Any]
+    ) -> list[BatchOperation]:
+        """The steps of a change. Clash (409 last_admin), audited, for one that would leave no administrator."""
+        try:
+            return await steps
+        except LastAdmin:
             await self._refused(act, "last_admin", attempted)
-            raise Clash("last_admin", "A tenant keeps at least one active tenant_admin.")
-        return [replace({**tenant, "admins": admins}, if_match=tenant["_etag"])]
+            raise Clash("last_admin", "A tenant keeps at least one active tenant_admin.") from None
 
     async def unlock(self, principal: Principal, user_id: str, request: RequestContext) -> None:
         """Forget a user's failed sign-ins. NotFoundError (404), Forbidden (403) by rank or for oneself: audited."""
@@ -248,22 +241,13 @@ class Members:
 
     async def _remove(self, act: _Act, reason_text: str) -> None:
         user, tenant_id = act.user, act.principal.tenant_id
-        steps = [delete(user["id"], if_match=user["_etag"])]
-        steps += await self._roster(act, -is_active_admin(user), {"deletion": True, "reason": reason_text})
-        for beside in (attempts_key(user["user_id"]), factor_key(user["user_id"])):
-            steps += await self._removal(tenant_id, beside)
+        attempted = {"deletion": True, "reason": reason_text}
+        steps = await self._not_last(act, removed(self._store, user), attempted)
         event = UserDelete(reason_text=reason_text, last_profile=shown_user(user))
         key = await self._directory.key(user["email"])
         release = FollowUp(RELEASE, {"key": key, "tenant_id": tenant_id, "user_id": user["user_id"]})
         finished = await self._recorder.finish(act.draft(event, **_personal(event)))
         await self._outbox.commit(IDENTITY, tenant_id, steps, [finished], [release])
-
-    async def _removal(self, tenant_id: str, item_id: str) -> list[BatchOperation]:
-        """The step that removes an item, where there is one."""
-        try:
-            return [delete((await self._store.read(IDENTITY, (tenant_id,), item_id))["id"])]
-        except NotFound:
-            return []
 
     async def _release(self, arguments: dict[str, Any]) -> None:
         """Follow-up of a deletion: the directory forgets the user."""

@@ -1,6 +1,7 @@
 """What a user may change of the own account: the profile, and the password."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from shared.audit.events.auth import AuthPasswordChange
@@ -116,27 +117,32 @@ class OwnAccount:
         Forbidden (403 wrong_password) for a wrong current one, which counts toward the lockout; AccountLocked (423);
         Invalid (422) naming `new_password` when it may not be set. All audited.
         """
-        user = principal.user
-        failures = await self._lockout.failures(principal.tenant_id, principal.user_id)
-        until = self._lockout.until(failures)
-        right = await self._passwords.verify(user["password_hash"], current)
-        if until is not None:
-            raise await self._lockout.refuse(until, _failed(principal, LOCKED, request))
-        if not right:
-            await self._lockout.failed(
-                user,
-                failures,
-                lambda _, instead: _failed(principal, instead or "wrong_password", request),
-                request,
-            )
-            raise Forbidden("wrong_password", "The current password is wrong.")
+        unchanged = await self.prove(principal, current, partial(_failed, principal, request=request), request)
         try:
             await self._check_new(principal, new)
         except Invalid:
             await self._recorder.record(_failed(principal, "refused", request))
             raise
-        unchanged = self._lockout.unchanged(user, failures)
         await self._commit_password(principal, await self._passwords.hash(new), unchanged, request)
+
+    async def prove(
+        self, principal: Principal, password: str, failed: Callable[[str], Draft], request: RequestContext
+    ) -> Sequence[BatchOperation]:
+        """Check the caller's own password again; the steps that fail when another attempt is counted meanwhile.
+
+        Forbidden (403 wrong_password), which counts toward the lockout; AccountLocked (423). `failed`: the event of
+        either, by its reason.
+        """
+        user = principal.user
+        failures = await self._lockout.failures(principal.tenant_id, principal.user_id)
+        until = self._lockout.until(failures)
+        right = await self._passwords.verify(user["password_hash"], password)
+        if until is not None:
+            raise await self._lockout.refuse(until, failed(LOCKED))
+        if not right:
+            await self._lockout.failed(user, failures, lambda _, other: failed(other or "wrong_password"), request)
+            raise Forbidden("wrong_password", "The current password is wrong.")
+        return self._lockout.unchanged(user, failures)
 
     async def _check_new(self, principal: Principal, new: str) -> None:
         user = principal.user

@@ -21,6 +21,7 @@ DEFAULTS: Mapping[str, Any] = {
     "thresholds": {},
     "allow_lists": {"addresses": [], "accounts": []},
     "mutes": [],
+    "legal_hold": [],
 }
 _RACES = 20
 

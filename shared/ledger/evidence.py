@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from shared.audit.export_runs import ExportRuns, RunOver
 from shared.audit.model import Draft, RequestContext
@@ -35,9 +36,12 @@ from shared.ledger.service import Ledger
 from shared.ledger.shards import BrokenShard, Entry, Shards
 from shared.ledger.tiles import ENTRIES, WIDTH, width_of
 from shared.ledger.witness import Witness
-from shared.privacy.boxes import PersonalBox
+from shared.privacy.boxes import BoxDamaged, Opened, PersonalBox
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import DocumentStore, In, Item, Query, pages
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
 
 MOST_MONTHS = 13
 """Of one bundle: a year and the month that it begins in. The totals of all its days are in the first part."""
@@ -286,12 +290,22 @@ class Evidence:
         query = Query((In("id", tuple(index_of)),), limit=WIDTH, fields=("id", "personal"))
         found: list[Disclosure] = []
         async for page in pages(self._store, AUDIT_EVENTS, (wanted.tenant_id, period), query):
+            await self._box.prepare(wanted.tenant_id, (who for event in page for who in event["personal"]))
             for event in page:
                 for subject, box in event["personal"].items():
-                    personal, salt = await self._box.disclose(wanted.tenant_id, subject, event["id"], box)
-                    index = index_of[event["id"]]
-                    found.append(Disclosure(index, event["id"], subject, encode_base64(salt), personal))
+                    opened = await self._opened(wanted.tenant_id, subject, event["id"], box)
+                    if opened is not None:
+                        index, salt = index_of[event["id"]], encode_base64(opened.salt)
+                        found.append(Disclosure(index, event["id"], subject, salt, opened.personal))
         return sorted(found, key=lambda each: (each.index, each.subject))
+
+    async def _opened(self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]) -> Opened | None:
+        """What is in a box; None for that of an erased person, or one that was changed, which shows nothing."""
+        try:
+            return await self._box.open(tenant_id, subject, event_id, box)
+        except BoxDamaged as error:
+            _log.error("personal_box_damaged", error, event_id=event_id, tenant_id=tenant_id)
+            return None
 
 
 def _kept(scope: Scope, signer: Signer) -> Item:

@@ -45,12 +45,27 @@ a version that is wanted however old. SecretsError when they cannot be had; then
 
 
 class HeldVersions:
-    """The versions of one root secret, called `label` in messages; `form` is what a version's name looks like."""
+    """The versions of one root secret, called `label` in messages; `form` is what a version's name looks like.
+
+    `kind`: what it is, where it is no secret; `ask_after` and `fresh_for` in place of ASK_AFTER and FRESH_FOR.
+    """
 
     def __init__(
-        self, label: str, load: Load, form: re.Pattern[str], clock: Clock, load_seconds: float = LOAD_SECONDS
+        self,
+        label: str,
+        load: Load,
+        form: re.Pattern[str],
+        clock: Clock,
+        load_seconds: float = LOAD_SECONDS,
+        *,
+        kind: str = "secret",
+        ask_after: timedelta = ASK_AFTER,
+        fresh_for: timedelta = FRESH_FOR,
     ) -> None:
         self._label = label
+        self._what = f"{kind} {label}"
+        self._ask_after = ask_after
+        self._fresh_for = fresh_for
         self._load = load
         self._form = form
         self._clock = clock
@@ -66,8 +81,8 @@ class HeldVersions:
         """The versions to use now. SecretsError when there is none, or it is not known any more."""
         if self._held is None:
             await self._refresh()
-        elif self._age() > ASK_AFTER or not self._held.versions:
-            if self._failure is None and self._age() > FRESH_FOR:
+        elif self._age() > self._ask_after or not self._held.versions:
+            if self._failure is None and self._age() > self._fresh_for:
                 await self._refresh()
             elif self._pause_is_over():
                 self._start(None)
@@ -102,11 +117,11 @@ class HeldVersions:
         now = self._clock.now()
         usable = tuple(each for each in self._held.versions if each.is_usable(now))
         if not usable:
-            raise SecretsError(f"secret {self._label}: no version is usable (none is there, or disabled, or expired)")
+            raise SecretsError(f"{self._what}: no version is usable (none is there, or disabled, or expired)")
         return usable
 
     def _unknown(self) -> SecretsError:
-        return SecretsError(str(self._failure or f"secret {self._label}: it could not be read in time"))
+        return SecretsError(str(self._failure or f"{self._what}: it could not be read in time"))
 
     def _age(self) -> timedelta:
         """Of what is held. A clock that was set back makes it old, too."""
@@ -146,9 +161,9 @@ class HeldVersions:
         except SecretsError as error:
             self._failed(error)
         except TimeoutError:
-            self._failed(SecretsError(f"secret {self._label}: no answer in time"))
+            self._failed(SecretsError(f"{self._what}: no answer in time"))
         except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote a value
-            self._failed(SecretsError(f"secret {self._label}: {type(error).__name__}"))
+            self._failed(SecretsError(f"{self._what}: {type(error).__name__}"))
         else:
             self._took(loaded, asked_at)
         finally:

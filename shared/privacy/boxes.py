@@ -1,21 +1,36 @@
-"""Boxes: what one event holds about one person, behind one interface, and the commitment that the ledger covers.
+"""Boxes: what one event holds about one person, sealed under that person's key, and the commitment to it.
 
-commitment = base64(SHA-256(32 random salt bytes ‖ canonical JSON (RFC 8785) of the personal fields)): it proves what
-was recorded without showing it, and stays valid when the box is erased.
+    box        = {"form": "aes-256-gcm", "nonce": 12 bytes, "sealed": AES-256-GCM(salt ‖ canonical JSON)}, in base64
+    commitment = base64(SHA-256(32 random salt bytes ‖ canonical JSON (RFC 8785) of the personal fields))
+
+A box opens only for its tenant, person and event (the associated data is `tenant|subject|event id`). The ledger covers
+the commitment: it proves what was recorded without showing it, and stays valid when the box is erased.
 """
+
+from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shared.core.canonical import canonical
+from shared.privacy.key_wrapping import KeyDamaged
+from shared.privacy.person_keys import PersonKeys
+from shared.privacy.secrets import SecretsError
 
 type Personal = dict[str, Any]
 
+FORM = "aes-256-gcm"
 SALT_BYTES = 32
+NONCE_BYTES = 12
+
+
+class BoxDamaged(ValueError):
+    """A box does not open although its person's key is there: it was changed, or moved from another event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,48 +41,83 @@ class Sealed:
     commitment: str
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was in a box, and the salt with which it leads to its commitment."""
+
+    personal: Personal = field(repr=False)
+    salt: bytes = field(repr=False)
+
+    @property
+    def commitment(self) -> str:
+        """The commitment that the event has to hold."""
+        return commitment_of(self.salt, self.personal)
+
+
 class PersonalBox(Protocol):
-    """Closes and opens personal data of one person in one event."""
+    """Closes and opens personal data of one person in one event. SecretsError, StoreError: keys cannot be had now."""
 
-    async def seal(self, tenant_id: str, subject: str, event_id: str, personal: Personal) -> Sealed:
-        """Close `personal`; the box opens only for the same tenant, subject and event."""
+    async def seal(self, tenant_id: str, subject: str, event_id: str, personal: Personal) -> Sealed | None:
+        """Close `personal`; None for a person who was erased, of whom nothing is kept."""
         ...
 
-    async def open(self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]) -> Personal:
-        """What is in the box."""
+    async def prepare(self, tenant_id: str, subjects: Iterable[str], *, sealing: bool = False) -> None:
+        """Have ready what boxes of many persons need, which is quicker than one after the other."""
         ...
 
-    async def disclose(
-        self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]
-    ) -> tuple[Personal, bytes]:
-        """What is in the box, and the salt with which anyone can hold it against its commitment."""
+    async def open(self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]) -> Opened | None:
+        """What is in the box; None when the person was erased. BoxDamaged when it is not what was closed."""
         ...
 
 
-class ClearBox:
-    """A box with a glass lid: personal data as clear JSON beside its salt, until sealing is switched on."""
+class SealedBoxes:
+    """Boxes under the keys of persons."""
 
-    def __init__(self, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
+    def __init__(self, keys: PersonKeys, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
+        self._keys = keys
         self._random_bytes = random_bytes
 
-    async def seal(self, tenant_id: str, subject: str, event_id: str, personal: Personal) -> Sealed:
-        """Keep `personal` readable, with the salt that its commitment needs."""
-        salt = self._random_bytes(SALT_BYTES)
-        box = {"form": "clear", "salt": base64.b64encode(salt).decode(), "data": personal}
-        return Sealed(box, commitment_of(salt, personal))
+    async def prepare(self, tenant_id: str, subjects: Iterable[str], *, sealing: bool = False) -> None:
+        """Have the persons' keys in memory."""
+        await self._keys.prepare(tenant_id, subjects, make=sealing)
 
-    async def open(self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]) -> Personal:
-        """The data as it was put in."""
-        data: Personal = box["data"]
-        return data
+    async def seal(self, tenant_id: str, subject: str, event_id: str, personal: Personal) -> Sealed | None:
+        """Seal under the person's key, which is made if there is none."""
+        try:
+            cipher = await self._keys.for_sealing(tenant_id, subject)
+        except KeyDamaged as error:
+            raise SecretsError(str(error)) from None  # what cannot be sealed is not written at all
+        if cipher is None:
+            return None
+        random = self._random_bytes(SALT_BYTES + NONCE_BYTES)
+        nonce, content = random[SALT_BYTES:], random[:SALT_BYTES] + canonical(personal)
+        sealed = cipher.encrypt(nonce, content, _bound_to(tenant_id, subject, event_id))
+        box = {"form": FORM, "nonce": _text(nonce), "sealed": _text(sealed)}
+        return Sealed(box, _text(hashlib.sha256(content).digest()))
 
-    async def disclose(
-        self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]
-    ) -> tuple[Personal, bytes]:
-        """The data as it was put in, and its salt."""
-        return await self.open(tenant_id, subject, event_id, box), base64.b64decode(box["salt"])
+    async def open(self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]) -> Opened | None:
+        """Open with the person's key."""
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            cipher = await self._keys.for_opening(tenant_id, subject)
+            if cipher is None:
+                return None
+            nonce, sealed = (base64.b64decode(box[name], validate=True) for name in ("nonce", "sealed"))
+            content = cipher.decrypt(nonce, sealed, _bound_to(tenant_id, subject, event_id))
+            return Opened(json.loads(content[SALT_BYTES:]), content[:SALT_BYTES])
+        except (InvalidTag, KeyError, TypeError, ValueError) as error:
+            raise BoxDamaged(f"a box does not open: {type(error).__name__}") from None
 
 
 def commitment_of(salt: bytes, personal: Personal) -> str:
     """The commitment to `personal` under `salt`. ValueError when it has no canonical JSON (NaN, lone surrogate)."""
-    return base64.b64encode(hashlib.sha256(salt + canonical(personal)).digest()).decode()
+    return _text(hashlib.sha256(salt + canonical(personal)).digest())
+
+
+def _bound_to(tenant_id: str, subject: str, event_id: str) -> bytes:
+    return f"{tenant_id}|{subject}|{event_id}".encode()
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

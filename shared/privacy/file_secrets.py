@@ -16,7 +16,7 @@ from pathlib import Path
 
 from shared.core.clock import Clock, SystemClock
 from shared.privacy._held_versions import HeldVersions, Loaded
-from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion, check_rotatable
+from shared.privacy.secrets import LOCAL_ROOTS, ROOT_BYTES, RootName, SecretsError, SecretVersion, check_rotatable
 from shared.telemetry import get_log
 
 _VERSION = re.compile(r"v[1-9][0-9]{0,8}")
@@ -37,7 +37,7 @@ class FileSecrets:
         random_bytes: Callable[[int], bytes] = random_source.token_bytes,
         clock: Clock | None = None,
     ) -> None:
-        self._files = files = {root: _Files(root, folder, random_bytes) for root in ROOTS}
+        self._files = files = {root: _Files(root, folder, random_bytes) for root in LOCAL_ROOTS}
         own = clock or SystemClock()
         self._held = {root: HeldVersions(root, each.load, _VERSION, own) for root, each in files.items()}
 

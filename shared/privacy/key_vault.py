@@ -13,18 +13,16 @@ import binascii
 import re
 import secrets as random_source
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
-from azure.keyvault.secrets import SecretProperties
 from azure.keyvault.secrets.aio import SecretClient
 
 from shared.core.clock import Clock
 from shared.core.endpoints import check_endpoint
 from shared.core.sdk_logs import quiet_sdks
 from shared.privacy._held_versions import LOAD_SECONDS, HeldVersions, Load, Loaded
+from shared.privacy._vault import SETTINGS, asking, counting, id_of, version_of
 from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion, check_rotatable
 from shared.storage.azure_identity import identify
 from shared.telemetry import get_log
@@ -34,11 +32,9 @@ NAMES: Mapping[RootName, str] = {
     "index": "kraftd-index",
     "ledger": "kraftd-ledger",
 }
-API_VERSION = "7.4"
 MAX_HELD = 10
 """Values fetched of the newest versions without being asked; of an older one, when a token or the store names it."""
 _VERSION = re.compile(r"[0-9a-f]{32}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _log = get_log(__name__)
 
@@ -85,12 +81,8 @@ class KeyVaultSecrets:
         """Add a version in the vault; its id. It takes the right to set secrets, which the app itself need not have."""
         check_rotatable(name)
         value = base64.b64encode(random_source.token_bytes(ROOT_BYTES)).decode()
-        try:
+        with asking(f"secret {NAMES[name]}"):
             made = await self._connected().set_secret(NAMES[name], value)
-        except HttpResponseError as error:
-            raise SecretsError(f"secret {NAMES[name]}: the vault answered {error.status_code or 'nothing'}") from None
-        except AzureError as error:
-            raise SecretsError(f"secret {NAMES[name]}: the vault was not reached ({type(error).__name__})") from None
         return made.properties.version or ""
 
     async def close(self) -> None:
@@ -109,53 +101,28 @@ class KeyVaultSecrets:
             quiet_sdks()
             if self._credential is None:
                 self._credential = identify(self._identity)
-            settings: dict[str, Any] = {
-                "api_version": API_VERSION,
-                "retry_total": 3,  # of 429, 5xx and lost connections, all within the time of one load
-                "retry_backoff_factor": 0.2,
-                "retry_backoff_max": 2,
-                "permit_redirects": False,
-                **self._options,
-            }
-            self._client = SecretClient(self._uri, self._credential, **settings)
+            self._client = SecretClient(self._uri, self._credential, **{**SETTINGS, **self._options})
         return self._client
 
     def _loader(self, name: str) -> Load:
         async def load(known: Mapping[str, SecretVersion] | None, wanted: str | None) -> Loaded:
-            try:
+            with asking(f"secret {name}"):
                 return await self._ask(name, known or {}, wanted)
-            except HttpResponseError as error:
-                raise SecretsError(f"secret {name}: the vault answered {error.status_code or 'nothing'}") from None
-            except AzureError as error:
-                raise SecretsError(f"secret {name}: the vault was not reached ({type(error).__name__})") from None
 
         return load
 
     async def _ask(self, name: str, known: Mapping[str, SecretVersion], wanted: str | None) -> Loaded:
-        listed = await self._list(name)
-        chosen = [each for i, each in enumerate(listed) if i < MAX_HELD or _id(each) in known or _id(each) == wanted]
-        values = await self._fetch(name, [_id(each) for each in chosen if _id(each) not in known])
+        listed = await counting(self._connected().list_properties_of_secret_versions(name), self._clock.now())
+        chosen = [
+            each for i, each in enumerate(listed) if i < MAX_HELD or id_of(each) in known or id_of(each) == wanted
+        ]
+        values = await self._fetch(name, [id_of(each) for each in chosen if id_of(each) not in known])
         values |= {version: held.value for version, held in known.items()}
-        held = tuple(_version(each, values[_id(each)]) for each in chosen if _id(each) in values)
-        wrong = [_id(each) for each in listed if _id(each) in self._malformed]
+        held = tuple(version_of(each, values[id_of(each)]) for each in chosen if id_of(each) in values)
+        wrong = [id_of(each) for each in listed if id_of(each) in self._malformed]
         if wrong and not held:
             raise SecretsError(f"secret {name}: version {wrong[0]} must be the base64 of {ROOT_BYTES} bytes")
-        return Loaded(held, frozenset(_id(each) for each in listed) - values.keys() - set(wrong))
-
-    async def _list(self, name: str) -> list[SecretProperties]:
-        """What may count, now or later, newest first; ids break ties, so that all instances see one order."""
-        now = self._clock.now()
-        pages = self._connected().list_properties_of_secret_versions(name)
-        try:
-            everything = [each async for each in pages]
-        except ResourceNotFoundError:
-            return []  # the secret was deleted, or never made: that is an answer
-        found = [
-            each
-            for each in everything
-            if each.version and each.enabled and (each.expires_on is None or each.expires_on > now)
-        ]
-        return sorted(found, key=lambda each: (each.created_on or _EPOCH, _id(each)), reverse=True)
+        return Loaded(held, frozenset(id_of(each) for each in listed) - values.keys() - set(wrong))
 
     async def _fetch(self, name: str, versions: list[str]) -> dict[str, bytes]:
         """Values by version. A malformed one is passed over, with an error in the log the first time."""
@@ -170,17 +137,6 @@ class KeyVaultSecrets:
             else:
                 values[version] = value
         return values
-
-
-def _id(properties: SecretProperties) -> str:
-    return properties.version or ""
-
-
-def _version(properties: SecretProperties, value: bytes) -> SecretVersion:
-    changed = max(properties.created_on or _EPOCH, properties.updated_on or _EPOCH)
-    return SecretVersion(
-        _id(properties), value, changed_at=changed, not_before=properties.not_before, expires_at=properties.expires_on
-    )
 
 
 def _decoded(text: str) -> bytes | None:

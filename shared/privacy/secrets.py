@@ -13,8 +13,10 @@ from typing import Literal, Protocol, runtime_checkable
 
 from shared.core.errors import Unready
 
-type RootName = Literal["tokens", "index", "ledger"]
+type RootName = Literal["tokens", "index", "ledger", "persons"]
 ROOTS: tuple[RootName, ...] = ("tokens", "index", "ledger")
+LOCAL_ROOTS: tuple[RootName, ...] = (*ROOTS, "persons")
+"""Those of the embedded adapters: `persons` is the key-encryption key, which in Azure never leaves the vault."""
 ROOT_BYTES = 32
 SETTLING = timedelta(seconds=150)
 """How long a new version only verifies: until every instance must have seen it (docs/adr/0011)."""
@@ -90,7 +92,7 @@ class MemorySecrets:
     """Root secrets that live as long as the process: for `:memory:` stores. They cannot be rotated."""
 
     def __init__(self, random_bytes: Callable[[int], bytes] = random_source.token_bytes) -> None:
-        self._held = {name: (SecretVersion("v1", random_bytes(ROOT_BYTES)),) for name in ROOTS}
+        self._held = {name: (SecretVersion("v1", random_bytes(ROOT_BYTES)),) for name in LOCAL_ROOTS}
 
     async def versions(self, name: RootName) -> tuple[SecretVersion, ...]:
         """The one version of this process."""

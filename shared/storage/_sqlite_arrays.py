@@ -38,25 +38,42 @@ class ArrayIndex:
             f"item TEXT NOT NULL, PRIMARY KEY ({own})) STRICT, WITHOUT ROWID",
         )
         add = f'INSERT INTO "{self.name}" {self._rows("new.")};'
-        remove = f'DELETE FROM "{self.name}" WHERE ({own}) IN ({self._rows("old.")});'  # noqa: S608 - names of ours
-        for event, body in (("DELETE", remove), ("UPDATE", f"{remove} {add}")):
+        # Each part of the key for itself: for all of them in one row SQLite walks through every row of the value.
+        place = " AND ".join(f"{key} = old.{of}" for key, of in zip(self.keys, self._of_keys, strict=True))
+        remove = (
+            f'DELETE FROM "{self.name}" WHERE {place} AND sort = {self._ordered("old.")} AND item = old.id '  # noqa: S608
+            f"AND value IN (SELECT e.value FROM json_each(old.body, '$.{self.path}') AS e WHERE e.type = 'text');"
+        )
+        changed = " OR ".join(
+            f"json_extract(old.body, '$.{path}') IS NOT json_extract(new.body, '$.{path}')"
+            for path in (self.path, self.order)
+        )
+        for event, when, body in (("DELETE", "", remove), ("UPDATE", f"WHEN {changed} ", f"{remove} {add}")):
             name = f"{self.name}__{event.lower()}"
-            yield name, f'CREATE TRIGGER IF NOT EXISTS "{name}" AFTER {event} ON {self._of} BEGIN {body} END'
+            yield name, f'CREATE TRIGGER IF NOT EXISTS "{name}" AFTER {event} ON {self._of} {when}BEGIN {body} END'
 
     @property
     def insert(self) -> str:
         """The statement that enters one value of a new item: partition, value, ordered field, id."""
+        return self.insert_many(1)
+
+    def insert_many(self, rows: int) -> str:
+        """The statement that enters so many at once."""
         marks = ", ".join("?" * (len(self.keys) + 3))
-        return f'INSERT OR IGNORE INTO "{self.name}" VALUES ({marks})'  # noqa: S608 - names of ours
+        return f'INSERT OR IGNORE INTO "{self.name}" VALUES {", ".join([f"({marks})"] * rows)}'  # noqa: S608 - ours
 
     def fill(self) -> str:
         """The statement that enters every item that is there already."""
         return f'INSERT INTO "{self.name}" {self._rows(f"{self._of}.", f"{self._of}, ")}'
 
+    def _ordered(self, item: str) -> str:
+        """The value of an item that its rows are ordered by."""
+        return f"json_extract({item}body, '$.{self.order}')"
+
     def _rows(self, item: str, source: str = "") -> str:
         """The rows of an item. An object is no array, and without the ordered field there is no place in an order."""
         keys = ", ".join(f"{item}{key}" for key in self._of_keys)
-        body, order = f"{item}body", f"json_extract({item}body, '$.{self.order}')"
+        body, order = f"{item}body", self._ordered(item)
         return (
             f"SELECT DISTINCT {keys}, e.value, {order}, {item}id "  # noqa: S608 - names of ours
             f"FROM {source}json_each({body}, '$.{self.path}') AS e "

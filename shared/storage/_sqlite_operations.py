@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import batched
 
 from shared.storage._items import Prepared, apply_patches, prepare
 from shared.storage._sqlite_schema import FOREVER, Table
@@ -11,6 +12,8 @@ from shared.storage.documents import Change, Item, Partition, Patch
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 
 PURGE_ROWS = 200
+ROWS_AT_ONCE = 500
+"""Of an array index: far fewer than SQLite takes parameters for in one statement."""
 
 type Row = tuple[int, int, str]
 """Position, second of the write, JSON text."""
@@ -171,6 +174,7 @@ def create_all(
             tx.connection.execute(table.insert_many(len(items)), values)
         except sqlite3.IntegrityError:  # one is there, or expired and still there: one by one it shows which
             return run_batch([create_step(table, partition, item) for item in items])(tx)
+        _insert_arrays(tx, table, partition, items)
         return [*rows]
 
     return run
@@ -209,6 +213,16 @@ def _expires(tx: Transaction, item: Prepared) -> int:
     if item.expires_at is not None:
         return max(item.expires_at, tx.now + 1)
     return FOREVER if item.ttl is None else tx.now + item.ttl
+
+
+def _insert_arrays(tx: Transaction, table: Table, partition: Partition, items: Sequence[Prepared]) -> None:
+    """Enter the values of new items' arrays, many at once."""
+    for number, index in enumerate(table.arrays):
+        found = [
+            (*partition, text, item.arrays[number][0], item.id) for item in items for text in item.arrays[number][1]
+        ]
+        for rows in batched(found, ROWS_AT_ONCE, strict=False):
+            tx.connection.execute(index.insert_many(len(rows)), [value for row in rows for value in row])
 
 
 def _insert(tx: Transaction, table: Table, partition: Partition, item: Prepared) -> Row:

@@ -16,7 +16,8 @@ from shared.storage.errors import Unavailable
 
 FOREVER = 2**63 - 1  # `expires` of an item that never does
 APPLICATION_ID = 0x4B524644
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: array indexes hold the items of batches, too, and what leaves an array as it was does not touch them."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -161,7 +162,7 @@ def connect_writer(
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
-        connection.execute("PRAGMA secure_delete = FAST")
+        connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         _create_schema(connection, tables)
     except BaseException:
@@ -209,21 +210,22 @@ def _create_schema(connection: sqlite3.Connection, tables: Iterable[Table]) -> N
                 connection.execute(f'DROP INDEX "{name}"')
         for statement in wanted.values():
             connection.execute(statement)
-        _create_arrays(connection, table)
+        _create_arrays(connection, table, anew=version < SCHEMA_VERSION)
     connection.execute("COMMIT")
 
 
-def _create_arrays(connection: sqlite3.Connection, table: Table) -> None:
-    """Create what is missing of the array indexes, filled from the items there, and drop what is declared no more."""
+def _create_arrays(connection: sqlite3.Connection, table: Table, *, anew: bool) -> None:
+    """Create what is missing of the array indexes (or all `anew`), filled from the items there, and drop what is
+    declared no more."""
     present = connection.execute(
         "SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'trigger') AND name LIKE ? ORDER BY type DESC",
         (f"{table.name}_in__%",),
     ).fetchall()
     wanted = {name for each in table.arrays for name, _ in each.definition()}
     for kind, name in present:
-        if name not in wanted:
+        if anew or name not in wanted:
             connection.execute(f'DROP {kind} "{name}"')
-    names = {name for _, name in present}
+    names = set[str]() if anew else {name for _, name in present}
     for each in table.arrays:
         for _, statement in each.definition():
             connection.execute(statement)

@@ -59,8 +59,8 @@ AUDIT_EVENTS = Container(
 IDENTITY = Container(
     name="identity",
     partition_key=("tenant_id",),
-    indexes=(("kind", "created_at"), ("kind", "user_id", "created_at")),
-    also_indexed=("role", "status", "search_email", "search_name", "search_last_name"),
+    indexes=(("kind", "created_at"), ("kind", "user_id", "created_at"), ("kind", "next_at")),
+    also_indexed=("role", "status", "subject", "search_email", "search_name", "search_last_name"),
     default_ttl_seconds=-1,
 )
 DIRECTORY = Container(name="directory", partition_key=("id",))
@@ -85,6 +85,7 @@ REPORTS = Container(
     indexes=(("kind", "created_at"), ("kind", "from")),
     default_ttl_seconds=-1,
 )
+SUBJECT_KEYS = Container(name="subject_keys", partition_key=("tenant_id",), also_indexed=("kind",))
 GUARDS = Container(name="guards", partition_key=("id",), default_ttl_seconds=-1)
 SIGNALS = Container(
     name="signals",
@@ -114,6 +115,7 @@ CONTAINERS: dict[str, Container] = {
         SIGNALS,
         LEASES,
         DEAD_LETTERS,
+        SUBJECT_KEYS,
     )
 }
 

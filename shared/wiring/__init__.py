@@ -54,8 +54,14 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.ledger.witness import Witness
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.guards import Guards
+    from shared.privacy.key_wrapping import KeyWrapper
+    from shared.privacy.person_keys import PersonKeys
     from shared.privacy.secrets import SecretsPort
     from shared.storage.documents import DocumentStore
+    from shared.subject_rights.erasure import Erasures
+    from shared.subject_rights.holds import Holds
+    from shared.subject_rights.replay import Replays
+    from shared.subject_rights.service import SubjectRequests
 
 _log = get_log(__name__)
 
@@ -70,6 +76,8 @@ class Services:
     store: "DocumentStore"
     secrets: "SecretsPort"
     index: "BlindIndex"
+    wrapper: "KeyWrapper"
+    person_keys: "PersonKeys"
     recorder: "Recorder"
     outbox: "Outbox"
     dead_letters: "DeadLetters"
@@ -108,6 +116,10 @@ class Services:
     witness: "Witness | None"
     verification: "Verification"
     closing: "Closing"
+    subject_requests: "SubjectRequests"
+    erasures: "Erasures"
+    replays: "Replays"
+    holds: "Holds"
 
     async def close(self) -> None:
         """Let go of threads and files."""
@@ -115,6 +127,7 @@ class Services:
         try:
             await self.store.close()
         finally:
+            await self.wrapper.close()
             await self.secrets.close()
 
 
@@ -225,6 +238,17 @@ def open_secrets(settings: Settings, clock: Clock) -> "SecretsPort":
     return FileSecrets(Path(settings.kraftd_data) / "secrets", clock=clock)
 
 
+def open_wrapper(settings: Settings, clock: Clock, secrets: "SecretsPort") -> "KeyWrapper":
+    """What wraps the keys of persons: Key Vault where the settings name one, else a key among the secrets."""
+    if settings.key_vault_uri is not None:
+        from shared.privacy.vault_keys import VaultKeys
+
+        return VaultKeys(settings.key_vault_uri, clock=clock, identity=settings.azure_client_id)
+    from shared.privacy.key_wrapping import LocalKeys
+
+    return LocalKeys(secrets, clock)
+
+
 async def build_services(
     settings: Settings,
     *,
@@ -232,6 +256,7 @@ async def build_services(
     store: "DocumentStore | None" = None,
     secrets: "SecretsPort | None" = None,
     passwords: "Passwords | None" = None,
+    wrapper: "KeyWrapper | None" = None,
 ) -> Services:
     """The app on its store. What is given takes the place of what the settings would make (tests, benchmarks)."""
     from shared.privacy.key_check import pin_index
@@ -243,9 +268,11 @@ async def build_services(
         undo.push_async_callback(secrets.close)
         for root in ROOTS:
             await secrets.versions(root)  # fail now, not at the first login
+        wrapper = wrapper or open_wrapper(settings, clock, secrets)
+        undo.push_async_callback(wrapper.close)
         store = store or await open_store(settings, clock)
         undo.push_async_callback(store.close)
-        services = _assemble(settings, clock, store, secrets, await pin_index(store, secrets), passwords)
+        services = _assemble(settings, clock, store, secrets, await pin_index(store, secrets), passwords, wrapper)
         undo.pop_all()
     return services
 
@@ -257,6 +284,7 @@ def _assemble(
     secrets: "SecretsPort",
     index_version: str,
     passwords: "Passwords | None",
+    wrapper: "KeyWrapper",
 ) -> Services:
     from shared.audit.dead_letters import DeadLetters
     from shared.audit.exports import Exports
@@ -272,12 +300,16 @@ def _assemble(
     from shared.identity.passwords import Passwords
     from shared.identity.tenant_settings import read_settings
     from shared.privacy.blind_index import BlindIndex
-    from shared.privacy.boxes import ClearBox
+    from shared.privacy.boxes import SealedBoxes
+    from shared.privacy.person_keys import PersonKeys
     from shared.telemetry.metrics import DeadLetterCounts, IngestCounts, OutboxCounts
     from shared.wiring._identity import identity_services
     from shared.wiring._ledger import ledger_services
+    from shared.wiring._subject_rights import subject_rights_services
 
-    ids, index, box = IdFactory(clock), BlindIndex(secrets, index_version), ClearBox()
+    ids, index = IdFactory(clock), BlindIndex(secrets, index_version)
+    person_keys = PersonKeys(store, wrapper, clock)
+    box = SealedBoxes(person_keys)
     recorder = Recorder(store, clock, ids, box, index)
     outbox = Outbox(store, recorder, clock, ids, OutboxCounts())
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
@@ -287,11 +319,14 @@ def _assemble(
     identity = identity_services(settings, common, ids, outbox, directory, passwords, index, secrets)
     search = EventSearch(store, index, box, clock)
     trail: dict[str, Any] = {"outbox": outbox, "search": search, "box": box, "dead_letters": dead_letters}
+    of_persons: dict[str, Any] = {"outbox": outbox, "search": search, "directory": directory, "index": index, **common}
     return Services(
         settings=settings,
         ids=ids,
         secrets=secrets,
         index=index,
+        wrapper=wrapper,
+        person_keys=person_keys,
         outbox=outbox,
         dead_letters=dead_letters,
         rounds=Rounds(store, directory, clock),
@@ -301,6 +336,7 @@ def _assemble(
         directory=directory,
         passwords=passwords,
         **identity,
+        **subject_rights_services(settings, of_persons, ids, person_keys, identity),
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
         alerts=AlertService(store, outbox, recorder, clock, rules),
         reports=Reports(store, recorder, outbox, directory, clock),

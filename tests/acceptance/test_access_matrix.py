@@ -43,7 +43,7 @@ def _rows() -> list[Row]:
 
 
 ROWS = _rows()
-KINDS = ("sessions", "events", "reports", "users", "invitations", "api-keys", "alerts")
+KINDS = ("sessions", "events", "reports", "users", "invitations", "api-keys", "alerts", "requests")
 BODIES: dict[str, Any] = {
     "POST /login": {"email": "ada@example.com", "password": PASSWORD},
     "POST /token/refresh": {"refresh_token": "kr_a"},
@@ -55,6 +55,9 @@ BODIES: dict[str, Any] = {
     "POST /password": {"current_password": PASSWORD, "new_password": "a quite different password"},
     "PUT /admin/users/{}": {"role": "user"},
     "DELETE /admin/users/{}": {"reason": "left the company"},
+    "POST /privacy/erasure": {"reason": "wants to be forgotten", "password": PASSWORD},
+    "POST /admin/users/{}/erasure": {"reason": "wants to be forgotten"},
+    "PATCH /privacy/requests/{}": {"decision": "refused", "reason": "it is not the person who asks"},
     "POST /admin/invitations": {"email": "someone@example.com", "role": "viewer"},
     "POST /admin/api-keys": {"name": "reader", "scopes": ["alerts:read"]},
     "PUT /admin/settings": {"require_mfa": "off"},
@@ -122,12 +125,16 @@ async def set_stage(stage: Stage) -> Stage:
         invited = {"email": f"{which}.guest@example.com", "role": "viewer"}
         invitation = await app.client.post("/v1/admin/invitations", json=invited, headers=admin.auth)
         key = await app.client.post("/v1/admin/api-keys", json={"name": "x", "scopes": SCOPES}, headers=admin.auth)
+        leaver = await app.join(admin, f"{which}.leaver@example.com")
+        asked = {"reason": "wants to be forgotten"}
+        erasure = await app.client.post(f"/v1/admin/users/{leaver.id}/erasure", json=asked, headers=admin.auth)
         report = (await app.store.query(REPORTS, (admin.tenant_id,), Query((Eq("kind", "report"),), limit=1))).items
         stage.ids |= {
             ("users", which): person.id,
             ("sessions", which): person.refresh_token.split(".")[1],
             ("invitations", which): invitation.json()["id"],
             ("api-keys", which): key.json()["id"],
+            ("requests", which): erasure.json()["request_id"],
             ("reports", which): report[0]["id"],
             ("events", which): (await app.events(admin.tenant_id))[0]["id"],
             ("alerts", which): _ALERTS[which],

@@ -11,7 +11,13 @@ from tests.app import Account, App, assert_problem
 from tests.storage.conftest import LOCAL
 
 URL = "/v1/admin/settings"
-DEFAULTS = {"require_mfa": "off", "thresholds": {}, "allow_lists": {"addresses": [], "accounts": []}, "mutes": []}
+DEFAULTS: dict[str, Any] = {
+    "require_mfa": "off",
+    "thresholds": {},
+    "allow_lists": {"addresses": [], "accounts": []},
+    "mutes": [],
+    "legal_hold": [],
+}
 
 
 @pytest.fixture(params=LOCAL)

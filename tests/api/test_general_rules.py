@@ -22,6 +22,9 @@ PROVING = frozenset({"login", "login_mfa", "refresh_token"})
 
 BODIES: dict[str, dict[str, Any]] = {
     "create_api_key": {"name": "reader", "scopes": ["alerts:read"]},
+    "request_erasure": {"reason": "wants to be forgotten", "password": PASSWORD},
+    "request_user_erasure": {"reason": "wants to be forgotten"},
+    "decide_subject_request": {"decision": "refused", "reason": "it is not the person who asks"},
     "delete_user": {"reason": "left the company"},
     "invite_user": {"email": "new@example.com", "role": "viewer"},
     "update_settings": {"require_mfa": "admins"},
@@ -68,6 +71,9 @@ async def test_a_good_call_answers_in_the_declared_shape(app: App, ada: Account,
         await app.login(ada.email, "a guess")
     await app.host.drain_feed()
     await app.invite(ada, "invited@example.com")
+    bob = await app.join(ada, "bob@example.com", Role.TENANT_ADMIN)
+    wanted = BODIES["request_user_erasure"]
+    await app.client.post(f"/v1/admin/users/{bob.id}/erasure", json=wanted, headers=ada.auth)
     await app.client.post("/v1/admin/api-keys", json=BODIES["create_api_key"], headers=ada.auth)
     good = {"json": await good_body(app, ada, endpoint.name)} if endpoint.name in MFA_BODIES else {}
     if endpoint.name == "refresh_token":

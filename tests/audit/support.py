@@ -49,12 +49,11 @@ from shared.audit.recorder import Recorder
 from shared.audit.search import EventSearch, exported, searched
 from shared.core.ids import IdFactory
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.boxes import ClearBox
 from shared.privacy.secrets import MemorySecrets
 from shared.storage.containers import AUDIT_EVENTS, Container
 from shared.storage.documents import DocumentStore, Item, Query
 from shared.storage.sqlite import SqliteStore
-from tests.fakes import ManualClock
+from tests.fakes import ClearBox, ManualClock
 
 NOW = datetime(2026, 3, 15, 12, 0, 0, 123_456, tzinfo=UTC)
 TENANT = "0195c000-0000-7000-8000-0000000000aa"
@@ -212,7 +211,11 @@ EXAMPLES: dict[str, Draft] = {
         actor=SYSTEM,
         target=Target("ledger", "2026-02"),
     ),
-    "privacy.erasure": by_ada(PrivacyErasure(request_id=REPORT, counts={}, due_at="2026-04-14T12:00:00.123456Z")),
+    "privacy.erasure": by_ada(
+        PrivacyErasure(
+            request_id=REPORT, counts={}, due_at="2026-04-14T12:00:00.123456Z", reason_text="wants to be forgotten"
+        )
+    ),
     "privacy.export": by_ada(PrivacyExport(request_id=REPORT, counts={"events": 7})),
     "report.sign_off": by_ada(
         ReportSignOff(framework="soc2", period_from="2026-02-01", period_to="2026-03-01", digest="00" * 32),

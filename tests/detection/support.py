@@ -19,7 +19,6 @@ from shared.detection.history import Limits
 from shared.detection.patterns.brute_force import BruteForceParameters
 from shared.detection.rules import NO_RULES, NoRules, Rules, RulesSource
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.boxes import ClearBox
 from shared.privacy.secrets import MemorySecrets
 from shared.storage.containers import ALERTS, AUDIT_EVENTS, CONTAINERS, DEAD_LETTERS, Container
 from shared.storage.documents import (
@@ -34,7 +33,7 @@ from shared.storage.documents import (
 )
 from shared.storage.errors import Conflict
 from shared.storage.sqlite import SqliteStore
-from tests.fakes import ManualClock
+from tests.fakes import ClearBox, ManualClock
 
 TENANT = "0195c000-0000-7000-8000-0000000000aa"
 ACCOUNT = "0195c000-0000-7000-8000-00000000a0a0"

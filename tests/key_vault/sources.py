@@ -9,6 +9,7 @@ from typing import Protocol
 from shared.core.clock import Clock
 from shared.privacy.file_secrets import FileSecrets
 from shared.privacy.key_vault import NAMES
+from shared.privacy.key_wrapping import KeyWrapper, LocalKeys
 from shared.privacy.secrets import RootName, SecretsPort
 from tests.fakes import ManualClock
 from tests.key_vault.vault import Vault
@@ -19,6 +20,10 @@ class Source(Protocol):
 
     def instance(self, clock: Clock | None = None) -> SecretsPort:
         """The adapter of one more app instance."""
+        ...
+
+    def wrapper(self, secrets: SecretsPort) -> KeyWrapper:
+        """What wraps keys beside those secrets."""
         ...
 
     def rotate(self, root: RootName = "tokens", expires: datetime | None = None) -> str:
@@ -41,6 +46,9 @@ class VaultSource:
     def instance(self, clock: Clock | None = None) -> SecretsPort:
         return self.vault.client(clock)
 
+    def wrapper(self, secrets: SecretsPort) -> KeyWrapper:
+        return self.vault.wrapper()
+
     def rotate(self, root: RootName = "tokens", expires: datetime | None = None) -> str:
         name = NAMES[root]
         before = [each.id for each in self.vault.secrets[name] if each.expires is None]
@@ -61,14 +69,18 @@ class FileSource:
     def __init__(self, folder: Path, clock: ManualClock) -> None:
         self.folder = folder
         self.clock = clock
-        self._numbers = {"tokens": 0, "index": 0}
+        self._numbers = {"tokens": 0, "index": 0, "persons": 0}
         folder.mkdir(mode=0o700)
         self.rotate("tokens")
         self.rotate("index")
+        self.rotate("persons")
         clock.advance(days=1)
 
     def instance(self, clock: Clock | None = None) -> SecretsPort:
         return FileSecrets(self.folder, clock=clock or self.clock)
+
+    def wrapper(self, secrets: SecretsPort) -> KeyWrapper:
+        return LocalKeys(secrets, self.clock)
 
     def rotate(self, root: RootName = "tokens", expires: datetime | None = None) -> str:
         self._numbers[root] += 1

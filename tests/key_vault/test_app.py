@@ -10,7 +10,10 @@ import pytest
 
 from devhost.host import Host
 from shared.audit.model import PLATFORM_TENANT
+from shared.privacy.key_wrapping import KeyWrapper, LocalKeys
+from shared.privacy.person_keys import CACHE_FOR
 from shared.privacy.secrets import MemorySecrets, RootName, SecretsError, SecretVersion
+from shared.privacy.vault_keys import KEY
 from shared.wiring import Services, build_services
 from tests.app import Account, App, assert_problem, registration, running
 from tests.fakes import ManualClock
@@ -24,15 +27,21 @@ FOREVER = 1_000_000
 @pytest.fixture
 async def rotating(host: Host, clock: ManualClock, source: Source) -> AsyncIterator[App]:
     """The app over each adapter that can be rotated."""
-    async with running(host, clock, secrets=source.instance()) as started:
+    secrets = source.instance()
+    async with running(host, clock, secrets=secrets, wrapper=source.wrapper(secrets)) as started:
         yield started
 
 
 @pytest.fixture
 async def app(host: Host, clock: ManualClock, vault: Vault) -> AsyncIterator[App]:
-    """The app over the vault."""
-    async with running(host, clock, secrets=vault.client(load_seconds=1.0)) as started:
+    """The app over secrets in the vault; keys are wrapped elsewhere, where faults of the vault do not reach."""
+    secrets = vault.client(load_seconds=1.0)
+    async with running(host, clock, secrets=secrets, wrapper=elsewhere(clock)) as started:
         yield started
+
+
+def elsewhere(clock: ManualClock) -> KeyWrapper:
+    return LocalKeys(MemorySecrets(), clock)
 
 
 async def profile(app: App, token: str) -> httpx.Response:
@@ -98,8 +107,11 @@ async def test_without_its_index_secret_the_app_says_so(rotating: App, source: S
 async def test_two_instances_take_each_others_tokens_through_a_rotation(
     host: Host, clock: ManualClock, source: Source
 ) -> None:
-    async with running(host, clock, secrets=source.instance()) as app:
-        second = await build_services(app.services.settings, clock=clock, store=app.store, secrets=source.instance())
+    first_secrets, secrets = source.instance(), source.instance()
+    async with running(host, clock, secrets=first_secrets, wrapper=source.wrapper(first_secrets)) as app:
+        second = await build_services(
+            app.services.settings, clock=clock, store=app.store, secrets=secrets, wrapper=source.wrapper(secrets)
+        )
         instances: list[Services] = [app.services, second]
         ada = await app.register()
         tokens = [ada.token]
@@ -114,6 +126,7 @@ async def test_two_instances_take_each_others_tokens_through_a_rotation(
         assert len({kid_of(token) for token in tokens}) == 2
         host.module.services.put(app.services)
         await second.secrets.close()
+        await second.wrapper.close()
         second.passwords.close()
 
 
@@ -177,13 +190,17 @@ async def test_a_key_that_nobody_can_ask_for_is_not_a_log_out(app: App, vault: V
 async def test_a_start_without_the_vault_is_not_ready_and_tries_again(
     host: Host, clock: ManualClock, vault: Vault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running(host, clock, secrets=vault.client()) as app:
+    async with running(host, clock, secrets=vault.client(), wrapper=elsewhere(clock)) as app:
         services = app.services
         vault.faults = [Fault(status=403, times=FOREVER)]
 
         async def build() -> Services:
             return await build_services(
-                services.settings, clock=clock, store=services.store, secrets=vault.client(load_seconds=1.0)
+                services.settings,
+                clock=clock,
+                store=services.store,
+                secrets=vault.client(load_seconds=1.0),
+                wrapper=elsewhere(clock),
             )
 
         before = host.module.services._build
@@ -201,6 +218,18 @@ async def test_a_start_without_the_vault_is_not_ready_and_tries_again(
         await built.secrets.close()
         built.passwords.close()
         host.module.services.put(services)
+
+
+async def test_without_the_key_of_persons_keys_nothing_personal_is_written_and_nothing_is_lost(
+    host: Host, clock: ManualClock, vault: Vault
+) -> None:
+    async with running(host, clock, secrets=vault.client(), wrapper=vault.wrapper()) as app:
+        ada = await app.register()
+        vault.change(KEY, vault.key_version(), enabled=False)
+        clock.advance(seconds=CACHE_FOR.total_seconds() + 1)
+        assert_problem(await app.login(ada.email), 503, "secrets_unavailable")
+        vault.change(KEY, vault.key_version(), enabled=True)
+        assert (await profile(app, await logged_in(app))).status_code == 200
 
 
 class NoTokens(MemorySecrets):
@@ -229,7 +258,7 @@ async def test_no_log_line_of_a_rotation_shows_a_value(
     host: Host, clock: ManualClock, vault: Vault, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        async with running(host, clock, secrets=vault.client()) as app:
+        async with running(host, clock, secrets=vault.client(), wrapper=vault.wrapper()) as app:
             ada = await app.register()
             VaultSource(vault).rotate()
             clock.advance(minutes=5)

@@ -339,7 +339,7 @@ async def test_no_trouble_takes_longer_than_its_time(vault: Vault, connect: Open
 async def test_an_outage_is_bridged_for_an_hour_then_nothing_is_answered(
     vault: Vault, connect: Open, clock: ManualClock
 ) -> None:
-    secrets = connect(load_seconds=0.2)
+    secrets = connect()
     before = await names(secrets)
     vault.faults = [Fault(status=403, times=10_000)]
     for _ in range(12):

@@ -1,7 +1,8 @@
-"""A stand-in for Key Vault's secrets over HTTPS: challenge, get, list of versions with pages, errors, scripted faults.
+"""A stand-in for Key Vault over HTTPS: challenge, secrets and keys, lists with pages, errors, scripted faults.
 
-Shapes as documented for api-version 7.4 (Get Secret, Get Secret Versions, REST API error codes). The client reaches it
-under a name of the real service: its resolver leads there, its certificate says so, and no check of the SDK is off.
+Shapes as documented for api-version 7.4 (Get Secret, Get Secret Versions, Get Key, Get Key Versions, Unwrap Key, REST
+API error codes). The client reaches it under a name of the real service: its resolver leads there, its certificate says
+so, and no check of the SDK is off.
 """
 
 import asyncio
@@ -15,7 +16,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -28,8 +28,11 @@ from azure.core.pipeline.transport import AioHttpTransport
 
 from shared.core.clock import Clock, SystemClock
 from shared.privacy.key_vault import KeyVaultSecrets
+from shared.privacy.vault_keys import KEY, VaultKeys
 from tests.cosmos_emulator.emulator import make_certificate
 from tests.fakes import ManualClock
+from tests.key_vault.answers import Answer, Attribute, Attributes, refusal
+from tests.key_vault.keys import OPERATIONS, KeyVersion, Private, new_version
 
 PAGE = 25
 RESOURCE = "https://vault.azure.net"
@@ -39,25 +42,13 @@ _numbers = itertools.count(1)
 
 
 @dataclass
-class Version:
-    """One version of a secret as the vault keeps it; times are Unix seconds."""
+class Version(Attributes):
+    """One version of a secret as the vault keeps it."""
 
-    id: str
-    value: str
-    created: int
-    updated: int
-    enabled: bool = True
-    not_before: int | None = None
-    expires: int | None = None
+    value: str = ""
 
-    def item(self, uri: str, name: str) -> dict[str, Any]:
-        attributes: dict[str, Any] = {"enabled": self.enabled, "created": self.created, "updated": self.updated}
-        attributes |= {"recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90}
-        if self.not_before is not None:
-            attributes["nbf"] = self.not_before
-        if self.expires is not None:
-            attributes["exp"] = self.expires
-        return {"id": f"{uri}secrets/{name}/{self.id}", "attributes": attributes, "tags": {}}
+    def item(self, id_: str) -> dict[str, Any]:
+        return {"id": id_, "attributes": self.shown(), "tags": {}}
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Seen:
-    """One request: what was asked for (`versions` or a version's id) of which secret, and whether with our token."""
+    """One request: of which secret or key, what (`versions`, a version, `<it>/unwrapkey`), whether with our token."""
 
     name: str
     what: str
@@ -93,6 +84,7 @@ class Vault:
         self.clock = clock
         self.token = secrets.token_urlsafe(16)
         self.secrets: dict[str, list[Version]] = {}
+        self.keys: dict[str, list[KeyVersion]] = {}
         self.seen: list[Seen] = []
         self.faults: list[Fault] = []
         self.page = PAGE
@@ -102,25 +94,44 @@ class Vault:
         self._sessions: list[ClientSession] = []
         server.vaults[self.host] = self
 
-    def put(self, name: str, value: str | bytes | None = None, **attributes: datetime | bool) -> str:
+    def put(self, name: str, value: str | bytes | None = None, **attributes: Attribute) -> str:
         """`az keyvault secret set`: a new version (of 32 random bytes); its id."""
         raw = secrets.token_bytes(32) if value is None else value
         text = raw if isinstance(raw, str) else base64.b64encode(raw).decode()
         now = int(self.clock.now().timestamp())
-        made = Version(secrets.token_hex(16), text, now, now)
+        made = Version(secrets.token_hex(16), now, now, value=text)
         self.secrets.setdefault(name, []).append(made)
-        self._set(made, attributes)
+        made.set(attributes)
         return made.id
 
-    def change(self, name: str, version: str, **attributes: datetime | bool) -> None:
-        """`az keyvault secret set-attributes` of one version."""
-        (found,) = (each for each in self.secrets[name] if each.id == version)
+    def put_key(
+        self,
+        name: str = KEY,
+        private: Private | None = None,
+        operations: tuple[str, ...] = OPERATIONS,
+        **attributes: Attribute,
+    ) -> str:
+        """`az keyvault key create` or `rotate`: a new version (RSA, 2048 bits); its id."""
+        held = self.keys.setdefault(name, [])
+        held.append(new_version(len(held), int(self.clock.now().timestamp()), private, operations))
+        held[-1].set(attributes)
+        return held[-1].id
+
+    def key_version(self, name: str = KEY) -> str:
+        """The only version of a key."""
+        (only,) = self.keys[name]
+        return only.id
+
+    def change(self, name: str, version: str, **attributes: Attribute) -> None:
+        """`az keyvault secret set-attributes` (`key set-attributes`) of one version."""
+        held: list[Attributes] = [*self.secrets.get(name, []), *self.keys.get(name, [])]
+        (found,) = (each for each in held if each.id == version)
         found.updated = int(self.clock.now().timestamp())
-        self._set(found, attributes)
+        found.set(attributes)
 
     def delete(self, name: str) -> None:
-        """`az keyvault secret delete`: all versions."""
-        del self.secrets[name]
+        """`az keyvault secret delete` (`key delete`): all versions."""
+        del (self.keys if name in self.keys else self.secrets)[name]
 
     def value(self, name: str, version: str) -> bytes:
         """What a version holds."""
@@ -150,72 +161,59 @@ class Vault:
 
     def client(self, clock: Clock | None = None, **options: Any) -> KeyVaultSecrets:
         """An adapter on this vault, with caches and connections of its own: what one app instance has."""
+        return KeyVaultSecrets(self.uri, clock=clock or self.clock, **self._settings(options))
+
+    def wrapper(self, clock: Clock | None = None, **options: Any) -> VaultKeys:
+        """The same for keys."""
+        return VaultKeys(self.uri, clock=clock or self.clock, **self._settings(options))
+
+    def _settings(self, options: Mapping[str, Any]) -> dict[str, Any]:
         connector = TCPConnector(resolver=Resolver(self.host, self._server.port), ssl=self._server.trust)
         session = ClientSession(connector=connector, cookie_jar=DummyCookieJar(), auto_decompress=False)
         self._sessions.append(session)
-        settings: dict[str, Any] = {
-            "transport": AioHttpTransport(session=session),
-            "credential": Credential(self.token),
-            **options,
-        }
-        return KeyVaultSecrets(self.uri, clock=clock or self.clock, **settings)
+        return {"transport": AioHttpTransport(session=session), "credential": Credential(self.token), **options}
 
-    def answer(self, path: str, query: Mapping[str, Sequence[str]], token: str | None) -> "Answer":
-        """The answer to one GET."""
+    def answer(
+        self, path: str, query: Mapping[str, Sequence[str]], token: str | None, sent: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """The answer to one GET, or to a POST of `sent`."""
         match path.strip("/").split("/"):
-            case ["secrets", name, what]:
-                self.seen.append(Seen(name, what, token == self.token))
+            case ["secrets" | "keys" as kind, name, what] if sent is None:
+                pass
+            case ["keys" as kind, name, version, "unwrapkey"] if sent is not None:
+                what = f"{version}/unwrapkey"
             case _:
-                return _error(400, "BadParameter", "The request URI is not as documented")
+                return refusal(400, "BadParameter", "The request URI is not as documented")
+        self.seen.append(Seen(name, what, token == self.token))
         if token != self.token:
             challenge = f'Bearer authorization="https://login.microsoftonline.com/{TENANT}", resource="{RESOURCE}"'
-            unauthorized = _error(401, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.")
+            unauthorized = refusal(401, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.")
             return replace(unauthorized, headers={"WWW-Authenticate": challenge})
         if query.get("api-version") != ["7.4"]:
-            return _error(400, "BadParameter", "The api-version is not as documented")
-        versions = self.secrets.get(name, [])
-        if what == "versions":
-            return self._list(name, versions, int(query.get("$skiptoken", ["0"])[0]))
-        return self._get(name, [each for each in versions if each.id == what])
+            return refusal(400, "BadParameter", "The api-version is not as documented")
+        versions: Sequence[Version | KeyVersion] = (self.secrets if kind == "secrets" else self.keys).get(name, [])
+        found = next((each for each in versions if each.id == what.partition("/")[0]), None)
+        if what == "versions" and versions:
+            return self._list(f"{kind}/{name}", versions, int(query.get("$skiptoken", ["0"])[0]))
+        if found is None:
+            kind_of = "Secret" if kind == "secrets" else "Key"
+            absent = f"A {kind_of.lower()} with (name/id) {name} was not found in this key vault."
+            return refusal(404, f"{kind_of}NotFound", absent)
+        return self._get(found, f"{self.uri}{kind}/{name}/{found.id}", sent)
 
-    def _list(self, name: str, versions: Sequence[Version], start: int) -> "Answer":
-        if not versions:
-            return _not_found(name)
+    def _list(self, path: str, versions: "Sequence[Version | KeyVersion]", start: int) -> Answer:
         ordered = sorted(versions, key=lambda each: each.id)  # the order is not documented: this one means nothing
         page, more = ordered[start : start + self.page], len(ordered) > start + self.page
-        link = f"https://{self.host}:443/secrets/{name}/versions?api-version=7.4&$skiptoken={start + self.page}"
-        items = [each.item(self.uri, name) for each in page]
+        link = f"https://{self.host}:443/{path}/versions?api-version=7.4&$skiptoken={start + self.page}"
+        items = [each.item(f"{self.uri}{path}/{each.id}") for each in page]
         return Answer(200, {"value": items, "nextLink": link if more else None})
 
-    def _get(self, name: str, versions: Sequence[Version]) -> "Answer":
-        if not versions:
-            return _not_found(name)
-        if not versions[0].enabled:
-            disabled = {"code": "SecretDisabled"}
-            return _error(403, "Forbidden", "Operation get is not allowed on a disabled secret.", disabled)
-        return Answer(200, {"value": versions[0].value, **versions[0].item(self.uri, name)})
-
-    def _set(self, version: Version, attributes: Mapping[str, datetime | bool]) -> None:
-        for key, given in attributes.items():
-            setattr(version, key, given if isinstance(given, bool) else int(given.timestamp()))
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Status, JSON body, and headers beside the usual ones."""
-
-    status: int
-    body: Any
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-def _error(status: int, code: str, message: str, inner: Mapping[str, str] | None = None) -> Answer:
-    error = {"code": code, "message": message, **({"innererror": inner} if inner else {})}
-    return Answer(status, {"error": error})
-
-
-def _not_found(name: str) -> Answer:
-    return _error(404, "SecretNotFound", f"A secret with (name/id) {name} was not found in this key vault.")
+    def _get(self, version: "Version | KeyVersion", id_: str, sent: Mapping[str, Any] | None) -> Answer:
+        if isinstance(version, KeyVersion):
+            return Answer(200, version.bundle(id_)) if sent is None else version.unwrap(id_, sent)
+        if not version.enabled:
+            return refusal(403, "Forbidden", "Operation get is not allowed on a disabled secret.", "SecretDisabled")
+        return Answer(200, {"value": version.value, **version.item(id_)})
 
 
 class Credential:
@@ -324,13 +322,21 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             version = vault.put(name, sent["value"])
             made = next(each for each in vault.secrets[name] if each.id == version)
-            self._write(200, json.dumps({**made.item(vault.uri, name), "value": made.value}).encode(), {})
+            self._write(
+                200, json.dumps({**made.item(f"{vault.uri}secrets/{name}/{version}"), "value": made.value}).encode(), {}
+            )
 
     def do_GET(self) -> None:
+        self._answer(None)
+
+    def do_POST(self) -> None:
+        self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}"))
+
+    def _answer(self, sent: Mapping[str, Any] | None) -> None:
         vault = cast("Server", self.server).vaults[self.headers["Host"].partition(":")[0]]
         url = urlsplit(self.path)
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        answer = vault.answer(url.path, parse_qs(url.query), token if scheme == "Bearer" else None)
+        answer = vault.answer(url.path, parse_qs(url.query), token if scheme == "Bearer" else None, sent)
         fault = _next(vault.faults, url.path)
         if fault is None:
             self._write(answer.status, json.dumps(answer.body).encode(), answer.headers)

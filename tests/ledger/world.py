@@ -29,13 +29,12 @@ from shared.ledger.tiles import WIDTH
 from shared.ledger.verification import Verification
 from shared.ledger.witness import Counted, Post, Witness
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.boxes import ClearBox
 from shared.privacy.secrets import MemorySecrets
 from shared.storage.containers import AUDIT_EVENTS, DEAD_LETTERS, LEDGER
 from shared.storage.documents import DocumentStore, Eq, Item, Query, pages
 from shared.storage.errors import Conflict
 from shared.storage.sqlite import SqliteStore
-from tests.fakes import ManualClock
+from tests.fakes import ClearBox, ManualClock
 from tests.ledger.naive import NaiveTree
 
 TENANT = "0195c000-0000-7000-8000-0000000000aa"

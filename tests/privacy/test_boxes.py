@@ -1,16 +1,57 @@
 """Boxes and commitments: what was recorded can be proven, byte by byte, with software that is not ours."""
 
+import asyncio
 import base64
 import hashlib
 import json
 import math
 import secrets
+from collections.abc import AsyncIterator
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import GCM
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
-from shared.privacy.boxes import SALT_BYTES, ClearBox, Personal, commitment_of
+from shared.privacy.boxes import SALT_BYTES, BoxDamaged, Personal, SealedBoxes, commitment_of
+from shared.privacy.key_wrapping import LocalKeys
+from shared.privacy.person_keys import CACHE_FOR, PersonKeys, key_id
+from shared.privacy.secrets import MemorySecrets, SecretsError, SecretVersion
+from shared.storage.containers import SUBJECT_KEYS
+from shared.storage.documents import Item
+from shared.storage.sqlite import SqliteStore
+from tests.fakes import ManualClock
+from tests.faults import FaultyStore
 
 TENANT, PERSON, EVENT = "tenant", "person", "event"
+
+
+class World:
+    """A store of persons' keys, and instances of the app over it."""
+
+    def __init__(self, store: SqliteStore, clock: ManualClock) -> None:
+        self.store = store
+        self.clock = clock
+        self.secrets = MemorySecrets()
+
+    def keys(self) -> PersonKeys:
+        return PersonKeys(self.store, LocalKeys(self.secrets, self.clock), self.clock)
+
+    def boxes(self) -> SealedBoxes:
+        return SealedBoxes(self.keys())
+
+    async def stored(self, subject: str = PERSON) -> Item:
+        return await self.store.read(SUBJECT_KEYS, (TENANT,), key_id(subject))
+
+
+@pytest.fixture
+async def world(clock: ManualClock) -> AsyncIterator[World]:
+    store = await SqliteStore.open(None, clock=clock)
+    yield World(store, clock)
+    await store.close()
+
+
 SIMPLE: Personal = {"ip": "203.0.113.9", "email": "ada@example.com", "filters": {"b": [1, True, None], "a": 'ü\n"'}}
 
 
@@ -20,12 +61,28 @@ def by_hand(salt: bytes, personal: Personal) -> str:
     return base64.b64encode(hashlib.sha256(salt + text.encode()).digest()).decode()
 
 
-async def test_the_commitment_by_hand() -> None:
-    sealed = await ClearBox().seal(TENANT, PERSON, EVENT, SIMPLE)
-    salt = base64.b64decode(sealed.box["salt"], validate=True)
-    assert len(salt) == SALT_BYTES == 32
-    assert sealed.commitment == by_hand(salt, sealed.box["data"])
+async def test_the_commitment_by_hand(world: World) -> None:
+    sealed = await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    opened = await world.boxes().open(TENANT, PERSON, EVENT, sealed.box)
+    assert opened is not None
+    assert len(opened.salt) == SALT_BYTES == 32
+    assert sealed.commitment == opened.commitment == by_hand(opened.salt, opened.personal)
     assert len(base64.b64decode(sealed.commitment, validate=True)) == 32
+
+
+async def test_a_box_opens_with_the_cipher_of_another_library(world: World) -> None:
+    """AES-256-GCM over salt and canonical JSON, for whoever has the key: nothing of ours is needed."""
+    sealed = await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    kek = (await world.secrets.versions("persons"))[0].value
+    key = aes_key_unwrap(kek, base64.b64decode((await world.stored())["wrapped"]))
+    nonce, content = (base64.b64decode(sealed.box[name]) for name in ("nonce", "sealed"))
+    decryptor = Cipher(AES256(key), GCM(nonce, content[-16:])).decryptor()
+    decryptor.authenticate_additional_data(b"tenant|person|event")
+    plain = decryptor.update(content[:-16]) + decryptor.finalize()
+    assert sealed.commitment == base64.b64encode(hashlib.sha256(plain).digest()).decode()
+    assert json.loads(plain[32:]) == SIMPLE
 
 
 def test_a_commitment_known_beforehand() -> None:
@@ -40,18 +97,202 @@ def test_names_are_ordered_by_utf_16_as_rfc_8785_says() -> None:
     assert commitment_of(b"", personal) == base64.b64encode(hashlib.sha256(text).digest()).decode()
 
 
-async def test_what_was_put_in_comes_out() -> None:
-    box = ClearBox()
-    sealed = await box.seal(TENANT, PERSON, EVENT, SIMPLE)
+async def test_what_was_put_in_comes_out_of_any_instance(world: World) -> None:
+    sealed = await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
     through_the_store = json.loads(json.dumps(sealed.box))
-    assert await box.open(TENANT, PERSON, EVENT, through_the_store) == SIMPLE
+    opened = await world.boxes().open(TENANT, PERSON, EVENT, through_the_store)
+    assert opened is not None
+    assert opened.personal == SIMPLE
 
 
-async def test_equal_data_has_different_salts_and_commitments() -> None:
-    box = ClearBox()
-    sealed = [await box.seal(TENANT, PERSON, EVENT, SIMPLE) for _ in range(20)]
-    assert len({each.box["salt"] for each in sealed}) == 20
-    assert len({each.commitment for each in sealed}) == 20
+async def test_equal_data_has_different_boxes_and_commitments(world: World) -> None:
+    boxes = world.boxes()
+    sealed = [await boxes.seal(TENANT, PERSON, EVENT, SIMPLE) for _ in range(20)]
+    assert len({each.box["sealed"] for each in sealed if each}) == 20
+    assert len({each.box["nonce"] for each in sealed if each}) == 20
+    assert len({each.commitment for each in sealed if each}) == 20
+
+
+async def test_nothing_readable_is_stored(world: World) -> None:
+    sealed = await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    stored = json.dumps([sealed.box, await world.stored()])
+    assert "ada@example.com" not in stored
+    assert "203.0.113.9" not in stored
+    key = aes_key_unwrap(
+        (await world.secrets.versions("persons"))[0].value, base64.b64decode((await world.stored())["wrapped"])
+    )
+    assert base64.b64encode(key).decode() not in stored
+
+
+@pytest.mark.parametrize("place", [("other", PERSON, EVENT), (TENANT, "other", EVENT), (TENANT, PERSON, "other")])
+async def test_a_box_opens_only_where_it_belongs(world: World, place: tuple[str, str, str]) -> None:
+    boxes = world.boxes()
+    sealed = await boxes.seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    await boxes.seal("other", PERSON, EVENT, SIMPLE)
+    await boxes.seal(TENANT, "other", EVENT, SIMPLE)
+    with pytest.raises(BoxDamaged):
+        await boxes.open(*place, sealed.box)
+
+
+async def test_any_changed_bit_is_damage_and_not_erasure(world: World) -> None:
+    boxes = world.boxes()
+    sealed = await boxes.seal(TENANT, PERSON, EVENT, {"a": "b"})
+    assert sealed is not None
+    for name in ("nonce", "sealed"):
+        raw = base64.b64decode(sealed.box[name])
+        for bit in range(len(raw) * 8):
+            changed = bytearray(raw)
+            changed[bit // 8] ^= 1 << bit % 8
+            with pytest.raises(BoxDamaged):
+                await boxes.open(TENANT, PERSON, EVENT, sealed.box | {name: base64.b64encode(changed).decode()})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"nonce": None}, {"nonce": "AAAA"}, {"sealed": ""}, {"sealed": "%"}, {"sealed": 7}, {"sealed": []}],
+    ids=repr,
+)
+async def test_what_is_no_box_is_damage(world: World, change: dict[str, object]) -> None:
+    boxes = world.boxes()
+    sealed = await boxes.seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    with pytest.raises(BoxDamaged):
+        await boxes.open(TENANT, PERSON, EVENT, sealed.box | change)
+    with pytest.raises(BoxDamaged):
+        await boxes.open(TENANT, PERSON, EVENT, {})
+
+
+async def test_of_an_erased_person_nothing_opens_and_nothing_is_kept(world: World) -> None:
+    boxes, keys = world.boxes(), world.keys()
+    sealed = await boxes.seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    assert await keys.erase(TENANT, PERSON)
+    assert not await keys.erase(TENANT, PERSON)
+    after = world.boxes()
+    assert await after.open(TENANT, PERSON, EVENT, sealed.box) is None
+    assert await after.seal(TENANT, PERSON, EVENT, SIMPLE) is None
+    assert set(await world.stored()) == {"id", "tenant_id", "kind", "subject", "erased_at", "_etag", "_ts"}
+
+
+async def test_an_instance_that_holds_the_key_lets_go_of_it(world: World) -> None:
+    """At once where the erasure ran, elsewhere when its memory of the key is over, also with a clock set back."""
+    mine, other = world.keys(), world.keys()
+    for keys in (mine, other):
+        assert await SealedBoxes(keys).seal(TENANT, PERSON, EVENT, SIMPLE) is not None
+    await mine.erase(TENANT, PERSON)
+    assert await SealedBoxes(mine).seal(TENANT, PERSON, EVENT, SIMPLE) is None
+    assert await SealedBoxes(other).seal(TENANT, PERSON, EVENT, SIMPLE) is not None
+    world.clock.advance(seconds=CACHE_FOR.total_seconds())
+    assert await SealedBoxes(other).seal(TENANT, PERSON, EVENT, SIMPLE) is None
+    world.clock.advance(hours=-1)
+    assert await SealedBoxes(other).seal(TENANT, PERSON, EVENT, SIMPLE) is None
+
+
+async def test_erasing_somebody_of_whom_nothing_was_kept_yet(world: World) -> None:
+    await world.keys().erase(TENANT, PERSON)
+    assert await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE) is None
+    assert await world.boxes().open(TENANT, "nobody", EVENT, {}) is None
+
+
+async def test_instances_that_need_a_key_at_the_same_time_make_one(world: World) -> None:
+    instances = [world.boxes() for _ in range(5)]
+    sealed = await asyncio.gather(*(each.seal(TENANT, PERSON, f"e{n}", SIMPLE) for n, each in enumerate(instances * 4)))
+    for n, each in enumerate(sealed):
+        assert each is not None
+        assert await world.boxes().open(TENANT, PERSON, f"e{n}", each.box) is not None
+
+
+async def test_of_many_who_ask_for_a_key_one_asks_the_store(world: World) -> None:
+    await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    keys = world.keys()
+    await asyncio.gather(*(keys.for_opening(TENANT, PERSON) for _ in range(50)))
+    assert (keys.misses, keys.hits) == (1, 49)
+
+
+async def test_who_gives_up_waiting_for_the_store_holds_up_nobody(world: World) -> None:
+    await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    faulty = FaultyStore(world.store, 1, "hang")
+    keys = PersonKeys(faulty, LocalKeys(world.secrets, world.clock), world.clock)
+    first = asyncio.create_task(keys.for_opening(TENANT, PERSON))
+    second = asyncio.create_task(keys.for_opening(TENANT, PERSON))
+    while not faulty.hung:  # noqa: ASYNC110 - any moment will do
+        await asyncio.sleep(0)
+    first.cancel()
+    assert await second is not None
+
+
+async def test_memory_of_keys_is_bounded(world: World) -> None:
+    keys = PersonKeys(world.store, LocalKeys(world.secrets, world.clock), world.clock, cached=3)
+    for n in range(10):
+        await keys.for_sealing(TENANT, f"p{n}")
+    keys.misses = 0
+    for n in (9, 8, 7, 0):
+        await keys.for_sealing(TENANT, f"p{n}")
+    assert keys.misses == 1
+
+
+@pytest.mark.parametrize("change", [{"wrapped": "AAAA"}, {"wrapped": None}, {"wrapped": "%"}], ids=repr)
+async def test_a_key_that_was_tampered_with_is_damage_and_stops_writes(world: World, change: Item) -> None:
+    sealed = await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    await world.store.replace(SUBJECT_KEYS, (TENANT,), await world.stored() | change)
+    with pytest.raises(BoxDamaged):
+        await world.boxes().open(TENANT, PERSON, EVENT, sealed.box)
+    with pytest.raises(SecretsError):
+        await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+
+
+async def test_a_key_that_was_deleted_opens_as_erased(world: World) -> None:
+    sealed = await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    await world.store.delete(SUBJECT_KEYS, (TENANT,), key_id(PERSON))
+    assert await world.boxes().open(TENANT, PERSON, EVENT, sealed.box) is None
+
+
+class Rotating:
+    """The secrets of a deployment whose key-encryption key is rotated."""
+
+    def __init__(self) -> None:
+        self.held: tuple[SecretVersion, ...] = (SecretVersion("v1", b"1" * 32),)
+
+    async def versions(self, _: str) -> tuple[SecretVersion, ...]:
+        return self.held
+
+    async def find(self, _: str, version: str) -> SecretVersion | None:
+        return next((each for each in self.held if each.version == version), None)
+
+
+async def test_rotation_wraps_keys_anew_and_touches_no_event(world: World) -> None:
+    rotating = Rotating()
+    world.secrets = rotating  # type: ignore[assignment]
+    sealed = {}
+    for n in range(250):
+        sealed[n] = await world.boxes().seal(TENANT, f"p{n}", EVENT, SIMPLE)
+    await world.keys().erase(TENANT, "p7")
+    assert await world.keys().rewrap(TENANT) == 0
+    rotating.held = (SecretVersion("v2", b"2" * 32), *rotating.held)
+    assert await world.keys().rewrap(TENANT) == 249
+    assert await world.keys().rewrap(TENANT) == 0
+    rotating.held = rotating.held[:1]
+    for n in (0, 249):
+        box = sealed[n]
+        assert box is not None
+        assert await world.boxes().open(TENANT, f"p{n}", EVENT, box.box) is not None
+
+
+async def test_without_the_key_encryption_key_nothing_opens_and_nothing_is_written_in_the_clear(world: World) -> None:
+    rotating = Rotating()
+    world.secrets = rotating  # type: ignore[assignment]
+    sealed = await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    rotating.held = (SecretVersion("v9", b"9" * 32),)
+    with pytest.raises(SecretsError):
+        await world.boxes().open(TENANT, PERSON, EVENT, sealed.box)
+    with pytest.raises(SecretsError):
+        await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
 
 
 def test_any_change_changes_the_commitment() -> None:
@@ -68,6 +309,6 @@ def test_any_change_changes_the_commitment() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "\ud800", 2**53, b"bytes", object, {1: 2}], ids=repr)
-async def test_what_has_no_canonical_form_is_refused(value: object) -> None:
+async def test_what_has_no_canonical_form_is_refused(world: World, value: object) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        await ClearBox().seal(TENANT, PERSON, EVENT, {"value": value})
+        await world.boxes().seal(TENANT, PERSON, EVENT, {"value": value})

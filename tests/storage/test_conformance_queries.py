@@ -415,3 +415,14 @@ async def test_what_was_acknowledged_is_seen_by_the_next_query(store: DocumentSt
             assert [each["id"] for each in page.items] == [item_id]
 
     await asyncio.gather(*(writer(number) for number in range(8)))
+
+
+async def test_the_items_of_a_batch_are_found_by_a_value_of_an_array(store: DocumentStore) -> None:
+    """As those that come one by one."""
+    partition = ("t1", "2026-03")
+    events = [event("t1", "2026-03", f"e{number}") | {"subjects": ["ada", f"p{number}"]} for number in range(3)]
+    await store.batch(AUDIT_EVENTS, partition, [create(each) for each in events[:2]])
+    await store.create(AUDIT_EVENTS, partition, events[2])
+    for subject, expected in (("ada", {"e0", "e1", "e2"}), ("p1", {"e1"}), ("p2", {"e2"}), ("p3", set[str]())):
+        query = Query((Has("subjects", subject),), order_by="recorded_at")
+        assert {each["id"] for each in (await store.query(AUDIT_EVENTS, ("t1",), query)).items} == expected

@@ -62,7 +62,7 @@ async def test_no_write_is_answered_or_seen_before_its_commit_is_done(store: Sql
 
 
 async def test_the_writer_waits_for_the_disk_and_wipes_what_is_deleted(store: SqliteStore) -> None:
-    wanted = {"synchronous": 2, "journal_mode": "wal", "secure_delete": 2, "journal_size_limit": 64 * 1024 * 1024}
+    wanted = {"synchronous": 2, "journal_mode": "wal", "secure_delete": 1, "journal_size_limit": 64 * 1024 * 1024}
     writer = store._resources.writer
     assert {name: writer.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted} == wanted
 

@@ -25,6 +25,8 @@ from shared.storage._cosmos_definition import indexed_paths
 from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, Container
 from shared.storage.documents import AnyOf, Defined, Eq, Filter, Has, In, Page, Partition, Prefix, Query, Range
 from shared.storage.sqlite import SqliteStore
+from shared.subject_rights.holds import Holds, _Month
+from shared.subject_rights.model import Person
 from tests.app import PASSWORD, ROOT, Account, App, running
 from tests.calls import NOWHERE, QUERIES, path_of
 from tests.fakes import ManualClock
@@ -126,6 +128,26 @@ async def drive_list(app: App, endpoint: Endpoint, account: Account) -> None:
     )
 
 
+async def drive_erasures(app: App, ada: Account) -> None:
+    """Somebody who was invited, deleted and then erased, a list of that, and what is held beyond its month."""
+    people = [await app.join(ada, f"leaver-{n}@example.com") for n in range(2)]
+    assert (await app.client.get("/v1/privacy/requests", headers=people[0].auth)).status_code == 200
+    await app.client.delete(f"/v1/admin/users/{people[1].id}?reason=left", headers=ada.auth)
+    for person in people:
+        body = {"reason": "wants to be forgotten"}
+        answer = await app.client.post(f"/v1/admin/users/{person.id}/erasure", json=body, headers=ada.auth)
+        assert answer.status_code == 202
+    app.clock.advance(seconds=1)
+    assert await app.host.run_timer("run_erasures")
+    assert len([line async for line in app.services.replays.carried_out()]) == 2
+    await app.services.erasures.check(Person(ada.tenant_id, people[0].id))
+    held = Holds(app.store, app.clock, timedelta(days=30))
+    for subject, period in ((None, "2026-03"), (people[0].id, "2026-03"), (people[0].id, "2026-02")):
+        month = _Month(ada.tenant_id, period, app.clock.now(), [{"subject": subject}])
+        await held._keep(month)
+        await held._let_go(month)
+
+
 async def drive(app: App) -> None:
     """Every endpoint, timer and consumer, with something to find."""
     app.services.detection._evaluation._limits = Limits(per_minute=5, hot_from=3)  # so that all is asked for
@@ -138,6 +160,7 @@ async def drive(app: App) -> None:
     for _ in range(3):
         await app.client.get("/v1/profile", headers={"Authorization": "Bearer x"})
     await app.host.drain_feed()
+    await drive_erasures(app, ada)
     assert (await app.client.get("/v1/events/export?type=auth.*", headers=ada.auth)).status_code == 200
     app.clock.advance(minutes=2)
     for name in TIMERS:

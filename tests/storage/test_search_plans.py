@@ -15,7 +15,6 @@ from shared.audit.search import AUTHORIZATION_LOG, EventFilter, EventSearch
 from shared.core.clock import period_of, rfc3339
 from shared.core.ids import IdFactory
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.boxes import ClearBox
 from shared.privacy.secrets import MemorySecrets
 from shared.storage._cosmos_query import composite_indexes, order_paths
 from shared.storage._sqlite_query import page
@@ -23,7 +22,7 @@ from shared.storage._sqlite_walks import LOOKS, MAX_WALKS
 from shared.storage.containers import AUDIT_EVENTS, Container
 from shared.storage.documents import Cursor, Eq, Item, Page, Partition, Query, create
 from shared.storage.sqlite import SqliteStore
-from tests.fakes import ManualClock
+from tests.fakes import ClearBox, ManualClock
 from tests.storage.test_index_coverage import lacking
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)

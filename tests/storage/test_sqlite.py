@@ -238,6 +238,11 @@ async def test_the_values_of_an_array_follow_their_items(path: Path, clock: Manu
     await store.upsert(indexed, T1, item("i5", n=5, who=["ada", "bob"]))
     await store.create(indexed, T1, item("i6", n=6, who=["ada"]))
     await store.delete(indexed, T1, "i6")
+    several = [create(item(f"b{n}", n=20 + n, who=["dan", f"d{n}"])) for n in range(3)]
+    await store.batch(indexed, T1, several)
+    assert [await found(store, name) for name in ("dan", "d1", "d9")] == [["b0", "b1", "b2"], ["b1"], []]
+    for n in range(3):
+        await store.delete(indexed, T1, f"b{n}")
     assert [await found(store, name) for name in ("ada", "bob", "cleo")] == [["i5"], ["i5", "i0"], ["i1"]]
     await store.close()
     with closing(sqlite3.connect(path)) as connection:
@@ -249,6 +254,23 @@ async def test_the_values_of_an_array_follow_their_items(path: Path, clock: Manu
         assert connection.execute(
             "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%in!_!_%' ESCAPE '!'"
         ).fetchone() == (0,)
+
+
+async def test_an_array_index_of_the_first_schema_is_made_anew(path: Path, clock: ManualClock) -> None:
+    """There the items of batches were missing from it."""
+    indexed = dataclasses.replace(box(("n",)), array_indexes=(("who", "n"),))
+    store = await SqliteStore.open(path, clock=clock, containers={"box": indexed})
+    await store.batch(indexed, T1, [create(item(f"b{n}", n=n, who=["dan"])) for n in range(3)])
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute('DELETE FROM "items_box_in__who__n"')
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    for _ in range(2):
+        store = await SqliteStore.open(path, clock=clock, containers={"box": indexed})
+        page = await store.query(indexed, T1, Query((Has("who", "dan"),), order_by="n"))
+        assert [each["id"] for each in page.items] == ["b0", "b1", "b2"]
+        await store.close()
 
 
 @pytest.mark.parametrize("container", [box(name="x; DROP"), box(name="Ü"), box(("a'b",)), box(("",))])

@@ -15,8 +15,8 @@ class ConfigChange(AuditEvent):
     in that of platform with the operator's name), user (status, lock or second factor of an account; in the trail of
     platform, beside the event in that of the account), system_admin (one was made), secrets.<name> (reason
     rotation_begun, before anything is done, then rotated), ledger.rollups (counts of the named days are put right; in
-    both trails, before it is done). The actor's id is the same for all that one operator does;
-    `operator` is the name that was given."""
+    both trails, before it is done), erasures (so many were replayed after a restore). The actor's id is the same for
+    all that one operator does; `operator` is the name that was given."""
 
     key: str
     changed_fields: tuple[str, ...]

@@ -59,7 +59,8 @@ class UserUnlock(AuditEvent):
 class UserDelete(AuditEvent):
     """An account was removed; its e-mail is free, its trail stays. What the administrator gave as the reason and the
     profile as it was last are sealed under the user. Reason email_taken: its registration lost the e-mail to another
-    one before it was complete, and the service took it back."""
+    one before it was complete, and the service took it back. Reason erasure: the person was erased, and nothing is
+    sealed."""
 
     reason_text: Annotated[str | None, PersonalOf("target")] = None
     last_profile: Annotated[dict[str, Any] | None, PersonalOf("target")] = None

@@ -1,0 +1,126 @@
+"""What it takes to erase a person: `python -m bench.privacy [--events 20000]` (a minute, in a temporary folder).
+
+A user gets so many events over a year, half of them about somebody else, too, sealed and written as the app does, and
+as many more of others lie between them. Then the person is erased: the first pass, the second with its check, the last
+one. Store calls are those that Cosmos DB would get (a batch is one), by the thousand of the person's events.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bench._figures import figure, table
+from bench._metered import Meter, MeteredStore
+from shared.audit.events.profile import ProfileView
+from shared.audit.model import Actor, Draft, RequestContext, Target
+from shared.core.settings import Settings
+from shared.privacy.person_keys import TOMBSTONE
+from shared.storage.containers import IDENTITY
+from shared.subject_rights.erasure import LAST, SETTLED
+from shared.subject_rights.model import KIND, Person, marker, new_request, request_key
+from shared.wiring import Services, build_services
+
+TENANT = "0195c000-0000-7000-8000-0000000000aa"
+PERSON, OTHER = "0195c000-0000-7000-8000-00000000beef", "0195c000-0000-7000-8000-00000000cafe"
+EMAIL = "someone@example.com"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+YEAR = timedelta(days=365)
+_CHUNK = 500
+
+
+class _Clock:
+    """A clock that is moved."""
+
+    def __init__(self) -> None:
+        self.moment = START
+
+    def now(self) -> datetime:
+        """The moment that was set."""
+        return self.moment
+
+
+async def fill(services: Services, clock: _Clock, events: int) -> None:
+    """The person's events and as many of others', over a year."""
+    request = RequestContext("r", "GET /v1/profile", "get_profile", START, "203.0.113.9", "Mozilla/5.0 (X11; Linux)")
+    other = Target("user", OTHER, "other@example.com")
+    for start in range(0, events, _CHUNK):
+        finished = []
+        for number in range(start, min(start + _CHUNK, events)):
+            clock.moment = START + YEAR * (number / events)
+            for who, email in ((PERSON, EMAIL), (f"{OTHER[:-4]}{number % 97:04x}", f"p{number % 97}@example.com")):
+                target = other if number % 2 else None
+                draft = Draft(
+                    TENANT, ProfileView(), request, actor=Actor("user", who, "user", email), target=target, person=who
+                )
+                finished.append(await services.recorder.finish(draft))
+        await services.recorder.publish_all(finished)
+
+
+async def ask(services: Services, clock: _Clock) -> None:
+    """A request, as the app keeps it."""
+    item = new_request(TENANT, PERSON, None, {"id": "e"}, "r", clock.now())
+    for each in (item, marker(item)):
+        await services.store.create(IDENTITY, (TENANT,), each)
+
+
+async def measure(folder: Path, events: int) -> list[tuple[str, float, Counter[str]]]:
+    """Each pass: its name, seconds, and the calls of the store."""
+    clock = _Clock()
+    store = await MeteredStore.open(folder / "kraftd.sqlite", clock=clock)
+    assert isinstance(store, MeteredStore)  # noqa: S101 - what `open` of a subclass gives
+    store.meter = Meter()
+    services = await build_services(Settings(kraftd_data=":memory:"), clock=clock, store=store)
+    found = []
+    try:
+        await fill(services, clock, events)
+        clock.moment = START + YEAR
+        await ask(services, clock)
+        for name, wait in (("first pass", timedelta(0)), ("second pass", SETTLED), ("last pass", LAST)):
+            clock.moment += wait
+            store.meter.reset()
+            start = time.perf_counter()
+            while await services.erasures.run(TENANT, RequestContext("r", "bench", "bench", clock.now())):
+                continue
+            found.append((name, time.perf_counter() - start, Counter(store.meter.calls)))
+        await _check(services, events)
+    finally:
+        await services.close()
+    return found
+
+
+async def _check(services: Services, events: int) -> None:
+    """RuntimeError unless the person is erased, everywhere and every event of it."""
+    item = await services.store.read(IDENTITY, (TENANT,), request_key("r"))
+    left = await services.erasures.check(Person(TENANT, PERSON))
+    done = (item["kind"], item["state"], item["counts"]["events"]) == (KIND, "executed", events)
+    if not done or left or await services.person_keys.stored(TENANT, PERSON) != TOMBSTONE:
+        raise RuntimeError(f"not erased: {item['state']}, {item['counts']}, {len(left)} places left")
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.privacy")
+    parser.add_argument("--events", type=int, default=20_000)
+    events = parser.parse_args(arguments).events
+    with tempfile.TemporaryDirectory(prefix="kraftd-bench-") as folder:
+        found = asyncio.run(measure(Path(folder), events))
+    rows = []
+    for name, seconds, calls in found:
+        total = sum(calls.values())
+        rows.append((name, f"{seconds:8.2f} s {total:6d} calls {total * 1000 / events:6.1f} per 1,000 events"))
+        figure("privacy", "erasure_seconds", seconds, "s", events=events, of=name)
+        figure("privacy", "erasure_calls_per_1000_events", total * 1000 / events, "1", events=events, of=name)
+        for call, number in sorted(calls.items()):
+            figure("privacy", "erasure_calls", number, "1", events=events, of=name, call=call)
+    table(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

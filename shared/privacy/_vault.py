@@ -1,0 +1,91 @@
+"""What the adapters of Key Vault share: how they ask, how they say that it failed, and which versions count."""
+
+from collections.abc import AsyncIterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+
+from shared.privacy.key_wrapping import KeyDamaged
+from shared.privacy.secrets import SecretsError, SecretVersion
+
+SETTINGS: Mapping[str, Any] = {
+    "api_version": "7.4",
+    "retry_total": 3,  # of 429, 5xx and lost connections, all within the time of one call
+    "retry_backoff_factor": 0.2,
+    "retry_backoff_max": 2,
+    "permit_redirects": False,
+}
+"""Of the SDK's clients."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Properties(Protocol):
+    """What a list of versions tells of one: the SDK's SecretProperties and KeyProperties."""
+
+    @property
+    def version(self) -> str | None:
+        """Its name."""
+
+    @property
+    def enabled(self) -> bool | None:
+        """Whether it may be used."""
+
+    @property
+    def created_on(self) -> datetime | None:
+        """When it was made."""
+
+    @property
+    def updated_on(self) -> datetime | None:
+        """When it was last changed."""
+
+    @property
+    def not_before(self) -> datetime | None:
+        """When it begins."""
+
+    @property
+    def expires_on(self) -> datetime | None:
+        """When it ends."""
+
+
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """SecretsError in place of whatever the SDK raises: those texts quote the vault, which may quote a value."""
+    try:
+        yield
+    except (SecretsError, KeyDamaged):
+        raise
+    except HttpResponseError as error:
+        raise SecretsError(f"{what}: the vault answered {error.status_code or 'nothing'}") from None
+    except AzureError as error:
+        raise SecretsError(f"{what}: the vault was not reached ({type(error).__name__})") from None
+    except Exception as error:  # noqa: BLE001 - an answer that is none: the SDK raises what its parts do
+        raise SecretsError(f"{what}: {type(error).__name__}") from None
+
+
+async def counting[P: Properties](pages: AsyncIterable[P], now: datetime) -> list[P]:
+    """What may count, now or later, newest first; ids break ties, so that all instances see one order."""
+    try:
+        everything = [each async for each in pages]
+    except ResourceNotFoundError:
+        return []  # it was deleted, or never made: that is an answer
+    found = [
+        each
+        for each in everything
+        if each.version and each.enabled and (each.expires_on is None or each.expires_on > now)
+    ]
+    return sorted(found, key=lambda each: (each.created_on or _EPOCH, id_of(each)), reverse=True)
+
+
+def id_of(properties: Properties) -> str:
+    """The name of a version."""
+    return properties.version or ""
+
+
+def version_of(properties: Properties, value: bytes) -> SecretVersion:
+    """A version as it is held."""
+    changed = max(properties.created_on or _EPOCH, properties.updated_on or _EPOCH)
+    return SecretVersion(
+        id_of(properties), value, changed_at=changed, not_before=properties.not_before, expires_at=properties.expires_on
+    )

@@ -1,0 +1,216 @@
+"""The data keys of persons: one each, made when something personal is first kept of them, gone for good at erasure.
+
+A key is stored wrapped (container `subject_keys`). Unwrapped keys are held in memory for CACHE_FOR, a bounded number of
+them. Erasing a person turns the stored key into a tombstone, which stays: nothing personal is kept of them any more. An
+instance that holds the key in memory may use it until CACHE_FOR is over; erasure takes that into account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import secrets as random_source
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakValueDictionary
+
+from shared.core.clock import Clock, rfc3339
+from shared.privacy.key_wrapping import KeyDamaged, KeyWrapper, Wrapped
+from shared.storage.containers import SUBJECT_KEYS
+from shared.storage.documents import DocumentStore, Eq, Item, Query, pages
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed, Unavailable
+from shared.telemetry import get_log
+
+if TYPE_CHECKING:  # cold start
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_log = get_log(__name__)
+
+KEY_BYTES = 32
+CACHE_FOR = timedelta(minutes=5)
+CACHED = 10_000
+KEY = "key"
+TOMBSTONE = "tombstone"
+_RACES = 10
+_AT_ONCE = 32
+
+type State = Literal["erased", "unknown"]
+"""Why there is no key: the person was erased, or there never was one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    cipher: AESGCM | None
+    since: datetime
+
+
+class PersonKeys:
+    """Finds, makes, re-wraps and erases the keys of persons. SecretsError, StoreError: they cannot be had now."""
+
+    def __init__(
+        self,
+        store: DocumentStore,
+        wrapper: KeyWrapper,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes] = random_source.token_bytes,
+        cached: int = CACHED,
+    ) -> None:
+        self._store = store
+        self._wrapper = wrapper
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._most = cached
+        self._cache: OrderedDict[tuple[str, str], _Held] = OrderedDict()
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self.hits = 0
+        self.misses = 0
+
+    async def for_sealing(self, tenant_id: str, subject: str) -> AESGCM | None:
+        """The key to seal with, made if there is none yet; None: the person was erased. KeyDamaged."""
+        found = await self._find(tenant_id, subject)
+        if found == "unknown":
+            found = await self._make(tenant_id, subject)
+        return None if isinstance(found, str) else found
+
+    async def for_opening(self, tenant_id: str, subject: str) -> AESGCM | None:
+        """The key to open with; None: the person was erased, or nothing was ever sealed. KeyDamaged."""
+        found = await self._find(tenant_id, subject)
+        return None if isinstance(found, str) else found
+
+    async def prepare(self, tenant_id: str, subjects: Iterable[str], *, make: bool = False) -> None:
+        """Have the keys of many persons at hand, asked for side by side. `make`: those who have none get one."""
+        find = self.for_sealing if make else self._find
+        wanted = [each for each in dict.fromkeys(subjects) if self._fresh((tenant_id, each)) is None][: self._most]
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(subject: str) -> None:
+            async with free:
+                try:
+                    await find(tenant_id, subject)
+                except KeyDamaged as error:  # which shows where the key is used
+                    _log.error("person_key_damaged", error, tenant_id=tenant_id)
+
+        if len(wanted) > 1:
+            await asyncio.gather(*(one(each) for each in wanted))
+
+    async def erase(self, tenant_id: str, subject: str) -> bool:
+        """Turn a person's key into a tombstone, for good; False when it was one. Whoever had no key has none to be."""
+        tombstone = _item(tenant_id, subject, TOMBSTONE) | {"erased_at": rfc3339(self._clock.now())}
+        for _ in range(_RACES):
+            try:
+                held = await self._store.read(SUBJECT_KEYS, (tenant_id,), key_id(subject))
+            except NotFound:
+                held = None
+            try:
+                if held is None:
+                    await self._store.create(SUBJECT_KEYS, (tenant_id,), tombstone)
+                elif held["kind"] == TOMBSTONE:
+                    return False
+                else:
+                    await self._store.replace(SUBJECT_KEYS, (tenant_id,), tombstone, held["_etag"])
+            except (Conflict, NotFound, PreconditionFailed):
+                continue
+            finally:
+                self._cache.pop((tenant_id, subject), None)
+            return True
+        raise Unavailable("the key of a person is contended")
+
+    async def stored(self, tenant_id: str, subject: str) -> Literal["key", "tombstone"] | None:
+        """What there is of a person's key, by the store and no cache."""
+        try:
+            found = await self._store.read(SUBJECT_KEYS, (tenant_id,), key_id(subject))
+        except NotFound:
+            return None
+        return "tombstone" if found["kind"] == TOMBSTONE else "key"
+
+    async def rewrap(self, tenant_id: str) -> int:
+        """Wrap the keys of a tenant's persons under the current key-encryption key; how many were not."""
+        count = 0
+        async for page in pages(self._store, SUBJECT_KEYS, (tenant_id,), Query((Eq("kind", KEY),), limit=100)):
+            for item in page:
+                if await self._wrapper.is_current(item["kek"]):
+                    continue
+                wrapped = await self._wrapper.wrap(await self._wrapper.unwrap(_wrapped(item)))
+                try:
+                    await self._store.replace(SUBJECT_KEYS, (tenant_id,), item | _fields(wrapped), item["_etag"])
+                except (NotFound, PreconditionFailed):
+                    continue  # erased meanwhile, or wrapped anew by somebody else
+                count += 1
+        return count
+
+    async def _find(self, tenant_id: str, subject: str) -> AESGCM | State:
+        """The key, from memory or the store; of those who ask for the same one at a time, one asks the store."""
+        place = (tenant_id, subject)
+        held = self._fresh(place)
+        if held is None:
+            lock = self._locks.setdefault(place, asyncio.Lock())
+            async with lock:  # let go of by whoever gives up
+                held = self._fresh(place)
+                if held is None:
+                    self.misses += 1
+                    return await self._load(tenant_id, subject)
+        self.hits += 1
+        return "erased" if held.cipher is None else held.cipher
+
+    def _fresh(self, place: tuple[str, str]) -> _Held | None:
+        held = self._cache.get(place)
+        if held is None or abs(self._clock.now() - held.since) >= CACHE_FOR:
+            return None
+        self._cache.move_to_end(place)
+        return held
+
+    async def _load(self, tenant_id: str, subject: str) -> AESGCM | State:
+        since = self._clock.now()
+        try:
+            item = await self._store.read(SUBJECT_KEYS, (tenant_id,), key_id(subject))
+        except NotFound:
+            return "unknown"
+        if item["kind"] == TOMBSTONE:
+            self._hold(tenant_id, subject, None, since)
+            return "erased"
+        return self._hold(tenant_id, subject, await self._wrapper.unwrap(_wrapped(item)), since)
+
+    async def _make(self, tenant_id: str, subject: str) -> AESGCM | State:
+        since = self._clock.now()
+        key = self._random_bytes(KEY_BYTES)
+        wrapped = await self._wrapper.wrap(key)
+        item = _item(tenant_id, subject, KEY) | {"created_at": rfc3339(since)} | _fields(wrapped)
+        try:
+            await self._store.create(SUBJECT_KEYS, (tenant_id,), item)
+        except Conflict:  # somebody else made one, or the person was erased
+            return await self._load(tenant_id, subject)
+        return self._hold(tenant_id, subject, key, since)
+
+    def _hold(self, tenant_id: str, subject: str, key: bytes | None, since: datetime) -> AESGCM:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        cipher = None if key is None else AESGCM(key)
+        self._cache[tenant_id, subject] = _Held(cipher, since)
+        self._cache.move_to_end((tenant_id, subject))
+        while len(self._cache) > self._most:
+            self._cache.popitem(last=False)
+        return cipher  # type: ignore[return-value] # only asked for where there is a key
+
+
+def key_id(subject: str) -> str:
+    """The id of a person's key."""
+    return f"subject|{subject}"
+
+
+def _item(tenant_id: str, subject: str, kind: str) -> Item:
+    return {"id": key_id(subject), "tenant_id": tenant_id, "kind": kind, "subject": subject}
+
+
+def _fields(wrapped: Wrapped) -> Item:
+    return {"kek": wrapped.kek, "wrapped": base64.b64encode(wrapped.key).decode()}
+
+
+def _wrapped(item: Item) -> Wrapped:
+    try:
+        return Wrapped(str(item["kek"]), base64.b64decode(item["wrapped"], validate=True))
+    except (KeyError, TypeError, binascii.Error):
+        raise KeyDamaged("a person's key is not as it was stored") from None

@@ -1,0 +1,117 @@
+"""A store that fails at any one call of a request about erasure: as in test_faults.py, the client hears the truth, and
+each change of the register has its event, and no event is without one."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from devhost.host import Host
+from shared.storage.containers import IDENTITY
+from shared.storage.documents import Eq, Item, Query
+from shared.storage.sqlite import SqliteStore
+from tests.api.test_admin_faults import Admin
+from tests.api.test_faults import Broken
+from tests.app import PASSWORD, Account, running
+from tests.fakes import ManualClock
+from tests.faults import FaultyFeedStore
+
+WHY = {"reason": "wants to be forgotten"}
+
+
+@pytest.fixture
+async def admin(host: Host, clock: ManualClock) -> AsyncIterator[Admin]:
+    store = FaultyFeedStore(await SqliteStore.open(None, clock=clock))
+    async with running(host, clock, store) as app:
+        yield Admin(Broken(app, store, await app.register()))
+
+
+async def open_requests(admin: Admin, person: Account) -> list[Item]:
+    where = (Eq("kind", "subject_request"), Eq("subject", person.id))
+    page = await admin.broken.store.query(IDENTITY, (admin.ada.tenant_id,), Query(where, order_by="created_at"))
+    return page.items
+
+
+async def reasons(admin: Admin, person: Account) -> list[str]:
+    return sorted(event["reason"] for event in await admin.events("privacy.erasure", person.id))
+
+
+async def check_taken(admin: Admin, person: Account, answer: httpx.Response) -> None:
+    """There is one request with its event, or none of either."""
+    found = await open_requests(admin, person)
+    assert len(found) in ((1,) if answer.status_code == 202 else (0, 1))
+    assert await reasons(admin, person) == ["requested"] * len(found)
+    events = await admin.events("privacy.erasure", person.id)
+    assert [each["event_id"] for each in found] == [each["id"] for each in events]
+    assert (await admin.item(f"erasure|{person.id}") is not None) == bool(found)
+
+
+async def test_request_erasure(admin: Admin) -> None:
+    async def prepare(n: int) -> Account:
+        return await admin.app.join(admin.ada, f"m{n}@example.com")
+
+    async def act(person: Account) -> httpx.Response:
+        body = {**WHY, "password": PASSWORD}
+        return await admin.app.client.post("/v1/privacy/erasure", json=body, headers=person.auth)
+
+    async def check(person: Account, answer: httpx.Response) -> None:
+        await check_taken(admin, person, answer)
+
+    await admin.walk(prepare, act, check, 202)
+
+
+async def test_request_user_erasure(admin: Admin) -> None:
+    async def prepare(n: int) -> Account:
+        return await admin.app.join(admin.ada, f"m{n}@example.com")
+
+    async def act(person: Account) -> httpx.Response:
+        return await admin.ask("POST", f"/v1/admin/users/{person.id}/erasure", WHY)
+
+    async def check(person: Account, answer: httpx.Response) -> None:
+        await check_taken(admin, person, answer)
+
+    await admin.walk(prepare, act, check, 202)
+
+
+async def asked(admin: Admin, n: int) -> tuple[Account, str]:
+    person = await admin.app.join(admin.ada, f"m{n}@example.com")
+    answer = await admin.ask("POST", f"/v1/admin/users/{person.id}/erasure", WHY)
+    return person, answer.json()["request_id"]
+
+
+async def test_withdraw_subject_request(admin: Admin) -> None:
+    async def prepare(n: int) -> tuple[Account, str]:
+        return await asked(admin, n)
+
+    async def act(thing: tuple[Account, str]) -> httpx.Response:
+        return await admin.ask("DELETE", f"/v1/privacy/requests/{thing[1]}")
+
+    async def check(thing: tuple[Account, str], answer: httpx.Response) -> None:
+        (found,) = await open_requests(admin, thing[0])
+        gone = found["state"] == "withdrawn"
+        assert gone or answer.status_code == 503
+        assert await reasons(admin, thing[0]) == ["requested", *["withdrawn"] * gone]
+        assert (await admin.item(f"erasure|{thing[0].id}") is None) == gone
+
+    await admin.walk(prepare, act, check, 204)
+
+
+@pytest.mark.parametrize(
+    ("decision", "field", "value"), [("extended", "extended", True), ("refused", "state", "refused")]
+)
+async def test_decide_subject_request(admin: Admin, decision: str, field: str, value: Any) -> None:
+    async def prepare(n: int) -> tuple[Account, str]:
+        return await asked(admin, n)
+
+    async def act(thing: tuple[Account, str]) -> httpx.Response:
+        body = {"decision": decision, "reason": "a good one"}
+        return await admin.ask("PATCH", f"/v1/privacy/requests/{thing[1]}", body)
+
+    async def check(thing: tuple[Account, str], answer: httpx.Response) -> None:
+        (found,) = await open_requests(admin, thing[0])
+        done = found[field] == value
+        assert done or answer.status_code == 503
+        assert await reasons(admin, thing[0]) == sorted(["requested", *[decision] * done])
+
+    await admin.walk(prepare, act, check, 200)

@@ -1,0 +1,172 @@
+"""After a restore: the list that was kept apart, its replay, and the check; as an operator runs them."""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from devhost.host import Host
+from shared.core.settings import Settings
+from shared.privacy.file_secrets import FileSecrets
+from shared.storage.sqlite import SqliteStore
+from shared.subject_rights.replay import Line, read_line, written
+from tests.app import UNLIMITED, Account, App, running
+from tests.fakes import ManualClock
+from tests.subject_rights.support import ask, events_of, left, requests, run, settle, with_a_past
+from tools.operator import main
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator's command reads its settings from the environment: `operator` sets this one."""
+    monkeypatch.setenv("KRAFTD_DATA", ":memory:")
+
+
+async def operator(data: Path, *arguments: str, code: int = 0) -> str:
+    """What a command prints, in a loop of its own as in a process of its own; its exit code is checked."""
+    out, told = io.StringIO(), io.StringIO()
+
+    def run_it() -> int:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
+            return main(arguments)
+
+    os.environ["KRAFTD_DATA"] = str(data)
+    assert await asyncio.to_thread(run_it) == code, told.getvalue()
+    return (out.getvalue() or told.getvalue()).strip()
+
+
+class Deployment:
+    """An embedded deployment that is started, stopped, backed up and restored."""
+
+    def __init__(self, host: Host, folder: Path) -> None:
+        self.host = host
+        self.folder = folder
+        self.clock = ManualClock()
+
+    async def start(self) -> "tuple[App, object]":
+        secrets = FileSecrets(self.folder / "secrets", clock=self.clock)
+        store = await SqliteStore.open(self.folder / "kraftd.sqlite", clock=self.clock)
+        settings = Settings(kraftd_data=str(self.folder), **UNLIMITED)
+        context = running(self.host, self.clock, store, settings, secrets)
+        return await context.__aenter__(), context
+
+
+async def stop(context: object) -> None:
+    await context.__aexit__(None, None, None)  # type: ignore[attr-defined]
+
+
+async def test_a_restore_from_before_the_erasure(host: Host, tmp_path: Path) -> None:
+    data, backup, listed = tmp_path / "data", tmp_path / "backup", tmp_path / "erasures.jsonl"
+    deployment = Deployment(host, data)
+    app, context = await deployment.start()
+    ada = await app.register("ada@example.com")
+    bob = await with_a_past(app, ada, "bob@example.com")
+    await stop(context)
+    await asyncio.to_thread(shutil.copytree, data, backup)
+
+    app, context = await deployment.start()
+    request_id = await ask(app, bob)
+    await run(app)
+    await settle(app)
+    assert await left(app, bob) == []
+    await stop(context)
+    assert await operator(data, "erasures-list", str(listed)) == ("1 erasures added, 1 in the list")
+    assert await operator(data, "erasures-list", str(listed)) == ("0 erasures added, 1 in the list")
+    (line,) = listed.read_text(encoding="utf-8").splitlines()
+    assert json.loads(line) == {
+        "tenant_id": ada.tenant_id,
+        "subject": bob.id,
+        "request_id": request_id,
+        "received_at": "2026-03-15T12:00:00.000000Z",
+    }
+    assert listed.stat().st_mode & 0o077 == 0
+    nothing = "nothing is left of this person in any copy that the app knows"
+    assert await operator(data, "check-erasure", ada.tenant_id, bob.id) == nothing
+
+    await asyncio.to_thread(shutil.rmtree, data)
+    await asyncio.to_thread(shutil.copytree, backup, data)
+    said = await operator(data, "check-erasure", ada.tenant_id, bob.id, code=1)
+    assert f"identity: user|{bob.id}" in said
+    said = await operator(data, "--operator", "some.one", "replay-erasures", str(listed))
+    assert said.startswith("1 of 1 erasures begun again")
+    assert await operator(data, "check-erasure", ada.tenant_id, bob.id) == nothing
+    said = await operator(data, "replay-erasures", str(listed))
+    assert said.startswith("0 of 1 erasures begun again")
+
+    deployment.clock.set((await now_of(deployment)).now())
+    app, context = await deployment.start()
+    try:
+        await finished(app, ada, bob, request_id)
+    finally:
+        await stop(context)
+
+
+async def now_of(deployment: Deployment) -> ManualClock:
+    """The operator's commands run by the clock of the machine: the app's goes on from there."""
+    from shared.core.clock import SystemClock
+
+    return ManualClock(SystemClock().now())
+
+
+async def finished(app: App, ada: Account, bob: Account, request_id: str) -> None:
+    """The app's own timer does the second pass; the register and the trail are what they were."""
+    held = (await requests(app, ada.tenant_id))[bob.id]
+    assert (held["request_id"], held["state"], held["created_at"]) == (
+        request_id,
+        "running",
+        "2026-03-15T12:00:00.000000Z",
+    )
+    await settle(app)
+    held = (await requests(app, ada.tenant_id))[bob.id]
+    assert held["state"] == "executed"
+    told = [each for each in (await events_of(app, ada.tenant_id)).values() if each["type"] == "privacy.erasure"]
+    assert sorted(each["reason"] for each in told) == ["executed", "replayed"]
+    (replayed,) = [each for each in told if each["reason"] == "replayed"]
+    assert replayed["context"]["route"] == "operator replay-erasures"
+    changes = await app.events("platform", "config.change")
+    assert [each["attributes"]["key"] for each in changes] == ["erasures", "erasures"]
+    alerts = await app.client.get("/v1/alerts", headers=(await signed_in(app, ada)).auth)
+    assert alerts.json()["items"] == [], "nobody is told that a replay is overdue"
+
+
+async def signed_in(app: App, ada: Account) -> Account:
+    token = (await app.login(ada.email)).json()["access_token"]
+    return Account(ada.id, ada.tenant_id, ada.email, token)
+
+
+GOOD = '{"tenant_id":"t","subject":"s","request_id":"r","received_at":"2026-03-15T12:00:00.000000Z"}'
+
+
+def test_a_line_and_back() -> None:
+    line = read_line(GOOD)
+    assert line == Line(tenant_id="t", subject="s", request_id="r", received_at="2026-03-15T12:00:00.000000Z")
+    assert written(line) == GOOD + "\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", "[]", GOOD[:-1], GOOD.replace('"s"', "1"), GOOD.replace('"s"', '"a/b"'), GOOD.replace("Z", "")),
+        GOOD[:-1] + ',"more":1}',
+    ],
+    ids=["empty", "object", "array", "cut", "number", "no id", "no time", "more"],
+)
+async def test_a_damaged_list_is_refused_before_anything_is_done(tmp_path: Path, text: str) -> None:
+    listed = tmp_path / "list.jsonl"
+    listed.write_text(f"{GOOD}\n{text}\n", encoding="utf-8")
+    for command in ("replay-erasures", "erasures-list"):
+        said = await operator(tmp_path / "data", command, str(listed), code=1)
+        assert f"{listed}, line 2: " in said
+    assert listed.read_text(encoding="utf-8") == f"{GOOD}\n{text}\n"
+
+
+async def test_a_list_that_is_not_there(tmp_path: Path) -> None:
+    said = await operator(tmp_path / "data", "replay-erasures", str(tmp_path / "no"), code=1)
+    assert "cannot be read" in said
+    said = await operator(tmp_path / "data", "erasures-list", str(tmp_path), code=1)
+    assert "cannot be" in said

@@ -1,0 +1,67 @@
+"""The operator's commands about erasures: the list that is kept apart from the database, its replay, and the check."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from shared.subject_rights.model import Person
+from shared.subject_rights.replay import Line, read_line, written
+from shared.wiring import Services
+
+
+class ListError(Exception):
+    """The list cannot be read or written, or somebody on it is not erased; the message says where and why."""
+
+
+async def list_erasures(services: Services, options: argparse.Namespace) -> str:
+    """Append what is not in the list yet. What is in it stays, and is read first: a damaged list is refused."""
+    path = Path(options.file)
+    known = {(line.tenant_id, line.request_id) for line in _read(path, may_be_new=True)}
+    added = 0
+    with _appended(path) as file:
+        async for line in services.replays.carried_out():
+            if (line.tenant_id, line.request_id) not in known:
+                file.write(written(line).encode())
+                added += 1
+        file.flush()
+        os.fsync(file.fileno())
+    return f"{added} erasures added, {len(known) + added} in the list"
+
+
+async def replay_erasures(services: Services, options: argparse.Namespace) -> str:
+    """Erase again whom the list names. All lines are read before any is done."""
+    lines = _read(Path(options.file))
+    done = await services.replays.replay(lines, options.operator)
+    return f"{done} of {len(lines)} erasures begun again, which the app finishes; the others were not undone"
+
+
+async def check_erasure(services: Services, options: argparse.Namespace) -> str:
+    """Look for a person in every copy that the app knows."""
+    left = await services.erasures.check(Person(options.tenant, options.subject))
+    if left:
+        raise ListError("\n".join([f"{len(left)} places hold something of this person:", *left]))
+    return "nothing is left of this person in any copy that the app knows"
+
+
+def _read(path: Path, *, may_be_new: bool = False) -> list[Line]:
+    if may_be_new and not path.exists():
+        return []
+    try:
+        texts = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ListError(f"{path}: cannot be read: {type(error).__name__}") from None
+    lines = []
+    for number, text in enumerate(texts, 1):
+        try:
+            lines.append(read_line(text))
+        except ValueError as error:
+            raise ListError(f"{path}, line {number}: {error}") from None
+    return lines
+
+
+def _appended(path: Path) -> BinaryIO:
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb")
+    except OSError as error:
+        raise ListError(f"{path}: cannot be written: {type(error).__name__}") from None
