@@ -25,7 +25,7 @@ one was closed is counted by another. See [ADR 35](adr/0035-closed-alerts-keep-t
 `PUT /admin/settings` sets thresholds within the bounds below, mutes a pattern until a time, and keeps allow-lists
 of addresses and accounts. Mutes and entries hold by event time, from when they are set. Alerts are handled with
 `PATCH /alerts/{id}`; what happens after one was resolved or dismissed opens another. Its `history` holds at most 100
-lines: beyond that the oldest that the system wrote after the first are left out, and are in the trail as `alert.update`.
+lines: beyond that the oldest that the system wrote after the first are left out; the trail has them as `alert.update`.
 
 `python -m tools.backtest` runs the same code over stored history with other thresholds, or over logs of other
 systems: see [backtest.md](backtest.md). This page is generated from the patterns' modules: `make docs`.
