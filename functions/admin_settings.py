@@ -1,6 +1,6 @@
 """The settings of a tenant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,7 +29,7 @@ class MuteBody(Body):
 
     pattern: Opaque
     reason: Reason
-    until: Moment = Field(description="At most a year ahead.")
+    until: Moment = Field(description="In the future, at most a year ahead.")
 
 
 class AddressBody(Body):
@@ -37,7 +37,7 @@ class AddressBody(Body):
 
     value: IPvAnyAddress
     reason: Reason
-    until: Moment = Field(description="At most a year ahead.")
+    until: Moment = Field(description="In the future, at most a year ahead.")
 
 
 class AccountBody(Body):
@@ -45,7 +45,7 @@ class AccountBody(Body):
 
     value: Opaque
     reason: Reason
-    until: Moment = Field(description="At most a year ahead.")
+    until: Moment = Field(description="In the future, at most a year ahead.")
 
 
 class AllowListsBody(Body):
@@ -144,21 +144,23 @@ async def update_settings(call: Call[SettingsBody, Nothing]) -> Answer:
 
 async def _stored(call: Call[SettingsBody, Nothing]) -> dict[str, Any]:
     """The given settings as they are kept. Invalid (422) for what the patterns do not take."""
-    from shared.detection.rules import check_thresholds, since
+    from shared.detection.rules import check_thresholds, since, standing
     from shared.identity.tenant_settings import settings_of
 
     wanted, held, now = given(call.body), settings_of(call.principal.tenant), call.services.clock.now()
     if "thresholds" in wanted:
         check_thresholds(wanted["thresholds"])
+        _check_settable(wanted["thresholds"], "thresholds.{}")
     if "mutes" in wanted:
         mutes: list[MuteBody] = wanted["mutes"]
         _check_patterns(mutes)
+        _check_settable([each.pattern for each in mutes], "mutes.pattern")
         entries = [{"pattern": each.pattern, **_until(each, "mutes", now)} for each in mutes]
-        wanted["mutes"] = since(entries, held["mutes"], now)
+        wanted["mutes"] = _dated(entries, held["mutes"], "mutes", now)
     if "legal_hold" in wanted:
         holds: list[HoldBody] = wanted["legal_hold"]
         found = [{"subject": each.subject, **_until(each, "legal_hold", now)} for each in holds]
-        wanted["legal_hold"] = since(found, held["legal_hold"], now)
+        wanted["legal_hold"] = standing(since(found, held["legal_hold"], now))  # a hold that is lifted is over
     if "allow_lists" in wanted:
         lists: AllowListsBody = wanted["allow_lists"]
         accounts = [{"value": each.value, **_until(each, "allow_lists.accounts", now)} for each in lists.accounts]
@@ -168,8 +170,8 @@ async def _stored(call: Call[SettingsBody, Nothing]) -> dict[str, Any]:
             key = await call.services.index.for_address(value)
             addresses.append({"value": value, "key": key, **_until(each, "allow_lists.addresses", now)})
         wanted["allow_lists"] = {
-            "addresses": since(addresses, held["allow_lists"]["addresses"], now),
-            "accounts": since(accounts, held["allow_lists"]["accounts"], now),
+            "addresses": _dated(addresses, held["allow_lists"]["addresses"], "allow_lists.addresses", now),
+            "accounts": _dated(accounts, held["allow_lists"]["accounts"], "allow_lists.accounts", now),
         }
     return wanted
 
@@ -178,6 +180,24 @@ def _until(entry: MuteBody | AddressBody | AccountBody | HoldBody, field: str, n
     if entry.until > now + LONGEST:
         raise _invalid(f"{field}.until", "too_far", "is more than a year ahead")
     return {"reason": entry.reason, "until": rfc3339(entry.until)}
+
+
+def _dated(entries: list["Item"], held: list["Item"], field: str, now: datetime) -> list["Item"]:
+    """Entries with the time from when they hold. One that was held already may be over, a new one may not."""
+    from shared.detection.rules import since
+
+    dated = since(entries, held, now)
+    if any(each["until"] <= each["since"] for each in dated):
+        raise _invalid(f"{field}.until", "past", "must be in the future")
+    return dated
+
+
+def _check_settable(patterns: Iterable[str], field: str) -> None:
+    from shared.detection import all_patterns
+
+    for name in patterns:
+        if not all_patterns()[name].settable:
+            raise _invalid(field.format(name), "not_settable", "always holds as it is: nobody can mute or set it")
 
 
 def _check_patterns(mutes: Sequence[MuteBody]) -> None:

@@ -161,6 +161,9 @@ async def record_incident(call: Call[IncidentBody, Nothing]) -> Answer:
     from shared.detection.handling import Incident
 
     body = call.body
+    if body.aware_at > call.services.clock.now():
+        fault = FieldError("aware_at", "future", "must not be in the future")
+        raise Invalid("invalid_request", "Some fields are not as they must be.", errors=(fault,))
     incident = Incident(body.aware_at, body.decision, body.facts, body.authority_notified_at, body.subjects_notified_at)
     alerts, handler, alert_id = call.services.alerts, _handler(call), call.path["id"]
     return await _answer(call, alerts.record_incident(handler, alert_id, incident, call.if_match, call.request))

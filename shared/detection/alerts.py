@@ -242,6 +242,8 @@ def _updated(series: Series, alert: Item, finding: Finding, now: str) -> Change 
         notes.append(f"severity {alert['severity']} to {finding.severity}")
     if alert.get("superseded_by") is not None:
         notes.append("reinstated")
+    if alert["status"] in CLOSED and alert["count"] != finding.count:
+        notes.append(f"count {alert['count']} to {finding.count} after the closing")
     if not notes and all(alert.get(name) == value for name, value in evidence.items()):
         return None
     changed = {name: value for name, value in _present(alert | evidence).items() if name != "superseded_by"}

@@ -112,6 +112,7 @@ class Pattern[P: Parameters]:
     the key. `fields` are the top-level fields that `matches`, `key` and `fact` read, beside those that all share.
     `crossings` gets every matching event of one key in order, and returns the crossing points in order.
     `questions`: of which visits `crossings` has to know whether they are new to the account (`familiarity.py`).
+    `settable`: whether an organization may mute it and set its thresholds.
     `across_tenants`: a key's events are those of all tenants, and each tenant that has one of them gets its alert.
     A pattern equals itself alone: it is part of keys that are looked up for every event.
     """
@@ -133,6 +134,7 @@ class Pattern[P: Parameters]:
     fact: Callable[[Item], Any] = no_fact
     questions: Callable[[Sequence[Observed], P], Iterable[Question]] | None = None
     across_tenants: bool = False
+    settable: bool = True
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.runbook) <= 4:

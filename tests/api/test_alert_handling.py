@@ -104,6 +104,15 @@ async def test_an_incident_is_recorded(app: App, ada: Account) -> None:
     assert (event["target"], event["attributes"]["decision"]) == ({"kind": "alert", "id": alert["id"]}, "not notified")
 
 
+async def test_nobody_is_aware_of_an_incident_ahead_of_time(app: App, ada: Account) -> None:
+    await attack(app, ada)
+    (alert,) = await alerts(app, ada)
+    body = {"aware_at": "2027-01-01T00:00:00Z", "decision": "not notified", "facts": "Nobody got in."}
+    answer = await app.client.put(f"/v1/alerts/{alert['id']}/incident", json=body, headers=ada.auth)
+    assert_problem(answer, 422, "invalid_request", "aware_at")
+    assert await app.events(ada.tenant_id, "incident.record") == []
+
+
 async def test_another_tenants_alert_is_none(app: App, ada: Account, grace: Account) -> None:
     await attack(app, ada)
     (alert,) = await alerts(app, ada)
@@ -138,6 +147,13 @@ async def test_patterns_are_published_with_the_thresholds_of_the_tenant(app: App
         ({"mutes": [{"pattern": "nothing", "reason": "a test", "until": UNTIL}]}, "mutes.pattern"),
         ({"mutes": [{"pattern": "brute_force", "until": UNTIL}]}, "mutes.0.reason"),
         ({"mutes": [{"pattern": "brute_force", "reason": "a test", "until": "2031-01-01T00:00:00Z"}]}, "mutes.until"),
+        ({"mutes": [{"pattern": "brute_force", "reason": "a test", "until": "2026-03-01T00:00:00Z"}]}, "mutes.until"),
+        ({"mutes": [{"pattern": "ledger_integrity", "reason": "a test", "until": UNTIL}]}, "mutes.pattern"),
+        ({"thresholds": {"ledger_integrity": {"window_seconds": 60}}}, "thresholds.ledger_integrity"),
+        (
+            {"allow_lists": {"accounts": [{"value": "x", "reason": "a test", "until": "2026-03-01T00:00:00Z"}]}},
+            "allow_lists.accounts.until",
+        ),
         (
             {"allow_lists": {"addresses": [{"value": "home", "reason": "a test", "until": UNTIL}]}},
             "allow_lists.addresses.0.value",
@@ -164,6 +180,8 @@ async def test_a_mute_holds_until_it_expires(app: App, ada: Account) -> None:
     assert [each["pattern"] for each in await alerts(app, renewed)] == ["brute_force"]
     (event,) = await app.events(ada.tenant_id, "config.change")
     assert event["attributes"]["changed_fields"] == ["mutes"]
+    again = await app.client.put("/v1/admin/settings", json={"mutes": [mute]}, headers=renewed.auth)
+    assert again.json()["mutes"] == [told], "one that is over may stay, for it holds for events of its time"
 
 
 async def test_what_is_on_an_allow_list_is_left_alone(app: App, ada: Account) -> None:

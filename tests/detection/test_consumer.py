@@ -67,6 +67,18 @@ async def test_growth_updates_the_alert_and_says_nothing(world: World) -> None:
     assert not await world.events("alert.update")
 
 
+async def test_growth_of_a_closed_alert_is_an_event(world: World) -> None:
+    await world.deliver(failures(0, 1, 2, 3, 4))
+    await world.close_alert((await world.current())[0], NOW)
+    await world.deliver(failures(5, 6, prefix="late"))
+
+    (alert,) = await world.current()
+    assert (alert["status"], alert["count"]) == ("dismissed", 7)
+    assert alert["history"][-1]["note"] == "count 5 to 7 after the closing"
+    (event,) = await world.events("alert.update")
+    assert (event["attributes"]["old_status"], event["attributes"]["new_status"]) == ("dismissed", "dismissed")
+
+
 async def test_a_rise_of_severity_is_an_event(world: World) -> None:
     await world.deliver(failures(0, 1, 2, 3, 4))
     await world.deliver(failures(*range(5, 30), prefix="f"))

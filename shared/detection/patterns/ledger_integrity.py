@@ -54,4 +54,5 @@ PATTERN = Pattern(
     matches=_matches,
     key=target_of,
     crossings=_crossings,
+    settable=False,  # whoever tampers could otherwise hide that it was found
 )
