@@ -22,7 +22,9 @@ outcome in one minute the first 1,000 are looked at (100 failed sign-ins of one 
 that counts them.
 
 `PUT /admin/settings` sets thresholds within the bounds below, mutes a pattern until a time, and keeps allow-lists
-of addresses and accounts. Mutes and entries hold by event time, from when they are set. Alerts are handled with
+of addresses and accounts. Mutes and entries hold by event time, from when they are set; changing or lifting one
+later changes nothing of what it hid. What is counted across organizations is counted in spite of them: they
+say what the organization's own alert tells, which names no event of an exempt account. Alerts are handled with
 `PATCH /alerts/{id}`; what happens after one was resolved or dismissed opens another.
 
 `python -m tools.backtest` runs the same code over stored history with other thresholds, or over logs of other

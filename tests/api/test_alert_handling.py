@@ -165,7 +165,9 @@ async def test_what_is_on_an_allow_list_is_left_alone(app: App, ada: Account) ->
     lists = {"addresses": [], "accounts": [{"value": ada.id, **entry}]}
     answer = await app.client.put("/v1/admin/settings", json={"allow_lists": lists}, headers=ada.auth)
     told = answer.json()["allow_lists"]
-    assert (told["addresses"], [each["value"] for each in told["accounts"]]) == ([], [ada.id]), "what ended is not shown"
+    assert (told["addresses"], [each["value"] for each in told["accounts"]]) == ([], [ada.id]), (
+        "what ended is not shown"
+    )
     await attack(app, ada, 3)
     assert await alerts(app, ada) == []
 
