@@ -8,6 +8,7 @@ import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from shared.privacy.blind_index import BlindIndex
 from tools.truths import is_address, read_truths
 
 PROGRESS_EVERY = 50_000
+_AROUND = timedelta(days=365)
+"""More than is read around a range."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         patterns = _patterns(given.pattern)
         check_thresholds(overrides)
         truths = read_truths(Path(given.truth)) if given.truth else None
+        _check(patterns, overrides, truths or ())
         if given.input:
             return _evaluate(given, patterns, overrides, truths)
         return asyncio.run(_run(given, patterns, overrides, truths))
@@ -77,6 +81,27 @@ def _patterns(names: Sequence[str] | None) -> Mapping[str, Pattern[Any]]:
     return {name: each for name, each in all_patterns().items() if not names or name in names}
 
 
+def _check(
+    patterns: Mapping[str, Pattern[Any]], overrides: Mapping[str, Mapping[str, int]], truths: Sequence[Truth]
+) -> None:
+    """ValueError for parameters and attacks of patterns that nothing is looked at for."""
+    for left_out in sorted(overrides.keys() - patterns.keys()):
+        raise ValueError(f"--set {left_out}: --pattern leaves it out")
+    for unknown in sorted({each.pattern for each in truths} - all_patterns().keys()):
+        raise ValueError(f"--truth: {unknown} is no pattern")
+
+
+def _range(start: str, end: str) -> Span:
+    span = Span(parse_rfc3339(start), parse_rfc3339(end))
+    if span.start >= span.end:
+        raise ValueError("--from has to be before --to")
+    try:
+        Span(span.start - _AROUND, span.end + _AROUND)
+    except OverflowError:
+        raise ValueError("--from and --to: have to be within the years 2 to 9998") from None
+    return span
+
+
 async def _run(
     given: argparse.Namespace,
     patterns: Mapping[str, Pattern[Any]],
@@ -87,7 +112,7 @@ async def _run(
 
     if not (given.tenant and given.start and given.end):
         raise ValueError("--tenant, --from and --to are required, or --input and --map")
-    span = Span(parse_rfc3339(given.start), parse_rfc3339(given.end))
+    span = _range(given.start, given.end)
     services = await build_services(load_settings())
     try:
         others = [tenant.id async for tenant in services.directory.tenants()]

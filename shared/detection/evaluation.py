@@ -17,6 +17,7 @@ from shared.detection.history import MINUTE, Limits, Signals, TooMany, minute_of
 from shared.detection.model import Span
 from shared.detection.overflow import Overflow
 from shared.detection.recent import Kept, Recent
+from shared.detection.rules import NO_RULES, Rules
 from shared.detection.traits import KnownRules, Traits, has_alerts, has_hot
 from shared.detection.views import Digested, Evaluator, View, read_view
 from shared.storage.containers import ALERTS
@@ -209,10 +210,12 @@ class Evaluation:
     async def _digested(self, work: _Work, heads: dict[str, Item | None], stored: Sequence[Item]) -> View:
         window = work.evaluator.parameters.window
         dirty = [Span(minute_of(each.start), minute_of(each.end) + MINUTE + window) for each in work.centers]
-        closed_at = [closing.closed_at for closing in alerts.closings_of(stored)]
+        parted_at = [closing.closed_at for closing in alerts.closings_of(stored)]
+        for each in work.tenants - {work.series.tenant_id}:
+            parted_at += (await work.rules.of(each)).edges(work.series.pattern, work.series.key)
         tenant_id = work.series.tenant_id
         digested = Digested(work.evaluator, work.span, self._recent, _version(heads[tenant_id]))
-        view, changed = await digested.view(dirty, closed_at)
+        view, changed = await digested.view(dirty, parted_at)
         for n in range(0, len(changed), MAX_DIGESTS_PER_COMMIT):
             steps = [upsert(item) for item in changed[n : n + MAX_DIGESTS_PER_COMMIT]]
             head = _head_operation(work.series, heads[tenant_id])
@@ -224,11 +227,15 @@ class Evaluation:
         """What has to be written so that the alerts of one tenant say what a view tells."""
         window, closings = work.evaluator.parameters.window, alerts.closings_of(stored)
         known = {alert["id"]: alert for alert in stored}
+        is_own = series.tenant_id != work.series.tenant_id
+        crossings, theirs = view.crossings, await work.rules.of(series.tenant_id) if is_own else NO_RULES
+        if is_own:
+            crossings = [each for each in crossings if not theirs.hides(series.pattern, series.key, each.at)]
         findings = [
-            await view.finding(each, known.get(series.alert_id(each)))
-            if series.tenant_id == work.series.tenant_id
-            else await self._own_finding(work, series, each)
-            for each in episodes(view.crossings, span=work.span, window=window, closings=closings)
+            await self._own_finding(theirs, series, each)
+            if is_own
+            else await view.finding(each, known.get(series.alert_id(each)))
+            for each in episodes(crossings, span=work.span, window=window, closings=closings)
         ]
         told = [each for each in findings if each is not None]
         rules, now = work.evaluator.rules.fingerprint(series.pattern), rfc3339(self._clock.now())
@@ -242,14 +249,12 @@ class Evaluation:
         if len(changes) > MAX_CHANGES_PER_COMMIT:
             raise _StartOver
 
-    async def _own_finding(self, work: _Work, series: Series, episode: Episode) -> Finding | None:
+    async def _own_finding(self, rules: Rules, series: Series, episode: Episode) -> Finding | None:
         """What one of several tenants may be told of an episode: its own events. None if it has none."""
-        rules, anchored_at = await work.rules.of(series.tenant_id), episode.anchor[0]
-        if rules.mutes_at(series.pattern, anchored_at) or rules.exempts_address(series.key, anchored_at):
-            return None
         signals = Signals(self._store, series.key, self._limits, series.tenant_id)
         observed = await signals.load(Span(minute_of(episode.first_seen), episode.last_seen))
-        own = [each for each in observed if each.at >= episode.first_seen and each.moment <= episode.last]
+        within = (each for each in observed if each.at >= episode.first_seen and each.moment <= episode.last)
+        own = [each for each in within if not rules.exempts_account(each.fact, each.at)]
         return Finding.of(episode, own) if own else None
 
     async def _note(self, work: _Work, trait: str) -> None:

@@ -13,11 +13,11 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.core.clock import parse_rfc3339, rfc3339
 from shared.storage.documents import Item
@@ -26,13 +26,27 @@ IMPORTED = "imported"
 """The tenant of imported events."""
 
 
+def _expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{text} is no regular expression: {error}") from None
+    return text
+
+
+def _text(text: str) -> str:
+    if text.startswith("~"):
+        _expression(text[1:])
+    return text
+
+
 class Rule(BaseModel):
     """What rows of a kind are. `when`: dotted field to the texts of which it must have one; `~` begins a regular
     expression, `*` is any text, and an empty list means that the field is absent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    when: dict[str, list[str]]
+    when: dict[str, list[Annotated[str, AfterValidator(_text)]]]
     type: Literal["auth.login", "auth.password_change", "auth.register"] = "auth.login"
     outcome: Literal["success", "failure"]
     reason: str | None = None
@@ -44,7 +58,7 @@ class Mapped(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["jsonl", "csv", "text"]
-    pattern: str | None = Field(
+    pattern: Annotated[str, AfterValidator(_expression)] | None = Field(
         default=None, description="text: a regular expression whose named groups are the fields."
     )
     time: str
@@ -100,8 +114,7 @@ def imported(lines: Iterable[str], mapped: Mapped) -> Imported:
 def _rows(lines: Iterable[str], mapped: Mapped) -> Iterator[Mapping[str, Any] | None]:
     """The rows of a log; None for one that cannot be read."""
     if mapped.format == "csv":
-        for row in csv.DictReader(line.replace("\0", "") for line in lines):
-            yield _unnested(row, mapped)
+        yield from (row and _unnested(row, mapped) for row in _csv_rows(lines))
         return
     shape = re.compile(mapped.pattern or "")
     for line in lines:
@@ -114,7 +127,7 @@ def _rows(lines: Iterable[str], mapped: Mapped) -> Iterator[Mapping[str, Any] | 
             continue
         try:
             told = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             told = None
         yield _unnested(told, mapped) if isinstance(told, dict) else None
 
@@ -122,8 +135,22 @@ def _rows(lines: Iterable[str], mapped: Mapped) -> Iterator[Mapping[str, Any] | 
 def _unnested(row: Mapping[str, Any], mapped: Mapped) -> Mapping[str, Any] | None:
     try:
         return {**row, **{name: json.loads(row[name]) for name in mapped.nested if isinstance(row.get(name), str)}}
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def _csv_rows(lines: Iterable[str]) -> Iterator[dict[str, Any] | None]:
+    """The rows of a CSV file by its header; None for one with more cells than that, or a cell that is too long."""
+    rows = csv.DictReader(line.replace("\0", "") for line in lines)
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield None
+            continue
+        yield None if None in row else row
 
 
 def _value(row: Any, path: str | None) -> str | None:
@@ -156,7 +183,10 @@ def _is_one_of(value: str | None, wanted: list[str]) -> bool:
 def _event(row: Mapping[str, Any], rule: Rule, mapped: Mapped) -> Item:
     """A stored event as far as the patterns look at it. Addresses stay in clear: it never leaves the process."""
     account = _value(row, mapped.account)
-    at = rfc3339(_time(_value(row, mapped.time) or "", mapped))
+    moment = _time(_value(row, mapped.time) or "", mapped)
+    if not MINYEAR < moment.year < MAXYEAR:
+        raise ValueError("a time that windows fit around")
+    at = rfc3339(moment)
     user = None if account is None else {"kind": "user", "id": account.strip().lower()}
     return {
         "id": _value(row, mapped.id) or hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest(),
@@ -182,4 +212,7 @@ def _time(text: str, mapped: Mapped) -> datetime:
         return parse_rfc3339(text if re.search(r"(?:[Zz]|[+-]\d\d:\d\d)$", text) else f"{text}Z")
     text, shape = (f"{mapped.year} {text}", f"%Y {mapped.time_format}") if mapped.year else (text, mapped.time_format)
     found = datetime.strptime(text, shape)  # noqa: DTZ007 - UTC unless it says so
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    try:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("a time within the years 1 to 9999 in UTC") from None

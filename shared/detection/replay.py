@@ -104,13 +104,14 @@ class History:
         for tenant_id in tenants:
             mine = series.of(tenant_id)
             closed = closings.get(mine, ())
-            for episode in episodes(crossings, span=_FOREVER, window=parameters.window, closings=closed):
+            theirs, told = self.rules.get(tenant_id, NO_RULES), crossings
+            if tenant_id != series.tenant_id:
+                told = [each for each in crossings if not theirs.hides(pattern, series.key, each.at)]
+            for episode in episodes(told, span=_FOREVER, window=parameters.window, closings=closed):
                 members = observed[episode.since : episode.position + 1]
                 if tenant_id != series.tenant_id:
-                    own_rules, at = self.rules.get(tenant_id, NO_RULES), episode.anchor[0]
-                    if own_rules.mutes_at(pattern, at) or own_rules.exempts_address(series.key, at):
-                        continue
-                    members = [each for each in members if each.group == tenant_id]
+                    own = (each for each in members if each.group == tenant_id)
+                    members = [each for each in own if not theirs.exempts_account(each.fact, each.at)]
                 if members:
                     finding = Finding.of(episode, members, is_minimum=_cut(members, full))
                     found.append(Found(tenant_id, pattern.id, series.key, mine.alert_id(episode), finding))

@@ -6,7 +6,7 @@ depend on when an event arrives. Thresholds hold as they are when an event is ev
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -78,6 +78,21 @@ class Rules:
         """Whether an address is exempt at a moment of event time."""
         return any(each.value == ip_key and each.holds(moment) for each in self.addresses)
 
+    def exempts_account(self, account: str | None, moment: datetime) -> bool:
+        """Whether an account is exempt at a moment of event time."""
+        return any(each.value == account and each.holds(moment) for each in self.accounts)
+
+    def hides(self, pattern: Pattern[Any], ip_key: str, moment: datetime) -> bool:
+        """Whether the tenant is told nothing of a crossing point that counts for all tenants."""
+        return self.mutes_at(pattern, moment) or self.exempts_address(ip_key, moment)
+
+    def edges(self, pattern: Pattern[Any], ip_key: str) -> Iterator[datetime]:
+        """Where `hides` may change."""
+        mutes = (each for each in self.mutes if each.value == pattern.id)
+        addresses = (each for each in self.addresses if each.value == ip_key)
+        for each in (*mutes, *addresses):
+            yield from (each.since, each.until)
+
     def exempts(self, event: Item) -> bool:
         """Whether an event counts for nothing: its address, who did it, or the account that it was about, is exempt."""
         if not self.addresses and not self.accounts:
@@ -85,8 +100,7 @@ class Rules:
         at = event_time(event)
         if self.exempts_address(event.get("ip_key"), at):
             return True
-        concerned = {(event.get(whose) or {}).get("id") for whose in ("actor", "target")}
-        return any(each.value in concerned and each.holds(at) for each in self.accounts)
+        return any(self.exempts_account((event.get(whose) or {}).get("id"), at) for whose in ("actor", "target"))
 
     def fingerprint(self, pattern: Pattern[Any]) -> str:
         """Tells apart what changes a pattern's crossing points."""
@@ -164,7 +178,7 @@ def _faults(pattern: Pattern[Any], values: Mapping[str, int], field: str) -> lis
 
 
 def since(entries: Sequence[Item], held: Sequence[Item], now: datetime) -> list[Item]:
-    """Entries with the time from when they hold, and behind them those that are ended: nothing of it rewrites the past.
+    """Entries with the time from when they hold, and behind them those that are ended: nothing rewrites the past.
 
     An entry that changes one that still holds keeps its `since`, and ends now at the earliest. What is left out is
     ended now, and kept for as long as events of its time may still be looked at; the latest `MOST_ENDED` of it.

@@ -169,7 +169,7 @@ class Digested:
         self._minutes: Minutes = {}
         self._stored: dict[datetime, Any] = {}
 
-    async def view(self, dirty: Sequence[Span], closed_at: Sequence[datetime]) -> tuple[View, list[Item]]:
+    async def view(self, dirty: Sequence[Span], parted_at: Sequence[datetime]) -> tuple[View, list[Item]]:
         """The view, and the digests that have to be written. `dirty`: where crossing points may have changed."""
         await self._read()
         spans = [*map(aligned, dirty), *self._missing()]
@@ -180,7 +180,7 @@ class Digested:
         for each in stale:
             await self._recompute(each)
         changed = self._changed(stale)
-        await self._look_into([each for each in closed_at if self._whole.holds(each)])
+        await self._look_into([each for each in parted_at if self._whole.holds(each)])
         positions = Positions.of(self._minutes)
         exact = self._whole.start + self._evaluator.parameters.window
         crossings = digests.crossings_of(self._minutes, positions, exact)
@@ -264,10 +264,10 @@ class Digested:
             "ttl": DIGEST_SECONDS,
         }
 
-    async def _look_into(self, closed_at: Sequence[datetime]) -> None:
-        """Every crossing point of the minutes in which an alert was closed."""
+    async def _look_into(self, parted_at: Sequence[datetime]) -> None:
+        """Every crossing point of the minutes in which an alert was closed, or a mute begins or ends."""
         source = self._evaluator.source
-        for minute in {minute_of(each) for each in closed_at}:
+        for minute in {minute_of(each) for each in parted_at}:
             known = self._minutes.get(minute)
             if known is None or len(known.marks) < 2:
                 continue

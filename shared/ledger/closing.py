@@ -13,7 +13,7 @@ from shared.audit.model import SYSTEM, Draft, RequestContext, Target
 from shared.core.clock import Clock, period_end
 from shared.ledger._text import encode_base64
 from shared.ledger.checkpoints import Checkpoints
-from shared.ledger.shards import BrokenShard, Head, Shards
+from shared.ledger.shards import BrokenShard, Head, Shards, is_period
 from shared.ledger.statements import Statements
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import DocumentStore, Eq, Query, pages
@@ -56,12 +56,23 @@ class Closing:
                 told.add((str(attributes.get("period")), str(attributes.get("size"))))
         closed = 0
         heads, broken = await self._shards.each_head(tenant_id)
+        sizes = {head.period: head.size for head in heads}
+        for period, size in sorted(told):
+            if self._is_less(sizes.get(period, 0), period, size) and period not in broken:
+                await self._statements.found(tenant_id, period, "head", "set_back", request)
         for period, error in broken.items():
             await self._statements.found(tenant_id, period, error.what, "shard", request)  # type: ignore[arg-type]
         for head in heads:
             if self._is_due(head) and (head.period, str(head.size)) not in told:
                 closed += await self._close(tenant_id, head.period, request)
         return closed
+
+    def _is_less(self, size: int, period: str, told: str) -> bool:
+        """Whether a month's ledger is smaller than it was told to be: it was set back, or taken away."""
+        if not is_period(period) or not told.isdecimal():
+            return False
+        is_kept = self._clock.now().timestamp() < period_end(period) + self._retention_days * 86_400
+        return is_kept and size < int(told)
 
     def _is_due(self, head: Head) -> bool:
         age = self._clock.now().timestamp() - period_end(head.period)

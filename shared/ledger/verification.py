@@ -7,7 +7,7 @@ there are more than LAP_RUNS times PAGES_MOST pages: then it takes longer. What 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -105,14 +105,23 @@ class Verification:
         run = _Run(tenant_id, Findings(self._statements, tenant_id, request), self._clock.now() + RUN)
         shards = await self._open(run)
         for shard in shards:
-            await self._follow(run, shard)
+            await self._each(run, shard, self._follow(run, shard), None)
         left = min(max(-(-sum(shard.pages for shard in shards) // LAP_RUNS), PAGES_LEAST), PAGES_MOST)
         begun = [shard for shard in shards if shard.head.etag or shard.progress.etag]
         for shard in sorted(begun, key=lambda each: each.progress.looked_at):
             if left > 0 and self._goes_on(run):
-                left -= await self._again(run, shard, left)
+                left -= await self._each(run, shard, self._again(run, shard, left), 1)
         for shard in shards:
             await self._save(run, shard)
+
+    async def _each[T](self, run: _Run, shard: _Shard, work: Awaitable[T], otherwise: T) -> T:
+        """Do the work of one shard; what lies in it and is not as we write it is a finding and stops no other shard."""
+        try:
+            return await work
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            _log.error("ledger_unreadable", error, tenant_id=run.tenant_id, period=shard.head.period)
+            await run.findings.add(shard.head.period, "entries", "unreadable")
+            return otherwise
 
     def _goes_on(self, run: _Run) -> bool:
         return not run.findings.enough and self._clock.now() < run.until
@@ -218,7 +227,10 @@ class Verification:
         head, progress = shard.head, shard.progress
         partition = (run.tenant_id, head.period)
         later = (await self._store.query(LEDGER, partition, Query((later_checkpoints(head.size),), limit=1))).items
-        signed = [int(item["id"].partition("|")[2]) for item in later]
+        sizes = [str(item["id"]).partition("|")[2] for item in later]
+        signed = [int(size) for size in sizes if size.isdecimal()]
+        if len(signed) < len(sizes):
+            await run.findings.add(head.period, "checkpoint", "unreadable")
         reached = max(progress.new.frontier.size, progress.lap.walk.frontier.size, *signed, 0)
         if head.size >= reached:
             return False

@@ -23,6 +23,7 @@ from tools.truths import read_truths
 
 RANGE = Span(START - timedelta(days=1), START + timedelta(days=1))
 LOGS = Path(__file__).parent / "logs"
+OF_TENANT = ("--tenant", TENANT)
 MAPPINGS = ROOT / "docs" / "mappings"
 
 
@@ -248,11 +249,73 @@ def test_rows_that_are_nothing() -> None:
         (["--pattern", "nothing"], "--pattern nothing"),
         (["--tenant", "x"], "--from"),
         (["--input", "x"], "--map"),
+        (
+            ["--pattern", "mass_deletion", "--set", "brute_force.threshold=8"],
+            "--set brute_force: --pattern leaves it out",
+        ),
+        (
+            [*OF_TENANT, "--from", "2026-03-02T08:00:00Z", "--to", "2026-03-02T08:00:00Z"],
+            "--from has to be before --to",
+        ),
+        ([*OF_TENANT, "--from", "0001-01-05T00:00:00Z", "--to", "2026-03-02T08:00:00Z"], "--from and --to"),
+        ([*OF_TENANT, "--from", "2026-03-02T08:00:00Z", "--to", "9999-12-31T00:00:00Z"], "--from and --to"),
     ],
 )
 def test_what_cannot_be_run_is_said(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_truth_of_a_pattern_that_is_none_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps([{"pattern": "brute", "from": rfc3339(START), "to": rfc3339(START)}]))
+    assert main(["--tenant", TENANT, "--truth", str(path)]) == 2
+    assert capsys.readouterr().err == "backtest: --truth: brute is no pattern\n"
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("form", "log", "told"),
+    [
+        ("jsonl", '{"t": "0001-01-01T00:00:00Z", "who": "pat"}', (1, 1)),
+        ("jsonl", '{"t": "9999-12-31T00:00:00Z", "who": "pat"}', (1, 1)),
+        ("jsonl", DEEP, (1, 1)),
+        ("jsonl", json.dumps({"t": "2026-03-02T08:00:00Z", "who": "pat", "inner": DEEP}), (1, 1)),
+        ("csv", f"t,who\n2026-03-02T08:00:00Z,{'x' * 200_000}\n2026-03-02T08:00:00Z,pat\n", (2, 1)),
+        ("csv", "t,who\n2026-03-02T08:00:00Z,pat,more,still\n2026-03-02T08:00:00Z,pat\n", (2, 1)),
+    ],
+    ids=["year 1", "year 9999", "deep", "deep within", "long field", "too many cells"],
+)
+def test_a_row_that_cannot_be_read_is_counted(
+    form: str, log: str, told: tuple[int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, mapping = tmp_path / "log", tmp_path / "map.toml"
+    given.write_text(log)
+    rule = '[[rules]]\nwhen = {t = ["*"]}\noutcome = "failure"\n'
+    mapping.write_text(f'format = "{form}"\ntime = "t"\naccount = "who"\nnested = ["inner"]\n{rule}')
+
+    assert main(["--input", str(given), "--map", str(mapping)]) == 0
+
+    rows, unreadable = told
+    out = capsys.readouterr().out
+    assert out.startswith(f"{rows} rows: {rows - unreadable} events,")
+    assert f" {unreadable} unreadable" in out
+
+
+@pytest.mark.parametrize("where", ["pattern", "when"])
+def test_a_regular_expression_that_is_none_is_said(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, mapping = tmp_path / "log", tmp_path / "map.toml"
+    given.write_text("a line\n")
+    pattern, when = ("(", "*") if where == "pattern" else ("(?P<t>.*)", "~(")
+    rule = f'[[rules]]\nwhen = {{t = ["{when}"]}}\noutcome = "failure"\n'
+    mapping.write_text(f'format = "text"\npattern = "{pattern}"\ntime = "t"\naccount = "t"\n{rule}')
+
+    assert main(["--input", str(given), "--map", str(mapping)]) == 2
+    assert "is no regular expression" in capsys.readouterr().err
 
 
 def test_over_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from shared.core.clock import rfc3339
+from shared.core.clock import parse_rfc3339, rfc3339
 from shared.detection import all_patterns
+from shared.detection.history import Limits
+from shared.detection.replay import History
 from shared.detection.rules import (
     KEPT_ENDED,
     MOST_ENDED,
@@ -19,7 +21,18 @@ from shared.detection.rules import (
 )
 from shared.storage.documents import Item
 from tests.detection.histories import TENANTS
-from tests.detection.support import ACCOUNT, BRUTE_FORCE, START, TENANT, Same, World, failures, seconds, stored_event
+from tests.detection.support import (
+    ACCOUNT,
+    BRUTE_FORCE,
+    START,
+    TENANT,
+    Same,
+    World,
+    failures,
+    new_world,
+    seconds,
+    stored_event,
+)
 
 STUFFING = all_patterns()["credential_stuffing"]
 HOUR = timedelta(hours=1)
@@ -81,6 +94,60 @@ async def test_what_one_tenant_sets_hides_an_attack_from_nobody_else(world: Worl
     (operators,) = await world.current("platform")
     assert theirs["event_ids"] == ["e1", "e3", "e5"]
     assert operators["count"] == 6
+
+
+def tried(n: int, at: float, tenant_id: str = TENANTS[0]) -> Item:
+    target = {"kind": "user", "id": f"account-{n}"}
+    return stored_event(f"e{n:04}", START + seconds(at), tenant_id=tenant_id, target=target, ip_key="v1:attacker")
+
+
+async def replayed(world: World, events: list[Item], rules: Rules) -> None:
+    """A replay finds what the feed raised."""
+    history = History({STUFFING.id: STUFFING}, {TENANTS[0]: rules})
+    history.add(events)
+    found = {each.alert_id: each.finding.evidence["event_ids"] for each in history.alerts()}
+    told = [each for whose in (*TENANTS[:2], "platform") for each in await world.current(whose)]
+    assert {each["id"]: each["event_ids"] for each in told} == found
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(hot_from=5)], ids=["cold", "hot"])
+@pytest.mark.parametrize("name", ["mutes", "addresses"])
+@pytest.mark.parametrize(
+    ("muted_from", "muted_for"),
+    [(0, 1510), (1500, 3600), (8, 1492), (0, 5)],
+    ids=["until the middle", "from the middle", "not its first crossing", "only the first crossing"],
+)
+async def test_a_mute_of_part_of_an_attack_on_all_hides_that_part(
+    limits: Limits, name: str, muted_from: float, muted_for: float
+) -> None:
+    value = STUFFING.id if name == "mutes" else "v1:attacker"
+    rules = Rules(**{name: exempt(value, START + seconds(muted_from), seconds(muted_for))})
+    events = [tried(n, n) for n in range(10)] + [tried(10 + n, 20 + 20 * n) for n in range(100)]
+    async with new_world(START, limits) as world:
+        world.rules = Same(rules, TENANTS[0])
+        await world.deliver(events[:60], STUFFING)
+        await world.deliver(events[60:], STUFFING)
+
+        told = await world.current(TENANTS[0])
+        assert told, "what is not muted is told"
+        crossed = [each["crossed"]["at"] for each in told]
+        assert not any(rules.hides(STUFFING, "v1:attacker", parse_rfc3339(at)) for at in crossed)
+        await replayed(world, events, rules)
+
+
+async def test_an_exempt_account_is_in_no_alert_of_its_tenant(world: World) -> None:
+    world.clock.set(START)
+    rules = Rules(accounts=exempt("account-0"))
+    world.rules = Same(rules, TENANTS[0])
+    events = [tried(0, 0), tried(1, 1), *(tried(n, n, TENANTS[1]) for n in range(2, 5))]
+
+    await world.deliver(events, STUFFING)
+
+    (own,) = await world.current(TENANTS[0])
+    assert own["event_ids"] == ["e0001"]
+    (whole,) = await world.current("platform")
+    assert whole["count"] == 5, "it counts with others, whom one tenant's list does not blind"
+    await replayed(world, events, rules)
 
 
 async def test_stored_settings_are_read() -> None:
