@@ -121,7 +121,8 @@ async def test_a_mute_of_part_of_an_attack_on_all_hides_that_part(
     limits: Limits, name: str, muted_from: float, muted_for: float
 ) -> None:
     value = STUFFING.id if name == "mutes" else "v1:attacker"
-    rules = Rules(**{name: exempt(value, START + seconds(muted_from), seconds(muted_for))})
+    entries = exempt(value, START + seconds(muted_from), seconds(muted_for))
+    rules = Rules(mutes=entries) if name == "mutes" else Rules(addresses=entries)
     events = [tried(n, n) for n in range(10)] + [tried(10 + n, 20 + 20 * n) for n in range(100)]
     async with new_world(START, limits) as world:
         world.rules = Same(rules, TENANTS[0])
