@@ -10,12 +10,12 @@ from shared.ledger.closing import GRACE
 from shared.ledger.merkle import leaf_hashes, root_of
 from shared.ledger.shards import head_id
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
-from shared.storage.documents import Eq, Item, Query
+from shared.storage.documents import Eq, Item, Query, pages
 from shared.storage.errors import Unavailable
 from tests.faults import FaultyStore
 from tests.ledger.bundles import bundle_of
 from tests.ledger.evidence import save
-from tests.ledger.world import ORIGIN, PERIOD, TENANT, World, new_world
+from tests.ledger.world import NOW, ORIGIN, PERIOD, TENANT, World, new_world
 from tools import verify_evidence as verifier
 
 LATER = "2026-04"
@@ -141,3 +141,19 @@ async def test_a_month_that_was_written_anew_after_it_was_closed_is_not_the_one_
     assert checks.result == verifier.WRONG
     [wrong] = [line for line in checks.lines if line.result == verifier.WRONG]
     assert wrong.detail == "history was rewritten since"
+
+
+async def test_a_month_that_is_less_than_it_was_told_to_be_is_found(world: World) -> None:
+    """Its whole ledger was taken away; what was told of it stands in another month's."""
+    world.clock.set(NOW)
+    events = world.events(3)
+    await world.seal(events)
+    world.clock.set(DUE)
+    assert await close(world) == 1
+    assert await world.found() == []
+    async for page in pages(world.store, LEDGER, (TENANT, PERIOD), Query(limit=1000)):
+        for item in page:
+            await world.store.delete(LEDGER, (TENANT, PERIOD), item["id"])
+    for _ in range(2):
+        assert await close(world) == 0
+        assert await world.found() == ["head"]

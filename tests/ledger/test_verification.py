@@ -442,3 +442,23 @@ async def test_a_failure_at_any_call_is_made_up_for_by_the_next_run(mode: str) -
             if not faulty.failed:
                 break
     assert 20 < fail_at < 79
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"id": "checkpoint|5x", "kind": "checkpoint"},
+        {"id": "checkpoint|", "kind": "checkpoint"},
+        {"id": f"{rollup_id('2026-03-14')}x", "kind": "rollup", "day": 7},
+        {"id": "finding|deleted|x", "kind": "finding"},
+    ],
+    ids=["checkpoint|5x", "checkpoint|", "rollup", "finding"],
+)
+async def test_an_item_that_makes_no_sense_hides_no_tampering(world: World, planted: Item) -> None:
+    """Whatever is put into a month's ledger: an event that is deleted under its cover is found."""
+    events = world.events(5)
+    await world.seal(events)
+    await world.verify()
+    await world.store.create(LEDGER, (TENANT, PERIOD), {"tenant_id": TENANT, "period": PERIOD, **planted})
+    await world.store.delete(AUDIT_EVENTS, (TENANT, PERIOD), events[2]["id"])
+    assert "deleted" in await world.verify()
