@@ -184,10 +184,10 @@ def _until(entry: MuteBody | AddressBody | AccountBody | HoldBody, field: str, n
 
 def _dated(entries: list["Item"], held: list["Item"], field: str, now: datetime) -> list["Item"]:
     """Entries with the time from when they hold. One that was held already may be over, a new one may not."""
-    from shared.detection.rules import since
+    from shared.detection.rules import since, standing
 
     dated = since(entries, held, now)
-    if any(each["until"] <= each["since"] for each in dated):
+    if any(each["until"] <= each["since"] for each in standing(dated)):
         raise _invalid(f"{field}.until", "past", "must be in the future")
     return dated
 

@@ -26,6 +26,7 @@ from tests.app import PASSWORD, ROOT, Account, App, assert_problem, running, ser
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore, FaultyStore
 
+ROTATE = ("rotate-keys", "tokens")
 ADMIN = ("system-admin", "--email", "root@example.com", "--first-name", "Some", "--last-name", "Operator")
 
 
@@ -123,15 +124,16 @@ async def test_counts_are_compared_with_the_entries_and_put_right(tmp_path: Path
 def test_keys_are_rotated_in_files_of_their_own(tmp_path: Path) -> None:
     said = run(tmp_path, "rotate-keys")
     assert "secret tokens has a new version v2" in said
+    assert "secret ledger has a new version v2" in said
     assert "secret index stays as it is: the secret index cannot be rotated: what the store finds" in said
     assert "new version v3" in run(tmp_path, "rotate-keys", "tokens")
     refused = run(tmp_path, "rotate-keys", "tokens", "index", code=1)
     assert refused.startswith("operator: the secret index cannot be rotated: ")
     assert "invalid choice" in run(tmp_path, "rotate-keys", "every one", code=2)
     files = sorted(path.name for path in (tmp_path / "secrets").iterdir())
-    assert files == ["index.v1", "tokens.v1", "tokens.v2", "tokens.v3", "tokens.v4"]
+    assert files == ["index.v1", "ledger.v1", "ledger.v2", "tokens.v1", "tokens.v2", "tokens.v3", "tokens.v4"]
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()} == {0o600}
-    assert len({path.read_bytes() for path in (tmp_path / "secrets").iterdir()}) == 5
+    assert len({path.read_bytes() for path in (tmp_path / "secrets").iterdir()}) == 7
 
 
 def test_secrets_in_memory_are_not_rotated(tmp_path: Path) -> None:
@@ -142,9 +144,9 @@ def test_secrets_in_memory_are_not_rotated(tmp_path: Path) -> None:
 
 async def test_who_gave_a_command_is_in_the_trail(tmp_path: Path) -> None:
     """By name in that of the platform; one operator has one id, another one another."""
-    for name, arguments in (("some.one", ADMIN), ("some.one", ("rotate-keys",)), ("other.one", ("rotate-keys",))):
+    for name, arguments in (("some.one", ADMIN), ("some.one", ROTATE), ("other.one", ROTATE)):
         run(tmp_path, "--operator", name, *arguments, typed=PASSWORD + "\n")
-    run(tmp_path, "rotate-keys", "tokens", LOGNAME="login.name")
+    run(tmp_path, *ROTATE, LOGNAME="login.name")
     services = await services_of(tmp_path)
     try:
         query = Query((Eq("type", "config.change"),), order_by="recorded_at")

@@ -72,7 +72,7 @@ async def test_a_month_whose_ledger_is_broken_is_reported_and_stops_no_other(wor
         world.clock.set(datetime(2026, month, 20, tzinfo=UTC))
         await world.seal(world.events(month))
     head = await world.store.read(LEDGER, (TENANT, "2026-02"), head_id("2026-02"))
-    changes: tuple[dict[str, object], ...] = ({"note": "no note"}, {"nodes": []})
+    changes: list[dict[str, object]] = [{"note": "no note"}, {"nodes": []}]
     for change in changes:
         await world.store.replace(LEDGER, (TENANT, "2026-02"), head | change)
         world.clock.set(DUE)
