@@ -69,8 +69,8 @@ async def ask(services: Services, clock: _Clock) -> None:
         await services.store.create(IDENTITY, (TENANT,), each)
 
 
-async def measure(folder: Path, events: int) -> list[tuple[str, float, Counter[str]]]:
-    """Each pass: its name, seconds, and the calls of the store."""
+async def measure(folder: Path, events: int) -> list[tuple[str, float, Counter[str], float]]:
+    """Each pass: its name, seconds, the calls of the store, and what they would cost."""
     clock = _Clock()
     store = await MeteredStore.open(folder / "kraftd.sqlite", clock=clock)
     assert isinstance(store, MeteredStore)  # noqa: S101 - what `open` of a subclass gives
@@ -87,7 +87,7 @@ async def measure(folder: Path, events: int) -> list[tuple[str, float, Counter[s
             start = time.perf_counter()
             while await services.erasures.run(TENANT, RequestContext("r", "bench", "bench", clock.now())):
                 continue
-            found.append((name, time.perf_counter() - start, Counter(store.meter.calls)))
+            found.append((name, time.perf_counter() - start, Counter(store.meter.calls), store.meter.ru))
         await _check(services, events)
     finally:
         await services.close()
@@ -111,11 +111,14 @@ def main(arguments: Sequence[str] = ()) -> int:
     with tempfile.TemporaryDirectory(prefix="kraftd-bench-") as folder:
         found = asyncio.run(measure(Path(folder), events))
     rows = []
-    for name, seconds, calls in found:
+    for name, seconds, calls, ru in found:
         total = sum(calls.values())
-        rows.append((name, f"{seconds:8.2f} s {total:6d} calls {total * 1000 / events:6.1f} per 1,000 events"))
+        per_thousand = total * 1000 / events
+        told = f"{seconds:.2f} s, {total} calls, {per_thousand:.1f} per 1,000 events, {ru / events:.1f} RU per event"
+        rows.append((name, told))
         figure("privacy", "erasure_seconds", seconds, "s", events=events, of=name)
-        figure("privacy", "erasure_calls_per_1000_events", total * 1000 / events, "1", events=events, of=name)
+        figure("privacy", "erasure_calls_per_1000_events", per_thousand, "1", events=events, of=name)
+        figure("privacy", "erasure_request_units_per_event", ru / events, "RU (model)", events=events, of=name)
         for call, number in sorted(calls.items()):
             figure("privacy", "erasure_calls", number, "1", events=events, of=name, call=call)
     table(rows)
