@@ -37,7 +37,7 @@ PATTERN = Pattern(
     "something was changed, deleted, moved in time or put there afterwards, past the application.",
     false_positives=(
         "A database that was set back to an older backup: what was sealed after the backup is missing.",
-        "An outage of more than a day: what a crash had left unpublished is stored late, and `inserted_behind` says so.",
+        "An outage of more than a day: what a crash had left unpublished is stored late (`inserted_behind`).",
         "An operator who repaired or removed items of the trail by hand.",
     ),
     runbook=(
