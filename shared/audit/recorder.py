@@ -105,8 +105,8 @@ class Recorder:
 
     async def record(self, draft: Draft) -> StoredEvent:
         """Finish a draft and make it durable before returning. Unready (503) when that cannot be done."""
-        event = await self.finish(draft)
         try:
+            event = await self.finish(draft)
             await self.publish(event)
         except StoreError as error:
             raise audit_unavailable(error) from error

@@ -59,8 +59,8 @@ AUDIT_EVENTS = Container(
 IDENTITY = Container(
     name="identity",
     partition_key=("tenant_id",),
-    indexes=(("kind", "created_at"), ("kind", "user_id", "created_at"), ("kind", "next_at")),
-    also_indexed=("role", "status", "subject", "search_email", "search_name", "search_last_name"),
+    indexes=(("kind", "created_at"), ("kind", "user_id", "created_at")),
+    also_indexed=("role", "status", "next_at", "subject", "search_email", "search_name", "search_last_name"),
     default_ttl_seconds=-1,
 )
 DIRECTORY = Container(name="directory", partition_key=("id",))

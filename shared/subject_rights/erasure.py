@@ -87,7 +87,7 @@ class Erasures:
         the store does not answer, and the run is over.
         """
         now = self._clock.now()
-        due = Query((Eq("kind", KIND), Range("next_at", le=rfc3339(now))), order_by="next_at")
+        due = Query((Eq("kind", KIND), Range("next_at", le=rfc3339(now))), order_by="created_at")
         count, first = 0, None
         async for items in pages(self._store, IDENTITY, (tenant_id,), due):
             for item in items:

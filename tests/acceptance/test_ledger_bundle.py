@@ -21,6 +21,7 @@ from shared.ledger.note import Cosigner, parse_note
 from shared.ledger.witness import Witness, WitnessSilent
 from shared.privacy.secrets import SecretVersion
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
+from shared.storage.documents import Eq, Query
 from tests.app import ROOT, Account, App, assert_problem
 from tests.calls import PERIOD
 from tests.exporting import fill, next_of
@@ -297,16 +298,17 @@ async def test_without_personal_data_and_of_somebody_who_was_forgotten(
     assert (await checked(sealed, ada, [part], tmp_path)).result == OK
 
 
-async def test_personal_data_that_was_changed_is_found_out(sealed: App, ada: Account, tmp_path: Path) -> None:
-    event = (await sealed.events(ada.tenant_id, "user.update"))[0]
+async def test_personal_data_that_was_changed_is_shown_to_nobody(sealed: App, ada: Account, tmp_path: Path) -> None:
+    """A box that was tampered with does not open: the bundle does without it, and the event says that it is damaged."""
+    (event,) = (await sealed.store.query(AUDIT_EVENTS, (ada.tenant_id,), Query((Eq("type", "user.update"),)))).items[:1]
     box = event["personal"][ada.id]
-    changed = {**event, "personal": {ada.id: box | {"data": box["data"] | {"email": "eve@example.com"}}}}
+    changed = {**event, "personal": {ada.id: box | {"nonce": "A" * 16}}}
     await sealed.store.replace(AUDIT_EVENTS, (ada.tenant_id, event["period"]), changed)
     (part,) = await walk(sealed, ada)
     checks = await checked(sealed, ada, [part], tmp_path)
-    assert [line.subject for line in checks.lines if line.result == WRONG] == [
-        f"Month {PERIOD}: disclosed personal data"
-    ]
+    assert checks.result == OK
+    shown = (await sealed.client.get(f"/v1/events/{event['id']}", headers=ada.auth)).json()
+    assert shown["personal"][ada.id] == {"damaged": True}
 
 
 async def test_a_month_whose_retention_is_over(sealed: App, ada: Account, tmp_path: Path) -> None:

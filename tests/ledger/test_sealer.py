@@ -62,11 +62,9 @@ async def test_no_way_of_delivering_matters(data: st.DataObject) -> None:
             for start in range(0, len(part), size):
                 await rivals[one].consume(part[start : start + size])
 
-        sizes = st.integers(1, 20)
+        sizes = data.draw(st.tuples(st.integers(1, 20), st.integers(1, 20)))
         missing = [each for each in kept if each not in delivered]
-        await asyncio.gather(
-            deliver(delivered[:cut], data.draw(sizes), 0), deliver(delivered[cut:] + missing, data.draw(sizes), 1)
-        )
+        await asyncio.gather(deliver(delivered[:cut], sizes[0], 0), deliver(delivered[cut:] + missing, sizes[1], 1))
         await world.check(events)
         assert await world.found() == []
         assert await world.dead() == []

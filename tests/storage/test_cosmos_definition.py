@@ -183,16 +183,14 @@ def _turn(found: Reported) -> None:
                 "excluded path /*: is absent, should be present",
                 "composite index (/created_at, /id): is absent, should be present",
                 "composite index (/kind, /created_at, /id): is absent, should be present",
-                "composite index (/kind, /next_at, /id): is absent, should be present",
                 "composite index (/kind, /user_id, /created_at, /id): is absent, should be present",
-                "composite index (/next_at, /id): is absent, should be present",
             ],
         ),
         (
             _turn,
             [
-                "composite index (/next_at, /id): is absent, should be present",
-                "composite index (/id, /next_at): is present, should be absent",
+                "composite index (/kind, /user_id, /created_at, /id): is absent, should be present",
+                "composite index (/id, /created_at, /user_id, /kind): is present, should be absent",
             ],
         ),
         (
