@@ -126,7 +126,7 @@ async def test_no_list_shows_what_is_of_another_tenant(stage: Stage, endpoint: E
         await raise_alerts(stage.app, admin(stage), stage.foreign_admin)
     if endpoint.name == "list_subject_requests":
         for account, kind in ((admin(stage), "other"), (stage.foreign_admin, "foreign")):
-            leaver = await stage.app.join(account, f"{kind}.leaver@example.com")
+            leaver = await stage.app.join(account, f"asks.{kind}@example.net")
             await ask_to_erase(stage.app, account, leaver.id)
     await stage.app.host.drain_feed()  # so that there are ledgers
     for caller in CALLERS:
