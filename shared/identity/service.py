@@ -1,8 +1,10 @@
 """Accounts: register, login, logout. Every outcome leaves its event."""
 
 import asyncio
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
 from shared.audit.events.auth import AuthLogin, AuthLogout, AuthRegister
@@ -42,6 +44,7 @@ from shared.telemetry import get_log
 _log = get_log(__name__)
 
 _RACES = 20
+_STRANGERS = 256
 _CHECKED = ("password_hash", "status", "sessions_valid_from", "mfa")
 """Of a user, what says whether its password alone may open a session."""
 
@@ -167,7 +170,7 @@ class Identity:
         self, registration: Applicant, tenant_id: str, reason: str, request: RequestContext
     ) -> None:
         """Record, in the trail of a tenant, a registration that nobody whom we know was refused."""
-        await self._record_refused(registration, tenant_id, reason, request, None, self._stranger())
+        await self._record_refused(registration, tenant_id, reason, request, None, self._stranger(registration.email))
 
     async def _record_refused(
         self,
@@ -246,7 +249,7 @@ class Identity:
             "tenant_id": PLATFORM_TENANT,
             "user_id": key,
             "email": email,
-            "person": self._stranger(),
+            "person": self._stranger(email),
         }
         return stranger, stranger, failures
 
@@ -347,9 +350,15 @@ class Identity:
         except NotFound:
             return None
 
-    def _stranger(self) -> str:
-        """The subject of what nobody here has done: one per month, so that its key can rotate."""
-        return f"stranger-{period_of(self._clock.now())}"
+    def _stranger(self, email: str) -> str:
+        """The subject of what nobody here has done: of a month, so that its key can rotate, and one of several, so that
+        a key is as seldom at hand as that of an account, and time does not tell."""
+        return stranger_id(email, self._clock.now())
+
+
+def stranger_id(email: str, now: datetime) -> str:
+    """The subject that stands for an e-mail without an account."""
+    return f"stranger-{period_of(now)}-{zlib.crc32(email.casefold().encode('utf-8', 'replace')) % _STRANGERS:03}"
 
 
 def _reason(user: Item, tenant: Item, *, right: bool) -> str | None:

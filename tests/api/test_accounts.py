@@ -150,7 +150,7 @@ async def test_wrong_password_and_unknown_account_answer_alike_and_are_audited_a
     assert known_event["personal"][ada.id]["data"]["email"] == "Ada@example.com"
     platform_event = (await app.events(type_="auth.login"))[0]
     assert (platform_event["reason"], platform_event["target"]) == ("unknown_account", None)
-    assert platform_event["subjects"] == ["stranger-2026-03"]
+    assert platform_event["subjects"][0].startswith("stranger-2026-03-")
 
 
 async def test_failures_are_counted_until_the_next_success(app: App, ada: Account) -> None:
