@@ -61,7 +61,7 @@ class Closing:
             if self._is_less(sizes.get(period, 0), period, size) and period not in broken:
                 await self._statements.found(tenant_id, period, "head", "set_back", request)
         for period, error in broken.items():
-            await self._statements.found(tenant_id, period, error.what, "shard", request)  # type: ignore[arg-type]
+            await self._statements.found(tenant_id, period, error.what, "shard", request)
         for head in heads:
             if self._is_due(head) and (head.period, str(head.size)) not in told:
                 closed += await self._close(tenant_id, head.period, request)
@@ -82,7 +82,7 @@ class Closing:
         try:
             checkpoint = (await self._checkpoints.issue(tenant_id, period)).checkpoint
         except BrokenShard as error:
-            await self._statements.found(tenant_id, period, error.what, "shard", request)  # type: ignore[arg-type]
+            await self._statements.found(tenant_id, period, error.what, "shard", request)
             return False
         event = LedgerCheckpoint(period=period, size=checkpoint.size, root=encode_base64(checkpoint.root))
         draft = Draft(tenant_id, event, request, actor=SYSTEM, target=Target("ledger", period))

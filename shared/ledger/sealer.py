@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.audit.dead_letters import DeadLetters
-from shared.audit.entries import EntryError, entry_of
+from shared.audit.entries import entry_of
 from shared.audit.model import RequestContext
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import Unready
@@ -129,7 +129,7 @@ class Sealer:
         for item in items:
             try:
                 pending = await self.pending(item)
-            except (EntryError, ValueError) as error:
+            except ValueError as error:
                 await self._dead_letters.put(CONSUMER, item, error)
             else:
                 shards[item["tenant_id"], item["period"]].append(pending)
@@ -155,11 +155,11 @@ class Sealer:
                 await self._dead_letters.put(CONSUMER, pending.event, error)
 
     async def pending(self, event: Item) -> Pending:
-        """The entry of an event. EntryError, ValueError for one that is not formed as events are, once that is said."""
+        """The entry of an event. ValueError (EntryError) for one that is not formed as events are, once that is said."""
         try:
             _check(event)
             return Pending(event, entry_of(event))
-        except (EntryError, ValueError) as error:
+        except ValueError as error:
             tenant_id, period, event_id = (event.get(name) for name in ("tenant_id", "period", "id"))
             if isinstance(tenant_id, str) and isinstance(event_id, str):
                 _log.warning("event_unsealable", event_id=event_id, tenant_id=tenant_id, reason=str(error))
@@ -182,7 +182,7 @@ class Sealer:
                 _log.info("seal_raced", tenant_id=tenant_id, period=period)
                 continue
             except BrokenShard as error:
-                await self._statements.found(tenant_id, period, error.what, "shard", self._request())  # type: ignore[arg-type]
+                await self._statements.found(tenant_id, period, error.what, "shard", self._request())
                 raise
             left = over + later
 

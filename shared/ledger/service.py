@@ -257,7 +257,7 @@ class Ledger:
         """The answer where a shard is not as it was left, after recording that; or where its retention ended now."""
         if self.is_over(period):
             return _expired()
-        await self._statements.found(tenant_id, period, error.what, "shard", request)  # type: ignore[arg-type]
+        await self._statements.found(tenant_id, period, error.what, "shard", request)
         return Clash("ledger_broken", "What is stored is not what was sealed. Nothing can be proven with it.")
 
 

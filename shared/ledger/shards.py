@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from shared.ledger._text import decode_base64, encode_base64
 from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, Frontier, ProofError, Reader, nodes_of
@@ -33,10 +33,14 @@ _SIZE_DIGITS = 19
 _PERIOD = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
-class BrokenShard(ValueError):
-    """What is stored of a shard cannot be what a sealer left. `what` says which part: head, tile, entries."""
+type Part = Literal["entries", "tile", "head", "checkpoint", "rollup"]
+"""Of what a shard consists."""
 
-    def __init__(self, what: str, message: str) -> None:
+
+class BrokenShard(ValueError):
+    """What is stored of a shard cannot be what a sealer left. `what` says which part."""
+
+    def __init__(self, what: Part, message: str) -> None:
         super().__init__(message)
         self.what = what
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from shared.audit.events.ledger import LedgerVerifyFailed
 from shared.audit.model import SYSTEM, Draft, RequestContext, StoredEvent, Target
 from shared.audit.recorder import Recorder
-from shared.ledger.shards import is_period
+from shared.ledger.shards import Part, is_period
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import DocumentStore, Item
 from shared.storage.errors import Conflict, NotFound
@@ -23,18 +23,7 @@ _log = get_log(__name__)
 FINDING = "finding"
 _LONGEST_KEY = 100
 
-type What = Literal[
-    "edited",
-    "deleted",
-    "not_sealed",
-    "inserted_behind",
-    "unsealable",
-    "entries",
-    "tile",
-    "head",
-    "checkpoint",
-    "rollup",
-]
+type What = Part | Literal["edited", "deleted", "not_sealed", "inserted_behind", "unsealable"]
 """`edited`: an event is not as it was sealed. `deleted`: a sealed event is gone. `not_sealed`: an event was never
 sealed. `inserted_behind`: it was stored long after the time that it claims. `unsealable`: it is not formed as events
 are. `entries`, `tile`, `head`, `checkpoint`, `rollup`: that part of the ledger itself is not as it was left."""

@@ -135,7 +135,7 @@ class Verification:
         found, broken = await self._shards.each_head(run.tenant_id)
         heads = {head.period: head for head in found}
         for period, error in broken.items():
-            await run.findings.add(period, error.what, "shard")  # type: ignore[arg-type]
+            await run.findings.add(period, error.what, "shard")
         progress = await self._places(run.tenant_id)
         recent = {period_of(now), period_of(now - EXPIRY), self._in_turn(now)}
         return [
@@ -237,7 +237,7 @@ class Verification:
         try:
             shard.head = await self._shards.head(*partition)  # it may have grown since it was read
         except BrokenShard as error:
-            await run.findings.add(head.period, error.what, "shard")  # type: ignore[arg-type]
+            await run.findings.add(head.period, error.what, "shard")
             return True
         if shard.head.size >= reached:
             return False
@@ -249,7 +249,7 @@ class Verification:
         try:
             await self._checkpoints.issue(run.tenant_id, shard.head.period, at_least=shard.head.size)
         except BrokenShard as error:
-            await run.findings.add(shard.head.period, error.what, "shard")  # type: ignore[arg-type]
+            await run.findings.add(shard.head.period, error.what, "shard")
 
     async def _compare_rollups(self, run: _Run, shard: _Shard) -> None:
         """Hold the counts of the lap against those that are stored, and see that no entry is beyond the head."""

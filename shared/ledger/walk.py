@@ -137,7 +137,8 @@ class Walker:
         own, period = page.own, log.head.period
         if own == page.leaves:
             return page.leaves
-        is_tile = page.leaves is None or (None not in own and _leads_up(walk, log.head, page, own))  # type: ignore[arg-type]
+        whole = [each for each in own if each is not None]
+        is_tile = page.leaves is None or (len(whole) == len(own) and _leads_up(walk, log.head, page, whole))
         if is_tile:
             await findings.add(period, "tile", tile_id(0, page.start // WIDTH))
         leaves = [each or _UNKNOWN for each in own] if is_tile else page.leaves or []

@@ -8,6 +8,7 @@ from shared.core.errors import Clash
 from shared.identity.confirmation import confirm_founder
 from shared.identity.directory import Entry
 from shared.identity.model import user_key
+from shared.identity.service import stranger_id
 from shared.storage.containers import DIRECTORY, IDENTITY
 from shared.storage.documents import PatchSet, Query
 from tests.app import PASSWORD, PEER, Account, App, assert_problem, registration
@@ -150,6 +151,7 @@ async def test_wrong_password_and_unknown_account_answer_alike_and_are_audited_a
     assert known_event["personal"][ada.id]["data"]["email"] == "Ada@example.com"
     platform_event = (await app.events(type_="auth.login"))[0]
     assert (platform_event["reason"], platform_event["target"]) == ("unknown_account", None)
+    assert platform_event["subjects"] == [stranger_id("nobody@example.com", app.clock.now())]
     assert platform_event["subjects"][0].startswith("stranger-2026-03-")
 
 
