@@ -155,7 +155,7 @@ class Sealer:
                 await self._dead_letters.put(CONSUMER, pending.event, error)
 
     async def pending(self, event: Item) -> Pending:
-        """The entry of an event. ValueError (EntryError) for one that is not formed as events are, once that is said."""
+        """The entry of an event. ValueError for one that is not formed as events are, once that is said."""
         try:
             _check(event)
             return Pending(event, entry_of(event))
