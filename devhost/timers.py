@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from croniter import croniter
@@ -27,7 +28,10 @@ _LONGEST_NAP_SECONDS = 3600.0
 
 
 class Schedule:
-    """A parsed NCRONTAB expression: {second} {minute} {hour} {day} {month} {day of week}; both day fields must hold."""
+    """A parsed NCRONTAB expression: {second} {minute} {hour} {day} {month} {day of week}; both day fields must hold.
+
+    `interval`: the usual time between two occurrences.
+    """
 
     def __init__(self, expression: str) -> None:
         fields = expression.split()
@@ -35,20 +39,25 @@ class Schedule:
             raise HostError(_unrecognized(expression))
         self._expression = " ".join(fields)
         try:
-            self.after(_SOME_DAY)
+            self.interval = _interval(self._expression)
         except ValueError as error:  # also for a day that never comes
             raise HostError(_unrecognized(expression)) from error
 
     def after(self, moment: datetime) -> datetime:
         """The first occurrence later than `moment`."""
-        times = croniter(self._expression, moment, second_at_beginning=True, day_or=False)
-        found: datetime = times.get_next(datetime)
-        return found
+        return _next(self._expression, moment)
 
-    def interval_after(self, moment: datetime) -> timedelta:
-        """The time between the next two occurrences."""
-        first = self.after(moment)
-        return self.after(first) - first
+
+def _next(expression: str, moment: datetime) -> datetime:
+    found: datetime = croniter(expression, moment, second_at_beginning=True, day_or=False).get_next(datetime)
+    return found
+
+
+@cache
+def _interval(expression: str) -> timedelta:
+    """The time between the first two occurrences of some year. ValueError."""
+    first = _next(expression, _SOME_DAY)
+    return _next(expression, first) - first
 
 
 def _unrecognized(expression: str) -> str:
@@ -67,7 +76,7 @@ class Timer:
         self._leases = leases
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._monitored = trigger.use_monitor and self.schedule.interval_after(clock.now()) >= _MONITORED_FROM
+        self._monitored = trigger.use_monitor and self.schedule.interval >= _MONITORED_FROM
 
     async def fire(self, *, past_due: bool = False, sleep: Sleep | None = None, once: bool = True) -> bool:
         """Run the function now, after a run that is under way. `once`: without its retry policy. True on success."""

@@ -122,13 +122,16 @@ class FileLock:
         os.close(self._descriptor)
 
 
-def prepare_file(database: Path) -> None:
-    """Make the file and its folder, readable by this user only; tighten files that are there already."""
+def prepare_file(database: Path, *, durable: bool = True) -> None:
+    """Make the file and its folder, readable by this user only; tighten files that are there already.
+
+    `durable`: their names are on the disk.
+    """
     missing = [folder for folder in database.parents if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
     os.close(_open_private(database))
-    for folder in {database.parent, *(each.parent for each in missing)}:
+    for folder in {database.parent, *(each.parent for each in missing)} if durable else ():
         _sync_folder(folder)
     for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
@@ -160,8 +163,8 @@ def connect_writer(
     """
     connection = _connect(database, "rw", busy_seconds)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         _create_schema(connection, tables)

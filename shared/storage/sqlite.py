@@ -281,15 +281,16 @@ class _Resources:
 
     def __init__(self, path: Path | None, tables: Sequence[Table], busy_seconds: float) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="kraftd-") if path is None else None
+        durable = self._folder is None
         database = path or Path(self._folder.name if self._folder else "") / "store.db"
         self._lock: FileLock | None = None
         self._readers: list[sqlite3.Connection] = []
         self._free: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self.pool = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="sqlite-reader")
         try:
-            prepare_file(database)
+            prepare_file(database, durable=durable)
             self._lock = FileLock(database)
-            self.writer = connect_writer(database, tables, busy_seconds=busy_seconds, durable=self._folder is None)
+            self.writer = connect_writer(database, tables, busy_seconds=busy_seconds, durable=durable)
             for _ in range(READER_THREADS + 1):
                 self._readers.append(connect_reader(database, busy_seconds=busy_seconds))
         except BaseException:
