@@ -1,22 +1,28 @@
-"""The rules that hold on every route, walked over every declared endpoint."""
+"""The rules that hold on every route, walked over every declared endpoint. Calls share an app, but no account."""
 
 import re
+from collections.abc import AsyncIterator
+from itertools import count
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
+from devhost.host import Host
 from functions import ENDPOINTS
 from functions._api import Endpoint, ListQuery, Nothing
 from functions._http import SECURITY_HEADERS
 from functions._openapi import error_statuses
 from functions._shapes import Problem
 from shared.identity.model import Role
-from tests.app import PASSWORD, Account, App, assert_problem, registration
+from tests.app import PASSWORD, Account, App, assert_problem, registration, running
 from tests.calls import NOWHERE, QUERIES, path_of
+from tests.fakes import ManualClock
 from tests.second_factors import MFA_BODIES, good_body
 
 WALK = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=[e.name for e in ENDPOINTS])
+_numbers = count()
+
 PROVING = frozenset({"login", "login_mfa", "refresh_token"})
 """What is asked for a proof of identity: 401 is an answer there."""
 
@@ -47,11 +53,9 @@ def _body(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.name in BODIES:
         return BODIES[endpoint.name]
     if endpoint.name == "register":
-        return registration("new@example.com")
+        return registration(f"new{next(_numbers)}@example.com")
     if endpoint.name == "login":
         return {"email": "ada@example.com", "password": PASSWORD}
-    if endpoint.name in BODIES:
-        return dict(BODIES[endpoint.name])
     assert endpoint.body is Nothing, f"say what a valid body of {endpoint.name} is"
     return {}
 
@@ -64,26 +68,54 @@ async def _call(app: App, endpoint: Endpoint, account: Account | None = None, **
     return await app.client.request(endpoint.method, path_of(endpoint), headers=headers, params=params, **more)
 
 
-@WALK
-async def test_a_good_call_answers_in_the_declared_shape(app: App, ada: Account, endpoint: Endpoint) -> None:
+@pytest.fixture(scope="module")
+async def app(host: Host) -> AsyncIterator[App]:
+    """The app that the calls of this module share."""
+    async with running(host, ManualClock()) as started:
+        yield started
+
+
+@pytest.fixture
+async def ada(app: App) -> Account:
+    """The tenant_admin of a tenant of her own."""
+    return await app.register(f"ada{next(_numbers)}@example.com")
+
+
+@pytest.fixture(scope="module")
+async def settled(app: App) -> Account:
+    """The tenant_admin of a tenant in which there is something to read of every kind."""
+    admin = await app.register("settled@example.com")
     await app.host.run_timer("daily_reports")
     for _ in range(6):  # so that there is an alert to list
-        await app.login(ada.email, "a guess")
+        await app.login(admin.email, "a guess")
     await app.host.drain_feed()
-    await app.invite(ada, "invited@example.com")
-    bob = await app.join(ada, "bob@example.com", Role.TENANT_ADMIN)
+    await app.invite(admin, "invited@example.com")
+    bob = await app.join(admin, "bob@example.com", Role.TENANT_ADMIN)
     wanted = BODIES["request_user_erasure"]
-    await app.client.post(f"/v1/admin/users/{bob.id}/erasure", json=wanted, headers=ada.auth)
-    await app.client.post("/v1/admin/api-keys", json=BODIES["create_api_key"], headers=ada.auth)
+    await app.client.post(f"/v1/admin/users/{bob.id}/erasure", json=wanted, headers=admin.auth)
+    await app.client.post("/v1/admin/api-keys", json=BODIES["create_api_key"], headers=admin.auth)
+    await app.host.drain_feed()
+    return admin
+
+
+@WALK
+async def test_a_good_call_answers_in_the_declared_shape(
+    app: App, ada: Account, settled: Account, endpoint: Endpoint
+) -> None:
+    caller = settled if endpoint.method == "GET" else ada
     good = {"json": await good_body(app, ada, endpoint.name)} if endpoint.name in MFA_BODIES else {}
     if endpoint.name == "refresh_token":
         good = {"json": {"refresh_token": ada.refresh_token}}
+    if endpoint.name == "login":
+        good = {"json": {"email": ada.email, "password": PASSWORD}}
+    if endpoint.name == "request_erasure":
+        await app.join(ada, f"heir.of.{ada.email}", Role.TENANT_ADMIN)
     if endpoint.name == "get_ledger_proof":
         await app.host.drain_feed()  # all of them happened at the same moment: any may be the first
-        good = {"params": {"event_id": (await app.events(ada.tenant_id))[0]["id"]}}
+        good = {"params": {"event_id": (await app.events(caller.tenant_id))[0]["id"]}}
     if endpoint.response is not None:
         good["headers"] = {"Accept": "application/json"}
-    answer = await _call(app, endpoint, ada, **good)
+    answer = await _call(app, endpoint, caller, **good)
     if ":guid" in endpoint.route:
         assert_problem(answer, 404, "not_found")
         return
@@ -193,7 +225,7 @@ def test_every_endpoint_documents_its_errors(endpoint: Endpoint) -> None:
 
 @WALK
 async def test_a_defect_is_a_500_that_tells_nothing(
-    app: App, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    app: App, ada: Account, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The host would log an exception whole, personal data included; so none may get that far."""
     secret = "ada@example.com said hello"
@@ -201,7 +233,7 @@ async def test_a_defect_is_a_500_that_tells_nothing(
     def broken(*_: object) -> BaseModel:
         raise RuntimeError(secret)
 
-    account = await app.register() if endpoint.who else None
+    account = ada if endpoint.who else None
     monkeypatch.setattr("functions._http.parse_body", broken)
     answer = await _call(app, endpoint, account)
     assert_problem(answer, 500, "internal_error")
