@@ -23,8 +23,10 @@ from shared.storage.errors import StoreError
 from shared.storage.sqlite import SqliteStore
 from shared.wiring import Services, build_services
 from tests.app import PASSWORD, ROOT, Account, App, assert_problem, running, services_for
+from tests.commands import call
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore, FaultyStore
+from tools import operator
 
 ROTATE = ("rotate-keys", "tokens")
 ADMIN = ("system-admin", "--email", "root@example.com", "--first-name", "Some", "--last-name", "Operator")
@@ -32,15 +34,25 @@ ADMIN = ("system-admin", "--email", "root@example.com", "--first-name", "Some", 
 
 def run(data: Path, *arguments: str, typed: str = "", code: int = 0, **environment: str) -> str:
     """What a command prints; its exit code is checked, and that it shows no password."""
+    done = call(operator.main, arguments, {**os.environ, "KRAFTD_DATA": str(data), **environment}, typed=typed)
+    return _checked(done, typed, code)
+
+
+def run_process(data: Path, *arguments: str, typed: str = "", code: int = 0) -> str:
+    """The same of a process of its own."""
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "tools.operator", *arguments],
         cwd=ROOT,
-        env={**os.environ, "KRAFTD_DATA": str(data), **environment},
+        env={**os.environ, "KRAFTD_DATA": str(data)},
         input=typed,
         capture_output=True,
         text=True,
         check=False,
     )
+    return _checked(done, typed, code)
+
+
+def _checked(done: subprocess.CompletedProcess[str], typed: str, code: int) -> str:
     assert done.returncode == code, done.stderr
     assert not typed.strip() or typed.strip() not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -52,7 +64,7 @@ async def services_of(data: Path) -> Services:
 
 
 async def test_a_system_admin_is_made_with_a_password_from_the_terminal(tmp_path: Path) -> None:
-    said = run(tmp_path, *ADMIN, typed=PASSWORD + "\n")
+    said = run_process(tmp_path, *ADMIN, typed=PASSWORD + "\n")
     assert said.startswith("system administrator ")
     services = await services_of(tmp_path)
     try:
@@ -61,7 +73,7 @@ async def test_a_system_admin_is_made_with_a_password_from_the_terminal(tmp_path
         assert (entry.tenant_id, f"system administrator {entry.user_id}") == ("platform", said)
     finally:
         await services.close()
-    assert run(tmp_path, *ADMIN, typed=PASSWORD + "\n", code=1) == "operator: this e-mail has an account"
+    assert run_process(tmp_path, *ADMIN, typed=PASSWORD + "\n", code=1) == "operator: this e-mail has an account"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The provisioning command as its user runs it: a process of its own, on the emulator, over HTTPS."""
+"""The provisioning command as its user runs it, on the emulator, over HTTPS."""
 
 import asyncio
 import itertools
@@ -22,6 +22,7 @@ from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, IDENTITY
 from shared.storage.cosmos import CosmosStore
 from shared.storage.documents import Eq, Query
 from tests.app import ROOT
+from tests.commands import call
 from tests.cosmos_emulator.emulator import KEY, Emulator
 from tests.fakes import ManualClock
 
@@ -56,6 +57,9 @@ class Bench:
         return [sys.executable, "-m", "shared.storage.provision", *arguments]
 
     def run(self, *arguments: str, **changes: str | None) -> Done:
+        return self._checked(call(provision.main, arguments, self.environment(**changes)))
+
+    def run_process(self, *arguments: str, **changes: str | None) -> Done:
         done = subprocess.run(  # noqa: S603 - our own module
             self.command(*arguments),
             cwd=ROOT,
@@ -65,6 +69,10 @@ class Bench:
             timeout=60,
             check=False,
         )
+        return self._checked(done)
+
+    @staticmethod
+    def _checked(done: Done) -> Done:
         assert KEY not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
@@ -111,12 +119,12 @@ def said(done: Done, code: int, *errors: str) -> list[str]:
 
 
 def test_it_creates_all_of_it_once(bench: Bench) -> None:
-    absent = said(bench.run("--check"), 1)
+    absent = said(bench.run_process("--check"), 1)
     assert absent[0] == f"{bench.database}: database: is absent, should be present"
     assert absent[1:] == [f"{name}: container: is absent, should be present" for name in CONTAINERS]
     assert bench.containers() == {}, "--check changes nothing"
 
-    lines = [line.split() for line in said(bench.run(), 0)]
+    lines = [line.split() for line in said(bench.run_process(), 0)]
     assert lines == [
         ["database", bench.database, "created"],
         *(["container", name, "created"] for name in CONTAINERS),
