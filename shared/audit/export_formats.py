@@ -6,7 +6,7 @@ What a reader gets for one event depends on that event alone, so parts can be jo
 import csv
 import json
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,7 +58,12 @@ def ocsf_line(event: Shown) -> bytes:
 
 def csv_line(event: Shown) -> bytes:
     """An event as one record of RFC 4180, safe to open in a spreadsheet."""
-    return _record([_cell(value) for value in _values(event)])
+    return csv_record(_values(event))
+
+
+def csv_record(values: Iterable[Any]) -> bytes:
+    """Any values as one record of RFC 4180, safe to open in a spreadsheet."""
+    return _record([_cell(value) for value in values])
 
 
 def _values(event: Shown) -> tuple[Any, ...]:

@@ -1,0 +1,133 @@
+"""The blocks that a document is made of, and how values read in them.
+
+Cells are text already; a column's kind says how it is set: `text`, `number` (to the right), `code` (ids, hashes) or
+`spark` (a row of small columns, for the eye alone: the figures stand beside it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from shared.compliance.report_model import Cell, Chart, Reason, Status
+
+type Kind = Literal["text", "number", "code", "spark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading of a level from 2 on; `id` can be linked to. `page`: it begins one."""
+
+    level: int
+    text: str
+    id: str
+    page: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A paragraph. `kind`: what it is to the reader. `lead`: words in bold before it."""
+
+    text: str
+    kind: Literal["plain", "note", "warning", "status"] = "plain"
+    lead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Names and values."""
+
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """A list."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table. `kinds`: one for each column."""
+
+    caption: str
+    columns: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart; its number is unique in the document."""
+
+    chart: Chart
+    number: int
+
+
+type Block = Heading | Paragraph | Facts | Bullets | Grid | Figure
+
+STATUS: Final[dict[Status, str]] = {
+    "satisfied": "Satisfied",
+    "exception": "Exception",
+    "not-evidenced": "Not evidenced",
+    "not-applicable": "Not applicable",
+}
+REASON: Final[dict[Reason, str]] = {
+    "no-occurrence": "no occurrence: the source was alive, and nothing of the kind happened",
+    "not-exercised": "not exercised: nothing reached the limit that the control sets",
+    "no-source": "no source: nothing that could have told was connected or alive",
+    "data-missing": "data missing: the trail does not hold what the control needs",
+    "gate-failed": "gate failed: the trail cannot be relied on for this period",
+    "manual-only": "manual only: evidence of this is not found in an audit trail",
+}
+_SPARKS: Final = "▁▂▃▄▅▆▇█"
+_SPARK_WIDTH: Final = 31
+
+
+def cell(value: Cell) -> str:
+    """A value as readers see it: thousands apart, yes and no, a dash for none."""
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.2f}".rstrip("0").rstrip(".") if abs(value) < 1e15 else repr(value)
+    return value
+
+
+def kinds_of(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> tuple[Kind, ...]:
+    """What columns hold: numbers where nothing else is, codes where every text is long and has no space."""
+    return tuple(_kind([row[at] for row in rows if row[at] is not None]) for at in range(len(columns)))
+
+
+def _kind(values: list[Cell]) -> Kind:
+    if values and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return "number"
+    is_code = all(isinstance(v, str) and len(v) >= 16 and v.isascii() and " " not in v for v in values)
+    return "code" if values and is_code else "text"
+
+
+def spark(values: Sequence[int]) -> str:
+    """A day's values as small columns, at most 31 of them: more days are added up, as many as needed for each."""
+    if not values:
+        return ""
+    days = -(-len(values) // _SPARK_WIDTH)
+    sums = [sum(values[at : at + days]) for at in range(0, len(values), days)]
+    most = max(sums)
+    return "".join(_SPARKS[-(-max(0, each) * 7 // most) if most > 0 else 0] for each in sums)
+
+
+def pairs(values: Iterable[tuple[str, Cell]]) -> str:
+    """Names and values on one line."""
+    return "; ".join(f"{name} = {cell(value)}" for name, value in values) or "–"
+
+
+def listed(values: Sequence[str]) -> str:
+    """Texts on one line."""
+    return ", ".join(values) or "none"

@@ -1,0 +1,127 @@
+"""A report as one HTML file: nothing from outside, no script, its one style sheet named by digest in its own policy.
+
+Landmarks, headings in order, tables with captions and scoped headers, charts with title and description. It prints on
+A4 with headers repeated on every page, wide tables on landscape pages. Text is escaped, and what nobody would see in
+it is shown by code point.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from shared.compliance.render.blocks import Block, Bullets, Facts, Figure, Grid, Heading, Paragraph
+from shared.compliance.render.charts import svg
+from shared.compliance.render.content import document, period_of, title_of
+from shared.compliance.render.text import visible, with_text
+from shared.compliance.report_model import Report
+
+WIDE: Final = 7
+"""So many columns make a table a wide one."""
+_STYLE: Final = Path(__file__).with_name("report.css")
+
+
+def report_html(report: Report) -> bytes:
+    """The HTML of a report, UTF-8."""
+    shown = with_text(report, visible)
+    blocks = document(shown)
+    title = escape(f"{title_of(shown)}, {shown.from_day} to {shown.to_day}")
+    style = _style()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return "".join(
+        (
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="referrer" content="no-referrer">',
+            f"<title>{title}</title><style>{style}</style></head>\n<body>",
+            '<a class="skip" href="#report">Skip to the report</a>\n',
+            f"<header><h1>{escape(title_of(shown))}</h1><p>{escape(shown.organization)}\n{escape(period_of(shown))}</p>",
+            f'</header>\n{_contents(blocks)}\n<main id="report">{_main(blocks)}</main>\n',
+            f"<footer><p>Report {escape(shown.id)}, generated {escape(shown.generated_at)}.</p></footer>",
+            "</body></html>\n",
+        )
+    ).encode()
+
+
+@lru_cache(maxsize=1)
+def _style() -> str:
+    return _STYLE.read_text(encoding="utf-8")
+
+
+def _contents(blocks: tuple[Block, ...]) -> str:
+    links = "".join(
+        f'<li><a href="#{each.id}">{escape(each.text)}</a></li>'
+        for each in blocks
+        if isinstance(each, Heading) and each.level == 2
+    )
+    return f'<nav aria-label="Contents"><ol>{links}</ol></nav>'
+
+
+def _main(blocks: tuple[Block, ...]) -> str:
+    """The blocks, each chapter a section that is named by its heading."""
+    parts, is_open, tables = [], False, 0
+    for block in blocks:
+        if isinstance(block, Heading) and block.level == 2:
+            parts.append("</section>\n" if is_open else "")
+            page = ' class="page"' if block.page else ""
+            parts.append(f'\n<section aria-labelledby="{block.id}"{page}>')
+            is_open = True
+        elif isinstance(block, Grid):
+            tables += 1
+        parts.append(_block(block, tables))
+    return "".join((*parts, "</section>" if is_open else ""))
+
+
+def _block(block: Block, number: int) -> str:
+    match block:
+        case Heading():
+            return f'\n<h{block.level} id="{block.id}">{escape(block.text)}</h{block.level}>'
+        case Paragraph():
+            kind = f' class="{block.kind}"' if block.kind != "plain" else ""
+            lead = f"<strong>{escape(block.lead)}</strong>\n" if block.lead else ""
+            return f"\n<p{kind}>{lead}{escape(block.text)}</p>"
+        case Facts():
+            rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in block.rows)
+            return f"\n<dl>{rows}</dl>"
+        case Bullets():
+            return f"\n<ul>{''.join(f'<li>{escape(each)}</li>' for each in block.items)}</ul>"
+        case Figure():
+            caption = f"<figcaption>{escape(block.chart.title)}</figcaption>"
+            return f"\n<figure>{caption}{svg(block.chart, block.number)}</figure>"
+        case Grid():
+            return _grid(block, number)
+
+
+def _grid(grid: Grid, number: int) -> str:
+    is_wide = len(grid.columns) >= WIDE
+    key = f"table-{number}-caption"
+    region = f' wide" role="region" tabindex="0" aria-labelledby="{key}' if is_wide else ""
+    head = "".join(
+        f'<th scope="col"{_class(kind)}>{escape(name)}</th>'
+        for name, kind in zip(grid.columns, grid.kinds, strict=True)
+    )
+    body = "".join(f"\n<tr>{_row(row, grid)}</tr>" for row in grid.rows)
+    note = f'\n<p class="note">{escape(grid.note)}</p>' if grid.note else ""
+    return (
+        f'\n<div class="table{region}"><table><caption id="{key}">{escape(grid.caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"
+    )
+
+
+def _row(row: tuple[str, ...], grid: Grid) -> str:
+    first, *others = zip(row, grid.kinds, strict=True)
+    cells = [f'<th scope="row"{_class(first[1])}>{escape(first[0])}</th>']
+    for text, kind in others:
+        hidden = ' aria-hidden="true"' if kind == "spark" else ""
+        cells.append(f"<td{_class(kind)}{hidden}>{escape(text)}</td>")
+    return "".join(cells)
+
+
+def _class(kind: str) -> str:
+    return f' class="{kind}"' if kind != "text" else ""
