@@ -69,6 +69,9 @@ class Figure:
 
 type Block = Heading | Paragraph | Facts | Bullets | Grid | Figure
 
+WIDE: Final = 7
+"""So many columns make a table a wide one: its section is set on landscape pages."""
+
 STATUS: Final[dict[Status, str]] = {
     "satisfied": "Satisfied",
     "exception": "Exception",
@@ -103,7 +106,9 @@ def cell(value: Cell) -> str:
 
 def kinds_of(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> tuple[Kind, ...]:
     """What columns hold: numbers where nothing else is, codes where every text is long and has no space."""
-    return tuple(_kind([row[at] for row in rows if row[at] is not None]) for at in range(len(columns)))
+    return tuple(
+        _kind([row[at] for row in rows if at < len(row) and row[at] is not None]) for at in range(len(columns))
+    )
 
 
 def _kind(values: list[Cell]) -> Kind:
@@ -121,6 +126,26 @@ def spark(values: Sequence[int]) -> str:
     sums = [sum(values[at : at + days]) for at in range(0, len(values), days)]
     most = max(sums)
     return "".join(_SPARKS[-(-max(0, each) * 7 // most) if most > 0 else 0] for each in sums)
+
+
+def sections(blocks: Iterable[Block]) -> list[list[Block]]:
+    """The blocks, divided before every heading of level 2. The first section may have none."""
+    found: list[list[Block]] = []
+    for block in blocks:
+        if not found or (isinstance(block, Heading) and block.level == 2):
+            found.append([])
+        found[-1].append(block)
+    return found
+
+
+def is_wide(section: Iterable[Block]) -> bool:
+    """Whether a section has a wide table."""
+    return any(isinstance(block, Grid) and len(block.columns) >= WIDE for block in section)
+
+
+def fitted(row: Sequence[str], width: int) -> tuple[str, ...]:
+    """A row with as many cells as there are columns."""
+    return (*row, *[""] * width)[:width]
 
 
 def pairs(values: Iterable[tuple[str, Cell]]) -> str:

@@ -16,6 +16,7 @@ from shared.compliance.render.blocks import (
     Heading,
     Paragraph,
     cell,
+    fitted,
     kinds_of,
     listed,
     pairs,
@@ -82,7 +83,7 @@ def _summary(report: Report) -> Iterator[Block]:
     yield Heading(2, "Summary", "summary")
     now, before = _counts(report.summary), _counts(report.previous) if report.previous else None
     rows = tuple(
-        (STATUS[name], cell(now[name]), cell(before[name]), f"{now[name] - before[name]:+d}")
+        (STATUS[name], cell(now[name]), cell(before[name]), _change(now[name] - before[name]))
         if before
         else (STATUS[name], cell(now[name]), "–", "–")
         for name in STATUS
@@ -105,6 +106,10 @@ def _counts(summary: Summary) -> dict[str, int]:
     }
 
 
+def _change(by: int) -> str:
+    return f"{by:+d}" if by else "0"
+
+
 def _charts(report: Report) -> Iterator[Block]:
     if report.charts:
         yield Heading(2, "Charts", "charts")
@@ -114,7 +119,7 @@ def _charts(report: Report) -> Iterator[Block]:
 
 def _scope(report: Report) -> Iterator[Block]:
     scope = report.scope
-    yield Heading(2, "Scope", "scope", page=True)
+    yield Heading(2, "Scope", "scope")
     declared = [f"{each.id}: {each.declared}" for each in report.controls if each.declared]
     silent = [name for name in scope.sources_expected if name not in scope.sources_seen]
     yield Facts(
@@ -176,13 +181,13 @@ def _tables(tables: tuple[Table, ...]) -> Iterator[Block]:
             f"The first {cell(len(table.rows))} of {cell(table.total)} rows. " if table.total > len(table.rows) else ""
         )
         kinds = kinds_of(table.columns, table.rows)
-        rows = tuple(tuple(map(cell, row)) for row in table.rows)
+        rows = tuple(fitted([*map(cell, row)], len(table.columns)) for row in table.rows)
         yield Grid(table.title, table.columns, kinds, rows, cut + table.note)
 
 
 def _method(report: Report) -> Iterator[Block]:
     method = report.method
-    yield Heading(2, "Method and limits", "method", page=True)
+    yield Heading(2, "Method and limits", "method")
     if method.status_rules:
         yield Bullets(method.status_rules)
     thresholds = tuple((name, cell(value), origin) for name, value, origin in method.thresholds)

@@ -9,19 +9,33 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Final
 
-from shared.compliance.render.blocks import Block, Bullets, Facts, Figure, Grid, Heading, Paragraph
+from shared.compliance.render.blocks import (
+    WIDE,
+    Block,
+    Bullets,
+    Facts,
+    Figure,
+    Grid,
+    Heading,
+    Paragraph,
+    is_wide,
+    sections,
+)
 from shared.compliance.render.charts import svg
 from shared.compliance.render.content import document, period_of, title_of
 from shared.compliance.render.text import visible, with_text
 from shared.compliance.report_model import Report
 
-WIDE: Final = 7
-"""So many columns make a table a wide one."""
+_SHORT: Final = 12
+"""A table of so few rows is not divided between pages."""
+_LONG: Final = 20
+"""Longer words may be broken anywhere."""
 _STYLE: Final = Path(__file__).with_name("report.css")
 
 
@@ -65,17 +79,18 @@ def _contents(blocks: tuple[Block, ...]) -> str:
 
 def _main(blocks: tuple[Block, ...]) -> str:
     """The blocks, each chapter a section that is named by its heading."""
-    parts, is_open, tables = [], False, 0
-    for block in blocks:
-        if isinstance(block, Heading) and block.level == 2:
-            parts.append("</section>\n" if is_open else "")
-            page = ' class="page"' if block.page else ""
-            parts.append(f'\n<section aria-labelledby="{block.id}"{page}>')
-            is_open = True
-        elif isinstance(block, Grid):
-            tables += 1
-        parts.append(_block(block, tables))
-    return "".join((*parts, "</section>" if is_open else ""))
+    parts, number = [], 0
+    for section in sections(blocks):
+        first, inside = section[0], []
+        for block in section:
+            number += isinstance(block, Grid)
+            inside.append(_block(block, number))
+        text = "".join(inside)
+        if isinstance(first, Heading):
+            names = [name for name, holds in (("page", first.page), ("wide", is_wide(section))) if holds]
+            text = f'\n<section aria-labelledby="{first.id}"{_named(names)}>{text}</section>\n'
+        parts.append(text)
+    return "".join(parts)
 
 
 def _block(block: Block, number: int) -> str:
@@ -83,9 +98,8 @@ def _block(block: Block, number: int) -> str:
         case Heading():
             return f'\n<h{block.level} id="{block.id}">{escape(block.text)}</h{block.level}>'
         case Paragraph():
-            kind = f' class="{block.kind}"' if block.kind != "plain" else ""
             lead = f"<strong>{escape(block.lead)}</strong>\n" if block.lead else ""
-            return f"\n<p{kind}>{lead}{escape(block.text)}</p>"
+            return f"\n<p{_named([block.kind] if block.kind != 'plain' else [])}>{lead}{escape(block.text)}</p>"
         case Facts():
             rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in block.rows)
             return f"\n<dl>{rows}</dl>"
@@ -99,29 +113,37 @@ def _block(block: Block, number: int) -> str:
 
 
 def _grid(grid: Grid, number: int) -> str:
-    is_wide = len(grid.columns) >= WIDE
     key = f"table-{number}-caption"
-    region = f' wide" role="region" tabindex="0" aria-labelledby="{key}' if is_wide else ""
+    names = ["table", *(["short"] if len(grid.rows) <= _SHORT else [])]
+    region = f' role="region" tabindex="0" aria-labelledby="{key}"' if len(grid.columns) >= WIDE else ""
+    columns = [_column(at, grid) for at in range(len(grid.columns))]
     head = "".join(
-        f'<th scope="col"{_class(kind)}>{escape(name)}</th>'
+        f'<th scope="col"{_named([kind] if kind == "number" else [])}>{escape(name)}</th>'
         for name, kind in zip(grid.columns, grid.kinds, strict=True)
     )
-    body = "".join(f"\n<tr>{_row(row, grid)}</tr>" for row in grid.rows)
+    body = "".join(
+        f"\n<tr>{''.join(f'{start}{escape(text)}{end}' for text, (start, end) in zip(row, columns, strict=True))}</tr>"
+        for row in grid.rows
+    )
     note = f'\n<p class="note">{escape(grid.note)}</p>' if grid.note else ""
     return (
-        f'\n<div class="table{region}"><table><caption id="{key}">{escape(grid.caption)}</caption>'
+        f'\n<div{_named(names)}{region}><table><caption id="{key}">{escape(grid.caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"
     )
 
 
-def _row(row: tuple[str, ...], grid: Grid) -> str:
-    first, *others = zip(row, grid.kinds, strict=True)
-    cells = [f'<th scope="row"{_class(first[1])}>{escape(first[0])}</th>']
-    for text, kind in others:
-        hidden = ' aria-hidden="true"' if kind == "spark" else ""
-        cells.append(f"<td{_class(kind)}{hidden}>{escape(text)}</td>")
-    return "".join(cells)
+def _column(at: int, grid: Grid) -> tuple[str, str]:
+    """What stands before and behind each cell of a column. The first one heads its row."""
+    kind = grid.kinds[at]
+    names = [kind] if kind != "text" else []
+    if any(len(word) > _LONG for row in grid.rows for word in row[at].split()):
+        names.append("long")
+    if at == 0:
+        return f'<th scope="row"{_named(names)}>', "</th>"
+    return f"<td{_named(names)}{' aria-hidden="true"' if kind == 'spark' else ''}>", "</td>"
 
 
-def _class(kind: str) -> str:
-    return f' class="{kind}"' if kind != "text" else ""
+def _named(names: Iterable[str]) -> str:
+    """The attribute of class names."""
+    text = " ".join(names)
+    return f' class="{text}"' if text else ""

@@ -1,0 +1,165 @@
+"""A report as PDF/A-3: set by Typst, tagged, with its JSON and its tables attached.
+
+Typst gets the report as JSON in a file that exists in memory only, and sets every string in it as text: nothing a user
+wrote is read as markup. Fonts are the ones that come with the `typst` package, whatever the machine has, so the same
+report gives the same bytes everywhere. What those fonts lack is shown by code point; the attached report.json has it
+as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.compliance.render.blocks import Block, Bullets, Facts, Figure, Grid, Heading, Paragraph, is_wide, sections
+from shared.compliance.render.charts import description, svg
+from shared.compliance.render.columns import broken, is_tall, widths
+from shared.compliance.render.content import document, period_of, title_of
+from shared.compliance.render.csv import csv_files
+from shared.compliance.render.json import report_json
+from shared.compliance.render.text import ascii_only, typeset, visible, with_text
+from shared.compliance.report_model import Report
+from shared.core.clock import parse_rfc3339
+from shared.telemetry import get_log
+
+if TYPE_CHECKING:  # 34 MB that only a PDF needs
+    import typst
+
+_log = get_log(__name__)
+
+STANDARDS: Final = ("a-3a", "ua-1")
+"""PDF/A-3 with structure (ISO 19005-3), and PDF/UA-1 (ISO 14289-1)."""
+_TEMPLATE: Final = Path(__file__).with_name("report.typ")
+_FONT: Final = "Libertinus Serif"
+_PORTRAIT, _LANDSCAPE, _VALUES = 493.0, 740.0, 380.0
+"""Points that text, text of wide sections, and values beside their names have."""
+_SIZE, _SMALL, _SMALLEST = 10.0, 9.0, 7.5
+_REPLACED: Final = (
+    "Characters that the fonts of this document lack, or that would change how the text around them reads, are shown "
+    "by their code points, as [U+0041]. The attached report.json has them as they are."
+)
+_TALL: Final = 1500
+"""A table with a longer text than this may be divided inside a row."""
+_GENERATIONS: Final = 11
+"""Typst keeps what it computed for so many documents; nothing of one report serves another, so empty ones follow."""
+_MOST_ROWS: Final = 250
+"""Of a table, in the PDF: it is for reading, and its attachments are for counting."""
+
+
+def report_pdf(report: Report) -> bytes:
+    """The PDF of a report. It is the same for the same report."""
+    import typst
+
+    try:
+        return _compiled(report, typeset)
+    except typst.TypstError as error:
+        _log.error("report_not_typeset", error, report_id=report.id, tenant_id=report.tenant_id)
+        return _compiled(report, ascii_only)  # what is left to go wrong is a glyph
+    finally:
+        for _ in range(_GENERATIONS):
+            typst.compile(b"", format="svg", font_paths=_fonts(), ignore_system_fonts=True)
+
+
+def _compiled(report: Report, change: Callable[[str], str]) -> bytes:
+    import typst
+
+    attached = {"report.json": report_json(report), **csv_files(report)}
+    data = _data(with_text(report, change), with_text(report, visible), attached)
+    files = {
+        "main.typ": _TEMPLATE.read_bytes(),
+        "data.json": json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(),
+        **attached,
+    }
+    return typst.compile(
+        files,
+        format="pdf",
+        font_paths=_fonts(),
+        ignore_system_fonts=True,
+        pdf_standards=list(STANDARDS),
+        timestamp=int(parse_rfc3339(report.generated_at).timestamp()),
+    )
+
+
+@lru_cache(maxsize=1)
+def _fonts() -> typst.Fonts:
+    import typst
+
+    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True)
+
+
+def _data(shown: Report, visibly: Report, attached: Iterable[str]) -> dict[str, Any]:
+    """What the template sets."""
+    at = parse_rfc3339(shown.generated_at)
+    return {
+        "title": title_of(shown),
+        "subtitle": f"{shown.organization} · {period_of(shown)}",
+        "period": f"{shown.from_day} to {shown.to_day}",
+        "id": shown.id,
+        "generated_at": [at.year, at.month, at.day, at.hour, at.minute, at.second],
+        "note": _REPLACED if shown != visibly else "",
+        "files": [_file(name) for name in attached],
+        "sections": [_section(each) for each in sections(document(shown))],
+    }
+
+
+def _file(name: str) -> dict[str, str]:
+    if name.endswith(".json"):
+        about = {"relationship": "source", "type": "application/json", "description": "The report, for programs"}
+    else:
+        about = {"relationship": "data", "type": "text/csv", "description": "A table of the report"}
+    return {"name": name, **about}
+
+
+def _section(blocks: list[Block]) -> dict[str, Any]:
+    first, wide = blocks[0], is_wide(blocks)
+    is_page = isinstance(first, Heading) and first.page
+    width = _LANDSCAPE if wide else _PORTRAIT
+    return {"wide": wide, "page": is_page, "blocks": [_block(each, width) for each in blocks]}
+
+
+def _block(block: Block, width: float) -> dict[str, Any]:
+    match block:
+        case Heading():
+            return {"block": "heading", "level": block.level, "text": broken(block.text, width * 0.8, 11.5)}
+        case Paragraph():
+            lead, text = broken(block.lead, width * 0.9, _SIZE), broken(block.text, width * 0.95, _SIZE)
+            return {"block": "paragraph", "kind": block.kind, "lead": lead, "text": text}
+        case Facts():
+            rows = [[name, broken(value, width - (_PORTRAIT - _VALUES), _SIZE)] for name, value in block.rows]
+            return {"block": "facts", "rows": rows}
+        case Bullets():
+            return {"block": "bullets", "items": [broken(each, width * 0.9, _SIZE) for each in block.items]}
+        case Figure():
+            chart = block.chart
+            image = {"svg": svg(chart, block.number, _FONT), "alt": description(chart)}
+            return {"block": "figure", "caption": broken(chart.title, width, _SMALL), **image}
+        case Grid():
+            return _grid(block, width)
+
+
+def _grid(grid: Grid, width: float) -> dict[str, Any]:
+    size = _SMALLEST if is_wide([grid]) else _SMALL
+    kept = grid.rows[:_MOST_ROWS]
+    note = grid.note
+    if len(kept) < len(grid.rows):
+        note = f"Shown here: {len(kept)} of {len(grid.rows):,} rows; the attached CSV has the others. {note}"
+    columns = widths(replace(grid, rows=kept), width, size)
+    rows = [
+        [broken(text, room, size, kind) for text, room, kind in zip(row, columns, grid.kinds, strict=True)]
+        for row in kept
+    ]
+    return {
+        "block": "grid",
+        "caption": broken(grid.caption, width, size),
+        "columns": [broken(name, room / 1.1, size) for name, room in zip(grid.columns, columns, strict=True)],
+        "kinds": grid.kinds,
+        "widths": columns,
+        "size": size,
+        "rows": rows,
+        "breakable": is_tall(kept, _TALL),
+        "note": broken(note, width * 0.95, _SMALL),
+    }
