@@ -92,8 +92,8 @@ def _summary(report: Report) -> Iterator[Block]:
     yield Grid("Controls by status", columns, ("text", "number", "number", "number"), rows)
     opened = Counter(each.severity for each in report.exceptions if not each.remedied_at)
     done = Counter(each.severity for each in report.exceptions if each.remedied_at)
-    rows = tuple((name.capitalize(), cell(opened[name]), cell(done[name])) for name in _SEVERITIES)
-    yield Grid("Exceptions by severity", ("Severity", "Open", "Remedied"), ("text", "number", "number"), rows)
+    by_severity = tuple((name.capitalize(), cell(opened[name]), cell(done[name])) for name in _SEVERITIES)
+    yield Grid("Exceptions by severity", ("Severity", "Open", "Remedied"), ("text", "number", "number"), by_severity)
     yield Paragraph(f"{cell(report.events_in_period)} events were recorded in the period.")
 
 

@@ -135,7 +135,7 @@ def _grid(grid: Grid, number: int) -> str:
 def _column(at: int, grid: Grid) -> tuple[str, str]:
     """What stands before and behind each cell of a column. The first one heads its row."""
     kind = grid.kinds[at]
-    names = [kind] if kind != "text" else []
+    names: list[str] = [kind] if kind != "text" else []
     if any(len(word) > _LONG for row in grid.rows for word in row[at].split()):
         names.append("long")
     if at == 0:

@@ -74,7 +74,8 @@ def _compiled(report: Report, change: Callable[[str], str]) -> bytes:
         "data.json": json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(),
         **attached,
     }
-    return typst.compile(
+    compile_files: Any = typst.compile  # which takes files by name, though its types do not say so
+    made: bytes = compile_files(
         files,
         format="pdf",
         font_paths=_fonts(),
@@ -82,6 +83,7 @@ def _compiled(report: Report, change: Callable[[str], str]) -> bytes:
         pdf_standards=list(STANDARDS),
         timestamp=int(parse_rfc3339(report.generated_at).timestamp()),
     )
+    return made
 
 
 @lru_cache(maxsize=1)

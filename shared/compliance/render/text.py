@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from shared.compliance.render.glyphs import MONO, SERIF, code_points
 
@@ -98,4 +98,4 @@ def with_text[T](value: T, change: Callable[[str], str]) -> T:
         result = tuple(with_text(each, change) for each in value)
     elif is_dataclass(value) and not isinstance(value, type):
         result = replace(value, **{each.name: with_text(getattr(value, each.name), change) for each in fields(value)})
-    return result
+    return cast("T", result)
