@@ -8,6 +8,7 @@ the bundle, and no network. What it checks:
 - each month is whole: its entries 0 to size-1, hashed into the Merkle tree of RFC 9162, give the signed root;
 - nothing in it belongs to another tenant or month, appears twice, or has an id made at another time than it claims;
 - the daily totals are those of the entries, counted again;
+- a report that is in it is the one that the manifest names, and stands on months as they are in the bundle;
 - closing statements of earlier months, proof files and checkpoints kept from before agree with the entries;
 - personal data that is shown is what was committed to when it was recorded;
 - with `--events`, an export of the trail: every event is what was sealed, none is there that was not, and none lacks.
@@ -52,6 +53,7 @@ FIELDS = frozenset(
         "commitments",
     }
 )
+REPORT = frozenset(("id", "framework", "generated_at"))
 WIDTH = 256
 MAX_ENTRY_BYTES = 65_535
 MAX_FILES = 200_000
@@ -76,6 +78,7 @@ KINDS: tuple[tuple[str, int], ...] = (
     ),
     (r"shards/[0-9]{4}-[0-9]{2}/disclosed/(x[0-9]{3}/){0,5}[0-9]{3}(\.p/[0-9]{1,3})?\.jsonl", 64 << 20),
     (r"shards/[0-9]{4}-[0-9]{2}/proofs/[0-9]{1,18}\.tlog-proof", 1 << 20),
+    (r"report/([A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/){0,2}[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", 64 << 20),
 )
 _KINDS = [(re.compile(pattern), limit) for pattern, limit in KINDS]
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
@@ -497,6 +500,13 @@ def check_manifest(manifest: Any, where: str) -> dict[str, Any]:
     for entry in manifest["files"].values():
         if not isinstance(entry, dict) or type(entry.get("bytes")) is not int or type(entry.get("sha256")) is not str:
             raise Wrong(f"{where}: a file in the manifest lacks a field")
+    report = manifest.get("report", dict.fromkeys(REPORT, ""))
+    if (
+        not isinstance(report, dict)
+        or report.keys() != REPORT
+        or any(type(each) is not str for each in report.values())
+    ):
+        raise Wrong(f"{where}: what the manifest says of a report is malformed")
     if manifest["origin"].rpartition("/")[2] != manifest["tenant_id"]:
         raise Wrong(f"{where}: the manifest is of one tenant and the log of another")
     months_of(manifest)
@@ -1077,6 +1087,8 @@ class Bundle:
         claims: dict[str, dict[int, list[Claim]]] = {shard["period"]: {} for shard in self.shards}
         for path in since:
             self.claim_since(path, claims, checks)
+        if "report" in self.parts[0].manifest or self.names("report/"):
+            checks.attempt("Report", functools.partial(self.check_report, claims))
         for shard in reversed(self.shards):
             period = shard["period"]
             if shard["expired"]:
@@ -1115,6 +1127,31 @@ class Bundle:
         else:
             detail = f"{period} had {size:,} entries then; the bundle begins with exactly those"
             claims[period].setdefault(size, []).append(Claim(subject, root, detail))
+
+    def check_report(self, claims: dict[str, dict[int, list[Claim]]]) -> str:
+        """The report is the one that the manifest names; what it stands on is claimed of the months."""
+        named = self.parts[0].manifest.get("report")
+        require(named, "there are files of a report, and the manifest names none")
+        files = {name: self.only(name) for name in sorted(self.names("report/"))}
+        require("report/report.json" in files, "there is no report/report.json")
+        try:
+            report = parse_json(files["report/report.json"], "report/report.json")
+            said = {name: report[name] for name in ("id", "generated_at")} | {"framework": report["framework"]["id"]}
+            about = [report[name] for name in ("tenant_id", "from_day", "to_day")]
+            shards = [(f"{s['period']}", s["size"], strict_base64(s["root"])) for s in report["population"]]
+            notes = [s["checkpoint"].encode() for s in report["population"]]
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise Wrong("report/report.json has not the form of a report") from None
+        require(said == named, "report/report.json is another report than the manifest names")
+        require(about == [self.tenant_id, self.start, self.end], "the report is of another tenant or period")
+        for (period, size, root), note in zip(shards, notes, strict=True):
+            signed = self.signed_checkpoint(note, f"{self.origin}/{period}")[:2]
+            require(signed == (size, root), f"the report's figures of {period} are not those of its checkpoint")
+            require(period in claims, f"the report stands on {period}, which the bundle does not have")
+            detail = f"it stands on the first {size:,} entries of {period}, and they are these"
+            claims[period].setdefault(size, []).append(Claim(f"Report: month {period}", root, detail))
+        what = f"{named['framework']}, report {named['id']}, generated {named['generated_at']}"
+        return f"{what}; {len(files)} files, as signed"
 
     def claim_closing(
         self, period: str, index: int, attributes: Any, claims: dict[str, dict[int, list[Claim]]], checks: Checks

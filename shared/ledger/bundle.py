@@ -54,10 +54,22 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class Attached:
+    """A report that travels in a bundle: what the manifest says of it (id, framework, generated_at), and its files.
+
+    One of the files is report.json, which says the same and names the checkpoints that the report stands on.
+    """
+
+    about: Mapping[str, str]
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """What a bundle is about; the same in all of its parts. `start` and `end` are days (YYYY-MM-DD), `end` excluded.
 
-    `shards` are all months that the days touch, ascending; `origin` is that of the tenant (see `log_origin`).
+    `shards` are all months that the days touch, ascending; `origin` is that of the tenant (see `log_origin`). `report`:
+    what the manifest says of a report that is in it.
     """
 
     bundle_id: str
@@ -67,6 +79,7 @@ class Scope:
     end: str
     made_at: str
     shards: tuple[Shard, ...]
+    report: Mapping[str, str] | None = None
 
     @property
     def key_name(self) -> str:
@@ -142,6 +155,13 @@ class PartWriter:
         """Add the proof file of one entry, for whoever wants to pass it on alone."""
         self._put(f"shards/{period}/proofs/{proof.index}.tlog-proof", proof.text().encode())
 
+    def add_report(self, attached: Attached) -> None:
+        """Add the files of the report that the scope names. BundleError when it names another, or none."""
+        if attached.about != self._scope.report or "report.json" not in attached.files:
+            raise BundleError("the report is not the one that the bundle is about")
+        for name, content in attached.files.items():
+            self._put(f"report/{name}", content)
+
     def close(self, *, last: bool) -> None:
         """Sign the manifest and finish the file. `last` says that no part follows."""
         manifest = json.dumps(self._manifest(last), indent=1, sort_keys=True).encode() + b"\n"
@@ -173,6 +193,7 @@ class PartWriter:
                 for each in scope.shards
             ],
             "files": self._files,
+            **({"report": dict(scope.report)} if scope.report is not None else {}),
         }
 
     def _put(self, name: str, content: bytes) -> None:

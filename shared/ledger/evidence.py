@@ -26,7 +26,7 @@ from shared.core.deadline import remaining
 from shared.core.errors import FieldError, Invalid
 from shared.core.ids import IdFactory
 from shared.ledger._text import encode_base64
-from shared.ledger.bundle import Disclosure, PartWriter, Scope, Shard
+from shared.ledger.bundle import Attached, Disclosure, PartWriter, Scope, Shard
 from shared.ledger.checkpoint import parse_checkpoint
 from shared.ledger.checkpoints import Issued
 from shared.ledger.keys import LedgerKeys
@@ -60,13 +60,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a bundle is about: whose trail, from the first day up to the second, excluded, and whether personal data is
-    shown in it."""
+    """What a bundle is about: whose trail, from the first day up to the second, excluded, whether personal data is
+    shown in it, and a report of those days that goes with it, the same for every part."""
 
     tenant_id: str
     start: date
     end: date
     disclosed: bool
+    report: Attached | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,8 @@ class Evidence:
 
     def _scope(self, wanted: Wanted, bundle_id: str, made_at: str, shards: list[Shard]) -> Scope:
         log, start, end = self._keys.log(wanted.tenant_id), wanted.start.isoformat(), wanted.end.isoformat()
-        return Scope(bundle_id, log, wanted.tenant_id, start, end, made_at, tuple(shards))
+        about = wanted.report.about if wanted.report else None
+        return Scope(bundle_id, log, wanted.tenant_id, start, end, made_at, tuple(shards), about)
 
     def _resumed(self, wanted: Wanted, kept: Item, signer: Signer) -> Scope:
         """What the first part fixed. RunOver when it was signed with another key: parts of two keys do not join."""
@@ -244,6 +246,8 @@ class Evidence:
         file = io.BytesIO()
         after: tuple[str, int] | None = None
         with PartWriter(file, scope, number, signer, _verifier()) as part:
+            if wanted.report and number == 1:
+                part.add_report(wanted.report)
             async with aclosing(self._bundles(wanted.tenant_id, scope, place, request)) as bundles:
                 async for period, bundle, entries in bundles:
                     shown = await self._disclosures(wanted, period, entries)

@@ -14,7 +14,7 @@ from shared.audit.entries import entry_of
 from shared.core.clock import rfc3339
 from shared.core.ids import lowest_id_at
 from shared.ledger._text import encode_base64
-from shared.ledger.bundle import MANIFEST_TITLE, Disclosure, PartWriter, Scope, Shard
+from shared.ledger.bundle import MANIFEST_TITLE, Attached, Disclosure, PartWriter, Scope, Shard
 from shared.ledger.checkpoint import Checkpoint
 from shared.ledger.merkle import inclusion_proof, leaf_hashes, root_of
 from shared.ledger.note import Note, Signer
@@ -88,6 +88,7 @@ class Evidence:
     sealed: dict[str, list[bytes]] = field(default_factory=dict)
     disclosed: dict[str, list[Disclosure]] = field(default_factory=dict)
     expired: tuple[str, ...] = ()
+    report: Attached | None = None
     change_rollups: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda totals: totals
     change_note: Callable[[Note], Note] = lambda note: note
     written: Callable[[str, list[bytes]], list[bytes]] = lambda _, entries: entries
@@ -119,7 +120,8 @@ class Evidence:
             note = self.signed(checkpoint)
             shards.append(Shard(period, checkpoint, note, self.change_rollups(totals), period in self.expired))
         made_at = "2026-06-01T00:00:00.000000Z"
-        return Scope(self.bundle_id, self.log, self.tenant_id, self.start, self.end, made_at, tuple(shards))
+        about = self.report.about if self.report else None
+        return Scope(self.bundle_id, self.log, self.tenant_id, self.start, self.end, made_at, tuple(shards), about)
 
     def parts(self) -> list[bytes]:
         """The files of the bundle."""
@@ -136,6 +138,8 @@ class Evidence:
         for part, group in enumerate(groups, 1):
             out = io.BytesIO()
             with PartWriter(out, scope, part, signer, VERIFIER.read_bytes()) as writer:
+                if self.report and part == 1:
+                    writer.add_report(self.report)
                 for shard, number in group:
                     self._add(writer, shard, number)
                 writer.close(last=part == len(groups))
