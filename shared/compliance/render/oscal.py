@@ -27,7 +27,7 @@ PLAN: Final = "assessment-plan.json"
 CATALOG: Final = "catalog.json"
 _NS: Final = "urn:kraftd-audit:oscal"
 _NAMESPACE: Final = UUID("6d6f2f0a-5c3b-5a57-9a53-0b8a8a5f7c21")
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>~^\"&|])|^(\s*)([#+=-]|[0-9]+[.)])", re.MULTILINE)
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>~^\"&|])|^(\s*)([#+=-]|[0-9]+[.)](?=\s|$))", re.MULTILINE)
 """What means something in Markdown: anywhere, or where a line begins."""
 _STATES: Final = {
     "satisfied": {"state": "satisfied", "reason": "pass"},
@@ -113,7 +113,8 @@ class _Maker:
                     {
                         "uuid": system,
                         "title": "The system that was looked at",
-                        "citation": {"text": f"Tenant {_line(self.report.tenant_id)}; no security plan was written"},
+                        "description": "No system security plan was written; the report says what its scope is.",
+                        "rlinks": [{"href": "report.json", "media-type": "application/json"}],
                     },
                     {
                         "uuid": self.uuid("catalog resource"),
