@@ -52,6 +52,7 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.proofs
 	@$(PYTHON) -m bench.search
 	@$(PYTHON) -m bench.detection
+	@$(PYTHON) -m bench.render
 	@$(PYTHON) -m bench.cold_start
 	@$(PYTHON) -m bench.export --events 10000 100000 --formats jsonl
 

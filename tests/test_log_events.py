@@ -13,6 +13,7 @@ MODULES = [
     "shared/audit/outbox.py",
     "shared/audit/recorder.py",
     "shared/audit/rounds.py",
+    "shared/compliance/render/pdf.py",
     "shared/identity/directory.py",
     "shared/identity/rejections.py",
     "shared/identity/service.py",

@@ -15,6 +15,7 @@ from shared.audit.export_formats import COLUMNS
 from shared.audit.model import FreeEvent
 from shared.audit.ocsf_map import EVENT_TYPES, OCSF_VERSION, Mapped
 from shared.audit.registry import EventType, all_types
+from shared.compliance.render.json import schema_text
 from shared.core.settings import Settings
 from tools._detection_page import detection_page
 
@@ -181,6 +182,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "events.md": events_page,
     "export-formats.md": formats_page,
     "detection.md": detection_page,
+    "compliance-report.schema.json": schema_text,
 }
 """Every generated page: its name below docs/ and what makes its text."""
 

@@ -1130,7 +1130,7 @@ class Bundle:
 
     def check_report(self, claims: dict[str, dict[int, list[Claim]]]) -> str:
         """The report is the one that the manifest names; what it stands on is claimed of the months."""
-        named = self.parts[0].manifest.get("report")
+        named = self.parts[0].manifest.get("report", {})
         require(named, "there are files of a report, and the manifest names none")
         files = {name: self.only(name) for name in sorted(self.names("report/"))}
         require("report/report.json" in files, "there is no report/report.json")

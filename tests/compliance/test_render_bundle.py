@@ -14,6 +14,7 @@ import pytest
 
 from shared.audit.entries import entry_of
 from shared.compliance.render import bundle, pdf
+from shared.compliance.render.json import report_json
 from shared.compliance.report_model import EventRef, Report, Shard
 from shared.ledger._text import encode_base64
 from shared.ledger.bundle import Attached, BundleError, PartWriter
@@ -60,7 +61,7 @@ def whole() -> Attached:
 def attached(made: Report) -> Attached:
     """Only what the verifier reads."""
     about = {"id": made.id, "framework": made.framework.id, "generated_at": made.generated_at}
-    return Attached(about, {"report.json": bundle.report_json(made)})
+    return Attached(about, {"report.json": report_json(made)})
 
 
 def checked(folder: Path, carried: Attached | None, **changes: Any) -> verifier.Checks:

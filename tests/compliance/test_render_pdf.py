@@ -4,6 +4,7 @@ import io
 import logging
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import pypdf
 import pytest
@@ -97,7 +98,7 @@ def test_it_says_that_it_is_pdf_a_and_pdf_ua_and_when_it_was_made() -> None:
     assert reader.metadata is not None
     assert str(reader.metadata.creation_date) == "2026-04-01 00:10:00+00:00"
     assert reader.metadata.title == "PCI DSS compliance report"
-    root = reader.trailer["/Root"]
+    root: Any = reader.trailer["/Root"]
     assert root["/MarkInfo"]["/Marked"]
     assert root["/Lang"] == "en"
 

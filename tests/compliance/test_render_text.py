@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.compliance.render.blocks import Grid, cell, kinds_of, spark
+from shared.compliance.render.blocks import Grid, Kind, cell, kinds_of, spark
 from shared.compliance.render.columns import BREAK, broken, widths
 from shared.compliance.render.text import ascii_only, marked, typeset, visible, whole, with_text
 from tests.compliance.reports import LONG, ORGANIZATION, SCRIPTS, TURNED, report
@@ -90,10 +90,13 @@ def test_long_words_are_broken_and_come_back_whole() -> None:
     assert broken("e\u0301" * 40, 60, 9).count(f"{BREAK}\u0301") == 0
 
 
+TEXT: Kind = "text"
+
+
 @given(
     st.integers(1, 30).flatmap(
         lambda n: st.lists(st.lists(st.text(max_size=80), min_size=n, max_size=n).map(tuple), max_size=4).map(
-            lambda rows: Grid("t", ("column",) * n, ("text",) * n, tuple(rows))
+            lambda rows: Grid("t", ("column",) * n, (TEXT,) * n, tuple(rows))
         )
     )
 )

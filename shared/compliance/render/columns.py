@@ -18,8 +18,10 @@ BREAK: Final = "\u200b"
 _PADDING: Final = 9.0
 _MOST_WANTED: Final = 220.0
 _MOST_NEEDED: Final = 64.0
+_CODE_NEEDED: Final = 162.0
 _MONO: Final = 0.49
-_RUN = re.compile(r"[^\s-]*[\s-]?")
+_WORD = re.compile(r"\s+|\S+")
+_PIECE = re.compile(r"[^-]*-?")
 
 
 def widths(grid: Grid, total: float, size: float) -> list[float]:
@@ -29,7 +31,10 @@ def widths(grid: Grid, total: float, size: float) -> list[float]:
         header = grid.columns[at]
         cells = [row[at] for row in grid.rows]
         longest = max((_longest(cell, kind, size) for cell in {*cells}), default=0.0)
-        least = max(_longest(header, "text", size) * 1.2, min(longest, _MOST_NEEDED)) + _PADDING
+        if kind == "code":
+            longest = max((_width(cell, kind, size) for cell in {*cells}), default=0.0)
+        most_needed = _CODE_NEEDED if kind == "code" else _MOST_NEEDED
+        least = max(_longest(header, "text", size) * 1.2, min(longest, most_needed)) + _PADDING
         most = max((min(_width(cell, kind, size), _MOST_WANTED) for cell in {*cells}), default=0.0) + _PADDING
         needed.append(least)
         wanted.append(max(least, most))
@@ -46,14 +51,21 @@ def broken(text: str, width: float, size: float, kind: Kind = "text") -> str:
     room = max(width - _PADDING, size)
     if len(text) * size <= room:
         return text
-    return "".join(_broken(run, room, size, kind) for run in _RUN.findall(text))
+    return "".join(_broken(word, room, size, kind) for word in _WORD.findall(text))
 
 
-def _broken(run: str, room: float, size: float, kind: Kind) -> str:
-    if _width(run, kind, size) <= room:
-        return run
+def _broken(word: str, room: float, size: float, kind: Kind) -> str:
+    if _width(word, kind, size) <= room:
+        return word
+    pieces = [each for each in _PIECE.findall(word) if each]  # between a hyphen and a digit a line would not end
+    return BREAK.join(_chopped(each, room, size, kind) for each in pieces)
+
+
+def _chopped(piece: str, room: float, size: float, kind: Kind) -> str:
+    if _width(piece, kind, size) <= room:
+        return piece
     done, used = [], 0.0
-    for char in run:
+    for char in piece:
         step = _letter(char, kind) * size
         if used + step > room and not unicodedata.combining(char):
             done.append(BREAK)
@@ -64,7 +76,8 @@ def _broken(run: str, room: float, size: float, kind: Kind) -> str:
 
 
 def _longest(text: str, kind: Kind, size: float) -> float:
-    return max((_width(run, kind, size) for run in _RUN.findall(text)), default=0.0)
+    pieces = (piece for word in text.split() for piece in _PIECE.findall(word))
+    return max((_width(piece, kind, size) for piece in pieces), default=0.0)
 
 
 @lru_cache(maxsize=16384)
@@ -76,9 +89,11 @@ def _letter(char: str, kind: Kind) -> float:
     """The width of a letter, in sizes of the font."""
     if kind in ("code", "spark"):
         return _MONO
-    if char.islower() or char in " .,;:'|!()[]-":
-        return 0.5
-    return 0.52 if char.isdigit() else 0.75
+    if not char.isascii():
+        return 0.7 if char.islower() else 1.0
+    if char in "mwMW@%":
+        return 0.84 if char in "mw" else 1.02
+    return 0.77 if char.isupper() or char in "&+=<>~^" else 0.56
 
 
 def is_tall(rows: Sequence[Sequence[str]], most: int) -> bool:

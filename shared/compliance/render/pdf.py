@@ -1,8 +1,8 @@
 """A report as PDF/A-3: set by Typst, tagged, with its JSON and its tables attached.
 
 Typst gets the report as JSON in a file that exists in memory only, and sets every string in it as text: nothing a user
-wrote is read as markup. Fonts are the ones that come with the `typst` package, whatever the machine has, so the same
-report gives the same bytes everywhere. What those fonts lack is shown by code point; the attached report.json has it
+wrote is read as markup. Fonts are the ones that come with the `typst` package, whatever the machine has, so the
+same report gives the same bytes. What those fonts lack is shown by code point; the attached report.json has it
 as it is.
 """
 
@@ -98,7 +98,7 @@ def _data(shown: Report, visibly: Report, attached: Iterable[str]) -> dict[str, 
     at = parse_rfc3339(shown.generated_at)
     return {
         "title": title_of(shown),
-        "subtitle": f"{shown.organization} · {period_of(shown)}",
+        "subtitle": broken(f"{shown.organization} · {period_of(shown)}", _PORTRAIT, 12.0),
         "period": f"{shown.from_day} to {shown.to_day}",
         "id": shown.id,
         "generated_at": [at.year, at.month, at.day, at.hour, at.minute, at.second],
@@ -138,7 +138,7 @@ def _block(block: Block, width: float) -> dict[str, Any]:
         case Figure():
             chart = block.chart
             image = {"svg": svg(chart, block.number, _FONT), "alt": description(chart)}
-            return {"block": "figure", "caption": broken(chart.title, width, _SMALL), **image}
+            return {"block": "figure", "caption": broken(chart.title, width * 0.9, _SMALL), **image}
         case Grid():
             return _grid(block, width)
 
@@ -156,7 +156,7 @@ def _grid(grid: Grid, width: float) -> dict[str, Any]:
     ]
     return {
         "block": "grid",
-        "caption": broken(grid.caption, width, size),
+        "caption": broken(grid.caption, width * 0.9, _SMALL),
         "columns": [broken(name, room / 1.1, size) for name, room in zip(grid.columns, columns, strict=True)],
         "kinds": grid.kinds,
         "widths": columns,
