@@ -77,8 +77,12 @@ def test_scripts_that_no_font_has_are_shown_by_code_point_and_the_reader_is_told
     assert "[U+202E]" in text_of()
     assert squeezed("are shown by their code points") in text_of()
     assert squeezed("Ελληνικά Кириллица") in text_of()
-    plain = pypdf.PdfReader(io.BytesIO(pdf.report_pdf(bare())))
-    assert "are shown by their code points" not in plain.pages[0].extract_text()
+
+
+@pytest.mark.parametrize(("text", "is_told"), [("Cafe\u0301\tΩ\r\nline", False), ("a\u202eb", True), ("漢", True)])
+def test_the_reader_is_told_only_where_something_is_replaced(text: str, is_told: bool) -> None:
+    reader = pypdf.PdfReader(io.BytesIO(pdf.report_pdf(replace(bare(), organization=text))))
+    assert (squeezed("are shown by their code points") in squeezed(reader.pages[0].extract_text())) == is_told
 
 
 def test_the_evidence_is_attached() -> None:

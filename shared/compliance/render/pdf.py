@@ -21,7 +21,7 @@ from shared.compliance.render.columns import broken, is_tall, widths
 from shared.compliance.render.content import document, period_of, title_of
 from shared.compliance.render.csv import csv_files
 from shared.compliance.render.json import report_json
-from shared.compliance.render.text import ascii_only, typeset, visible, with_text
+from shared.compliance.render.text import ascii_only, settled, typeset, with_text
 from shared.compliance.report_model import Report
 from shared.core.clock import parse_rfc3339
 from shared.telemetry import get_log
@@ -68,7 +68,8 @@ def _compiled(report: Report, change: Callable[[str], str]) -> bytes:
     import typst
 
     attached = {"report.json": report_json(report), **csv_files(report)}
-    data = _data(with_text(report, change), with_text(report, visible), attached)
+    shown = with_text(report, change)
+    data = _data(shown, attached, is_replaced=shown != with_text(report, settled))
     files = {
         "main.typ": _TEMPLATE.read_bytes(),
         "data.json": json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(),
@@ -93,8 +94,8 @@ def _fonts() -> typst.Fonts:
     return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True)
 
 
-def _data(shown: Report, visibly: Report, attached: Iterable[str]) -> dict[str, Any]:
-    """What the template sets."""
+def _data(shown: Report, attached: Iterable[str], *, is_replaced: bool) -> dict[str, Any]:
+    """What the template sets. `is_replaced`: the reader is told that some characters are."""
     at = parse_rfc3339(shown.generated_at)
     return {
         "title": title_of(shown),
@@ -102,7 +103,7 @@ def _data(shown: Report, visibly: Report, attached: Iterable[str]) -> dict[str, 
         "period": f"{shown.from_day} to {shown.to_day}",
         "id": shown.id,
         "generated_at": [at.year, at.month, at.day, at.hour, at.minute, at.second],
-        "note": _REPLACED if shown != visibly else "",
+        "note": _REPLACED if is_replaced else "",
         "files": [_file(name) for name in attached],
         "sections": [_section(each) for each in sections(document(shown))],
     }

@@ -35,12 +35,21 @@ def marked(text: str) -> str:
     return f"[{' '.join(f'U+{ord(char):04X}' for char in text)}]" if text else ""
 
 
+def settled(text: str) -> str:
+    """The text as `typeset` begins with it, nothing marked yet: whole, composed (NFC), ends of lines as line feeds."""
+    return unicodedata.normalize("NFC", _spaced(text))
+
+
+def _spaced(text: str) -> str:
+    return whole(text.replace("\r\n", "\n").replace("\t", " "))
+
+
 @lru_cache(maxsize=8192)
 def visible(text: str) -> str:
     """The text with everything marked that nobody would see or that moves what is around it. Line feeds stay."""
     if _PLAIN.issuperset(text):
         return text
-    return _replaced(whole(text.replace("\r\n", "\n").replace("\t", " ")), _is_seen)
+    return _replaced(_spaced(text), _is_seen)
 
 
 def _is_seen(cluster: str) -> bool:
