@@ -63,6 +63,14 @@ class HoldBody(Body):
     until: Moment = Field(description="At most a year ahead; set it again for longer.")
 
 
+class PurposeBody(Body):
+    """What users are asked to agree to. Whoever agreed to another version is asked again."""
+
+    purpose: Opaque = Field(description="`terms`, `privacy`, `marketing`, or one of your own.")
+    version: Opaque = Field(description="Of the text that holds now.")
+    required: bool = Field(default=False, description="`terms` and `privacy` always are.")
+
+
 class SettingsBody(Body):
     """The settings to change; those that are not given stay."""
 
@@ -73,6 +81,11 @@ class SettingsBody(Body):
     allow_lists: AllowListsBody = Field(default_factory=absent)
     mutes: list[MuteBody] = Field(default_factory=absent, max_length=MOST_ENTRIES)
     legal_hold: list[HoldBody] = Field(default_factory=absent, max_length=MOST_ENTRIES)
+    consents: list[PurposeBody] = Field(
+        default_factory=absent,
+        max_length=MOST_ENTRIES,
+        description="Purposes; `terms`, `privacy` and `marketing` have the service's versions where they are not here.",
+    )
 
 
 class MuteShape(Shape):
@@ -102,6 +115,14 @@ class HoldShape(Shape):
     until: str
 
 
+class PurposeShape(Shape):
+    """What users are asked to agree to."""
+
+    purpose: str
+    version: str
+    required: bool
+
+
 class AllowListsShape(Shape):
     """What the threat patterns leave alone."""
 
@@ -117,6 +138,7 @@ class SettingsShape(Shape):
     allow_lists: AllowListsShape
     mutes: list[MuteShape]
     legal_hold: list[HoldShape]
+    consents: list[PurposeShape]
 
 
 @api.endpoint("GET", "v1/admin/settings", who=ADMINS, response=SettingsShape)
@@ -161,6 +183,11 @@ async def _stored(call: Call[SettingsBody, Nothing]) -> dict[str, Any]:
         holds: list[HoldBody] = wanted["legal_hold"]
         found = [{"subject": each.subject, **_until(each, "legal_hold", now)} for each in holds]
         wanted["legal_hold"] = standing(since(found, held["legal_hold"], now))  # a hold that is lifted is over
+    if "consents" in wanted:
+        purposes: list[PurposeBody] = wanted["consents"]
+        if len({each.purpose for each in purposes}) < len(purposes):
+            raise _invalid("consents.purpose", "duplicate", "is named twice")
+        wanted["consents"] = [each.model_dump() for each in purposes]
     if "allow_lists" in wanted:
         lists: AllowListsBody = wanted["allow_lists"]
         accounts = [{"value": each.value, **_until(each, "allow_lists.accounts", now)} for each in lists.accounts]

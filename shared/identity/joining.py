@@ -13,6 +13,7 @@ from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Clash, FieldError, Invalid, Unready
 from shared.core.ids import IdFactory
 from shared.identity.confirmation import confirm_member
+from shared.identity.consents import granted
 from shared.identity.directory import Directory, EmailTaken, Entry
 from shared.identity.invitations import invitation_key
 from shared.identity.model import (
@@ -173,6 +174,8 @@ class Joining:
         tenant, invitation, role = found.tenant, found.invitation, found.role
         user = new_user(entry.user_id, entry.tenant_id, acceptance, role, joiner.password_hash, self._clock.now())
         user["invitation_id"] = invitation["invitation_id"]  # its events are about the same person
+        consents = self._identity.consents(acceptance, tenant)
+        user["consents"] = granted(consents, self._clock.now())
         session, tokens = await self._sessions.draft(user)
         steps: list[BatchOperation] = [
             delete(invitation["id"], if_match=invitation["_etag"]),
@@ -185,7 +188,7 @@ class Joining:
             IDENTITY,
             entry.tenant_id,
             steps,
-            await self._identity.registration_events(acceptance, entry, role, request),
+            await self._identity.registration_events(acceptance, entry, role, consents, request),
             [confirm_member(joiner.key, entry)],
         )
         return SignedIn(user, tokens)

@@ -11,11 +11,11 @@ from shared.core.clock import Clock
 from shared.core.errors import Clash, NotFoundError
 from shared.core.ids import IdFactory
 from shared.identity.confirmation import confirm_member
+from shared.identity.consents import Policy
 from shared.identity.directory import Directory, Entry
 from shared.identity.model import TENANT_ITEM, Registration, Role, new_tenant, new_user
 from shared.identity.operator_trail import OperatorTrail, changed
 from shared.identity.passwords import Passwords
-from shared.identity.service import Policy
 from shared.ledger.recount import Recount
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.secrets import RootName, RotatableSecrets, SecretsPort, check_rotatable

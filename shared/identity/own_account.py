@@ -1,6 +1,7 @@
 """What a user may change of the own account: the profile, and the password."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,17 @@ from shared.storage.versions import entity_tag
 _RACES = 10
 KEPT_PASSWORDS = 4
 """How many of the last passwords, the present one included, cannot be set again."""
+
+
+async def still_there(store: DocumentStore, principal: Principal, now: datetime) -> Item:
+    """The caller's user as it is now, if the session still holds. TokenRejected otherwise."""
+    try:
+        user = await store.read(IDENTITY, (principal.tenant_id,), principal.user["id"])
+    except NotFound:
+        raise TokenRejected("session_ended") from None
+    if user["status"] != "active" or not holds(principal.session, user, now):
+        raise TokenRejected("session_ended")
+    return user
 
 
 class OwnAccount:
@@ -87,20 +99,10 @@ class OwnAccount:
             try:
                 await self._outbox.commit(IDENTITY, principal.tenant_id, [step], [await self._recorder.finish(draft)])
             except (PreconditionFailed, NotFound):
-                user = await self._still_there(principal)
+                user = await still_there(self._store, principal, self._clock.now())
                 continue
             return await self._store.read(IDENTITY, (principal.tenant_id,), user["id"])
         raise Unready("store_unavailable", "Too many changes at once.", retry_after_seconds=1)
-
-    async def _still_there(self, principal: Principal) -> Item:
-        """The user as it is now, if the session still holds. TokenRejected otherwise."""
-        try:
-            user = await self._store.read(IDENTITY, (principal.tenant_id,), principal.user["id"])
-        except NotFound:
-            raise TokenRejected("session_ended") from None
-        if user["status"] != "active" or not holds(principal.session, user, self._clock.now()):
-            raise TokenRejected("session_ended")
-        return user
 
     async def _conflict(
         self, principal: Principal, fields: Mapping[str, Any], request: RequestContext

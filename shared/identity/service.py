@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -18,6 +18,7 @@ from shared.core.ids import IdFactory
 from shared.identity.attempts import Failures
 from shared.identity.challenges import Challenge, Challenges
 from shared.identity.confirmation import confirm_founder
+from shared.identity.consents import PRIVACY, TERMS, Policy, granted
 from shared.identity.directory import Directory, EmailTaken, Entry
 from shared.identity.factor_policy import factor_due
 from shared.identity.lockout import LOCKED, STRANGER, Lockout, MakeDraft, failed_login
@@ -56,14 +57,6 @@ class SignedIn:
     user: Item = field(repr=False)
     tokens: Tokens
     enrollment_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the settings say of consents."""
-
-    terms_version: str
-    privacy_version: str
 
 
 class Identity:
@@ -123,28 +116,30 @@ class Identity:
     ) -> SignedIn:
         now = self._clock.now()
         user = new_user(entry.user_id, entry.tenant_id, registration, Role.TENANT_ADMIN, password_hash, now)
+        consents = self.consents(registration, None)
+        user["consents"] = granted(consents, now)
         session, tokens = await self._sessions.draft(user)
         await self._outbox.commit(
             IDENTITY,
             entry.tenant_id,
             [create(new_tenant(entry.tenant_id, registration.organization, now)), create(user), create(session)],
-            await self.registration_events(registration, entry, Role.TENANT_ADMIN, request),
+            await self.registration_events(registration, entry, Role.TENANT_ADMIN, consents, request),
             [confirm_founder(key, entry)],
         )
         return SignedIn(user, tokens)
 
+    def consents(self, registration: Applicant, tenant: Item | None) -> dict[str, str]:
+        """What a registration agrees to, in the versions of the tenant (None: one to be), by purpose."""
+        return self._policy.at_registration(tenant, marketing=registration.marketing_opt_in)
+
     async def registration_events(
-        self, registration: Applicant, entry: Entry, role: Role, request: RequestContext
+        self, registration: Applicant, entry: Entry, role: Role, consents: Mapping[str, str], request: RequestContext
     ) -> list[StoredEvent]:
         """The finished events of a new account: its registration and the consents that were given."""
-        terms, privacy = self._policy.terms_version, self._policy.privacy_version
-        consents = [("terms", terms), ("privacy", privacy)]
-        if registration.marketing_opt_in:
-            consents.append(("marketing", privacy))
         register = AuthRegister(
             organization=isinstance(registration, Registration),
-            terms_version=terms,
-            privacy_version=privacy,
+            terms_version=consents[TERMS],
+            privacy_version=consents[PRIVACY],
             first_name=registration.first_name,
             last_name=registration.last_name,
         )
@@ -154,7 +149,7 @@ class Identity:
             await self._recorder.finish(
                 Draft(entry.tenant_id, event, request, actor=actor, target=target, person=entry.user_id)
             )
-            for event in (register, *(ConsentGrant(purpose=p, version=v) for p, v in consents))
+            for event in (register, *(ConsentGrant(purpose=p, version=v) for p, v in consents.items()))
         ]
 
     async def audit_email_taken(self, registration: Applicant, entry: Entry, request: RequestContext) -> None:

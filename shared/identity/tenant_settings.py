@@ -22,6 +22,7 @@ DEFAULTS: Mapping[str, Any] = {
     "allow_lists": {"addresses": [], "accounts": []},
     "mutes": [],
     "legal_hold": [],
+    "consents": [],
 }
 _RACES = 20
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.identity.account_operations import AccountOperations
     from shared.identity.api_keys import ApiKeys
     from shared.identity.challenges import Challenges
+    from shared.identity.consents import Consents
     from shared.identity.directory import Directory
     from shared.identity.invitations import Invitations
     from shared.identity.joining import Joining
@@ -91,6 +92,7 @@ class Services:
     guards: "Guards"
     throttle: "Throttle"
     identity: "Identity"
+    consents: "Consents"
     session_life: "SessionLife"
     own_account: "OwnAccount"
     operations: "Operations"

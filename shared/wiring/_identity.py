@@ -32,11 +32,12 @@ def identity_services(
     from shared.identity.access import Access
     from shared.identity.account_operations import AccountOperations
     from shared.identity.confirmation import Confirmation
+    from shared.identity.consents import Consents, Policy
     from shared.identity.lockout import Lockout, LockoutRules
     from shared.identity.operations import Operations
     from shared.identity.own_account import OwnAccount
     from shared.identity.rejections import Rejections
-    from shared.identity.service import Identity, Policy
+    from shared.identity.service import Identity
     from shared.identity.session_life import SessionLife
     from shared.identity.sessions import SessionLimits, Sessions
     from shared.identity.throttle import Limit, Limited, Throttle
@@ -88,6 +89,7 @@ def identity_services(
         "account_operations": AccountOperations(index=index, outbox=outbox, directory=directory, ids=ids, **common),
         "operations": Operations(index=index, secrets=secrets, **accounts),
         "identity": identity,
+        "consents": Consents(outbox=outbox, policy=policy, **common),
     }
 
 

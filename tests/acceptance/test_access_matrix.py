@@ -58,6 +58,7 @@ BODIES: dict[str, Any] = {
     "POST /privacy/erasure": {"reason": "wants to be forgotten", "password": PASSWORD},
     "POST /admin/users/{}/erasure": {"reason": "wants to be forgotten"},
     "PATCH /privacy/requests/{}": {"decision": "refused", "reason": "it is not the person who asks"},
+    "PUT /privacy/consent": {"consents": [{"purpose": "marketing", "granted": True, "version": "1"}]},
     "POST /admin/invitations": {"email": "someone@example.com", "role": "viewer"},
     "POST /admin/api-keys": {"name": "reader", "scopes": ["alerts:read"]},
     "PUT /admin/settings": {"require_mfa": "off"},

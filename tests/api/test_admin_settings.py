@@ -17,6 +17,7 @@ DEFAULTS: dict[str, Any] = {
     "allow_lists": {"addresses": [], "accounts": []},
     "mutes": [],
     "legal_hold": [],
+    "consents": [],
 }
 
 

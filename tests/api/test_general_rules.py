@@ -34,6 +34,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "delete_user": {"reason": "left the company"},
     "invite_user": {"email": "new@example.com", "role": "viewer"},
     "update_settings": {"require_mfa": "admins"},
+    "update_consent": {"consents": [{"purpose": "marketing", "granted": True, "version": "1"}]},
     "update_alert": {"status": "acknowledged"},
     "record_incident": {"aware_at": "2026-03-15T12:00:00Z", "decision": "not notified", "facts": "A test."},
     "update_user": {"role": "viewer"},
