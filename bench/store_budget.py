@@ -203,6 +203,14 @@ async def _administration(walk: Walk, token: str) -> None:
     await send("DELETE privacy/requests/{id}", "DELETE", request, 204)
     signed_in = await walk.client.post("/login", json={"email": joiner["email"], "password": PASSWORD})
     own, proof = signed_in.json()["access_token"], why | {"password": PASSWORD}
+    export = partial(walk.call, token=own, read=False)
+    await export("GET privacy/export", "GET", "/privacy/export", 200)
+    await send(
+        "GET privacy/export, somebody's", "GET", f"/privacy/export?subject={joined['user']['id']}", 200, read=False
+    )
+    agreed = {"consents": [{"purpose": "marketing", "granted": True, "version": "1"}]}
+    await export("GET privacy/consent", "GET", "/privacy/consent", 200)
+    await export("PUT privacy/consent", "PUT", "/privacy/consent", 200, body=agreed)
     await walk.call("POST privacy/erasure", "POST", "/privacy/erasure", 202, token=own, body=proof)
     await send("DELETE admin/users/{id}", "DELETE", f"{user}?reason=left", 204)
     body = {"name": "reader", "scopes": ["alerts:read"]}

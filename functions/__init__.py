@@ -19,6 +19,7 @@ from functions import (
     meta,
     mfa,
     privacy,
+    privacy_export,
     profile,
     reports,
     timers,
@@ -41,6 +42,7 @@ _APIS = (
     ledger_bundle.api,
     mfa.api,
     privacy.api,
+    privacy_export.api,
     profile.api,
     reports.api,
 )

@@ -48,7 +48,7 @@ class AcceptedShape(Shape):
 
 
 class CountsShape(Shape):
-    """How much was erased, at least; items: sessions, and all else that is neither account nor event."""
+    """How much; of an erasure at least. Items: sessions, and all else that is neither account nor event."""
 
     accounts: int
     events: int
@@ -56,14 +56,14 @@ class CountsShape(Shape):
 
 
 class RequestShape(Shape):
-    """A request of a person. `cause`: what a deferred one waits for. `by`: the user who made it, null for the operator.
-    `counts`: how much was erased so far."""
+    """A request of a person. `cause`: what a deferred one waits for, or that nobody went on with an export. `by`: the
+    user who made it, null for the operator. `counts`: how much was erased, or handed out, so far."""
 
     id: str
-    kind: Literal["erasure"]
+    kind: Literal["erasure", "export"]
     subject: str
     state: RequestState
-    cause: Literal["legal_hold", "last_admin"] | None
+    cause: Literal["legal_hold", "last_admin", "abandoned"] | None
     by: str | None
     received_at: str
     due_at: str
@@ -129,7 +129,8 @@ async def list_subject_requests(call: Call[Nothing, ListQuery]) -> Answer:
 
 @api.endpoint("DELETE", "v1/privacy/requests/{id:guid}", who=USERS, status=204, errors=(404, 409), step_up=True)
 async def withdraw_subject_request(call: Call[Nothing, Nothing]) -> Answer:
-    """Take back a request that you made, while nothing was erased yet; then it is 409 `request_running`."""
+    """Take back a request that you made, while nothing was erased yet; then it is 409 `request_running`, and so is an
+    export."""
     await call.services.subject_requests.withdraw(call.principal, call.path["id"], call.request)
     return Answer(status=204)
 

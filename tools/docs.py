@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from functions.privacy_export import SubjectExportShape
 from shared.audit.export_formats import COLUMNS
 from shared.audit.model import FreeEvent
 from shared.audit.ocsf_map import EVENT_TYPES, OCSF_VERSION, Mapped
@@ -177,12 +179,19 @@ def _activity(mapped: Mapped) -> str:
     return f"{usual}; by `{mapped.by}`: {special}" if special else usual
 
 
+def subject_export_schema() -> str:
+    """The JSON Schema of a part of a person's export."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **SubjectExportShape.model_json_schema()}
+    return json.dumps(schema, indent=1, sort_keys=True) + "\n"
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "events.md": events_page,
     "export-formats.md": formats_page,
     "detection.md": detection_page,
     "compliance-report.schema.json": schema_text,
+    "subject-export.schema.json": subject_export_schema,
 }
 """Every generated page: its name below docs/ and what makes its text."""
 

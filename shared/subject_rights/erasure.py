@@ -27,8 +27,9 @@ from shared.storage.containers import IDENTITY
 from shared.storage.documents import Cursor, DocumentStore, Eq, Item, Query, Range, delete, pages, replace
 from shared.storage.errors import NotFound, PreconditionFailed, Throttled, Unavailable
 from shared.subject_rights.copies import Copies, Trail, walks
+from shared.subject_rights.export import SubjectExports
 from shared.subject_rights.holds import held_until, holds_at
-from shared.subject_rights.model import KIND, WAITING, Cause, Person, look_again, marker_key, over
+from shared.subject_rights.model import EXPORT, KIND, WAITING, Cause, Person, look_again, marker_key, over
 from shared.subject_rights.redaction import STRANGER
 from shared.subject_rights.service import SubjectRequests
 from shared.telemetry import get_log
@@ -65,6 +66,7 @@ class Erasures:
         keys: PersonKeys,
         leaving: Leaving,
         requests: SubjectRequests,
+        exports: SubjectExports,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -76,6 +78,7 @@ class Erasures:
         self._keys = keys
         self._leaving = leaving
         self._requests = requests
+        self._exports = exports
         self._clock = clock
         self._trail = Trail(store, clock)
         self._copies = Copies(store, index, clock)
@@ -113,6 +116,9 @@ class Erasures:
 
     async def _look_at(self, item: Item, until: datetime, request: RequestContext) -> None:
         """Whatever is to be done about a request now. PreconditionFailed, NotFound: somebody else is at it."""
+        if item["about"] == EXPORT:
+            await self._exports.tidy(item, request)
+            return
         item = await self._requests.tell_overdue(item, request)
         if item["work_at"] > rfc3339(self._clock.now()):
             return

@@ -16,24 +16,25 @@ from shared.core.clock import rfc3339
 from shared.storage.documents import Item
 
 KIND = "subject_request"
-ERASURE = "erasure"
+ERASURE, EXPORT = "erasure", "export"
+"""What is asked for. An export is carried out while it is asked for, part by part."""
 DUE_MONTHS, EXTENDED_MONTHS = 1, 3
 """GDPR article 12(3): one month from receipt, extended by two further ones where that is needed, with the reason."""
 
 type State = Literal["received", "cooling_off", "deferred", "running", "executed", "refused", "withdrawn"]
-type Cause = Literal["legal_hold", "last_admin"]
+type Cause = Literal["legal_hold", "last_admin", "abandoned"]
 WAITING = frozenset({"received", "cooling_off", "deferred"})
 """Nothing was done yet: it may be withdrawn, or refused."""
 OPEN = WAITING | {"running"}
 COUNTED = ("accounts", "events", "items")
-"""What is counted of an erasure; items: sessions and all else that is neither. At least so many: a run that is cut off
-may have erased some that it could not note."""
+"""What is counted of an erasure, or of an export; items: sessions and all else that is neither. Of an erasure at least
+so many: a run that is cut off may have erased some that it could not note."""
 _SHOWN = (
     *("kind", "subject", "state", "cause", "by", "received_at", "due_at", "extended", "cooling_off_until"),
     *("started_at", "executed_at", "counts"),
 )
 
-_WHILE_OPEN = frozenset({"work_at", "next_at", "keys", "pass", "place"})
+_WHILE_OPEN = frozenset({"work_at", "next_at", "keys", "pass", "place", "kept"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,22 @@ def new_request(
     tenant_id: str, subject: str, by: str | None, event: StoredEvent, request_id: str, received_at: datetime
 ) -> Item:
     """The stored form of a new request to erase a person; `by`: the user who made it, None for the operator."""
+    again = rfc3339(received_at)
+    return _request(tenant_id, subject, by, event, request_id, received_at) | {"work_at": again, "next_at": again}
+
+
+def new_export(
+    tenant_id: str, subject: str, by: str, event: StoredEvent, request_id: str, received_at: datetime
+) -> Item:
+    """The stored form of a new request for a person's data, of which the first part is handed out now."""
+    now = rfc3339(received_at)
+    begun = {"about": EXPORT, "state": "running", "started_at": now}
+    return _request(tenant_id, subject, by, event, request_id, received_at) | begun
+
+
+def _request(
+    tenant_id: str, subject: str, by: str | None, event: StoredEvent, request_id: str, received_at: datetime
+) -> Item:
     return {
         "id": request_key(request_id),
         "tenant_id": tenant_id,
@@ -90,8 +107,6 @@ def new_request(
         "due_at": rfc3339(months_after(received_at, DUE_MONTHS)),
         "extended": False,
         "cooling_off_until": None,
-        "work_at": rfc3339(received_at),
-        "next_at": rfc3339(received_at),
         "counts": dict.fromkeys(COUNTED, 0),
     }
 

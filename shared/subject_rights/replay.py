@@ -17,7 +17,7 @@ from shared.privacy.blind_index import BlindIndex
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import DocumentStore, Eq, Query, pages
 from shared.subject_rights.erasure import Erasures
-from shared.subject_rights.model import KIND
+from shared.subject_rights.model import ERASURE, KIND
 from shared.subject_rights.service import SubjectRequests
 
 COMMAND = "replay-erasures"
@@ -66,7 +66,7 @@ class Replays:
             query = Query((Eq("kind", KIND),), order_by="created_at")
             async for items in pages(self._store, IDENTITY, (tenant_id,), query):
                 for item in items:
-                    if item["state"] in _CARRIED_OUT:
+                    if item["about"] == ERASURE and item["state"] in _CARRIED_OUT:
                         yield Line(
                             tenant_id=tenant_id,
                             subject=item["subject"],

@@ -42,6 +42,7 @@ from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.storage.versions import check_version, entity_tag
 from shared.subject_rights.model import (
     DUE_MONTHS,
+    ERASURE,
     EXTENDED_MONTHS,
     KIND,
     OPEN,
@@ -279,6 +280,8 @@ class SubjectRequests:
             item = await self._read(principal.tenant_id, request_id)
             if item is None or (what == "withdrawn" and item["by"] != principal.user_id):
                 raise await self._access.unknown_id(principal, KIND, request_id, request)
+            if item["about"] != ERASURE:
+                raise Clash("request_running", "An export is carried out while it is asked for.")
             changed, beside = change(item)
             asked = _Asked(principal, Target("user", item["subject"]), reason, request, request_id)
             event = await self._recorder.finish(asked.draft(outcome, what, changed["due_at"]))

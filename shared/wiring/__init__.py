@@ -60,6 +60,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.privacy.secrets import SecretsPort
     from shared.storage.documents import DocumentStore
     from shared.subject_rights.erasure import Erasures
+    from shared.subject_rights.export import SubjectExports
     from shared.subject_rights.holds import Holds
     from shared.subject_rights.replay import Replays
     from shared.subject_rights.service import SubjectRequests
@@ -119,6 +120,7 @@ class Services:
     verification: "Verification"
     closing: "Closing"
     subject_requests: "SubjectRequests"
+    subject_exports: "SubjectExports"
     erasures: "Erasures"
     replays: "Replays"
     holds: "Holds"
@@ -321,6 +323,7 @@ def _assemble(
     identity = identity_services(settings, common, ids, outbox, directory, passwords, index, secrets)
     search = EventSearch(store, index, box, clock)
     trail: dict[str, Any] = {"outbox": outbox, "search": search, "box": box, "dead_letters": dead_letters}
+    ledger = ledger_services(settings, common, ids, secrets, **trail)
     of_persons: dict[str, Any] = {"outbox": outbox, "search": search, "directory": directory, "index": index, **common}
     return Services(
         settings=settings,
@@ -338,10 +341,10 @@ def _assemble(
         directory=directory,
         passwords=passwords,
         **identity,
-        **subject_rights_services(settings, of_persons, ids, person_keys, identity),
+        **subject_rights_services(settings, of_persons, ids, person_keys, box, identity, ledger),
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
         alerts=AlertService(store, outbox, recorder, clock, rules),
         reports=Reports(store, recorder, outbox, directory, clock),
-        **ledger_services(settings, common, ids, secrets, **trail),
+        **ledger,
         **common,
     )

@@ -8,11 +8,19 @@ from shared.core.settings import Settings
 
 
 def subject_rights_services(
-    settings: Settings, trail: dict[str, Any], ids: IdFactory, keys: Any, identity: dict[str, Any]
+    settings: Settings,
+    trail: dict[str, Any],
+    ids: IdFactory,
+    keys: Any,
+    box: Any,
+    identity: dict[str, Any],
+    ledger: dict[str, Any],
 ) -> dict[str, Any]:
     """The services of persons' rights, by their names in `Services`. `trail`: what reads and writes the trail."""
     from shared.identity.leaving import Leaving
     from shared.subject_rights.erasure import Erasures
+    from shared.subject_rights.export import SubjectExports
+    from shared.subject_rights.export_records import Records
     from shared.subject_rights.holds import Holds
     from shared.subject_rights.replay import Replays
     from shared.subject_rights.service import SubjectRequests
@@ -29,11 +37,24 @@ def subject_rights_services(
         cooling_off=timedelta(hours=settings.erasure_cooling_off_hours),
         **common,
     )
-    erasures = Erasures(keys=keys, leaving=leaving, requests=requests, **trail)
+    exports = SubjectExports(
+        access=identity["access"],
+        leaving=leaving,
+        keys=keys,
+        ledger=ledger["ledger"],
+        shards=ledger["shards"],
+        ledger_keys=ledger["ledger_keys"],
+        records=Records(box, ledger["ledger"], ledger["shards"], trail["clock"]),
+        clock=trail["clock"],
+        ids=ids,
+        **common,
+    )
+    erasures = Erasures(keys=keys, leaving=leaving, requests=requests, exports=exports, **trail)
     listed = {name: trail[name] for name in ("store", "recorder", "directory", "index", "clock")}
     return {
         "holds": Holds(trail["store"], trail["clock"], timedelta(days=settings.cosmos_db_ttl_days)),
         "subject_requests": requests,
+        "subject_exports": exports,
         "erasures": erasures,
         "replays": Replays(requests=requests, erasures=erasures, ids=ids, **listed),
     }

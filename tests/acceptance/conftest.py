@@ -12,6 +12,9 @@ ON_ONE_STORE: dict[str, frozenset[str]] = {
             "test_a_month_that_is_over_stands_in_the_ledger_of_the_next",
         }
     ),
+    "test_subject_export": frozenset(
+        {"test_a_person_takes_everything_with_its_proofs", "test_in_parts_and_for_somebody_else"}
+    ),
     "test_ledger_bundle": frozenset(
         {"test_parts_join_while_the_ledger_grows", "test_several_months_and_one_without_events"}
     ),

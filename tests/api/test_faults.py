@@ -207,7 +207,7 @@ async def test_every_endpoint_that_writes_is_walked(broken: Broken) -> None:
     walked |= {"update_alert", "record_incident"}
     walked |= {"refresh_token", "update_profile", "change_password", "revoke_session"}
     walked |= {"request_erasure", "request_user_erasure"}  # in test_privacy_faults.py
-    walked |= {"withdraw_subject_request", "decide_subject_request"}
+    walked |= {"withdraw_subject_request", "decide_subject_request", "export_subject", "update_consent"}
     walked |= {"login_mfa", "mfa_enroll", "mfa_confirm", "mfa_disable", "step_up"}  # in test_mfa_faults.py
     walked |= LEDGER  # in test_ledger_faults.py
     for endpoint in ENDPOINTS:

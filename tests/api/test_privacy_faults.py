@@ -8,12 +8,15 @@ import httpx
 import pytest
 
 from devhost.host import Host
+from shared.identity.model import user_key
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import Eq, Item, Query
 from shared.storage.sqlite import SqliteStore
+from shared.subject_rights.export import Limits
 from tests.api.test_admin_faults import Admin
 from tests.api.test_faults import Broken
 from tests.app import PASSWORD, Account, running
+from tests.exporting import next_of
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore
 
@@ -113,5 +116,87 @@ async def test_decide_subject_request(admin: Admin, decision: str, field: str, v
         done = found[field] == value
         assert done or answer.status_code == 503
         assert await reasons(admin, thing[0]) == sorted(["requested", *[decision] * done])
+
+    await admin.walk(prepare, act, check, 200)
+
+
+async def exports(admin: Admin, person: Account) -> list[Item]:
+    return [each for each in await open_requests(admin, person) if each["about"] == "export"]
+
+
+async def told_of(admin: Admin, person: Account) -> list[tuple[str, str]]:
+    """What the trail says of a person's exports: request and reason."""
+    events = await admin.events("privacy.export", person.id)
+    return sorted((event["attributes"]["request_id"], event["reason"]) for event in events)
+
+
+async def test_export_subject(admin: Admin) -> None:
+    """What was answered is in the register and in the trail, and neither is there without the other."""
+
+    async def prepare(n: int) -> Account:
+        return await admin.app.join(admin.ada, f"m{n}@example.com")
+
+    async def act(person: Account) -> httpx.Response:
+        return await admin.ask("GET", f"/v1/privacy/export?subject={person.id}")
+
+    async def check(person: Account, answer: httpx.Response) -> None:
+        found = await exports(admin, person)
+        assert len(found) in ((1,) if answer.status_code == 200 else (0, 1))
+        assert {each["state"] for each in found} <= {"executed"}
+        assert await told_of(admin, person) == [(each["request_id"], "executed") for each in found]
+
+    await admin.walk(prepare, act, check, 200)
+
+
+async def test_export_subject_the_last_part(admin: Admin) -> None:
+    """A part that was not answered can be asked for again; the export is told of once, with all that it has."""
+    admin.app.services.subject_exports._limits = Limits(records=4)
+
+    async def prepare(n: int) -> tuple[Account, str]:
+        person = await admin.app.join(admin.ada, f"m{n}@example.com")
+        admin.app.clock.advance(seconds=1)
+        answer = await admin.ask("GET", f"/v1/privacy/export?subject={person.id}")
+        following = next_of(answer)
+        assert following is not None
+        return person, following
+
+    async def act(thing: tuple[Account, str]) -> httpx.Response:
+        return await admin.ask("GET", thing[1])
+
+    async def check(thing: tuple[Account, str], answer: httpx.Response) -> None:
+        person, _ = thing
+        (found,) = await exports(admin, person)
+        run = found["request_id"]
+        assert found["state"] == "executed" or answer.status_code == 503
+        assert await told_of(admin, person) == sorted(
+            [(run, "requested"), *[(run, "executed")] * (found["state"] == "executed")]
+        )
+        again = await act(thing)
+        assert (again.status_code, next_of(again)) == (200, None)
+        (found,) = await exports(admin, person)
+        assert found["counts"] == {"accounts": 1, "events": 4, "items": 3}
+        assert await told_of(admin, person) == [(run, "executed"), (run, "requested")]
+
+    await admin.walk(prepare, act, check, 200)
+
+
+async def test_update_consent(admin: Admin) -> None:
+    async def prepare(n: int) -> Account:
+        return await admin.app.join(admin.ada, f"m{n}@example.com")
+
+    async def act(person: Account) -> httpx.Response:
+        body = {"consents": [{"purpose": "marketing", "granted": True, "version": "1"}]}
+        body["consents"].append({"purpose": "privacy", "granted": False})
+        return await admin.app.client.put("/v1/privacy/consent", json=body, headers=person.auth)
+
+    async def check(person: Account, answer: httpx.Response) -> None:
+        user = await admin.item(user_key(person.id))
+        assert user is not None
+        done = "marketing" in user["consents"]
+        assert done or answer.status_code == 503
+        assert user["consents"]["privacy"]["granted"] == (not done)
+        granted = [event["attributes"]["purpose"] for event in await admin.events("consent.grant", person.id)]
+        assert sorted(granted) == sorted(["terms", "privacy", *["marketing"] * done])
+        assert len(await admin.events("consent.withdraw", person.id)) == done
 
     await admin.walk(prepare, act, check, 200)
