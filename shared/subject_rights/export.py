@@ -60,10 +60,11 @@ _FORMS: Mapping[str, type[JsonDocument | HtmlDocument]] = {"json": JsonDocument,
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a part has at most; a single record may be more. `page`: records that are read at once."""
+    """What a part has at most; a single record may be more. `bytes`: of the records, so that with all that is around
+    them a part has 8 MiB. `page`: records that are read at once."""
 
     records: int = 10_000
-    bytes: int = 8 * 1024 * 1024
+    bytes: int = 8 * 1024 * 1024 - 65_536
     page: int = 250
 
 
