@@ -157,7 +157,8 @@ async def export_subject(call: Call[Nothing, SubjectExportQuery]) -> Answer:
     name anybody of the organization. `Link` with `rel="next"` names the next part, for 15 minutes. An export is a
     request in the register; the first part and the last are `privacy.export` events."""
     from shared.audit.export_runs import RunOver
-    from shared.subject_rights.export import Asked, Place
+    from shared.subject_rights.export import Place
+    from shared.subject_rights.export_register import Asked
 
     query = call.query
     given = await read_place(call)

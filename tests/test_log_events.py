@@ -24,6 +24,7 @@ MODULES = [
     "shared/ledger/witness.py",
     "shared/privacy/guards.py",
     "shared/subject_rights/erasure.py",
+    "shared/subject_rights/export_records.py",
     "shared/subject_rights/service.py",
 ]
 

@@ -27,7 +27,7 @@ from shared.storage.containers import IDENTITY
 from shared.storage.documents import Cursor, DocumentStore, Eq, Item, Query, Range, delete, pages, replace
 from shared.storage.errors import NotFound, PreconditionFailed, Throttled, Unavailable
 from shared.subject_rights.copies import Copies, Trail, walks
-from shared.subject_rights.export import SubjectExports
+from shared.subject_rights.export_register import ExportRegister
 from shared.subject_rights.holds import held_until, holds_at
 from shared.subject_rights.model import EXPORT, KIND, WAITING, Cause, Person, look_again, marker_key, over
 from shared.subject_rights.redaction import STRANGER
@@ -66,7 +66,7 @@ class Erasures:
         keys: PersonKeys,
         leaving: Leaving,
         requests: SubjectRequests,
-        exports: SubjectExports,
+        exports: ExportRegister,
         clock: Clock,
     ) -> None:
         self._store = store

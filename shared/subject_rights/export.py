@@ -10,32 +10,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal
 
-from shared.audit.events.privacy import PrivacyExport
-from shared.audit.export_runs import ABANDONED_AFTER, RunOver
-from shared.audit.model import SYSTEM, Actor, Draft, RequestContext, Target
-from shared.audit.outbox import Outbox
-from shared.audit.recorder import Recorder
+from shared.audit.model import Target
 from shared.core.canonical import canonical
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.deadline import remaining
-from shared.core.errors import Clash, NotFoundError, Unready
+from shared.core.errors import Clash, NotFoundError
 from shared.core.ids import IdFactory
 from shared.identity.access import Access
 from shared.identity.consents import answers_of
 from shared.identity.leaving import Leaving
-from shared.identity.model import ADMINS, Principal, Role, shown_user
+from shared.identity.model import ADMINS, Role, shown_user
 from shared.ledger.checkpoint import parse_checkpoint
 from shared.ledger.keys import LedgerKeys
 from shared.ledger.note import VerifierKey, parse_note
 from shared.ledger.service import Ledger
 from shared.ledger.shards import Shards
 from shared.privacy.person_keys import PersonKeys
-from shared.storage.containers import AUDIT_EVENTS, IDENTITY
-from shared.storage.documents import Cursor, DocumentStore, Has, Item, Query, create, replace
-from shared.storage.errors import NotFound, PreconditionFailed
+from shared.storage.containers import AUDIT_EVENTS
+from shared.storage.documents import Cursor, DocumentStore, Has, Item, Query
 from shared.subject_rights.export_document import (
     KINDS,
     Document,
@@ -44,17 +38,16 @@ from shared.subject_rights.export_document import (
     Month,
     Scope,
     Tally,
-    number_of,
 )
 from shared.subject_rights.export_html import HtmlDocument
 from shared.subject_rights.export_records import Records, Walk, walks
-from shared.subject_rights.model import DUE_MONTHS, EXPORT, look_again, months_after, new_export, over, request_key
+from shared.subject_rights.export_register import Asked, ExportRegister
+from shared.subject_rights.model import DUE_MONTHS, months_after
 
 _LEFT_SECONDS = 8.0
 """A part ends early when less than this is left of the request's time."""
 _RACES = 5
 
-type Form = Literal["json", "html"]
 _FORMS: Mapping[str, type[JsonDocument | HtmlDocument]] = {"json": JsonDocument, "html": HtmlDocument}
 
 
@@ -66,26 +59,6 @@ class Limits:
     records: int = 10_000
     bytes: int = 8 * 1024 * 1024 - 65_536
     page: int = 250
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who asks for whose data (None: the own), in which form."""
-
-    principal: Principal
-    subject: str | None
-    form: Form
-    request: RequestContext
-
-    @property
-    def whose(self) -> str:
-        """The person's id."""
-        return self.subject or self.principal.user_id
-
-    @property
-    def tenant_id(self) -> str:
-        """Where the person is."""
-        return self.principal.tenant_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +95,7 @@ class SubjectExports:
         self,
         *,
         store: DocumentStore,
-        recorder: Recorder,
-        outbox: Outbox,
+        register: ExportRegister,
         access: Access,
         leaving: Leaving,
         keys: PersonKeys,
@@ -136,8 +108,7 @@ class SubjectExports:
         limits: Limits | None = None,
     ) -> None:
         self._store = store
-        self._recorder = recorder
-        self._outbox = outbox
+        self._register = register
         self._access = access
         self._leaving = leaving
         self._keys = keys
@@ -156,47 +127,23 @@ class SubjectExports:
         nothing is known here, or who was erased: all audited. RunOver for a place that leads nowhere any more.
         """
         user = await self._user(asked)
-        item = None if place is None else await self._request(asked, place)
+        item = None if place is None else await self._register.find(asked, place.run)
         scope = await self._begin(asked, user) if item is None else await self._resumed(asked, user, item)
         number = place.part if place else 1
         body, tally, at = await self._write(asked, scope, number, user, place)
         before = place.counts if place else [0] * len(KINDS)
         counts: dict[str, int] = {kind: n + tally.counts[kind] for kind, n in zip(KINDS, before, strict=True)}
+        email = None if user is None else user["email"]
         if place is None:
-            await self._open(asked, scope, user, counts, last=at is None)
+            await self._register.open(asked, scope, email, counts, last=at is None)
         else:
-            await self._advance(asked, user, place.run, counts, last=at is None)
+            await self._register.advance(asked, email, place.run, counts, last=at is None)
         following = None
         if at is not None:
             walk, after = at
             behind = (after.value, after.id) if after else (None, None)
             following = Place(scope.export_id, number + 1, [counts[kind] for kind in KINDS], walk, *behind)
         return Part(body, tally.records, scope.received_at, number, following)
-
-    async def tidy(self, item: Item, request: RequestContext) -> None:
-        """Close an export that nobody can go on with, with its event, and forget what its parts had to know.
-        PreconditionFailed, NotFound: somebody else is at it."""
-        if item["work_at"] > rfc3339(self._clock.now()):
-            return
-        tenant_id = item["tenant_id"]
-        if item["state"] != "running":
-            await self._store.replace(IDENTITY, (tenant_id,), over(item), if_match=item["_etag"])
-            return
-        closed = {**over(item), "state": "withdrawn", "cause": "abandoned"}
-        event = PrivacyExport(request_id=item["request_id"], counts=item["exported"], due_at=item["due_at"])
-        count = sum(item["exported"].values())
-        draft = Draft(
-            tenant_id,
-            event,
-            request,
-            outcome="failure",
-            reason="abandoned",
-            actor=SYSTEM,
-            target=Target("user", item["subject"]),
-            record_count=count,
-        )
-        steps = [replace(closed, if_match=item["_etag"])]
-        await self._outbox.commit(IDENTITY, tenant_id, steps, [await self._recorder.finish(draft)])
 
     async def _user(self, asked: Asked) -> Item | None:
         """The person's account; None for one who has none, of whom something is known all the same."""
@@ -219,16 +166,6 @@ class SubjectExports:
             return stored == "key"
         query = Query((Has("subjects", subject),), order_by="recorded_at", limit=1)
         return bool((await self._store.query(AUDIT_EVENTS, (tenant_id,), query)).items)
-
-    async def _request(self, asked: Asked, place: Place) -> Item:
-        """The request that a place belongs to. RunOver."""
-        try:
-            item = await self._store.read(IDENTITY, (asked.tenant_id,), request_key(place.run))
-        except NotFound:
-            raise RunOver from None
-        if item["about"] != EXPORT or item["subject"] != asked.whose or "kept" not in item:
-            raise RunOver
-        return item
 
     async def _begin(self, asked: Asked, user: Item | None) -> Scope:
         """What the export is: everything up to now, under the checkpoints of now."""
@@ -332,77 +269,8 @@ class SubjectExports:
         page = await self._store.query(walk.container, (asked.tenant_id,), query)
         return page.next, await self._records.of(walk, page.items, scope, asked.request)
 
-    async def _open(self, asked: Asked, scope: Scope, user: Item | None, counts: dict[str, int], *, last: bool) -> None:
-        """Enter the export into the register, with its event."""
-        received_at = parse_rfc3339(scope.received_at)
-        draft = self._draft(asked, user, scope.export_id, scope.due_at, counts, "executed" if last else "requested")
-        event = await self._recorder.finish(draft)
-        item = new_export(asked.tenant_id, asked.whose, scope.by, event, scope.export_id, received_at)
-        item |= _counted(counts)
-        if last:
-            item |= {"state": "executed", "executed_at": rfc3339(self._clock.now())}
-        else:
-            kept = [{"period": each.period, "state": each.state, "note": each.note} for each in scope.months]
-            item = self._later({**item, "kept": kept})
-        await self._outbox.commit(IDENTITY, asked.tenant_id, [create(item)], [event])
-
-    async def _advance(self, asked: Asked, user: Item | None, run: str, counts: dict[str, int], *, last: bool) -> None:
-        """Count a further part in the register; the last one with its event. One that is asked for again changes
-        nothing. RunOver for more than a closed export handed out."""
-        partition, handed_out = (asked.tenant_id,), sum(counts.values())
-        for _ in range(_RACES):
-            try:
-                item = await self._store.read(IDENTITY, partition, request_key(run))
-                known = sum(item["exported"].values())
-                if item["state"] != "running":
-                    if handed_out > known:
-                        raise RunOver
-                    return
-                if last:
-                    await self._close(asked, user, item, counts if handed_out >= known else item["exported"])
-                elif handed_out > known:
-                    changed = self._later({**item, **_counted(counts)})
-                    await self._store.replace(IDENTITY, partition, changed, if_match=item["_etag"])
-            except PreconditionFailed:
-                continue  # the same part was asked for twice, at once
-            except NotFound:
-                raise RunOver from None
-            return
-        raise Unready("store_unavailable", "Too many changes at once.", retry_after_seconds=1)
-
-    async def _close(self, asked: Asked, user: Item | None, item: Item, counts: dict[str, int]) -> None:
-        now = rfc3339(self._clock.now())
-        done = self._later({**item, **_counted(counts), "state": "executed", "executed_at": now})
-        draft = self._draft(asked, user, item["request_id"], item["due_at"], counts, "executed")
-        steps = [replace(done, if_match=item["_etag"])]
-        await self._outbox.commit(IDENTITY, asked.tenant_id, steps, [await self._recorder.finish(draft)])
-
-    def _later(self, item: Item) -> Item:
-        """The request, which the timer looks at once no further part can be asked for."""
-        until: timedelta = ABANDONED_AFTER
-        return look_again(item, rfc3339(self._clock.now() + until))
-
-    def _draft(
-        self, asked: Asked, user: Item | None, export_id: str, due_at: str, counts: dict[str, int], reason: str
-    ) -> Draft:
-        actor: Actor = asked.principal.actor
-        return Draft(
-            asked.tenant_id,
-            PrivacyExport(request_id=export_id, counts=dict(counts), due_at=due_at),
-            asked.request,
-            reason=reason,
-            actor=actor,
-            target=Target("user", asked.whose, None if user is None else user["email"]),
-            person=asked.principal.person,
-            record_count=sum(counts.values()),
-        )
-
 
 def _put(document: Document, tally: Tally, kind: Kind, record: dict[str, Any]) -> None:
     text = canonical(record)
     document.add(kind, document.piece(kind, record, text))
     tally.add(kind, text, None)
-
-
-def _counted(counts: dict[str, int]) -> Item:
-    return {"exported": dict(counts), "counts": number_of(counts)}

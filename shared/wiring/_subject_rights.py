@@ -21,6 +21,7 @@ def subject_rights_services(
     from shared.subject_rights.erasure import Erasures
     from shared.subject_rights.export import SubjectExports
     from shared.subject_rights.export_records import Records
+    from shared.subject_rights.export_register import ExportRegister
     from shared.subject_rights.holds import Holds
     from shared.subject_rights.replay import Replays
     from shared.subject_rights.service import SubjectRequests
@@ -37,7 +38,10 @@ def subject_rights_services(
         cooling_off=timedelta(hours=settings.erasure_cooling_off_hours),
         **common,
     )
+    register = ExportRegister(clock=trail["clock"], **common)
     exports = SubjectExports(
+        store=trail["store"],
+        register=register,
         access=identity["access"],
         leaving=leaving,
         keys=keys,
@@ -47,9 +51,8 @@ def subject_rights_services(
         records=Records(box, ledger["ledger"], ledger["shards"], trail["clock"]),
         clock=trail["clock"],
         ids=ids,
-        **common,
     )
-    erasures = Erasures(keys=keys, leaving=leaving, requests=requests, exports=exports, **trail)
+    erasures = Erasures(keys=keys, leaving=leaving, requests=requests, exports=register, **trail)
     listed = {name: trail[name] for name in ("store", "recorder", "directory", "index", "clock")}
     return {
         "holds": Holds(trail["store"], trail["clock"], timedelta(days=settings.cosmos_db_ttl_days)),

@@ -132,6 +132,8 @@ async def drive_erasures(app: App, ada: Account) -> None:
     """Somebody who was invited, deleted and then erased, a list of that, and what is held beyond its month."""
     people = [await app.join(ada, f"leaver-{n}@example.com") for n in range(2)]
     assert (await app.client.get("/v1/privacy/requests", headers=people[0].auth)).status_code == 200
+    assert (await app.client.get("/v1/privacy/export", headers=people[0].auth)).status_code == 200
+    assert (await app.client.get("/v1/privacy/export?subject=nobody", headers=ada.auth)).status_code == 404
     await app.client.delete(f"/v1/admin/users/{people[1].id}?reason=left", headers=ada.auth)
     for person in people:
         body = {"reason": "wants to be forgotten"}
