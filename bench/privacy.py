@@ -1,8 +1,10 @@
-"""What it takes to erase a person: `python -m bench.privacy [--events 20000]` (a minute, in a temporary folder).
+"""What it takes to hand a person their data, and to erase them: `python -m bench.privacy [--events 20000]` (minutes, in
+a temporary folder).
 
 A user gets so many events over a year, half of them about somebody else, too, sealed and written as the app does, and
-as many more of others lie between them. Then the person is erased: the first pass, the second with its check, the last
-one. Store calls are those that Cosmos DB would get (a batch is one), by the thousand of the person's events.
+as many more of others lie between them; all are in the ledger. An administrator takes the person's export, as JSON and
+as HTML, part by part. Then the person is erased: the first pass, the second with its check, the last one. Store calls
+are those that Cosmos DB would get (a batch is one), by the thousand of the person's events.
 """
 
 import argparse
@@ -19,10 +21,14 @@ from bench._figures import figure, table
 from bench._metered import Meter, MeteredStore
 from shared.audit.events.profile import ProfileView
 from shared.audit.model import Actor, Draft, RequestContext, Target
+from shared.core.clock import parse_rfc3339
 from shared.core.settings import Settings
+from shared.identity.model import Principal, Role
 from shared.privacy.person_keys import TOMBSTONE
-from shared.storage.containers import IDENTITY
+from shared.storage.containers import AUDIT_EVENTS, IDENTITY
+from shared.storage.documents import Item, Query, pages
 from shared.subject_rights.erasure import LAST, SETTLED
+from shared.subject_rights.export_register import Asked, Form
 from shared.subject_rights.model import KIND, Person, marker, new_request, request_key
 from shared.wiring import Services, build_services
 
@@ -32,6 +38,11 @@ EMAIL = "someone@example.com"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)
 _CHUNK = 500
+_SEALED = 200
+FORMS: tuple[Form, ...] = ("json", "html")
+
+type Pass = tuple[str, float, Counter[str], float]
+"""Of an erasure: its name, seconds, the calls of the store, and what they would cost."""
 
 
 class _Clock:
@@ -62,6 +73,67 @@ async def fill(services: Services, clock: _Clock, events: int) -> None:
         await services.recorder.publish_all(finished)
 
 
+async def seal(services: Services) -> None:
+    """Bring everything into the ledger, as the feed would."""
+    query = Query(order_by="recorded_at", limit=_SEALED)
+    async for page in pages(services.store, AUDIT_EVENTS, (TENANT,), query):
+        in_time = [{**each, "_ts": int(parse_rfc3339(each["recorded_at"]).timestamp())} for each in page]
+        await services.sealer.consume(in_time)
+
+
+def admin() -> Principal:
+    """Who asks for the export."""
+    item: Item = {"user_id": OTHER, "email": "other@example.com"}
+    return Principal(OTHER, TENANT, "s", Role.TENANT_ADMIN, item["email"], item, {}, {})
+
+
+async def export(services: Services, form: Form, events: int) -> tuple[int, int]:
+    """All parts of the person's export: how many, and their bytes. RuntimeError unless every event is in it."""
+    request = RequestContext("r", "GET /v1/privacy/export", "export_subject", services.clock.now())
+    asked, place = Asked(admin(), PERSON, form, request), None
+    parts = size = records = 0
+    while parts == 0 or place is not None:
+        part = await services.subject_exports.part(asked, place)
+        parts, size, records, place = parts + 1, size + len(part.body), records + part.records, part.next
+    if records < events:
+        raise RuntimeError(f"{records} records of {events} events")
+    return parts, size
+
+
+def memory(name: str) -> float:
+    """A figure of /proc/self/status, in MiB."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    line = next(each for each in status.splitlines() if each.startswith(f"{name}:"))
+    return int(line.split()[1]) / 1024
+
+
+def forget_peak() -> None:
+    """From here on the peak of memory is counted anew."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+async def measure_exports(services: Services, meter: Meter, events: int) -> list[tuple[str, str]]:
+    """Rows of what an export takes, in each form."""
+    rows = []
+    for form in FORMS:
+        meter.reset()
+        before = memory("VmRSS")
+        forget_peak()
+        start = time.perf_counter()
+        parts, size = await export(services, form, events)
+        seconds, more = time.perf_counter() - start, memory("VmHWM") - before
+        calls = len(meter.calls) * 1000 / events
+        told = f"{seconds:.2f} s, {parts} parts, {size / 1048576:.1f} MiB, {calls:.1f} calls per 1,000 events"
+        rows.append((f"export, {form}", f"{told}, peak {more:.0f} MiB above {before:.0f}"))
+        labels: dict[str, str | int] = {"events": events, "of": form}
+        figure("privacy", "export_seconds", seconds, "s", **labels)
+        figure("privacy", "export_bytes_per_event", size / events, "bytes", **labels)
+        figure("privacy", "export_calls_per_1000_events", calls, "1", **labels)
+        figure("privacy", "export_request_units_per_event", meter.ru / events, "RU (model)", **labels)
+        figure("privacy", "export_peak_memory", more, "MiB", **labels)
+    return rows
+
+
 async def ask(services: Services, clock: _Clock) -> None:
     """A request, as the app keeps it."""
     item = new_request(TENANT, PERSON, None, {"id": "e"}, "r", clock.now())
@@ -69,8 +141,8 @@ async def ask(services: Services, clock: _Clock) -> None:
         await services.store.create(IDENTITY, (TENANT,), each)
 
 
-async def measure(folder: Path, events: int) -> list[tuple[str, float, Counter[str], float]]:
-    """Each pass: its name, seconds, the calls of the store, and what they would cost."""
+async def measure(folder: Path, events: int) -> tuple[list[tuple[str, str]], list[Pass]]:
+    """Rows of the exports, and the passes of the erasure."""
     clock = _Clock()
     store = await MeteredStore.open(folder / "kraftd.sqlite", clock=clock)
     assert isinstance(store, MeteredStore)  # noqa: S101 - what `open` of a subclass gives
@@ -79,7 +151,9 @@ async def measure(folder: Path, events: int) -> list[tuple[str, float, Counter[s
     found = []
     try:
         await fill(services, clock, events)
+        await seal(services)
         clock.moment = START + YEAR
+        exported = await measure_exports(services, store.meter, events)
         await ask(services, clock)
         for name, wait in (("first pass", timedelta(0)), ("second pass", SETTLED), ("last pass", LAST)):
             clock.moment += wait
@@ -91,7 +165,7 @@ async def measure(folder: Path, events: int) -> list[tuple[str, float, Counter[s
         await _check(services, events)
     finally:
         await services.close()
-    return found
+    return exported, found
 
 
 async def _check(services: Services, events: int) -> None:
@@ -109,8 +183,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--events", type=int, default=20_000)
     events = parser.parse_args(arguments).events
     with tempfile.TemporaryDirectory(prefix="kraftd-bench-") as folder:
-        found = asyncio.run(measure(Path(folder), events))
-    rows = []
+        rows, found = asyncio.run(measure(Path(folder), events))
     for name, seconds, calls, ru in found:
         total = sum(calls.values())
         per_thousand = total * 1000 / events

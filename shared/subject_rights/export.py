@@ -7,6 +7,7 @@ asked for; nothing is kept in the process.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from shared.identity.model import ADMINS, Role, shown_user
 from shared.ledger.checkpoint import parse_checkpoint
 from shared.ledger.keys import LedgerKeys
 from shared.ledger.note import VerifierKey, parse_note
+from shared.ledger.proving import SLICE
 from shared.ledger.service import Ledger
 from shared.ledger.shards import Shards
 from shared.privacy.person_keys import PersonKeys
@@ -247,7 +249,9 @@ class SubjectExports:
                 if room <= 0 or remaining(_LEFT_SECONDS) < _LEFT_SECONDS:
                     return number, after
                 page, found = await self._page(asked, scope, walk, min(room, self._limits.page), after)
-                for item, record in found:
+                for place_in_page, (item, record) in enumerate(found, 1):
+                    if place_in_page % SLICE == 0:
+                        await asyncio.sleep(0)  # others get a turn
                     if record is not None:
                         text = canonical(record)
                         piece = document.piece(walk.kind, record, text)

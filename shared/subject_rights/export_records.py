@@ -6,6 +6,7 @@ and the keyed hashes of e-mails and addresses stay out.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from shared.core.clock import Clock
 from shared.detection import all_patterns
 from shared.detection.alerts import ALERT_KIND, OVERDUE
 from shared.detection.alerts import shown as shown_alert
-from shared.ledger.proving import Included, prove_each
+from shared.ledger.proving import SLICE, Included, prove_each
 from shared.ledger.service import Ledger
 from shared.ledger.shards import BrokenShard, Shards
 from shared.privacy.boxes import BoxDamaged, Opened, PersonalBox
@@ -81,7 +82,11 @@ class Records:
         new = [event for event in items if walk.known.isdisjoint(event["subjects"])]
         proofs = await self._proofs(new, scope, request)
         await self._box.prepare(scope.tenant_id, scope.ids)
-        records = {event["id"]: await self._event(event, scope, proofs[event["id"]]) for event in new}
+        records: dict[str, dict[str, Any]] = {}
+        for number, event in enumerate(new, 1):
+            records[event["id"]] = await self._event(event, scope, proofs[event["id"]])
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
         return [(event, records.get(event["id"])) for event in items]
 
     def _plain(self, kind: Kind, item: Item) -> dict[str, Any]:
