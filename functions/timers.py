@@ -66,7 +66,7 @@ async def keep_held(services: Services, request: RequestContext) -> None:
 
 
 async def run_erasures(services: Services, request: RequestContext) -> None:
-    """Go on with requests of persons to be erased, and tell of those that are overdue."""
+    """Go on with requests of persons to be erased, tell of those that are overdue, and close exports that were left."""
 
     async def run(tenant_id: str) -> None:
         await services.erasures.run(tenant_id, request)

@@ -92,9 +92,9 @@ class Settings(BaseSettings):
     session_idle_hours: int = Field(default=24, ge=1, le=720)
     """Hours after which a session ends that is not refreshed."""
     terms_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
-    """Version of the terms that `POST /register` records consent to."""
+    """Version of the terms that `POST /register` records consent to, where the organization sets none."""
     privacy_version: str = Field(default="1", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
-    """Version of the privacy notice that `POST /register` records consent to."""
+    """Version of the privacy notice that `POST /register` records consent to, where the organization sets none."""
     erasure_cooling_off_hours: int = Field(default=0, ge=0, le=504)
     """Hours that a request to be erased waits, and can be withdrawn, before anything is erased; up to three weeks, so
     that the month in which it has to be done is kept. 0: it is carried out within minutes."""

@@ -8,7 +8,9 @@ from shared.audit.registry import event_type
 
 @event_type("privacy.export", outcomes=("success", "failure"), severity="medium", data_class="personal")
 class PrivacyExport(AuditEvent):
-    """A person's data was handed out to them, or on their behalf. `counts` says how much of each kind."""
+    """A person's data was handed out to them, or on their behalf. `counts` says how much of each kind, so far. Reasons
+    of a success: executed (all of it), requested (the first of several parts); of a failure: abandoned (nobody asked
+    for the rest)."""
 
     request_id: str
     counts: dict[str, int]
