@@ -46,11 +46,15 @@ async def left(app: App, person: Account) -> list[str]:
     return await app.services.erasures.check(Person(person.tenant_id, person.id))
 
 
-async def requests(app: App, tenant_id: str) -> dict[str, Item]:
-    """The requests of a tenant, by the person's id."""
+async def all_requests(app: App, tenant_id: str) -> list[Item]:
+    """The requests of a tenant, oldest first."""
     query = Query((Eq("kind", "subject_request"),), order_by="created_at", limit=1000)
-    page = await app.store.query(IDENTITY, (tenant_id,), query)
-    return {each["subject"]: each for each in page.items}
+    return (await app.store.query(IDENTITY, (tenant_id,), query)).items
+
+
+async def requests(app: App, tenant_id: str) -> dict[str, Item]:
+    """The last request of each person of a tenant, by the person's id."""
+    return {each["subject"]: each for each in await all_requests(app, tenant_id)}
 
 
 async def events_of(app: App, tenant_id: str) -> dict[str, Item]:

@@ -10,9 +10,10 @@ import httpx
 from devhost.host import Host
 from shared.identity.model import Role
 from shared.storage.sqlite import SqliteStore
+from shared.subject_rights.export import Limits
 from tests.app import Account, App, acceptance, running
 from tests.fakes import ManualClock
-from tests.subject_rights.support import everything, left, requests, run, settle
+from tests.subject_rights.support import all_requests, everything, left, run, settle
 
 SEEDS = {
     "email": "quirinius.zappelbaum@example.net",
@@ -68,6 +69,12 @@ async def test_the_hunt(host: Host, clock: ManualClock, tmp_path: Path) -> None:
     async with running(host, clock, store) as app:
         admin = await app.register("ada@example.com")
         bob = await live(app, admin)
+        app.services.subject_exports._limits = Limits(records=5)
+        for form in ("json", "html"):  # two that are left under way
+            params = {"subject": bob.id, "format": form}
+            answer = await app.client.get("/v1/privacy/export", params=params, headers=admin.auth)
+            assert SEEDS["phone"] in answer.text
+            assert "next" in answer.links
         before = everything(store)
         index = app.services.index
         hashes = {
@@ -85,10 +92,12 @@ async def test_the_hunt(host: Host, clock: ManualClock, tmp_path: Path) -> None:
         await app.host.drain_feed()
         await settle(app)
         await app.host.drain_feed()
-        assert (await requests(app, admin.tenant_id))[bob.id]["state"] == "executed"
+        states = {(each["about"], each["state"]) for each in await all_requests(app, admin.tenant_id)}
+        assert states == {("erasure", "executed"), ("export", "running")}
         assert await left(app, bob) == []
         clock.advance(days=8)
         await run(app)
+        assert {each["state"] for each in await all_requests(app, admin.tenant_id)} == {"executed", "withdrawn"}
         await app.host.run_timer("flush_rejections")
         found = {
             (container, name)
