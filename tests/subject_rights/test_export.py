@@ -133,6 +133,19 @@ async def test_before_anything_was_sealed(app: App, ada: Account) -> None:
     assert {each["proof"]["state"] for each in part["events"]} == {"not_sealed"}
 
 
+async def test_after_the_retention_of_a_month(app: App, bob: Account, tmp_path: Path) -> None:
+    """Its events are gone, and its last checkpoint is left; what came later is proven as ever."""
+    app.clock.advance(days=2555 + 40)
+    bob.token = (await app.login(bob.email)).json()["access_token"]
+    await seal(app)
+    answer = await ask(app, bob)
+    (part,) = read([answer])
+    assert [(each["period"], each["state"]) for each in part["months"]] == [(PERIOD, "expired"), ("2033-04", "sealed")]
+    assert [each["event"]["type"] for each in part["events"]] == ["auth.login"]
+    assert part["sessions"] != []
+    assert verifier.verify(save(tmp_path, [answer]), part["keys"]).result == OK
+
+
 async def test_keys_that_cannot_be_had(app: App, bob: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """503, and nothing is in the register or the trail."""
 
