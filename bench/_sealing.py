@@ -70,13 +70,14 @@ class Ledger:
         statements = Statements(
             store, Recorder(store, clock, IdFactory(clock), ClearBox(), BlindIndex(MemorySecrets(), "v1"))
         )
-        self.sealer = Sealer(store, statements, DeadLetters(store, clock), clock, IdFactory(clock))
         keys = LedgerKeys(MemorySecrets(), store, clock, "ledger.example.com")
+        checkpoints, letters = Checkpoints(store, keys, clock), DeadLetters(store, clock)
+        self.sealer = Sealer(store, statements, checkpoints, letters, clock, IdFactory(clock))
         self.verification = Verification(
             store=store,
             reconciliation=Reconciliation(store, self.sealer, clock),
             statements=statements,
-            checkpoints=Checkpoints(store, keys, clock),
+            checkpoints=checkpoints,
             keys=keys,
             clock=clock,
             retention_days=2555,

@@ -90,7 +90,7 @@ async def get_ledger_key(call: Call[Nothing, PeriodQuery]) -> Answer:
     from shared.core.clock import rfc3339
 
     period = _period(call)
-    keys = await call.services.ledger.vkeys(call.known.tenant_id, period)
+    keys = await call.services.ledger.vkeys(call.known.tenant_id, period, call.request)
     if not wants_json(call.accept):
         return _text(f"{keys[0].vkey}\n")
     shown = [{"vkey": key.vkey, "since": rfc3339(key.since), "until": key.until and rfc3339(key.until)} for key in keys]

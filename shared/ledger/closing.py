@@ -13,6 +13,7 @@ from shared.audit.model import SYSTEM, Draft, RequestContext, Target
 from shared.core.clock import Clock, period_end
 from shared.ledger._text import encode_base64
 from shared.ledger.checkpoints import Checkpoints
+from shared.ledger.merkle import range_hash
 from shared.ledger.shards import BrokenShard, Head, Shards, is_period
 from shared.ledger.statements import Statements
 from shared.storage.containers import AUDIT_EVENTS
@@ -48,31 +49,56 @@ class Closing:
         A month whose ledger does not follow from what was signed is reported, and holds up no other. StoreError,
         SecretsError.
         """
-        told = set()
-        query = Query((Eq("type", "ledger.checkpoint"),), order_by="recorded_at", limit=1000, fields=("attributes",))
-        async for page in pages(self._store, AUDIT_EVENTS, (tenant_id,), query):
-            for item in page:
-                attributes = item["attributes"] if isinstance(item["attributes"], dict) else {}
-                told.add((str(attributes.get("period")), str(attributes.get("size"))))
+        told = await self._told(tenant_id)
         closed = 0
         heads, broken = await self._shards.each_head(tenant_id)
         sizes = {head.period: head.size for head in heads}
         for period, size in sorted(told):
             if self._is_less(sizes.get(period, 0), period, size) and period not in broken:
-                await self._statements.found(tenant_id, period, "head", "set_back", request)
+                await self._statements.found(tenant_id, period, "head", "set_back", request, found=str(size))
         for period, error in broken.items():
-            await self._statements.found(tenant_id, period, error.what, "shard", request)
+            await self._statements.found(tenant_id, period, error.what, "shard", request, found=str(error))
         for head in heads:
-            if self._is_due(head) and (head.period, str(head.size)) not in told:
-                closed += await self._close(tenant_id, head.period, request)
+            if self._is_due(head):
+                await self._compare(tenant_id, head, told, request)
+                if encode_base64(head.frontier().root()) not in told.get((head.period, head.size), ()):
+                    closed += await self._close(tenant_id, head.period, request)
         return closed
 
-    def _is_less(self, size: int, period: str, told: str) -> bool:
+    async def _told(self, tenant_id: str) -> dict[tuple[str, int], set[str]]:
+        """What was told of closed months: the roots, by month and size."""
+        told: dict[tuple[str, int], set[str]] = {}
+        query = Query((Eq("type", "ledger.checkpoint"),), order_by="recorded_at", limit=1000, fields=("attributes",))
+        async for page in pages(self._store, AUDIT_EVENTS, (tenant_id,), query):
+            for item in page:
+                attributes = item["attributes"] if isinstance(item["attributes"], dict) else {}
+                period, size = str(attributes.get("period")), attributes.get("size")
+                if is_period(period) and type(size) is int:
+                    told.setdefault((period, size), set()).add(str(attributes.get("root")))
+        return told
+
+    async def _compare(
+        self, tenant_id: str, head: Head, told: dict[tuple[str, int], set[str]], request: RequestContext
+    ) -> None:
+        """Report what was told of a month that is not so: the events of it were not ours, or the month is not."""
+        for (period, size), roots in told.items():
+            if period != head.period or not 0 < size <= head.size:
+                continue
+            try:
+                reader = await self._shards.reader(tenant_id, head, [(0, size)], size)
+                root = encode_base64(range_hash((0, size), reader))
+            except BrokenShard as error:
+                await self._statements.found(tenant_id, period, error.what, "shard", request, found=str(error))
+                continue
+            for other in roots - {root}:
+                await self._statements.found(
+                    tenant_id, period, "checkpoint", f"told|{size}", request, index=size, found=other
+                )
+
+    def _is_less(self, size: int, period: str, told: int) -> bool:
         """Whether a month's ledger is smaller than it was told to be: it was set back, or taken away."""
-        if not is_period(period) or not told.isdecimal():
-            return False
         is_kept = self._clock.now().timestamp() < period_end(period) + self._retention_days * 86_400
-        return is_kept and size < int(told)
+        return is_kept and size < told
 
     def _is_due(self, head: Head) -> bool:
         age = self._clock.now().timestamp() - period_end(head.period)
@@ -82,7 +108,7 @@ class Closing:
         try:
             checkpoint = (await self._checkpoints.issue(tenant_id, period)).checkpoint
         except BrokenShard as error:
-            await self._statements.found(tenant_id, period, error.what, "shard", request)
+            await self._statements.found(tenant_id, period, error.what, "shard", request, found=str(error))
             return False
         event = LedgerCheckpoint(period=period, size=checkpoint.size, root=encode_base64(checkpoint.root))
         draft = Draft(tenant_id, event, request, actor=SYSTEM, target=Target("ledger", period))

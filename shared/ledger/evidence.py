@@ -125,7 +125,10 @@ class Evidence:
         """One part: the first one without a place. It is counted, and a bundle of one part recorded, before this
         returns. `draft`: the event of the bundle. Invalid (422) for a period that cannot be; RunOver for a place that
         leads nowhere any more; Clash `ledger_broken`; Unready (503) when it cannot be recorded."""
-        signer = await self._keys.signer(f"{self._keys.log(wanted.tenant_id)}/bundle")
+        try:
+            signer = await self._keys.signer(f"{self._keys.log(wanted.tenant_id)}/bundle")
+        except BrokenShard as error:
+            raise await self._ledger.broken(wanted.tenant_id, self._ledger.present, error, draft.request) from error
         if place is None:
             scope = await self._begin(wanted, draft.request)
         else:
@@ -208,7 +211,9 @@ class Evidence:
         witness, shards = self._witness, []
         for shard, issued in found:
             try:
-                cosigned = await witness.cosigned(tenant_id, issued) if witness and not shard.expired else issued
+                cosigned = (
+                    await witness.cosigned(tenant_id, issued, request) if witness and not shard.expired else issued
+                )
             except BrokenShard as error:
                 raise await self._ledger.broken(tenant_id, shard.period, error, request) from error
             if cosigned is None:
@@ -222,8 +227,8 @@ class Evidence:
         stored = await self._shards.rollups(tenant_id, period, days)
         try:
             return {day: DayRollup.from_item(item) for day, item in stored.items()}
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise BrokenShard("entries", "the counts of a day are not as a sealer writes them") from None
+        except ValueError as error:
+            raise BrokenShard("rollup", str(error)) from None
 
     async def _catch_up(
         self, tenant_id: str, period: str, rollups: dict[str, DayRollup], counted: int, size: int

@@ -6,6 +6,7 @@ A finding that is known already costs as many calls of the store as a new one, s
 from __future__ import annotations
 
 from shared.audit.model import RequestContext
+from shared.ledger.shards import BrokenShard
 from shared.ledger.statements import Statements, What
 
 MOST_PER_RUN = 100
@@ -21,10 +22,19 @@ class Findings:
         self._request = request
         self.number = 0
 
-    async def add(self, period: str, what: What, key: str, index: int | None = None) -> None:
-        """Record a finding unless it is known. `key`: what of the shard it is about. StoreError."""
+    async def add(
+        self, period: str, what: What, key: str, index: int | None = None, *, found: str | bytes | None = None
+    ) -> None:
+        """Record a finding unless it is known. `key`: what of the shard it is about; `found`: what was there instead.
+
+        StoreError.
+        """
         self.number += 1
-        await self._statements.found(self._tenant_id, period, what, key, self._request, index=index)
+        await self._statements.found(self._tenant_id, period, what, key, self._request, index=index, found=found)
+
+    async def broken(self, period: str, error: BrokenShard) -> None:
+        """Record that a shard is not as it was left. StoreError."""
+        await self.add(period, error.what, "shard", found=str(error))
 
     @property
     def enough(self) -> bool:

@@ -14,6 +14,7 @@ from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.ledger._text import decode_base64, encode_base64
 from shared.ledger.checkpoint import log_origin, shard_origin
 from shared.ledger.note import Signer, VerifierKey
+from shared.ledger.shards import BrokenShard
 from shared.privacy.secrets import SecretsPort, SecretVersion, signing_version
 from shared.storage.containers import DIRECTORY
 from shared.storage.documents import DocumentStore, Item
@@ -21,6 +22,7 @@ from shared.storage.errors import Conflict, NotFound, PreconditionFailed, Unavai
 
 _ID = "ledger_keys"
 _RACES = 10
+_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class LedgerKeys:
         return log_origin(self._origin, tenant_id)
 
     async def signer(self, name: str) -> Signer:
-        """What signs under a name now; its key is published. SecretsError, StoreError."""
+        """What signs under a name now; its key is published. SecretsError, StoreError, BrokenShard."""
         version = signing_version(await self._secrets.versions("ledger"), self._clock.now(), timedelta(0))
         signer = Signer(name, version.value)
         if version.version not in self._known:
@@ -61,11 +63,11 @@ class LedgerKeys:
         return signer
 
     async def verifiers(self, name: str) -> list[VerifierKey]:
-        """Every key that has signed, under a name; the newest first. StoreError."""
+        """Every key that has signed, under a name; the newest first. StoreError, BrokenShard."""
         return [VerifierKey(name, key.public_key) for key in await self.published()]
 
     async def published(self) -> list[PublishedKey]:
-        """Every key that has signed, the newest first. StoreError."""
+        """Every key that has signed, the newest first. StoreError; BrokenShard: their list is not as we write it."""
         held = (await self._held())["keys"]
         ends = [*(parse_rfc3339(each["since"]) for each in held[1:]), None][: len(held)]
         keys = [
@@ -94,6 +96,20 @@ class LedgerKeys:
 
     async def _held(self) -> Item:
         try:
-            return await self._store.read(DIRECTORY, (_ID,), _ID)
+            held = await self._store.read(DIRECTORY, (_ID,), _ID)
         except NotFound:
             return {"id": _ID, "keys": []}
+        if not _is_formed(held):
+            raise BrokenShard("checkpoint", "the list of published keys is not as we write it")
+        return held
+
+
+def _is_formed(held: Item) -> bool:
+    try:
+        for each in held["keys"]:
+            parse_rfc3339(each["since"])
+            if type(each["version"]) is not str or len(decode_base64(each["public_key"])) != _KEY_BYTES:
+                return False
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True

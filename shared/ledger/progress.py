@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.ledger._text import decode_base64, encode_base64
@@ -16,6 +17,8 @@ from shared.ledger.rollups import DayRollup
 from shared.ledger.walk import Walk
 from shared.storage.documents import Item
 
+LAG = timedelta(minutes=10)
+"""After that time an event that the feed delivered is sealed, unless the feed itself is behind."""
 PROGRESS = "check"
 RECOUNT = "recount"
 
@@ -53,13 +56,17 @@ class Lap:
 
 @dataclass(slots=True)
 class Progress:
-    """Where both walks of a shard are. `new`: over entries that nobody looked at yet; `after`: the same of events."""
+    """Where both walks of a shard are. `new`: over entries that nobody looked at yet; `after`: the same of events.
+
+    `marked`: the largest size that was seen in the mark of what was signed (`marks`).
+    """
 
     period: str
     new: Walk = field(default_factory=Walk)
     after: str = ""
     lap: Lap = field(default_factory=Lap)
     looked_at: int = 0
+    marked: int = 0
     etag: str | None = None
 
     def item(self, tenant_id: str) -> Item:
@@ -73,6 +80,7 @@ class Progress:
             "new": _stored(self.new),
             "after": self.after,
             "looked_at": self.looked_at,
+            "marked": self.marked,
             "lap": {
                 "number": lap.number,
                 "started_at": lap.started_at,
@@ -94,6 +102,7 @@ class Progress:
                 new=_read(item["new"]),
                 after=str(item["after"]),
                 looked_at=int(item["looked_at"]),
+                marked=int(item.get("marked", 0)),
                 etag=item["_etag"],
                 lap=Lap(
                     number=int(lap["number"]),
@@ -107,6 +116,20 @@ class Progress:
             )
         except (KeyError, TypeError, ValueError, AttributeError, ProofError) as error:
             raise ValueError("the place of a check is not as we write it") from error
+
+
+def covered_by(item: Item | None, now: datetime) -> int:
+    """The time (Unix) before which all that was stored of a shard was sealed, as its check says in `item`; 0: unknown.
+
+    A time that no check can have come to yet is somebody else's, and says nothing.
+    """
+    try:
+        progress = None if item is None else Progress.of(item)
+    except ValueError:
+        return 0  # the check begins it anew, and says so
+    if progress is None or not (progress.new.is_whole and progress.lap.walk.is_whole):
+        return 0
+    return progress.lap.covered if progress.lap.covered <= (now - LAG).timestamp() else 0
 
 
 def recount_item(tenant_id: str, period: str, lap: int, rollup: DayRollup) -> Item:

@@ -7,10 +7,10 @@ are left to the feed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 from shared.core.clock import Clock
 from shared.ledger.findings import Findings
+from shared.ledger.progress import LAG
 from shared.ledger.sealer import Sealer
 from shared.ledger.shards import ENTRY
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
@@ -20,8 +20,6 @@ from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
-LAG = timedelta(minutes=10)
-"""After that time an event that the feed delivered is sealed, unless the feed itself is behind."""
 PAGE = 256
 
 type Reconciled = Callable[[], None]

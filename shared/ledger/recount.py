@@ -28,8 +28,8 @@ async def stored_rollups(store: DocumentStore, tenant_id: str, period: str) -> l
     return (await store.query(LEDGER, (tenant_id, period), query)).items
 
 
-def differing(counted: Mapping[str, DayRollup], stored: Iterable[Item], size: int, now: int) -> list[str]:
-    """The days whose stored counts are not those of the first `size` entries.
+def differing(counted: Mapping[str, DayRollup], stored: Iterable[Item], size: int, now: int) -> list[tuple[str, str]]:
+    """The days whose stored counts are not those of the first `size` entries, and by what they differ.
 
     A day that went on meanwhile says nothing yet: one whose last entry is beyond those, and among the `now` that there
     are by now.
@@ -39,9 +39,26 @@ def differing(counted: Mapping[str, DayRollup], stored: Iterable[Item], size: in
     for day, rollup in counted.items():
         item = held.pop(rollup_id(day), {})
         if not _went_on(item, size, now) and _differs(rollup, item):
-            wrong.append(day)
-    wrong += [item_id.partition("|")[2] for item_id, item in held.items() if not _went_on(item, size, now)]
+            wrong.append((day, _difference(rollup, item)))
+    for item_id, item in held.items():
+        if not _went_on(item, size, now):
+            wrong.append((item_id.partition("|")[2], "no such day"))
     return sorted(wrong)
+
+
+def _difference(rollup: DayRollup, item: Mapping[str, Any]) -> str:
+    """By what counts are more or less than they should be; it stays the same while the day goes on."""
+    try:
+        held = DayRollup.from_item(item)
+    except ValueError:
+        return "not formed" if item else "gone"
+    rows = sorted(rollup.counts.keys() | held.counts.keys(), key=str)
+    more = {str(row): held.counts.get(row, 0) - rollup.counts.get(row, 0) for row in rows}
+    hours = {}
+    for kind in sorted(rollup.hours.keys() | held.hours.keys()):
+        pairs = zip(held.hours.get(kind, [0] * 24), rollup.hours.get(kind, [0] * 24), strict=True)
+        hours[kind] = [stored - own for stored, own in pairs]
+    return json.dumps([{row: n for row, n in more.items() if n}, {kind: n for kind, n in hours.items() if any(n)}])
 
 
 def _differs(rollup: DayRollup, item: Mapping[str, Any]) -> bool:
@@ -72,7 +89,7 @@ class Recount:
             stored = await stored_rollups(self._store, tenant_id, period)
             if (await self._shards.head(tenant_id, period)).size != head.size:
                 continue
-            wrong = differing(counted, stored, head.size, head.size)
+            wrong = [day for day, _ in differing(counted, stored, head.size, head.size)]
             if not wrong or not write:
                 return wrong
             operations: list[BatchOperation] = [

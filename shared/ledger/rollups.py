@@ -111,13 +111,35 @@ class DayRollup:
 
     @classmethod
     def from_item(cls, item: Mapping[str, Any]) -> DayRollup:
-        """The inverse of `to_item`; other fields of the item do not matter."""
-        rollup = cls(item["day"])
-        rollup.first, rollup.last = item["first"], item["last"]
-        rollup.counts = {(kind, outcome, data, reason): n for kind, outcome, data, reason, n in item["counts"]}
-        rollup.hours = {kind: list(hours) for kind, hours in item["hours"].items()}
-        rollup.actors = DistinctActors((int(each, 16) for each in item["actors"]), exact=item["distinct_actors_exact"])
+        """The inverse of `to_item`; other fields of the item do not matter. ValueError: it is not as we write it."""
+        try:
+            rollup = cls(item["day"])
+            rollup.first, rollup.last = item["first"], item["last"]
+            rollup.counts = {(kind, outcome, data, reason): n for kind, outcome, data, reason, n in item["counts"]}
+            rollup.hours = {kind: list(hours) for kind, hours in item["hours"].items()}
+            hashes = [int(each, 16) for each in item["actors"]]
+            rollup.actors = DistinctActors(hashes, exact=item["distinct_actors_exact"])
+            is_formed = rollup._is_formed(hashes)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            is_formed = False
+        if not is_formed:
+            raise ValueError("the counts of a day are not as a sealer writes them")
         return rollup
+
+    def _is_formed(self, hashes: list[int]) -> bool:
+        """Whether everything is of its type, so that it can be gone on from."""
+        places = [self.first, self.last] if self.counts else []
+        numbers = [*places, *self.counts.values(), *(n for hours in self.hours.values() for n in hours)]
+        return (
+            type(self.day) is str
+            and all(type(each) is int and each >= 0 for each in numbers)
+            and all(type(part) is str for row in self.counts for part in row[:3])
+            and all(row[3] is None or type(row[3]) is str for row in self.counts)
+            and all(type(kind) is str and len(hours) == _HOURS for kind, hours in self.hours.items())
+            and type(self.actors.exact) is bool
+            and len(hashes) <= MAX_EXACT
+            and all(0 <= each < _HASH_SPACE for each in hashes)
+        )
 
 
 def day_of(event: Mapping[str, Any]) -> str:

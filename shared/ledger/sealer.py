@@ -22,7 +22,9 @@ from shared.audit.model import RequestContext
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import Unready
 from shared.core.ids import IdFactory
+from shared.ledger.checkpoints import Along, Checkpoints
 from shared.ledger.merkle import leaf_hash
+from shared.ledger.progress import covered_by, progress_id
 from shared.ledger.rollups import DayRollup, day_of
 from shared.ledger.shards import (
     ROLLUP,
@@ -36,6 +38,7 @@ from shared.ledger.shards import (
 )
 from shared.ledger.statements import Statements
 from shared.ledger.tiles import WIDTH, Tile, grown
+from shared.privacy.secrets import SecretsError
 from shared.storage.containers import LEDGER
 from shared.storage.documents import (
     MAX_BATCH_OPERATIONS,
@@ -68,6 +71,8 @@ OWN_LAG = timedelta(hours=24)
 """What the app records of itself is stored within this time: the request does it, else a sweep every five minutes."""
 PRODUCER_LAG = timedelta(days=8)
 """A producer's retry may finish, up to seven days later, what a crash left of its first attempt."""
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""The clock that an event was recorded by may be ahead of the store's."""
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -101,6 +106,7 @@ class Sealer:
         self,
         store: DocumentStore,
         statements: Statements,
+        checkpoints: Checkpoints,
         dead_letters: DeadLetters,
         clock: Clock,
         ids: IdFactory,
@@ -108,6 +114,7 @@ class Sealer:
     ) -> None:
         self._store = store
         self._statements = statements
+        self._checkpoints = checkpoints
         self._dead_letters = dead_letters
         self._clock = clock
         self._ids = ids
@@ -174,7 +181,7 @@ class Sealer:
         while left:
             chunk, later = _distinct(left)
             try:
-                over = await self._seal_chunk(tenant_id, period, chunk)
+                over = await self._seal_chunk(tenant_id, period, chunk, is_first=not races)
             except (PreconditionFailed, Conflict) as error:
                 races += 1
                 if races >= RACES:
@@ -182,14 +189,17 @@ class Sealer:
                 _log.info("seal_raced", tenant_id=tenant_id, period=period)
                 continue
             except BrokenShard as error:
-                await self._statements.found(tenant_id, period, error.what, "shard", self._request())
+                await self._broken(tenant_id, period, error)
                 raise
             left = over + later
 
-    async def _seal_chunk(self, tenant_id: str, period: str, chunk: Sequence[Pending]) -> list[Pending]:
+    async def _seal_chunk(
+        self, tenant_id: str, period: str, chunk: Sequence[Pending], *, is_first: bool
+    ) -> list[Pending]:
         """Seal what is not sealed yet and fits; what is left. PreconditionFailed, Conflict: a rival was faster."""
         days = sorted({day_of(pending.event) for pending in chunk})
-        ids = [head_id(period), *(rollup_id(day) for day in days), *(pending.id for pending in chunk)]
+        own = [head_id(period), progress_id(period), *(rollup_id(day) for day in days)]
+        ids = [*own, *(pending.id for pending in chunk)]
         page = await self._store.query(LEDGER, (tenant_id, period), Query((In("id", tuple(ids)),), limit=len(ids)))
         stored = {item["id"]: item for item in page.items}
         fresh = []
@@ -198,19 +208,70 @@ class Sealer:
             if known is None:
                 fresh.append(pending)
             elif Entry.of(known).text != pending.text:
-                request, index = self._request(), known["index"]
-                await self._statements.found(tenant_id, period, "edited", pending.id, request, index=index)
+                request, index, found = self._request(), known["index"], leaf_hash(pending.text)
+                await self._statements.found(tenant_id, period, "edited", pending.id, request, index=index, found=found)
         if not fresh:
             return []
         head = await self._head(tenant_id, period, stored.get(head_id(period)))
         taken, over = _fitting(fresh, head.size)
+        covered = covered_by(stored.get(progress_id(period)), self._clock.now())
         for pending in taken:
-            if _is_behind(pending.event):
+            if _is_behind(pending.event, covered):
                 await self._statements.found(tenant_id, period, "inserted_behind", pending.id, self._request())
-        await self._store.batch(LEDGER, (tenant_id, period), self._operations(tenant_id, head, taken, stored))
+        rollups = await self._rollups(tenant_id, period, days, stored)
+        grown_head, operations = self._operations(tenant_id, head, taken, rollups)
+        is_due = self._checkpoints.is_due(head)
+        along = await self._along(tenant_id, head, grown_head) if is_due and is_first else None
+        if along is not None:
+            grown_head, operations = along.head, [*operations, along.document]
+        item = grown_head.item(tenant_id)
+        operations.append(create(item) if head.etag is None else replaced(item, head.etag))
+        await self._store.batch(LEDGER, (tenant_id, period), operations)
         oldest = min(parse_rfc3339(pending.event["recorded_at"]) for pending in taken)
         self._sealed(len(taken), (self._clock.now() - oldest).total_seconds())
+        if is_due:
+            await self._signed(tenant_id, period, along)
         return over
+
+    async def _along(self, tenant_id: str, head: Head, grown_head: Head) -> Along | None:
+        """A checkpoint to go along with a batch, if it can be had: what keeps us from signing does not from sealing."""
+        try:
+            return await self._checkpoints.along(tenant_id, head, grown_head)
+        except BrokenShard as error:
+            await self._broken(tenant_id, head.period, error)
+        except SecretsError as error:
+            _log.warning("sealed_unsigned", tenant_id=tenant_id, period=head.period, reason=str(error))
+        return None
+
+    async def _signed(self, tenant_id: str, period: str, along: Along | None) -> None:
+        """After a batch: see that its checkpoint is remembered, or have one made where none went along."""
+        try:
+            if along is not None:
+                await self._checkpoints.keep(tenant_id, along)
+            else:
+                await self._checkpoints.issue(tenant_id, period, at_least=0)
+        except BrokenShard as error:
+            await self._broken(tenant_id, period, error)
+        except SecretsError as error:
+            _log.warning("sealed_unsigned", tenant_id=tenant_id, period=period, reason=str(error))
+
+    async def _broken(self, tenant_id: str, period: str, error: BrokenShard) -> None:
+        await self._statements.found(tenant_id, period, error.what, "shard", self._request(), found=str(error))
+
+    async def _rollups(
+        self, tenant_id: str, period: str, days: Sequence[str], stored: dict[str, Item]
+    ) -> dict[str, DayRollup]:
+        """The counts to go on from. Those that are not as we write them are reported and left alone: the day's entries
+        are sealed all the same, and give its counts again (`recount`)."""
+        rollups = {}
+        for day in days:
+            known = stored.get(rollup_id(day))
+            try:
+                rollups[day] = DayRollup(day) if known is None else DayRollup.from_item(known)
+            except ValueError as error:
+                request = self._request()
+                await self._statements.found(tenant_id, period, "rollup", day, request, found=str(error))
+        return rollups
 
     async def _head(self, tenant_id: str, period: str, item: Item | None) -> Head:
         """The head to go on from. BrokenShard: a shard with entries and no head has lost it. PreconditionFailed: a
@@ -227,29 +288,26 @@ class Sealer:
         return Head(period)
 
     def _operations(
-        self, tenant_id: str, head: Head, taken: Sequence[Pending], stored: dict[str, Item]
-    ) -> list[BatchOperation]:
-        """The batch that appends events behind a head."""
+        self, tenant_id: str, head: Head, taken: Sequence[Pending], rollups: dict[str, DayRollup]
+    ) -> tuple[Head, list[BatchOperation]]:
+        """The head as it is behind these events, and what else is written with it."""
         frontier = head.frontier()
         edge = dict(head.partial(level) for level in head.edge)
         changed = grown(head.size, edge, frontier.extend(leaf_hash(pending.text) for pending in taken))
         partials, full = _parted(head, changed)
-        rollups: dict[str, DayRollup] = {}
+        touched = set()
         operations = []
         for index, pending in enumerate(taken, head.size):
             day = day_of(pending.event)
-            if day not in rollups:
-                known = stored.get(rollup_id(day))
-                rollups[day] = DayRollup(day) if known is None else DayRollup.from_item(known)
-            rollups[day].add(pending.event, index)
+            if day in rollups:
+                rollups[day].add(pending.event, index)
+                touched.add(day)
             operations.append(create(Entry(pending.id, index, pending.text).item(tenant_id, head.period)))
         operations += [create(tile_item(tenant_id, head.period, tile, content)) for tile, content in full.items()]
-        for day, rollup in rollups.items():
+        for day in sorted(touched):
             own = {"id": rollup_id(day), "tenant_id": tenant_id, "period": head.period, "kind": ROLLUP}
-            operations.append(upsert(own | rollup.to_item()))
-        grown_head = replace(head, size=frontier.size, nodes=frontier.nodes, edge=partials).item(tenant_id)
-        operations.append(create(grown_head) if head.etag is None else replaced(grown_head, head.etag))
-        return operations
+            operations.append(upsert(own | rollups[day].to_item()))
+        return replace(head, size=frontier.size, nodes=frontier.nodes, edge=partials), operations
 
     def _request(self) -> RequestContext:
         now = self._clock.now()
@@ -280,10 +338,15 @@ def _is_text_or_null(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _is_behind(event: Item) -> bool:
-    """Whether an event was stored so long after the time it claims that no crash explains it."""
+def _is_behind(event: Item, covered: int) -> bool:
+    """Whether an event cannot have been stored when it claims to have been recorded.
+
+    It came so long after that no crash explains it; or before, by more than clocks differ; or its time of storage is
+    one before which all that was there was sealed (`covered`, Unix time), and it was not.
+    """
     lag = PRODUCER_LAG if event["type"].startswith(_PRODUCED) else OWN_LAG
-    return datetime.fromtimestamp(event["_ts"], UTC) - parse_rfc3339(event["recorded_at"]) > lag
+    after = datetime.fromtimestamp(event["_ts"], UTC) - parse_rfc3339(event["recorded_at"])
+    return not -CLOCKS_DIFFER <= after <= lag or event["_ts"] < covered
 
 
 def _distinct(found: Sequence[Pending]) -> tuple[list[Pending], list[Pending]]:
@@ -305,7 +368,7 @@ def _fitting(fresh: Sequence[Pending], size: int) -> tuple[list[Pending], list[P
     for number, pending in enumerate(fresh):
         days.add(day_of(pending.event))
         space -= len(json.dumps(pending.text.decode())) + 500
-        operations = number + 1 + len(days) + _filled(size, size + number + 1) + 1
+        operations = number + 1 + len(days) + _filled(size, size + number + 1) + 2  # head, checkpoint
         if operations > MAX_BATCH_OPERATIONS or (space < 0 and number):
             return list(fresh[:number]), list(fresh[number:])
     return list(fresh), []

@@ -119,11 +119,15 @@ class Ledger:
             raise NotFoundError("not_witnessed", "No witness has cosigned a checkpoint of this month.")
         return str(item["note"])
 
-    async def vkeys(self, tenant_id: str, period: str) -> list[NamedKey]:
-        """Every key that signs or signed, under the name of a shard: the one that signs now is the first."""
+    async def vkeys(self, tenant_id: str, period: str, request: RequestContext) -> list[NamedKey]:
+        """Every key that signs or signed, under the name of a shard: the one that signs now is the first.
+
+        Clash `ledger_broken`.
+        """
         name = self._keys.shard(tenant_id, period)
-        current = (await self._keys.signer(name)).verifier.public_key  # publishes it, if it is new
-        published = sorted(await self._keys.published(), key=lambda each: each.public_key != current)
+        async with self._guarded(tenant_id, period, request):
+            current = (await self._keys.signer(name)).verifier.public_key  # publishes it, if it is new
+            published = sorted(await self._keys.published(), key=lambda each: each.public_key != current)
         return [NamedKey(VerifierKey(name, each.public_key).encode(), each.since, each.until) for each in published]
 
     async def shards(
@@ -257,7 +261,7 @@ class Ledger:
         """The answer where a shard is not as it was left, after recording that; or where its retention ended now."""
         if self.is_over(period):
             return _expired()
-        await self._statements.found(tenant_id, period, error.what, "shard", request)
+        await self._statements.found(tenant_id, period, error.what, "shard", request, found=str(error))
         return Clash("ledger_broken", "What is stored is not what was sealed. Nothing can be proven with it.")
 
 

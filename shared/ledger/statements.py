@@ -1,7 +1,7 @@
 """What the ledger says in the trail: that what is stored is not what was sealed, and where closed months stood.
 
 Each is said once, however often and by whomever it is found: a document with the finished event comes first, and the
-event follows it, as often as it takes.
+event follows it, as often as it takes. What is changed a second time, into something else, is another finding.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from shared.audit.model import SYSTEM, Draft, RequestContext, StoredEvent, Targe
 from shared.audit.recorder import Recorder
 from shared.ledger.shards import Part, is_period
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
-from shared.storage.documents import DocumentStore, Item
+from shared.storage.documents import DocumentStore, Item, Prefix, Query
 from shared.storage.errors import Conflict, NotFound
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
 FINDING = "finding"
+MOST_OF_A_PLACE = 10
+"""So many different things are said of one place. Somebody who changes it all the time floods no trail."""
 _LONGEST_KEY = 100
 
 type What = Part | Literal["edited", "deleted", "not_sealed", "inserted_behind", "unsealable"]
@@ -37,9 +39,21 @@ class Statements:
         self._recorder = recorder
 
     async def found(
-        self, tenant_id: str, period: str, what: What, key: str, request: RequestContext, *, index: int | None = None
+        self,
+        tenant_id: str,
+        period: str,
+        what: What,
+        key: str,
+        request: RequestContext,
+        *,
+        index: int | None = None,
+        found: str | bytes | None = None,
     ) -> bool:
-        """Record that a check failed; False when that was known. `key`: what it failed on. StoreError."""
+        """Record that a check failed; False when that was known. StoreError.
+
+        `key`: the place that it failed on. `found`: what was there instead, so that something else in the same place is
+        another finding, MOST_OF_A_PLACE times at most.
+        """
         draft = Draft(
             tenant_id,
             LedgerVerifyFailed(what=what, period=period, index=index),
@@ -50,23 +64,51 @@ class Statements:
             target=Target("ledger", period),
         )
         named = key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest()
-        is_new = await self.once(tenant_id, period, f"{FINDING}|{what}|{named}", draft)
+        item_id, event = f"{FINDING}|{what}|{named}", await self._recorder.finish(draft)
+        if found is not None:
+            place = f"{item_id}|"
+            content = found if isinstance(found, bytes) else found.encode("utf-8", "surrogatepass")
+            item_id = place + hashlib.sha256(content).hexdigest()[:16]
+            if not await self._has_room(period, place, item_id, event):
+                _log.warning("ledger_finding_unsaid", tenant_id=tenant_id, period=period, what=what, index=index)
+                return False
+        is_new = await self._say(tenant_id, period, item_id, event)
         if is_new:
             _log.warning("ledger_verify_failed", tenant_id=tenant_id, period=period, what=what, index=index)
         return is_new
+
+    async def _has_room(self, period: str, place: str, item_id: str, event: StoredEvent) -> bool:
+        """Whether a finding is known, or one of the first of its place; what is not in the trail does not count."""
+        tenant_id = event["tenant_id"]
+        query = Query((Prefix("id", place),), limit=10 * MOST_OF_A_PLACE, fields=("id", "event"))
+        held = (await self._store.query(LEDGER, (tenant_id, period), query)).items
+        if len(held) < MOST_OF_A_PLACE or any(item["id"] == item_id for item in held):
+            return True
+        said = {item["event"]["id"]: item["event"]["period"] for item in held if _says(item.get("event"), event)}
+        count = 0
+        for event_id, month in said.items():
+            try:
+                told = await self._store.read(AUDIT_EVENTS, (tenant_id, month), event_id)
+            except NotFound:
+                continue
+            count += _says(told, event)
+        return count < MOST_OF_A_PLACE
 
     async def once(self, tenant_id: str, period: str, item_id: str, draft: Draft) -> bool:
         """Record an event unless one was recorded under this id of a shard; False when it was. StoreError.
 
         A document that says something else than the event would was put there so that nothing be said: it is replaced.
         """
+        return await self._say(tenant_id, period, item_id, await self._recorder.finish(draft))
+
+    async def _say(self, tenant_id: str, period: str, item_id: str, event: StoredEvent) -> bool:
         partition = (tenant_id, period)
         item: Item = {
             "id": item_id,
             "tenant_id": tenant_id,
             "period": period,
             "kind": item_id.partition("|")[0],
-            "event": await self._recorder.finish(draft),
+            "event": event,
         }
         try:
             await self._store.create(LEDGER, partition, item)

@@ -17,8 +17,9 @@ from shared.core.ids import lowest_id_at
 from shared.ledger.checkpoints import Checkpoints
 from shared.ledger.findings import Findings
 from shared.ledger.keys import LedgerKeys
-from shared.ledger.progress import PROGRESS, Progress, progress_id, recount_id, recount_item
-from shared.ledger.reconciliation import LAG, Reconciliation
+from shared.ledger.marks import Mark, Marked, Marks
+from shared.ledger.progress import LAG, PROGRESS, Progress, progress_id, recount_id, recount_item
+from shared.ledger.reconciliation import Reconciliation
 from shared.ledger.recount import differing, stored_rollups
 from shared.ledger.rollups import DayRollup
 from shared.ledger.shards import BrokenShard, Head, Shards, is_period, later_checkpoints
@@ -53,12 +54,29 @@ def _unheard(_entries: int) -> None:
 
 @dataclass(slots=True)
 class _Shard:
-    """A shard in a run: what its head said, how far its check is, and whether that changed."""
+    """A shard in a run: what its head said, how far its check is, and whether that changed. `mark`: of what was last
+    signed of it."""
 
     head: Head
     progress: Progress
     is_open: bool
+    mark: Mark | None
     is_changed: bool = False
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is, or was, something of it."""
+        return self.head.etag is not None or self.progress.etag is not None or self.mark is not None
+
+    @property
+    def reached(self) -> int:
+        """How large it was, as its check and its mark know."""
+        seen = self.progress.new.frontier.size, self.progress.lap.walk.frontier.size
+        return max(*seen, self.mark.size if self.mark else 0)
+
+    def log(self, tenant_id: str) -> Log:
+        """What is walked."""
+        return Log(tenant_id, self.head, self.mark)
 
     @property
     def pages(self) -> int:
@@ -73,6 +91,7 @@ class _Run:
     tenant_id: str
     findings: Findings
     until: datetime
+    marked: Marked
 
 
 class Verification:
@@ -92,6 +111,7 @@ class Verification:
     ) -> None:
         self._store = store
         self._shards = Shards(store)
+        self._marks = Marks(store)
         self._statements = statements
         self._checkpoints = checkpoints
         self._clock = clock
@@ -102,12 +122,13 @@ class Verification:
 
     async def run(self, tenant_id: str, request: RequestContext) -> None:
         """Check what is new of a tenant's ledger, and the next sample of the rest. StoreError, SecretsError."""
-        run = _Run(tenant_id, Findings(self._statements, tenant_id, request), self._clock.now() + RUN)
+        findings = Findings(self._statements, tenant_id, request)
+        run = _Run(tenant_id, findings, self._clock.now() + RUN, await self._marked(tenant_id, findings))
         shards = await self._open(run)
         for shard in shards:
             await self._each(run, shard, self._follow(run, shard), None)
         left = min(max(-(-sum(shard.pages for shard in shards) // LAP_RUNS), PAGES_LEAST), PAGES_MOST)
-        begun = [shard for shard in shards if shard.head.etag or shard.progress.etag]
+        begun = [shard for shard in shards if shard.is_begun]
         for shard in sorted(begun, key=lambda each: each.progress.looked_at):
             if left > 0 and self._goes_on(run):
                 left -= await self._each(run, shard, self._again(run, shard, left), 1)
@@ -126,6 +147,14 @@ class Verification:
     def _goes_on(self, run: _Run) -> bool:
         return not run.findings.enough and self._clock.now() < run.until
 
+    async def _marked(self, tenant_id: str, findings: Findings) -> Marked:
+        """What was last signed of a tenant's shards; what cannot be read is a finding."""
+        try:
+            return await self._marks.of(tenant_id)
+        except BrokenShard as error:
+            await findings.broken(period_of(self._clock.now()), error)
+            return Marked({})
+
     async def _open(self, run: _Run) -> list[_Shard]:
         """The shards of a tenant of which something is expected: those that were begun, and those of the last days.
 
@@ -135,12 +164,18 @@ class Verification:
         found, broken = await self._shards.each_head(run.tenant_id)
         heads = {head.period: head for head in found}
         for period, error in broken.items():
-            await run.findings.add(period, error.what, "shard")
+            await run.findings.broken(period, error)
         progress = await self._places(run.tenant_id)
         recent = {period_of(now), period_of(now - EXPIRY), self._in_turn(now)}
+        marks = run.marked.months
         return [
-            _Shard(heads.get(period, Head(period)), progress.get(period, Progress(period)), period in recent)
-            for period in sorted({*heads, *progress, *recent} - broken.keys())
+            _Shard(
+                heads.get(period, Head(period)),
+                progress.get(period, Progress(period)),
+                period in recent,
+                marks.get(period),
+            )
+            for period in sorted({*heads, *progress, *recent, *marks} - broken.keys())
             if now.timestamp() < period_end(period) + self._retention_days * 86_400 - EXPIRY.total_seconds()
         ]
 
@@ -168,12 +203,13 @@ class Verification:
     async def _follow(self, run: _Run, shard: _Shard) -> None:
         """Look at the entries and events that are new."""
         progress, before = shard.progress, run.findings.number
-        if progress.new.frontier.size != shard.head.size and not await self._is_set_back(run, shard):
-            log = Log(run.tenant_id, shard.head)
+        await self._compare_mark(run, shard)
+        is_new = progress.new.frontier.size != shard.head.size or shard.reached > shard.head.size
+        if is_new and not await self._is_set_back(run, shard):
+            log = shard.log(run.tenant_id)
             while progress.new.frontier.size < shard.head.size and self._goes_on(run):
                 await self._page(run, shard, log, progress.new)
-        is_checked = progress.new.frontier.size == shard.head.size and run.findings.number == before
-        if is_checked and shard.head.size > max(shard.head.signed_size, 0):
+        if progress.new.frontier.size == shard.head.size and run.findings.number == before:
             await self._sign(run, shard)
         more = shard.is_open
         until = lowest_id_at(self._clock.now() - LAG)
@@ -186,7 +222,7 @@ class Verification:
         """Take the lap of a shard further; by how many pages."""
         if await self._is_set_back(run, shard):
             return 1
-        log, lap, done = Log(run.tenant_id, shard.head), shard.progress.lap, 0
+        log, lap, done = shard.log(run.tenant_id), shard.progress.lap, 0
         lap.started_at = lap.started_at or int(self._clock.now().timestamp())
         began_at = lap.walk.frontier.size
         lap.walk.days = await self._counted(run.tenant_id, shard.progress) if began_at else {}
@@ -222,34 +258,47 @@ class Verification:
         partition = (run.tenant_id, shard.head.period)
         return await self._reconciliation.page(partition, after, run.findings, covered=covered, before=before)
 
+    async def _compare_mark(self, run: _Run, shard: _Shard) -> None:
+        """A mark is never set back: what was seen of it is kept with the place of the check."""
+        size = shard.mark.size if shard.mark else 0
+        if size < shard.progress.marked:
+            await run.findings.add(shard.head.period, "checkpoint", "mark", found=str(size))
+        elif size > shard.progress.marked:
+            shard.progress.marked, shard.is_changed = size, True
+
     async def _is_set_back(self, run: _Run, shard: _Shard) -> bool:
         """Whether there was more of a shard than its head says; it is a finding then."""
-        head, progress = shard.head, shard.progress
+        head = shard.head
         partition = (run.tenant_id, head.period)
         later = (await self._store.query(LEDGER, partition, Query((later_checkpoints(head.size),), limit=1))).items
         sizes = [str(item["id"]).partition("|")[2] for item in later]
         signed = [int(size) for size in sizes if size.isdecimal()]
         if len(signed) < len(sizes):
-            await run.findings.add(head.period, "checkpoint", "unreadable")
-        reached = max(progress.new.frontier.size, progress.lap.walk.frontier.size, *signed, 0)
+            await run.findings.add(head.period, "checkpoint", "unreadable", found=str(later[0]["id"]))
+        reached = max(shard.reached, *signed, 0)
         if head.size >= reached:
             return False
         try:
             shard.head = await self._shards.head(*partition)  # it may have grown since it was read
         except BrokenShard as error:
-            await run.findings.add(head.period, error.what, "shard")
+            await run.findings.broken(head.period, error)
             return True
         if shard.head.size >= reached:
             return False
-        await run.findings.add(head.period, "head", "set_back", shard.head.size)
+        await run.findings.add(head.period, "head", "set_back", shard.head.size, found=str(reached))
         return True
 
     async def _sign(self, run: _Run, shard: _Shard) -> None:
-        """Have what was just checked signed, so that whoever fetches it can hold us to it."""
+        """Have what was just checked signed, so that whoever fetches it can hold us to it; and its mark kept."""
+        head = shard.head
+        marked = shard.mark.size if shard.mark else 0
         try:
-            await self._checkpoints.issue(run.tenant_id, shard.head.period, at_least=shard.head.size)
+            if head.size > max(head.signed_size, 0):
+                await self._checkpoints.issue(run.tenant_id, head.period, at_least=head.size)
+            elif head.signed_size > marked:
+                await self._checkpoints.remember(run.tenant_id, head, run.marked)
         except BrokenShard as error:
-            await run.findings.add(shard.head.period, error.what, "shard")
+            await run.findings.broken(head.period, error)
 
     async def _compare_rollups(self, run: _Run, shard: _Shard) -> None:
         """Hold the counts of the lap against those that are stored, and see that no entry is beyond the head."""
@@ -261,8 +310,8 @@ class Verification:
         if last and last[0]["index"] >= now:
             await run.findings.add(period, "entries", "beyond", last[0]["index"])
         if walk.is_whole:
-            for day in differing(walk.days or {}, stored, walk.frontier.size, now):
-                await run.findings.add(period, "rollup", day)
+            for day, difference in differing(walk.days or {}, stored, walk.frontier.size, now):
+                await run.findings.add(period, "rollup", day, found=difference)
 
     async def _counted(self, tenant_id: str, progress: Progress) -> dict[str, DayRollup]:
         """What earlier runs of the lap have counted."""
@@ -270,8 +319,8 @@ class Verification:
         items = (await self._store.query(LEDGER, (tenant_id, progress.period), query)).items
         lap = progress.lap
         try:
-            return {item["day"]: DayRollup.from_item(item) for item in items if item["lap"] == lap.number}
-        except (KeyError, TypeError, ValueError):
+            return {item["day"]: DayRollup.from_item(item) for item in items if item.get("lap") == lap.number}
+        except ValueError:
             lap.walk.is_whole = False  # somebody wrote to it: the next lap counts anew
             return {}
 

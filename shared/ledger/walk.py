@@ -16,6 +16,7 @@ from shared.audit.entries import EntryError, entry_of
 from shared.ledger.checkpoint import CheckpointError, open_checkpoint
 from shared.ledger.findings import Findings
 from shared.ledger.keys import LedgerKeys
+from shared.ledger.marks import Mark
 from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, Frontier, leaf_hash
 from shared.ledger.note import NoteError
 from shared.ledger.rollups import DayRollup, day_of
@@ -43,10 +44,11 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The shard that is walked, as its head was at the start."""
+    """The shard that is walked, as its head was at the start. `mark`: of what was last signed, kept elsewhere."""
 
     tenant_id: str
     head: Head
+    mark: Mark | None = None
 
     @property
     def partition(self) -> tuple[str, str]:
@@ -140,11 +142,12 @@ class Walker:
         whole = [each for each in own if each is not None]
         is_tile = page.leaves is None or (len(whole) == len(own) and _leads_up(walk, log.head, page, whole))
         if is_tile:
-            await findings.add(period, "tile", tile_id(0, page.start // WIDTH))
+            differing = _differing(page.start, page.leaves or [], [each or _UNKNOWN for each in own])
+            await findings.add(period, "tile", tile_id(0, page.start // WIDTH), found=differing)
         leaves = [each or _UNKNOWN for each in own] if is_tile else page.leaves or []
         for index, found, settled in zip(range(page.start, page.end), own, leaves, strict=True):
             if found != settled:
-                await findings.add(period, "entries", f"entry|{index}", index)
+                await findings.add(period, "entries", f"entry|{index}", index, found=found or b"")
                 walk.is_whole = False
         walk.is_sound &= _UNKNOWN not in leaves
         return leaves
@@ -159,8 +162,8 @@ class Walker:
             event = events.get(entry.event_id)
             if event is None:
                 await findings.add(log.head.period, "deleted", entry.event_id, index)
-            elif _leaf_of(event) != leaves[index - page.start]:
-                await findings.add(log.head.period, "edited", entry.event_id, index)
+            elif (leaf := _leaf_of(event)) != leaves[index - page.start]:
+                await findings.add(log.head.period, "edited", entry.event_id, index, found=leaf)
 
     async def _grow(self, log: Log, walk: Walk, page: _Page, leaves: Sequence[bytes], findings: Findings) -> None:
         """Append the leaves, and hold what follows from them against what is stored."""
@@ -171,13 +174,15 @@ class Walker:
             for level, hashes in enumerate(walk.frontier.extend(leaves[at - page.start : size - page.start])):
                 kept += [[]] if level == len(kept) else []
                 kept[level] += hashes
-            if walk.is_sound and signed.get(size, {walk.frontier.root()}) != {walk.frontier.root()}:
-                await findings.add(log.head.period, "checkpoint", "root", size)
+            others = signed.get(size, set()) - {walk.frontier.root()}
+            if walk.is_sound and others:
+                await findings.add(log.head.period, "checkpoint", "root", size, found=b"".join(sorted(others)))
         if walk.is_sound:
             for tile in page.differing(kept):
-                await findings.add(log.head.period, "tile", tile_id(*tile.place))
+                content = page.above[tile] or b""
+                await findings.add(log.head.period, "tile", tile_id(*tile.place), found=content)
             if page.end == log.head.size and walk.frontier.nodes != log.head.nodes:
-                await findings.add(log.head.period, "head", "nodes")
+                await findings.add(log.head.period, "head", "nodes", found=b"".join(log.head.nodes))
 
     async def _signed(self, log: Log, page: _Page, findings: Findings) -> dict[int, set[bytes]]:
         """The roots that were signed of the trees that end within a page, by size."""
@@ -187,19 +192,31 @@ class Walker:
         if page.start < log.head.signed_size <= page.end:
             notes.append((log.head.signed_size, log.head.note))
         origin = self._keys.shard(*log.partition)
-        verifiers = await self._keys.verifiers(origin) if notes else []  # later than the notes: a key may be new
         found: dict[int, set[bytes]] = {}
+        if log.mark is not None and page.start < log.mark.size <= page.end:
+            found[log.mark.size] = {log.mark.root}
+        try:
+            verifiers = await self._keys.verifiers(origin) if notes else []  # later than the notes: a key may be new
+        except BrokenShard as error:
+            await findings.broken(log.head.period, error)
+            return found
         for size, note in notes:
             try:
                 checkpoint, _ = open_checkpoint(str(note).encode(), origin, verifiers)
             except (NoteError, CheckpointError):
-                await findings.add(log.head.period, "checkpoint", f"note|{size}")
+                await findings.add(log.head.period, "checkpoint", f"note|{size}", found=str(note))
                 continue
             if checkpoint.size != size or not page.start < checkpoint.size <= page.end:
-                await findings.add(log.head.period, "checkpoint", f"note|{size}")
+                await findings.add(log.head.period, "checkpoint", f"note|{size}", found=str(note))
             else:
                 found.setdefault(checkpoint.size, set()).add(checkpoint.root)
         return found
+
+
+def _differing(start: int, stored: Sequence[bytes], expected: Sequence[bytes]) -> str:
+    """Which hashes of a page are not as they should be, and what they are."""
+    pairs = enumerate(zip(stored, expected, strict=False), start)
+    return " ".join(f"{index}:{found.hex()}" for index, (found, wanted) in pairs if found != wanted)
 
 
 def _leads_up(walk: Walk, head: Head, page: _Page, leaves: Sequence[bytes]) -> bool:

@@ -39,6 +39,7 @@ _log = get_log(__name__)
 ATTEMPTS = 3
 """With a size of its own in between: that of ours may be old, and another instance may be at work."""
 _RACES = 10
+_KNOWS_MORE = "knows_more"
 
 type Post = Callable[[bytes], Awaitable[tuple[int, bytes]]]
 """Sends the body of add-checkpoint; status and body of the answer. WitnessSilent when there is none."""
@@ -51,11 +52,12 @@ class WitnessSilent(Exception):
 
 
 class Refused(Exception):
-    """The witness does not cosign. `reason` is a code."""
+    """The witness does not cosign. `reason` is a code; `known`: the size that it says it cosigned, where it does."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, known: int | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.known = known
 
 
 class Witness:
@@ -87,31 +89,50 @@ class Witness:
 
         Unavailable: it is silent, and there is no use in going on now.
         """
-        for head in await self._shards.heads(tenant_id):
+        heads, broken = await self._shards.each_head(tenant_id)
+        for period, error in broken.items():
+            await self._ledger.broken(tenant_id, period, error, request)
+        for head in heads:
             if head.size <= head.witnessed_size or self._ledger.is_over(head.period):
                 continue
             try:
-                await self._offer(tenant_id, await self._ledger.checkpoint(tenant_id, head.period, request))
-            except WitnessSilent as error:
-                raise Unavailable("the witness does not answer") from error
-            except Refused as refusal:
-                _refused(tenant_id, head, refusal)
+                issued = await self._ledger.checkpoint(tenant_id, head.period, request)
+                if await self.cosigned(tenant_id, issued, request) is None:
+                    raise Unavailable("the witness does not answer")
             except BrokenShard as error:
                 await self._ledger.broken(tenant_id, head.period, error, request)
             except Clash:
                 continue  # it is broken, and that is in the trail
 
-    async def cosigned(self, tenant_id: str, issued: Issued) -> Issued | None:
+    async def cosigned(self, tenant_id: str, issued: Issued, request: RequestContext) -> Issued | None:
         """The checkpoint with the witness's cosignature, or as it is where the witness refuses. None: it is silent, and
         there is no use in asking on. BrokenShard."""
         try:
             return await self._offer(tenant_id, issued)
         except Refused as refusal:
-            _refused(tenant_id, issued.head, refusal)
+            await self._refused(tenant_id, issued, refusal, request)
             return issued
         except WitnessSilent:
             _log.info("witness_passed_over", tenant_id=tenant_id)
             return None
+
+    async def _refused(self, tenant_id: str, issued: Issued, refusal: Refused, request: RequestContext) -> None:
+        """Say why the witness refused; where it saw what ours is not a continuation of, that is a finding.
+
+        Not where it is only ahead of what was offered: another instance was faster, or its answer was lost.
+        """
+        period, size = issued.head.period, issued.checkpoint.size
+        _log.warning("witness_refused", tenant_id=tenant_id, period=period, why=refusal.reason)
+        if refusal.reason == _KNOWS_MORE:
+            known = refusal.known or 0
+            if (await self._shards.head(tenant_id, period)).size >= known:
+                return
+            error = BrokenShard("head", f"the witness has cosigned {known} entries, which are not there")
+        elif refusal.reason == "422" or (refusal.reason == "409" and refusal.known == size):
+            error = BrokenShard("head", "the witness has cosigned another history")
+        else:
+            return
+        await self._ledger.broken(tenant_id, period, error, request)
 
     async def _offer(self, tenant_id: str, issued: Issued) -> Issued:
         note = parse_note(issued.note.encode())
@@ -137,13 +158,13 @@ class Witness:
         old_size = issued.head.witnessed_size
         for _ in range(ATTEMPTS):
             if old_size > size:
-                raise Refused("knows_more")
+                raise Refused(_KNOWS_MORE, old_size)
             status, answer = await self._post(await self._request(tenant_id, issued, old_size))
             if status == 200:
                 return await self._verified(issued.checkpoint.origin, note, answer)
             known = _size(answer) if status == 409 else old_size
             if known == old_size:
-                raise Refused(str(status))
+                raise Refused(str(status), known)
             old_size = known
         raise Refused("409")
 
@@ -189,10 +210,6 @@ class Witness:
     def _head(head: Head, size: int, text: str) -> Head:
         kept = replace(head, witnessed_size=max(head.witnessed_size, size))
         return replace(kept, note=text) if head.signed_size == size else kept
-
-
-def _refused(tenant_id: str, head: Head, refusal: Refused) -> None:
-    _log.warning("witness_refused", tenant_id=tenant_id, period=head.period, why=refusal.reason)
 
 
 def _size(answer: bytes) -> int:

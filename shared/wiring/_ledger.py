@@ -44,7 +44,7 @@ def ledger_services(
     statements, checkpoints = Statements(store, recorder), Checkpoints(store, keys, clock)
     retention_days = settings.cosmos_db_ttl_days
     ledger = Ledger(shards, checkpoints, keys, statements, clock, retention_days)
-    sealer = Sealer(store, statements, dead_letters, clock, ids, SealCounts())
+    sealer = Sealer(store, statements, checkpoints, dead_letters, clock, ids, SealCounts())
     witness = _witness(settings, ledger=ledger, shards=shards, keys=keys, store=store)
     return {
         "sealer": sealer,

@@ -13,11 +13,13 @@ from shared.audit.model import RequestContext
 from shared.core.deadline import deadline
 from shared.ledger import witness_http
 from shared.ledger.checkpoints import SIGN_EVERY
+from shared.ledger.marks import marks_id
 from shared.ledger.note import Cosigner, NoteError, Signer, VerifierKey, parse_note
-from shared.ledger.shards import Shards, checkpoint_id, head_id, tile_id
+from shared.ledger.shards import Shards, head_id
 from shared.ledger.witness import ATTEMPTS, Post, WitnessSilent
 from shared.ledger.witness_http import MOST_BYTES, witness_at
-from shared.storage.containers import AUDIT_EVENTS, LEDGER
+from shared.storage.containers import AUDIT_EVENTS, DIRECTORY, LEDGER
+from shared.storage.documents import Query, pages
 from shared.storage.errors import Unavailable
 from tests.ledger.outside_witness import outside_witness
 from tests.ledger.world import NOW, ORIGIN, OTHER, PERIOD, TENANT, World
@@ -68,6 +70,7 @@ async def offer(world: World, post: Post) -> list[str]:
 async def test_a_witness_from_outside_cosigns_what_grows_and_nothing_else(world: World, tmp_path: Path) -> None:
     await world.seal(world.events(300))
     await world.seal(world.events(3, tenant_id=OTHER))
+    world.clock.advance(seconds=SIGN_EVERY.total_seconds())
     log_key = (await world.keys().signer(NAME)).verifier.encode()
     with outside_witness(tmp_path, {NAME: log_key}) as outside:
         key = VerifierKey.decode(outside.vkey)
@@ -81,6 +84,7 @@ async def test_a_witness_from_outside_cosigns_what_grows_and_nothing_else(world:
 
         world.clock.advance(seconds=SIGN_EVERY.total_seconds())
         await world.seal(world.events(700))
+        world.clock.advance(seconds=SIGN_EVERY.total_seconds())
         await witness.offer_all(TENANT, REQUEST)
         cosigned = await note_of(world, 1000)
         result = aics_tlog.verify_checkpoint(
@@ -107,9 +111,11 @@ async def test_a_witness_from_outside_cosigns_what_grows_and_nothing_else(world:
         forked.secrets = world.secrets
         await rewrite(world)
         outcomes.clear()
+        assert await world.found() == []
         again = forked.witness(key, witness_at(outside.url), outcomes.append)
         await again.offer_all(TENANT, REQUEST)
         assert outcomes == ["refused"], "another history"
+        assert await world.found() == ["head"]
 
 
 async def forget(world: World) -> None:
@@ -121,10 +127,10 @@ async def forget(world: World) -> None:
 async def rewrite(world: World) -> None:
     """The month anew, one event left out, by somebody who has the store and the key."""
     entries = await world.sealed()
-    stale = [checkpoint_id(size) for size in (300, 1000, 1005)] + [tile_id(0, n) for n in range(3)]
-    rollup = f"rollup|{NOW.date().isoformat()}"
-    for item_id in [*stale, rollup, head_id(PERIOD), *(each.event_id for each in entries)]:
-        await world.store.delete(LEDGER, (TENANT, PERIOD), item_id)
+    async for page in pages(world.store, LEDGER, (TENANT, PERIOD), Query(limit=1000)):
+        for item in page:
+            await world.store.delete(LEDGER, (TENANT, PERIOD), item["id"])
+    await world.store.delete(DIRECTORY, (marks_id(TENANT),), marks_id(TENANT))
     left = [await world.store.read(AUDIT_EVENTS, (TENANT, PERIOD), each.event_id) for each in entries[1:]]
     await world.sealer().consume(left)
     await world.seal(world.events(2))
@@ -208,7 +214,7 @@ async def test_a_silent_one_holds_up_neither_sealing_nor_signing(world: World) -
         await witness.offer_all(TENANT, REQUEST)
     issued = await world.ledger().checkpoint(TENANT, PERIOD, REQUEST)
     assert issued.checkpoint.size == 3
-    assert await witness.cosigned(TENANT, issued) is None
+    assert await witness.cosigned(TENANT, issued, REQUEST) is None
     assert outcomes == ["silent", "silent"]
 
 

@@ -114,7 +114,8 @@ class World:
         """A sealer of its own, as another instance of the app has one."""
         through = store or self.store
         letters = DeadLetters(through, self.clock)
-        return Sealer(through, self.statements(store), letters, self.clock, IdFactory(self.clock))
+        statements, checkpoints = self.statements(store), self.checkpoints(store)
+        return Sealer(through, statements, checkpoints, letters, self.clock, IdFactory(self.clock))
 
     def keys(self, store: DocumentStore | None = None) -> LedgerKeys:
         return LedgerKeys(self.secrets, store or self.store, self.clock, ORIGIN)
