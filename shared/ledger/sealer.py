@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from dataclasses import replace
 
 from shared.audit.dead_letters import DeadLetters
-from shared.audit.entries import entry_of
 from shared.audit.model import RequestContext
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import Unready
 from shared.core.ids import IdFactory
 from shared.ledger.checkpoints import Along, Checkpoints
 from shared.ledger.merkle import leaf_hash
+from shared.ledger.pending import Pending
 from shared.ledger.progress import covered_by, progress_id
 from shared.ledger.rollups import DayRollup, day_of
 from shared.ledger.shards import (
@@ -67,16 +64,6 @@ RESERVED_BYTES = 200_000
 """Of a batch, for head, tiles and counts."""
 RACES = 20
 SHARDS_AT_ONCE = 4
-OWN_LAG = timedelta(hours=24)
-"""What the app records of itself is stored within this time: the request does it, else a sweep every five minutes."""
-PRODUCER_LAG = timedelta(days=8)
-"""A producer's retry may finish, up to seven days later, what a crash left of its first attempt."""
-CLOCKS_DIFFER = timedelta(minutes=5)
-"""The clock that an event was recorded by may be ahead of the store's."""
-_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-_PRODUCED = ("data.", "consent.", "custom.")
 
 type Sealed = Callable[[int, float], None]
 """Told of each chunk: how many events were sealed, and the seconds since the oldest of them was recorded."""
@@ -84,19 +71,6 @@ type Sealed = Callable[[int, float], None]
 
 def _unheard(_events: int, _lag_seconds: float) -> None:
     """Nobody asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A delivered event, and the entry that it has to have."""
-
-    event: Item
-    text: bytes
-
-    @property
-    def id(self) -> str:
-        """The event's id."""
-        return str(self.event["id"])
 
 
 class Sealer:
@@ -164,8 +138,7 @@ class Sealer:
     async def pending(self, event: Item) -> Pending:
         """The entry of an event. ValueError for one that is not formed as events are, once that is said."""
         try:
-            _check(event)
-            return Pending(event, entry_of(event))
+            return Pending.of(event)
         except ValueError as error:
             tenant_id, period, event_id = (event.get(name) for name in ("tenant_id", "period", "id"))
             if isinstance(tenant_id, str) and isinstance(event_id, str):
@@ -216,12 +189,11 @@ class Sealer:
         taken, over = _fitting(fresh, head.size)
         covered = covered_by(stored.get(progress_id(period)), self._clock.now())
         for pending in taken:
-            if _is_behind(pending.event, covered):
+            if pending.is_behind(covered):
                 await self._statements.found(tenant_id, period, "inserted_behind", pending.id, self._request())
         rollups = await self._rollups(tenant_id, period, days, stored)
         grown_head, operations = self._operations(tenant_id, head, taken, rollups)
-        is_due = self._checkpoints.is_due(head)
-        along = await self._along(tenant_id, head, grown_head) if is_due and is_first else None
+        along, is_due = await self._along(tenant_id, head, grown_head, is_first=is_first)
         if along is not None:
             grown_head, operations = along.head, [*operations, along.document]
         item = grown_head.item(tenant_id)
@@ -233,15 +205,17 @@ class Sealer:
             await self._signed(tenant_id, period, along)
         return over
 
-    async def _along(self, tenant_id: str, head: Head, grown_head: Head) -> Along | None:
-        """A checkpoint to go along with a batch, if it can be had: what keeps us from signing does not from sealing."""
+    async def _along(
+        self, tenant_id: str, head: Head, grown_head: Head, *, is_first: bool
+    ) -> tuple[Along | None, bool]:
+        """A checkpoint to go along with a batch, if one is due and can be had; and whether one is to be had at all."""
+        if not self._checkpoints.is_due(head):
+            return None, False
         try:
-            return await self._checkpoints.along(tenant_id, head, grown_head)
-        except BrokenShard as error:
-            await self._broken(tenant_id, head.period, error)
-        except SecretsError as error:
-            _log.warning("sealed_unsigned", tenant_id=tenant_id, period=head.period, reason=str(error))
-        return None
+            return await self._checkpoints.along(tenant_id, head, grown_head) if is_first else None, True
+        except (BrokenShard, SecretsError) as error:
+            await self._unsigned(tenant_id, head.period, error)
+            return None, False
 
     async def _signed(self, tenant_id: str, period: str, along: Along | None) -> None:
         """After a batch: see that its checkpoint is remembered, or have one made where none went along."""
@@ -250,9 +224,14 @@ class Sealer:
                 await self._checkpoints.keep(tenant_id, along)
             else:
                 await self._checkpoints.issue(tenant_id, period, at_least=0)
-        except BrokenShard as error:
+        except (BrokenShard, SecretsError) as error:
+            await self._unsigned(tenant_id, period, error)
+
+    async def _unsigned(self, tenant_id: str, period: str, error: Exception) -> None:
+        """Say why nothing is signed. It keeps nobody from sealing."""
+        if isinstance(error, BrokenShard):
             await self._broken(tenant_id, period, error)
-        except SecretsError as error:
+        else:
             _log.warning("sealed_unsigned", tenant_id=tenant_id, period=period, reason=str(error))
 
     async def _broken(self, tenant_id: str, period: str, error: BrokenShard) -> None:
@@ -312,41 +291,6 @@ class Sealer:
     def _request(self) -> RequestContext:
         now = self._clock.now()
         return RequestContext(request_id=self._ids.new(now), route="change_feed", function=CONSUMER, started_at=now)
-
-
-def _check(event: Item) -> None:
-    """ValueError unless an event is formed as every recorded event is, and its id, period and time agree."""
-    texts = ("id", "tenant_id", "period", "type", "outcome", "data_class", "recorded_at")
-    wrong = [name for name in texts if not isinstance(event.get(name), str)]
-    actor = event.get("actor")
-    if not isinstance(actor, dict) or not isinstance(actor.get("kind"), str) or not _is_text_or_null(actor.get("id")):
-        wrong.append("actor")
-    if not _is_text_or_null(event.get("reason")):
-        wrong.append("reason")
-    if wrong:
-        raise ValueError(f"{wrong[0]}: is not of its type")
-    moment, event_id = parse_rfc3339(event["recorded_at"]), event["id"]
-    made_at = f"{(moment - _EPOCH) // _MILLISECOND:012x}"
-    if not _UUID7.fullmatch(event_id) or event_id[:8] + event_id[9:13] != made_at:
-        raise ValueError("id: was not made at recorded_at")
-    recorded_at = rfc3339(moment)
-    if event["recorded_at"] != recorded_at or event["period"] != recorded_at[: len("YYYY-MM")]:
-        raise ValueError("period: is not that of recorded_at")
-
-
-def _is_text_or_null(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _is_behind(event: Item, covered: int) -> bool:
-    """Whether an event cannot have been stored when it claims to have been recorded.
-
-    It came so long after that no crash explains it; or before, by more than clocks differ; or its time of storage is
-    one before which all that was there was sealed (`covered`, Unix time), and it was not.
-    """
-    lag = PRODUCER_LAG if event["type"].startswith(_PRODUCED) else OWN_LAG
-    after = datetime.fromtimestamp(event["_ts"], UTC) - parse_rfc3339(event["recorded_at"])
-    return not -CLOCKS_DIFFER <= after <= lag or event["_ts"] < covered
 
 
 def _distinct(found: Sequence[Pending]) -> tuple[list[Pending], list[Pending]]:

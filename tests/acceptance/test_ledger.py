@@ -11,6 +11,7 @@ import pytest
 
 from shared.core.clock import rfc3339
 from shared.ledger.checkpoint import open_checkpoint
+from shared.ledger.checkpoints import SIGN_EVERY
 from shared.ledger.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
 from shared.ledger.note import VerifierKey
 from shared.ledger.proof import parse_proof
@@ -33,6 +34,7 @@ async def sealed(app: App, ada: Account, grace: Account) -> App:
     await fill(app, ada, 300)
     await fill(app, grace, 5)
     await app.host.drain_feed()
+    app.clock.advance(seconds=SIGN_EVERY.total_seconds())
     return app
 
 
@@ -105,8 +107,9 @@ async def test_shards_are_listed_the_newest_first(sealed: App, ada: Account, gra
     listed = (await get(sealed, "/ledger/shards", later)).json()["items"]
     assert [(each["period"], each["size"], each["signed_size"]) for each in listed] == [
         (LATER, sizes[LATER], sizes[LATER]),
-        (PERIOD, sizes[PERIOD], None),
+        (PERIOD, sizes[PERIOD], listed[1]["signed_size"]),
     ]
+    assert 0 < listed[1]["signed_size"] < sizes[PERIOD], "a checkpoint was made while it was sealed"
     assert {(each["expired"], each["witnessed_size"]) for each in listed} == {(False, None)}
     first = (await get(sealed, "/ledger/shards", later, limit=1)).json()
     second = (await get(sealed, "/ledger/shards", later, limit=1, cursor=first["next_cursor"])).json()

@@ -114,7 +114,11 @@ async def test_a_witness_from_outside_cosigns_what_grows_and_nothing_else(world:
         assert await world.found() == []
         again = forked.witness(key, witness_at(outside.url), outcomes.append)
         await again.offer_all(TENANT, REQUEST)
-        assert outcomes == ["refused"], "another history"
+        assert outcomes == ["refused"]
+        assert await world.found() == [], "what was offered is older than what the witness knows, and that may be"
+        world.clock.advance(seconds=SIGN_EVERY.total_seconds())
+        await again.offer_all(TENANT, REQUEST)
+        assert outcomes == ["refused"] * 2, "another history"
         assert await world.found() == ["head"]
 
 
@@ -313,3 +317,53 @@ async def test_nobody_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
         await witness_at("http://127.0.0.1:9/")(b"x")
     with pytest.raises(WitnessSilent):
         await witness_at("http://127.0.0.1:9/")(b"x")
+
+
+async def signed(world: World, count: int = 3) -> None:
+    """So many entries, all of them under a checkpoint."""
+    await world.seal(world.events(count))
+    world.clock.advance(seconds=SIGN_EVERY.total_seconds())
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [[answering(422)], [answering(409, b"9\n")], [answering(409, b"3\n"), answering(409, b"3\n")]],
+    ids=["inconsistent", "knows more", "another root of that size"],
+)
+async def test_what_a_witness_saw_that_is_not_there_is_a_finding(
+    world: World, answers: list[Callable[[bytes], tuple[int, bytes]]]
+) -> None:
+    await signed(world)
+    for _ in range(2):
+        assert await offer(world, Canned(*answers)) == ["refused"]
+        assert await world.found() == ["head"], "once"
+
+
+@pytest.mark.parametrize("answer", [answering(404), answering(403), answering(409, b"0\n"), answering(409, b"x")])
+async def test_a_witness_that_only_refuses_is_no_finding(
+    world: World, answer: Callable[[bytes], tuple[int, bytes]]
+) -> None:
+    await signed(world)
+    assert await offer(world, Canned(answer)) == ["refused"]
+    assert await world.found() == []
+
+
+async def test_a_witness_that_is_ahead_because_its_answer_was_lost_is_no_finding(world: World) -> None:
+    await signed(world)
+    issued = await world.ledger().checkpoint(TENANT, PERIOD, REQUEST)
+    await world.seal(world.events(2))  # another instance offers these meanwhile
+    witness = world.witness(COSIGNER.verifier, Canned(answering(409, b"5\n")))
+    assert await witness.cosigned(TENANT, issued, REQUEST) == issued
+    assert await world.found() == []
+    lost = Canned(answering(409, b"3\n"), cosigning())
+    world.clock.advance(seconds=SIGN_EVERY.total_seconds())
+    assert await offer(world, lost) == ["cosigned"]
+    assert await world.found() == []
+
+
+async def test_a_head_that_is_none_stops_no_other_month(world: World) -> None:
+    await signed(world)
+    february = {"id": head_id("2026-02"), "tenant_id": TENANT, "period": "2026-02", "size": "x"}
+    await world.store.create(LEDGER, (TENANT, "2026-02"), february)
+    assert await offer(world, Canned(cosigning())) == ["cosigned"]
+    assert await world.found() == ["head"]
