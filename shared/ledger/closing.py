@@ -57,7 +57,7 @@ class Closing:
             if self._is_less(sizes.get(period, 0), period, size) and period not in broken:
                 await self._statements.found(tenant_id, period, "head", "set_back", request, found=str(size))
         for period, error in broken.items():
-            await self._statements.found(tenant_id, period, error.what, "shard", request, found=str(error))
+            await self._statements.broken(tenant_id, period, error, request)
         for head in heads:
             if self._is_due(head):
                 await self._compare(tenant_id, head, told, request)
@@ -88,7 +88,7 @@ class Closing:
                 reader = await self._shards.reader(tenant_id, head, [(0, size)], size)
                 root = encode_base64(range_hash((0, size), reader))
             except BrokenShard as error:
-                await self._statements.found(tenant_id, period, error.what, "shard", request, found=str(error))
+                await self._statements.broken(tenant_id, period, error, request)
                 continue
             for other in roots - {root}:
                 await self._statements.found(
@@ -108,7 +108,7 @@ class Closing:
         try:
             checkpoint = (await self._checkpoints.issue(tenant_id, period)).checkpoint
         except BrokenShard as error:
-            await self._statements.found(tenant_id, period, error.what, "shard", request, found=str(error))
+            await self._statements.broken(tenant_id, period, error, request)
             return False
         event = LedgerCheckpoint(period=period, size=checkpoint.size, root=encode_base64(checkpoint.root))
         draft = Draft(tenant_id, event, request, actor=SYSTEM, target=Target("ledger", period))

@@ -34,7 +34,8 @@ class Findings:
 
     async def broken(self, period: str, error: BrokenShard) -> None:
         """Record that a shard is not as it was left. StoreError."""
-        await self.add(period, error.what, "shard", found=str(error))
+        self.number += 1
+        await self._statements.broken(self._tenant_id, period, error, self._request)
 
     @property
     def enough(self) -> bool:

@@ -235,7 +235,7 @@ class Sealer:
             _log.warning("sealed_unsigned", tenant_id=tenant_id, period=period, reason=str(error))
 
     async def _broken(self, tenant_id: str, period: str, error: BrokenShard) -> None:
-        await self._statements.found(tenant_id, period, error.what, "shard", self._request(), found=str(error))
+        await self._statements.broken(tenant_id, period, error, self._request())
 
     async def _rollups(
         self, tenant_id: str, period: str, days: Sequence[str], stored: dict[str, Item]

@@ -261,7 +261,7 @@ class Ledger:
         """The answer where a shard is not as it was left, after recording that; or where its retention ended now."""
         if self.is_over(period):
             return _expired()
-        await self._statements.found(tenant_id, period, error.what, "shard", request, found=str(error))
+        await self._statements.broken(tenant_id, period, error, request)
         return Clash("ledger_broken", "What is stored is not what was sealed. Nothing can be proven with it.")
 
 

@@ -11,6 +11,7 @@ Everything expires with the period's events but the head, which keeps the last c
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,11 +39,12 @@ type Part = Literal["entries", "tile", "head", "checkpoint", "rollup"]
 
 
 class BrokenShard(ValueError):
-    """What is stored of a shard cannot be what a sealer left. `what` says which part."""
+    """What is stored of a shard cannot be what a sealer left. `what`: which part; `found`: what is there instead."""
 
-    def __init__(self, what: Part, message: str) -> None:
+    def __init__(self, what: Part, message: str, found: str | None = None) -> None:
         super().__init__(message)
         self.what = what
+        self.found = found
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ class Head:
                 etag=item["_etag"],
             )
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise BrokenShard("head", "the head is not as a sealer writes it") from None
+            own = {name: value for name, value in item.items() if not name.startswith("_")}
+            found = json.dumps(own, sort_keys=True, default=str)
+            raise BrokenShard("head", "the head is not as a sealer writes it", found) from None
 
 
 @dataclass(frozen=True, slots=True)

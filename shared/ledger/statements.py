@@ -12,7 +12,7 @@ from typing import Any, Literal
 from shared.audit.events.ledger import LedgerVerifyFailed
 from shared.audit.model import SYSTEM, Draft, RequestContext, StoredEvent, Target
 from shared.audit.recorder import Recorder
-from shared.ledger.shards import Part, is_period
+from shared.ledger.shards import BrokenShard, Part, is_period
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import DocumentStore, Item, Prefix, Query
 from shared.storage.errors import Conflict, NotFound
@@ -76,6 +76,16 @@ class Statements:
         if is_new:
             _log.warning("ledger_verify_failed", tenant_id=tenant_id, period=period, what=what, index=index)
         return is_new
+
+    async def broken(self, tenant_id: str, period: str, error: BrokenShard, request: RequestContext) -> bool:
+        """Record that a shard is not as it was left; False when that was known. StoreError.
+
+        Entries, tiles and counts once each: whoever comes upon them sees another side of the same, and the check names
+        every place.
+        """
+        named = error.what in ("head", "checkpoint")
+        found = (error.found or str(error)) if named else None
+        return await self.found(tenant_id, period, error.what, "shard", request, found=found)
 
     async def _has_room(self, period: str, place: str, item_id: str, event: StoredEvent) -> bool:
         """Whether a finding is known, or one of the first of its place; what is not in the trail does not count."""

@@ -335,7 +335,7 @@ async def test_nothing_is_proven_with_a_ledger_that_was_changed(sealed: App, ada
     await forge(sealed, ada, head_id(PERIOD), **was)
     assert (await get(sealed, "/ledger/proof", ada, event_id=event["id"])).status_code == 200
     assert (await get(sealed, "/ledger/bundle", ada, **days)).status_code == 200
-    await says()
+    await says("head")
 
 
 async def test_after_its_retention_a_month_has_its_last_checkpoint(sealed: App, ada: Account) -> None:

@@ -9,6 +9,7 @@ import pytest
 from devhost.host import Host
 from shared.audit.export_runs import ABANDONED_AFTER
 from shared.ledger.checkpoint import open_checkpoint
+from shared.ledger.checkpoints import SIGN_EVERY
 from shared.ledger.evidence import Limits
 from shared.storage.documents import Item
 from shared.storage.sqlite import SqliteStore
@@ -46,6 +47,7 @@ async def broken(host: Host, clock: ManualClock) -> AsyncIterator[Broken]:
         ada = await app.register()
         await fill(app, ada, 300)
         await app.host.drain_feed()
+        app.clock.advance(seconds=SIGN_EVERY.total_seconds())
         yield Broken(app, store, ada)
 
 
