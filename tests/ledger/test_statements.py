@@ -40,11 +40,11 @@ async def test_an_event_that_is_edited_again_is_said_again(world: World, events:
 
 async def test_other_places_are_said_again_when_they_are_changed_again(world: World, events: list[Item]) -> None:
     entry = await world.store.read(LEDGER, HERE, events[1]["id"])
-    head = await world.store.read(LEDGER, HERE, head_id(PERIOD))
     for number in (1, 2):
         await write(world, LEDGER, entry, entry=entry["entry"] + " " * number)
         assert await world.verify() == ["entries"] * number
     await write(world, LEDGER, entry)
+    head = await world.store.read(LEDGER, HERE, head_id(PERIOD))
     for number in (1, 2):
         await write(world, LEDGER, head, size=f"x{number}")
         assert await world.verify() == ["entries"] * 2 + ["head"] * number
@@ -53,6 +53,7 @@ async def test_other_places_are_said_again_when_they_are_changed_again(world: Wo
         rollup = await world.store.read(LEDGER, HERE, rollup_id("2026-03-15"))
         await write(world, LEDGER, rollup, counts=[[*rollup["counts"][0][:4], 70 + number], *rollup["counts"][1:]])
         expected = ["entries"] * 2 + ["head"] * 2 + ["rollup"] * number
+        await world.verify()  # which may also seal what it said before; a day that goes on is compared by the next run
         assert await world.verify() == sorted(expected) == await world.verify()
 
 
