@@ -265,6 +265,12 @@ def parse_checkpoint(text: str) -> tuple[str, int, bytes]:
     return lines[0], size, root
 
 
+def looks_like_a_checkpoint(data: bytes) -> bool:
+    """Whether somebody may have kept this as a checkpoint: a note of three lines, with signatures behind an empty one."""
+    text, separator, signatures = data.partition(b"\n\n")
+    return len(data) <= 1 << 20 and text.count(b"\n") == 2 and bool(separator) and signatures.endswith(b"\n")
+
+
 # ---- canonical JSON (RFC 8785) ------------------------------------------------------------------------------------
 
 _FAST = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
@@ -1112,6 +1118,9 @@ class Bundle:
         try:
             with open(path, "rb") as file:
                 data = file.read((1 << 20) + 1)
+            if not looks_like_a_checkpoint(data):
+                checks.add(subject, UNKNOWN, "this is no checkpoint: is it the file, and is it whole?")
+                return
             origin = data.split(b"\n", 1)[0].decode("utf-8", "replace")
             log, _, period = origin.rpartition("/")
             require(log == self.origin, f"it is of {log}, the bundle of {self.origin}")
@@ -1321,15 +1330,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError:
         sys.stderr.write('The Python package "cryptography" is needed: python -m pip install cryptography\n')
         return 2
-    checks = verify(
-        options.parts,
-        options.vkey,
-        options.since,
-        options.witness_vkey,
-        options.quorum,
-        options.trust_bundled_key,
-        options.events,
-    )
+    try:
+        checks = verify(
+            options.parts,
+            options.vkey,
+            options.since,
+            options.witness_vkey,
+            options.quorum,
+            options.trust_bundled_key,
+            options.events,
+        )
+    except Exception as error:  # noqa: BLE001 - a fault of this program is not one of the bundle
+        sys.stderr.write(f"The check could not be completed ({type(error).__name__}: {printable(str(error))}).\n")
+        return EXITS[UNKNOWN]
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     sys.stdout.write(as_json(checks) if options.json else table(checks))

@@ -114,6 +114,82 @@ def test_exit_statuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert usage.value.code == 2
 
 
+def central(change: Callable[[bytearray, int], None]) -> bytes:
+    """The file with the first line of its list of files changed."""
+    data = bytearray(FILE)
+    change(data, data.index(b"PK\1\2"))
+    return bytes(data)
+
+
+def huge(data: bytearray, at: int) -> None:
+    data[at + 24 : at + 28] = struct.pack("<I", 0xFFFFFF00)  # the size when unpacked
+
+
+def odd(data: bytearray, at: int) -> None:
+    data[at + 10 : at + 12] = struct.pack("<H", 99)  # a way of compressing that nobody knows
+
+
+def locked(data: bytearray, at: int) -> None:
+    data[at + 8] |= 1
+
+
+BAD_FILES: dict[str, tuple[bytes, int]] = {
+    "empty": (b"", 2),
+    "no ZIP": (b"x" * 5000, 2),
+    "cut": (FILE[:-30], 2),
+    "begins late": (FILE[100:], 1),
+    "the list is cut": (FILE[: FILE.index(b"PK\1\2")] + FILE[FILE.rindex(b"PK\5\6") :], 2),
+    "encrypted": (central(locked), 1),
+    "huge": (central(huge), 1),
+    "compressed oddly": (central(odd), 1),
+    "a name upward": (repacked(FILE, lambda files: files.update({"../../etc/passwd": b"x"})), 1),
+    "a bomb": (repacked(FILE, lambda files: files.update({f"{MARCH}rollups.jsonl": b"\0" * (60 << 20)})), 1),
+    "no manifest": (repacked(FILE, lambda files: files.pop("manifest.json")), 1),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_ends_with_the_status_that_is_promised(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, status = BAD_FILES[name]
+    (tmp_path / "part.zip").write_bytes(data)
+    assert verifier.main([str(tmp_path / "part.zip"), "--vkey", VKEY]) == status
+    assert verifier.main([str(tmp_path / "part.zip"), "--vkey", VKEY, "--json"]) == status
+    shown = capsys.readouterr()
+    assert f'"exit": {status}' in shown.out
+    assert shown.err == ""
+    assert [each.name for each in tmp_path.iterdir()] == ["part.zip"], "nothing is unpacked"
+
+
+def test_what_else_cannot_be_read_ends_with_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [path] = save(tmp_path, [FILE])
+    (tmp_path / "empty").write_bytes(b"")
+    nowhere, folder, empty = str(tmp_path / "none"), str(tmp_path), str(tmp_path / "empty")
+    for arguments in (
+        [nowhere, "--vkey", VKEY],
+        [folder, "--vkey", VKEY],
+        ["", "--vkey", VKEY],
+        *([path, "--vkey", vkey] for vkey in ("", "x", VKEY[:-4], f" {VKEY}", VKEY + "\n", "\udcff")),
+        *([path, "--vkey", VKEY, "--since", since] for since in ("", nowhere, folder, empty)),
+        *([path, "--vkey", VKEY, "--events", events] for events in ("", nowhere, folder)),
+        [path, "--vkey", VKEY, "--witness-vkey", "x"],
+    ):
+        assert verifier.main(arguments) == 2, arguments
+    assert "NOT CHECKED" in capsys.readouterr().out
+
+
+def test_a_fault_of_the_verifier_itself_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: object) -> str:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(verifier.Bundle, "check_parts", fails)
+    assert verifier.main([*save(tmp_path, [FILE]), "--vkey", VKEY]) == 2
+    assert "could not be completed (RuntimeError: a defect)" in capsys.readouterr().err
+
+
 def test_empty_and_expired_months(tmp_path: Path) -> None:
     empty = Evidence({"2026-03": [], "2026-04": [event("2026-04", number) for number in range(3)]})
     assert checked(tmp_path, empty.parts()).result == verifier.OK
@@ -391,8 +467,18 @@ def test_a_kept_checkpoint_that_is_none_or_of_elsewhere(tmp_path: Path) -> None:
     assert "does not hold" in wrongs(kept(WHOLE.signed(checkpoint).replace("\n270\n", "\n271\n")))
     assert "not signed by the key" in wrongs(kept(replace(WHOLE, seed=b"\7" * 32).signed(checkpoint)))
     assert "it is of" in wrongs(kept(WHOLE.signed(replace(checkpoint, origin="example.com/x/2026-03"))))
-    assert wrongs(kept("nonsense"))
-    assert wrongs(kept(""))
+    for none in (
+        "nonsense",
+        "",
+        "\n\n\n",
+        WHOLE.signed(checkpoint)[:60],
+        WHOLE.signed(checkpoint).rstrip("\n"),
+        "x" * 2**21,
+    ):
+        assert "this is no checkpoint" in unknowns(kept(none))
+    (tmp_path / "folder").mkdir()
+    assert "cannot be read" in unknowns(checked(tmp_path, [FILE], since=[str(tmp_path / "folder")]))
+    assert "cannot be read" in unknowns(checked(tmp_path, [FILE], since=[""]))
     assert "cannot be read" in unknowns(checked(tmp_path, [FILE], since=[str(tmp_path / "none")]))
 
 
