@@ -266,7 +266,7 @@ def parse_checkpoint(text: str) -> tuple[str, int, bytes]:
 
 
 def looks_like_a_checkpoint(data: bytes) -> bool:
-    """Whether somebody may have kept this as a checkpoint: a note of three lines, with signatures behind an empty one."""
+    """Whether somebody may have kept this as a checkpoint: three lines, an empty one, and signatures."""
     text, separator, signatures = data.partition(b"\n\n")
     return len(data) <= 1 << 20 and text.count(b"\n") == 2 and bool(separator) and signatures.endswith(b"\n")
 
