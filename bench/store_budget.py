@@ -25,6 +25,7 @@ from bench._servers import ROOT
 from devhost.host import Host
 from shared.core.settings import Settings
 from shared.detection.patterns import brute_force
+from shared.ledger.checkpoints import SIGN_EVERY
 from shared.wiring import build_services
 
 FILE = Path(__file__).with_name("store_budget.json")
@@ -45,18 +46,24 @@ class _Noon:
 
     def __init__(self) -> None:
         self._asked = 0
+        self._later = timedelta()
 
     def now(self) -> datetime:
         """A moment that is later than the one before."""
         self._asked += 1
-        return _START + timedelta(milliseconds=self._asked)
+        return _START + self._later + timedelta(milliseconds=self._asked)
+
+    def later(self, time: timedelta) -> None:
+        """Let some time go by."""
+        self._later += time
 
 
 class Walk:
     """One app under measurement."""
 
-    def __init__(self, host: Host, client: httpx.AsyncClient, meter: Meter) -> None:
+    def __init__(self, host: Host, client: httpx.AsyncClient, meter: Meter, clock: _Noon) -> None:
         self.host = host
+        self.clock = clock
         self.client = client
         self.meter = meter
         self.found: Budget = {}
@@ -103,7 +110,7 @@ async def _app(host: Host) -> AsyncIterator[Walk]:
     try:
         transport = httpx.ASGITransport(app=host.asgi, client=("203.0.113.9", 50000))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v1", timeout=30) as client:
-            yield Walk(host, client, store.meter)
+            yield Walk(host, client, store.meter, clock)
     finally:
         await host.stop()
 
@@ -301,6 +308,12 @@ async def _ledger(walk: Walk, token: str) -> None:
     found = await walk.client.get("/events", headers={"Authorization": f"Bearer {token}"})
     sealed = found.json()["items"][-1]["id"]
     await walk.host.drain_feed()
+    walk.clock.later(SIGN_EVERY)
+    await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})
+    await walk.run("feed: an event that is signed as it is sealed", walk.host.drain_feed)
+    await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})
+    await walk.host.drain_feed()
+    walk.clock.later(SIGN_EVERY)
     await send("GET ledger/checkpoint, to be signed", "GET", "/ledger/checkpoint", 200)
     await send("GET ledger/checkpoint", "GET", "/ledger/checkpoint", 200)
     await send("GET ledger/key", "GET", "/ledger/key", 200)

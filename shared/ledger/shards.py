@@ -21,7 +21,19 @@ from shared.ledger._text import decode_base64, encode_base64
 from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, Frontier, ProofError, Reader, nodes_of
 from shared.ledger.tiles import WIDTH, Tile, TileError, hash_reader, tiles_of, width_of
 from shared.storage.containers import LEDGER
-from shared.storage.documents import Cursor, DocumentStore, In, Item, Page, Partition, Prefix, Query, Range, pages
+from shared.storage.documents import (
+    AnyOf,
+    Cursor,
+    DocumentStore,
+    In,
+    Item,
+    Page,
+    Partition,
+    Prefix,
+    Query,
+    Range,
+    pages,
+)
 from shared.storage.errors import NotFound
 
 HEAD = "head"
@@ -195,28 +207,40 @@ class Shards:
             return Head(period)
 
     async def heads(self, tenant_id: str) -> list[Head]:
-        """The heads of all of a tenant's shards, oldest first. BrokenShard."""
-        query = Query((Prefix("id", f"{HEAD}|"),), limit=1000)
-        return [Head.of(item) async for page in pages(self._store, LEDGER, (tenant_id,), query) for item in page]
+        """The heads of all of a tenant's shards, oldest first. BrokenShard when one of them is."""
+        heads, broken = await self.each_head(tenant_id)
+        for error in broken.values():
+            raise error
+        return heads
 
     async def each_head(self, tenant_id: str) -> tuple[list[Head], dict[str, BrokenShard]]:
         """The heads of a tenant that can be gone on from, oldest first; of the others, by month, what is wrong.
 
         What somebody put where no month is does not count.
         """
-        heads, broken = [], {}
-        query = Query((Prefix("id", f"{HEAD}|"),), limit=1000)
+        heads, broken, _ = await self.heads_and(tenant_id, HEAD)
+        return heads, broken
+
+    async def heads_and(self, tenant_id: str, kind: str) -> tuple[list[Head], dict[str, BrokenShard], list[Item]]:
+        """The same, and beside the heads the items of another kind of which there is one for each month."""
+        heads, broken, others = [], {}, []
+        query = Query((AnyOf((Prefix("id", f"{HEAD}|"), Prefix("id", f"{kind}|"))),), limit=1000)
         async for page in pages(self._store, LEDGER, (tenant_id,), query):
             for item in page:
-                if item["id"] != head_id(item["period"]) or not is_period(item["period"]):
+                period = item["period"]
+                if not is_period(period):
+                    continue
+                if item["id"] == f"{kind}|{period}" and kind != HEAD:
+                    others.append(item)
+                if item["id"] != head_id(period):
                     continue
                 try:
                     head = Head.of(item)
                     head.frontier()
                     heads.append(head)
                 except BrokenShard as error:
-                    broken[item["period"]] = error
-        return heads, broken
+                    broken[period] = error
+        return heads, broken, others
 
     async def page(self, tenant_id: str, limit: int, after: Cursor | None) -> Page:
         """A page of a tenant's heads as they are stored, the newest month first."""

@@ -7,7 +7,7 @@ there are more than LAP_RUNS times PAGES_MOST pages: then it takes longer. What 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,16 +18,16 @@ from shared.ledger.checkpoints import Checkpoints
 from shared.ledger.findings import Findings
 from shared.ledger.keys import LedgerKeys
 from shared.ledger.marks import Mark, Marked, Marks
-from shared.ledger.progress import LAG, PROGRESS, Progress, progress_id, recount_id, recount_item
+from shared.ledger.progress import LAG, PROGRESS, Progress, recount_id, recount_item
 from shared.ledger.reconciliation import Reconciliation
-from shared.ledger.recount import differing, stored_rollups
+from shared.ledger.recount import differing
 from shared.ledger.rollups import DayRollup
-from shared.ledger.shards import BrokenShard, Head, Shards, is_period, later_checkpoints
+from shared.ledger.shards import CHECKPOINT, BrokenShard, Head, Shards, later_checkpoints, rollup_id
 from shared.ledger.statements import Statements
 from shared.ledger.tiles import WIDTH
 from shared.ledger.walk import Log, Walk, Walker
 from shared.storage.containers import LEDGER
-from shared.storage.documents import DocumentStore, Prefix, Query, Range, pages
+from shared.storage.documents import AnyOf, DocumentStore, Item, Prefix, Query, Range
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.telemetry import get_log
 
@@ -41,6 +41,11 @@ PAGES_LEAST, PAGES_MOST = 4, 100
 """Pages of up to 256 entries and 256 events that a run looks at again."""
 EXPIRY = timedelta(days=1)
 """So long before a month's retention ends nothing of it is expected any more."""
+
+MOST_OF_REST = 1000
+"""Days and checkpoints that a lap looks at when its entries are done."""
+IDLE_SAVE_SECONDS = 3600
+"""Of a shard in which nothing is new and all was looked at in one run, the place is kept this often."""
 
 _ALWAYS = 1 << 62
 
@@ -161,11 +166,11 @@ class Verification:
         And one month in turn: in any of them there may be events although nothing of it was ever sealed.
         """
         now = self._clock.now()
-        found, broken = await self._shards.each_head(run.tenant_id)
+        found, broken, places = await self._shards.heads_and(run.tenant_id, PROGRESS)
         heads = {head.period: head for head in found}
         for period, error in broken.items():
             await run.findings.broken(period, error)
-        progress = await self._places(run.tenant_id)
+        progress = {item["period"]: self._place(run.tenant_id, item) for item in places}
         recent = {period_of(now), period_of(now - EXPIRY), self._in_turn(now)}
         marks = run.marked.months
         return [
@@ -184,21 +189,13 @@ class Verification:
         runs = int(now.timestamp()) // 300
         return period_of(now - timedelta(days=28 * (runs % (self._retention_days // 28 + 2))))
 
-    async def _places(self, tenant_id: str) -> dict[str, Progress]:
-        """How far the checks of a tenant's shards are, by month."""
-        places = {}
-        query = Query((Prefix("id", f"{PROGRESS}|"),), limit=1000)
-        async for page in pages(self._store, LEDGER, (tenant_id,), query):
-            for item in page:
-                period = item["period"]
-                if item["id"] != progress_id(period) or not is_period(period):
-                    continue
-                try:
-                    places[period] = Progress.of(item)
-                except ValueError:
-                    _log.error("check_place_unusable", tenant_id=tenant_id, period=period)
-                    places[period] = Progress(period, etag=item["_etag"])
-        return places
+    def _place(self, tenant_id: str, item: Item) -> Progress:
+        """How far the check of a shard is."""
+        try:
+            return Progress.of(item)
+        except ValueError:
+            _log.error("check_place_unusable", tenant_id=tenant_id, period=item["period"])
+            return Progress(item["period"], etag=item["_etag"])
 
     async def _follow(self, run: _Run, shard: _Shard) -> None:
         """Look at the entries and events that are new."""
@@ -231,7 +228,7 @@ class Verification:
             if not lap.entries_done and lap.walk.frontier.size < shard.head.size:
                 await self._page(run, shard, log, lap.walk)
             if not lap.entries_done and lap.walk.frontier.size >= shard.head.size:
-                await self._compare_rollups(run, shard)
+                await self._compare_rest(run, shard)
                 lap.entries_done = True
             if not lap.events_done:
                 lap.after, more = await self._reconcile(run, shard, lap.after, None)
@@ -242,14 +239,17 @@ class Verification:
                 break
         if not shard.progress.lap.entries_done and shard.progress.lap is lap:
             await self._keep_counted(run, shard, began_at)
-        shard.progress.looked_at = int(self._clock.now().timestamp())
-        shard.is_changed = True
+        now = int(self._clock.now().timestamp())
+        is_whole_lap = began_at == 0 and lap.entries_done and lap.events_done
+        if not is_whole_lap or pages_left - done <= 0 or now - shard.progress.looked_at >= IDLE_SAVE_SECONDS:
+            shard.is_changed = True
+        shard.progress.looked_at = now
         return done
 
     async def _page(self, run: _Run, shard: _Shard, log: Log, walk: Walk) -> None:
         before = walk.frontier.size
         await self._walker.page(log, walk, run.findings)
-        shard.is_changed = True
+        shard.is_changed |= walk is shard.progress.new
         self._verified(walk.frontier.size - before)
 
     async def _reconcile(self, run: _Run, shard: _Shard, after: str, before: str | None) -> tuple[str, bool]:
@@ -266,20 +266,18 @@ class Verification:
         elif size > shard.progress.marked:
             shard.progress.marked, shard.is_changed = size, True
 
-    async def _is_set_back(self, run: _Run, shard: _Shard) -> bool:
-        """Whether there was more of a shard than its head says; it is a finding then."""
+    async def _is_set_back(self, run: _Run, shard: _Shard, signed: Sequence[Item] = ()) -> bool:
+        """Whether there was more of a shard than its head says, which is a finding. `signed`: checkpoints beyond it."""
         head = shard.head
-        partition = (run.tenant_id, head.period)
-        later = (await self._store.query(LEDGER, partition, Query((later_checkpoints(head.size),), limit=1))).items
-        sizes = [str(item["id"]).partition("|")[2] for item in later]
-        signed = [int(size) for size in sizes if size.isdecimal()]
-        if len(signed) < len(sizes):
-            await run.findings.add(head.period, "checkpoint", "unreadable", found=str(later[0]["id"]))
-        reached = max(shard.reached, *signed, 0)
+        sizes = [str(item["id"]).partition("|")[2] for item in signed]
+        known = [int(size) for size in sizes if size.isdecimal()]
+        if len(known) < len(sizes):
+            await run.findings.add(head.period, "checkpoint", "unreadable", found=" ".join(sizes))
+        reached = max(shard.reached, *known, 0)
         if head.size >= reached:
             return False
         try:
-            shard.head = await self._shards.head(*partition)  # it may have grown since it was read
+            shard.head = await self._shards.head(run.tenant_id, head.period)  # it may have grown since it was read
         except BrokenShard as error:
             await run.findings.broken(head.period, error)
             return True
@@ -300,17 +298,25 @@ class Verification:
         except BrokenShard as error:
             await run.findings.broken(head.period, error)
 
-    async def _compare_rollups(self, run: _Run, shard: _Shard) -> None:
-        """Hold the counts of the lap against those that are stored, and see that no entry is beyond the head."""
+    async def _compare_rest(self, run: _Run, shard: _Shard) -> None:
+        """At the end of a lap's entries: that its counts are those that are stored, that nothing was signed beyond the
+        head, and that no entry lies there."""
         walk, period = shard.progress.lap.walk, shard.head.period
-        beyond = Query((Range("index", ge=walk.frontier.size),), order_by="index", descending=True, limit=1)
-        last = (await self._store.query(LEDGER, (run.tenant_id, period), beyond)).items
-        stored = await stored_rollups(self._store, run.tenant_id, period)
-        now = (await self._shards.head(run.tenant_id, period)).size
+        partition, size = (run.tenant_id, period), walk.frontier.size
+        rest = AnyOf((Prefix("id", rollup_id("")), later_checkpoints(size)))
+        items = (await self._store.query(LEDGER, partition, Query((rest,), limit=MOST_OF_REST))).items
+        beyond = Query((Range("index", ge=size),), order_by="index", descending=True, limit=1)
+        last = (await self._store.query(LEDGER, partition, beyond)).items
+        signed = [item for item in items if item["id"].startswith(f"{CHECKPOINT}|")]
+        stored = [item for item in items if not item["id"].startswith(f"{CHECKPOINT}|")]
+        days, now = walk.days or {}, size
+        if last or signed or (walk.is_whole and differing(days, stored, size, size)):
+            now = (await self._shards.head(*partition)).size  # it may have grown meanwhile
         if last and last[0]["index"] >= now:
             await run.findings.add(period, "entries", "beyond", last[0]["index"])
+        await self._is_set_back(run, shard, signed)
         if walk.is_whole:
-            for day, difference in differing(walk.days or {}, stored, walk.frontier.size, now):
+            for day, difference in differing(days, stored, size, now):
                 await run.findings.add(period, "rollup", day, found=difference)
 
     async def _counted(self, tenant_id: str, progress: Progress) -> dict[str, DayRollup]:

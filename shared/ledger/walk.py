@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.audit.entries import EntryError, entry_of
 from shared.ledger.checkpoint import CheckpointError, open_checkpoint
@@ -20,10 +21,10 @@ from shared.ledger.marks import Mark
 from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, Frontier, leaf_hash
 from shared.ledger.note import NoteError
 from shared.ledger.rollups import DayRollup, day_of
-from shared.ledger.shards import BrokenShard, Entry, Head, Shards, checkpoint_id, tile_id
+from shared.ledger.shards import CHECKPOINT, BrokenShard, Entry, Head, Shards, checkpoint_id, tile_id
 from shared.ledger.tiles import WIDTH, Tile, tile_at
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
-from shared.storage.documents import DocumentStore, In, Item, Query, Range
+from shared.storage.documents import MAX_PAGE, AnyOf, DocumentStore, In, Item, Query, Range
 
 _UNKNOWN = bytes(HASH_BYTES)
 
@@ -58,13 +59,15 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is stored of the entries `start` … `end` - 1: they themselves, their leaves, and the tiles above."""
+    """What is stored of the entries `start` … `end` - 1: they themselves, their leaves, and the tiles above; and the
+    signed checkpoints of the trees that end here: size and note."""
 
     start: int
     end: int
     entries: Mapping[int, Entry]
     leaves: list[bytes] | None
     above: Mapping[Tile, bytes | None]
+    notes: Sequence[tuple[Any, Any]]
 
     @property
     def own(self) -> list[bytes | None]:
@@ -102,10 +105,14 @@ class Walker:
     async def _page(self, log: Log, start: int) -> _Page:
         size = log.head.size
         end = min((start // WIDTH + 1) * WIDTH, size)
-        query = Query((Range("index", ge=start, lt=end),), order_by="index", limit=2 * WIDTH)
+        signed = Range("id", gt=checkpoint_id(start), le=checkpoint_id(end))
+        query = Query((AnyOf((Range("index", ge=start, lt=end), signed)),), limit=MAX_PAGE)
         entries: dict[int, Entry] = {}
-        doubled = set()
+        doubled, notes = set(), []
         for item in (await self._store.query(LEDGER, log.partition, query)).items:
+            if item["id"].startswith(f"{CHECKPOINT}|"):
+                notes.append((item.get("size"), item.get("note")))
+                continue
             try:
                 entry = Entry.of(item)
             except BrokenShard:
@@ -123,7 +130,7 @@ class Walker:
         if content is not None:
             places = range(start % WIDTH, start % WIDTH + end - start)
             leaves = [content[at * HASH_BYTES : (at + 1) * HASH_BYTES] for at in places]
-        return _Page(start, end, found, leaves, tiles)
+        return _Page(start, end, found, leaves, tiles, notes)
 
     async def _tiles(self, log: Log, wanted: Sequence[Tile]) -> dict[Tile, bytes | None]:
         """The contents of tiles; None for one that is missing or too short."""
@@ -186,9 +193,7 @@ class Walker:
 
     async def _signed(self, log: Log, page: _Page, findings: Findings) -> dict[int, set[bytes]]:
         """The roots that were signed of the trees that end within a page, by size."""
-        query = Query((Range("id", gt=checkpoint_id(page.start), le=checkpoint_id(page.end)),), limit=2 * WIDTH)
-        items = (await self._store.query(LEDGER, log.partition, query)).items
-        notes = [(item.get("size"), item.get("note")) for item in items]
+        notes = [*page.notes]
         if page.start < log.head.signed_size <= page.end:
             notes.append((log.head.signed_size, log.head.note))
         origin = self._keys.shard(*log.partition)

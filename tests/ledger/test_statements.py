@@ -53,8 +53,9 @@ async def test_other_places_are_said_again_when_they_are_changed_again(world: Wo
         rollup = await world.store.read(LEDGER, HERE, rollup_id("2026-03-15"))
         await write(world, LEDGER, rollup, counts=[[*rollup["counts"][0][:4], 70 + number], *rollup["counts"][1:]])
         expected = ["entries"] * 2 + ["head"] * 2 + ["rollup"] * number
-        await world.verify()  # which may also seal what it said before; a day that goes on is compared by the next run
-        assert await world.verify() == sorted(expected) == await world.verify()
+        for _ in range(3):  # which also seal what was said before; a day that goes on is compared by the next run
+            await world.verify()
+        assert await world.verify() == sorted(expected)
 
 
 async def test_counts_that_are_wrong_stay_one_finding_while_the_day_goes_on(world: World, events: list[Item]) -> None:

@@ -223,10 +223,10 @@ async def test_nothing_is_found_where_nothing_was_done(world: World, count: int)
     await world.check([each for each in await events_of(world) if each["type"] != "ledger.verify_failed"])
 
 
-async def test_a_tenant_without_events_costs_four_queries_and_a_read(world: World) -> None:
+async def test_a_tenant_without_events_costs_three_queries_and_a_read(world: World) -> None:
     counting = FaultyStore(world.store)
     await world.verification(counting).run(TENANT, world.request())
-    assert sorted(call.operation for call in counting.calls) == [*["query"] * 4, "read"]
+    assert sorted(call.operation for call in counting.calls) == [*["query"] * 3, "read"]
 
 
 async def test_erased_events_are_what_was_sealed(world: World) -> None:

@@ -14,6 +14,7 @@ from devhost.host import Host
 from functions import ENDPOINTS
 from functions._api import Endpoint, ListQuery
 from functions.timers import TIMERS
+from shared.audit.model import RequestContext
 from shared.detection import all_patterns
 from shared.detection.alerts import Series
 from shared.detection.backtest import Backtest
@@ -21,6 +22,7 @@ from shared.detection.history import Limits
 from shared.detection.model import Span
 from shared.detection.overflow import Overflow, _Hour
 from shared.ledger.progress import Progress
+from shared.ledger.recount import Recount
 from shared.storage._cosmos_definition import indexed_paths
 from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, Container
 from shared.storage.documents import AnyOf, Defined, Eq, Filter, Has, In, Page, Partition, Prefix, Query, Range
@@ -189,6 +191,9 @@ async def drive(app: App) -> None:
         await app.services.shards.reader(ada.tenant_id, issued.head, [(0, issued.head.size)])
         await app.services.shards.rollups(ada.tenant_id, head.period, ["2026-03-15"])
         assert [each async for each in app.services.shards.entries(ada.tenant_id, head.period, 0, head.size)]
+    assert await Recount(app.services.store).shard(ada.tenant_id, "2026-03") == []
+    request = RequestContext(app.services.ids.new(), "x", "x", app.clock.now())
+    assert await app.services.statements.found(ada.tenant_id, "2026-03", "edited", "x", request, found="y")
     await app.services.verification._counted(ada.tenant_id, Progress("2026-03"))  # of a lap that takes several runs
     await app.services.directory.enroll_tenant(app.services.ids.new())  # whose registration then failed
     app.clock.advance(days=2)
