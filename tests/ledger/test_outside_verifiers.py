@@ -165,7 +165,7 @@ def test_sigstore_on_proofs_and_checkpoints() -> None:
         return base64.b64encode(data).decode()
 
     key = {"name": ORIGIN, "public_key": text(SIGNER.verifier.public_key)}
-    good = []
+    good: list[dict[str, Any]] = []
     for index in INDEXES:
         path = [text(each) for each in inclusion_proof(index, SIZE, TREE.read)]
         good.append(key | {"entry": text(LEAVES[index]), "index": index, "path": path, "checkpoint": NOTE.encode()})
