@@ -28,6 +28,10 @@ export UV_SYSTEM_CERTS=1 # trust what pip and the system trust
 setup_venv() {
     stamp=.venv/.locked
     if [ -f "$stamp" ] && cmp -s requirements-dev.txt "$stamp" && is_python_313 .venv/bin/python; then return; fi
+    if [ -L .venv ]; then
+        echo "setup.sh: .venv is a link to another environment, which would be made anew; remove the link first" >&2
+        exit 1
+    fi
     uv=$(find_uv)
     echo "Setting up .venv (Python 3.13, locked requirements)…"
     "$uv" venv --quiet --clear --python "$(find_python)" .venv
