@@ -37,10 +37,14 @@ class Check(Shape):
 
 
 class Checks(Shape):
-    """The parts of readiness. `feed`: age of the oldest change that a trigger has not handled; unknown on Cosmos DB."""
+    """The parts of readiness. `keys`: what persons' data is sealed under.
+
+    `feed`: age of the oldest change that a trigger has not handled; unknown on Cosmos DB.
+    """
 
     store: Check
     secrets: Check
+    keys: Check
     feed: Check
 
 
@@ -60,11 +64,12 @@ async def health_live(call: Call[Nothing, Nothing]) -> Answer:
 
 @api.endpoint("GET", "v1/health/ready", who=None, response=HealthShape, also={503: HealthShape})
 async def health_ready(call: Call[Nothing, Nothing]) -> Answer:
-    """Whether store, secrets and change feed do their work; 503 when one does not."""
+    """Whether store, secrets, persons' keys and change feed do their work; 503 when one does not."""
     services = call.services
     checks = {
         "store": {"status": await _store(services)},
         "secrets": {"status": await _secrets(services)},
+        "keys": {"status": await _keys(services)},
         "feed": await _feed(services),
     }
     failed = any(check["status"] == "failed" for check in checks.values())
@@ -87,6 +92,16 @@ async def _secrets(services: Services) -> str:
         for name in ROOTS:
             await services.secrets.versions(name)
         await services.index.check()  # which holds to one version
+    except SecretsError:
+        return "failed"
+    return "ok"
+
+
+async def _keys(services: Services) -> str:
+    from shared.privacy.secrets import SecretsError
+
+    try:
+        await services.key_probe.check()
     except SecretsError:
         return "failed"
     return "ok"

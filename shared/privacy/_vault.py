@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 
 from shared.privacy.key_wrapping import KeyDamaged
-from shared.privacy.secrets import SecretsError, SecretVersion
+from shared.privacy.secrets import SecretsError, SecretsUnreached, SecretVersion
 
 SETTINGS: Mapping[str, Any] = {
     "api_version": "7.4",
@@ -18,6 +18,7 @@ SETTINGS: Mapping[str, Any] = {
     "permit_redirects": False,
 }
 """Of the SDK's clients."""
+_PASSING = frozenset({408, 429})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -51,15 +52,20 @@ class Properties(Protocol):
 
 @contextmanager
 def asking(what: str) -> Iterator[None]:
-    """SecretsError in place of whatever the SDK raises: those texts quote the vault, which may quote a value."""
+    """SecretsError in place of whatever the SDK raises: those texts quote the vault, which may quote a value.
+
+    SecretsUnreached for what passes: throttling, errors of the vault's own, and no answer.
+    """
     try:
         yield
     except (SecretsError, KeyDamaged):
         raise
     except HttpResponseError as error:
-        raise SecretsError(f"{what}: the vault answered {error.status_code or 'nothing'}") from None
+        status = error.status_code
+        kind = SecretsUnreached if status is None or status >= 500 or status in _PASSING else SecretsError
+        raise kind(f"{what}: the vault answered {status or 'nothing'}") from None
     except AzureError as error:
-        raise SecretsError(f"{what}: the vault was not reached ({type(error).__name__})") from None
+        raise SecretsUnreached(f"{what}: the vault was not reached ({type(error).__name__})") from None
     except Exception as error:  # noqa: BLE001 - an answer that is none: the SDK raises what its parts do
         raise SecretsError(f"{what}: {type(error).__name__}") from None
 

@@ -27,7 +27,7 @@ class KeyWrapper(Protocol):
         ...
 
     async def unwrap(self, wrapped: Wrapped) -> bytes:
-        """The data key. KeyDamaged when it is not what was wrapped."""
+        """The data key. KeyDamaged when it is not what was wrapped; SecretsUnreached when nobody answers now."""
         ...
 
     async def is_current(self, kek: str) -> bool:

@@ -3,6 +3,10 @@
 A key is stored wrapped (container `subject_keys`). Unwrapped keys are held in memory for CACHE_FOR, a bounded number of
 them. Erasing a person turns the stored key into a tombstone, which stays: nothing personal is kept of them any more. An
 instance that holds the key in memory may use it until CACHE_FOR is over; erasure takes that into account.
+
+While nobody answers who could unwrap, a key that is in memory goes on being used, for HELD_OVER since it was unwrapped:
+the store is asked after each CACHE_FOR all the same, so a tombstone ends it. A refusal (the key-encryption key is
+disabled, or may not be used) is an answer, and nothing goes on.
 """
 
 from __future__ import annotations
@@ -13,13 +17,14 @@ import binascii
 import secrets as random_source
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
 from shared.core.clock import Clock, rfc3339
 from shared.privacy.key_wrapping import KeyDamaged, KeyWrapper, Wrapped
+from shared.privacy.secrets import SecretsUnreached
 from shared.storage.containers import SUBJECT_KEYS
 from shared.storage.documents import DocumentStore, Eq, Item, Query, pages
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed, Unavailable
@@ -32,6 +37,11 @@ _log = get_log(__name__)
 
 KEY_BYTES = 32
 CACHE_FOR = timedelta(minutes=5)
+HELD_OVER = timedelta(hours=1)
+PAUSE = timedelta(seconds=10)
+"""After one that was not answered nobody is asked who has a key in memory."""
+HURRY_SECONDS = 2.0
+"""How long an answer is waited for where there is a key in memory."""
 CACHED = 10_000
 KEY = "key"
 TOMBSTONE = "tombstone"
@@ -44,8 +54,11 @@ type State = Literal["erased", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class _Held:
+    """A key in memory, None for a tombstone; when the store last said so, and when the key was unwrapped."""
+
     cipher: AESGCM | None
     since: datetime
+    unwrapped_at: datetime
 
 
 class PersonKeys:
@@ -66,6 +79,7 @@ class PersonKeys:
         self._most = cached
         self._cache: OrderedDict[tuple[str, str], _Held] = OrderedDict()
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._unreached_at: datetime | None = None
         self.hits = 0
         self.misses = 0
 
@@ -172,7 +186,44 @@ class PersonKeys:
         if item["kind"] == TOMBSTONE:
             self._hold(tenant_id, subject, None, since)
             return "erased"
-        return self._hold(tenant_id, subject, await self._wrapper.unwrap(_wrapped(item)), since)
+        spare = self._spare((tenant_id, subject))
+        if spare is None:
+            return self._hold(tenant_id, subject, await self._unwrap(_wrapped(item)), since)
+        try:
+            return self._hold(tenant_id, subject, await self._unwrap_soon(_wrapped(item)), since)
+        except SecretsUnreached:
+            self._cache[tenant_id, subject] = replace(spare, since=since)
+            return spare.cipher  # type: ignore[return-value] # a spare has one
+
+    def _spare(self, place: tuple[str, str]) -> _Held | None:
+        """What may be used when nobody unwraps."""
+        held = self._cache.get(place)
+        if held is None or held.cipher is None or abs(self._clock.now() - held.unwrapped_at) >= HELD_OVER:
+            return None
+        return held
+
+    async def _unwrap(self, wrapped: Wrapped) -> bytes:
+        try:
+            return await self._wrapper.unwrap(wrapped)
+        except SecretsUnreached:
+            self._unreached_at = self._clock.now()
+            raise
+
+    async def _unwrap_soon(self, wrapped: Wrapped) -> bytes:
+        """As `_unwrap`, where there is a way out: it does not wait long, and does not ask again at once."""
+        asked_at = self._unreached_at
+        if asked_at is not None and abs(self._clock.now() - asked_at) < PAUSE:
+            raise SecretsUnreached("persons' keys: nobody answered a moment ago")
+        try:
+            async with asyncio.timeout(HURRY_SECONDS):
+                return await self._unwrap(wrapped)
+        except TimeoutError:
+            self._unreached_at = self._clock.now()
+            error = SecretsUnreached("persons' keys: no answer in time")
+        except SecretsUnreached as unreached:
+            error = unreached
+        _log.warning("person_keys_held_over", why=str(error))
+        raise error
 
     async def _make(self, tenant_id: str, subject: str) -> AESGCM | State:
         since = self._clock.now()
@@ -189,11 +240,15 @@ class PersonKeys:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         cipher = None if key is None else AESGCM(key)
-        self._cache[tenant_id, subject] = _Held(cipher, since)
+        self._cache[tenant_id, subject] = _Held(cipher, since, since)
         self._cache.move_to_end((tenant_id, subject))
-        while len(self._cache) > self._most:
+        while len(self._cache) > self._most or (self._cache and self._is_old(next(iter(self._cache.values())))):
             self._cache.popitem(last=False)
         return cipher  # type: ignore[return-value] # only asked for where there is a key
+
+    def _is_old(self, held: _Held) -> bool:
+        """Whether the one that was used least lately is of no more use."""
+        return abs(self._clock.now() - held.since) >= HELD_OVER
 
 
 def key_id(subject: str) -> str:

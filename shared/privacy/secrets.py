@@ -59,6 +59,10 @@ class SecretsError(Unready):
         return self._message
 
 
+class SecretsUnreached(SecretsError):
+    """Nobody could be asked: no answer, or not now. It says nothing of what was known before."""
+
+
 class SecretsPort(Protocol):
     """Where root secrets live. Answers come from memory where they can, and are asked for anew within two minutes."""
 

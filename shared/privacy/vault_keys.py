@@ -28,7 +28,7 @@ from shared.core.sdk_logs import quiet_sdks
 from shared.privacy._held_versions import KEEP_FOR, LOAD_SECONDS, HeldVersions, Loaded
 from shared.privacy._vault import SETTINGS, asking, counting, id_of, version_of
 from shared.privacy.key_wrapping import KeyDamaged, Wrapped
-from shared.privacy.secrets import SecretsError, SecretVersion
+from shared.privacy.secrets import SecretsError, SecretsUnreached, SecretVersion
 from shared.storage.azure_identity import identify
 from shared.telemetry import get_log
 
@@ -99,7 +99,7 @@ class VaultKeys:
                 with asking(_WHAT):
                     return await self._ask(wrapped)
         except TimeoutError:
-            raise SecretsError(f"{_WHAT}: no answer in time") from None
+            raise SecretsUnreached(f"{_WHAT}: no answer in time") from None
 
     async def is_current(self, kek: str) -> bool:
         """Whether it is the version that `wrap` takes."""

@@ -55,6 +55,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.ledger.witness import Witness
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.guards import Guards
+    from shared.privacy.key_probe import KeyProbe
     from shared.privacy.key_wrapping import KeyWrapper
     from shared.privacy.person_keys import PersonKeys
     from shared.privacy.secrets import SecretsPort
@@ -79,6 +80,7 @@ class Services:
     secrets: "SecretsPort"
     index: "BlindIndex"
     wrapper: "KeyWrapper"
+    key_probe: "KeyProbe"
     person_keys: "PersonKeys"
     recorder: "Recorder"
     outbox: "Outbox"
@@ -305,6 +307,7 @@ def _assemble(
     from shared.identity.tenant_settings import read_settings
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import SealedBoxes
+    from shared.privacy.key_probe import KeyProbe
     from shared.privacy.person_keys import PersonKeys
     from shared.telemetry.metrics import DeadLetterCounts, IngestCounts, OutboxCounts
     from shared.wiring._identity import identity_services
@@ -331,6 +334,7 @@ def _assemble(
         secrets=secrets,
         index=index,
         wrapper=wrapper,
+        key_probe=KeyProbe(wrapper, clock),
         person_keys=person_keys,
         outbox=outbox,
         dead_letters=dead_letters,
