@@ -23,6 +23,7 @@ from shared.storage.containers import AUDIT_EVENTS, IDENTITY
 from shared.storage.documents import DocumentStore, Item, PatchSet, Query
 from shared.storage.sqlite import SqliteStore
 from shared.wiring import Services, build_services
+from tests.declared import watched
 from tests.fakes import ManualClock
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -172,14 +173,18 @@ async def running(
     secrets: SecretsPort | None = None,
     wrapper: KeyWrapper | None = None,
 ) -> AsyncIterator[App]:
-    """The app on `store` (default: a fresh temporary one), its loops stopped: `host.drain_feed()` moves the feed."""
+    """The app on `store` (default: a fresh temporary one), its loops stopped: `host.drain_feed()` moves the feed.
+
+    At the end, every field that was written declares whether it is personal.
+    """
     services = await services_for(clock, store, settings, secrets, wrapper)
     host.module.services.put(services)
     transport = httpx.ASGITransport(app=host.asgi, client=PEER)
     await host.start(background=False)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://kraftd.test/api", timeout=30) as client:
-            yield App(host, services, client, clock)
+            with watched():
+                yield App(host, services, client, clock)
     finally:
         await host.stop()
 

@@ -20,6 +20,7 @@ from shared.audit.registry import EventType, all_types
 from shared.compliance.render.json import schema_text
 from shared.core.settings import Settings
 from tools._detection_page import detection_page
+from tools._inventory_page import inventory_page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _HEAD = """\
@@ -190,6 +191,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "events.md": events_page,
     "export-formats.md": formats_page,
     "detection.md": detection_page,
+    "data-inventory.md": inventory_page,
     "compliance-report.schema.json": schema_text,
     "subject-export.schema.json": subject_export_schema,
 }

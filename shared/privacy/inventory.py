@@ -1,0 +1,364 @@
+"""What of every stored item is personal: each field of each kind of item declares one level, and none is left out.
+
+    public    says nothing of a person beyond opaque ids
+    personal  names a person, leads to one, or is text that people wrote: `clear`, `sealed` under the person's key, or
+              `hashed` with a key
+    secret    opens something: hashes of passwords and tokens, wrapped keys, sealed secrets
+
+Paths are dotted, lists do not count (`history.note`), `*` is any one name, `**` whatever is below.
+docs/data-inventory.md is written from here; tests hold every write of the app, and the fields of every event class,
+against it.
+"""
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from shared.storage.containers import (
+    ALERTS,
+    AUDIT_EVENTS,
+    DEAD_LETTERS,
+    DIRECTORY,
+    GUARDS,
+    IDENTITY,
+    LEASES,
+    LEDGER,
+    REPORTS,
+    SIGNALS,
+    SUBJECT_KEYS,
+    TENANTS,
+    Container,
+)
+
+type Level = Literal["public", "personal", "secret"]
+type Form = Literal["clear", "sealed", "hashed"]
+
+SYSTEM = frozenset({"_etag", "_ts", "ttl"})
+"""Fields of the store itself, which every item may have."""
+ANY = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of item of a container, and the paths of its fields by level, in words with spaces between them:
+    `clear`, `sealed` and `hashed` are personal, `opens` is secret.
+
+    `name`: the item's `kind`, or what stands before the `|` of its id; "" where it has neither, ANY for all.
+    """
+
+    container: Container
+    name: str
+    about: str
+    public: str
+    clear: str = ""
+    sealed: str = ""
+    hashed: str = ""
+    opens: str = ""
+
+    def fields(self) -> Iterator[tuple[str, Level, Form | None]]:
+        """Every declared path with its level, and in which form what is personal is there."""
+        for path in self.public.split():
+            yield path, "public", None
+        for paths, form in ((self.clear, "clear"), (self.sealed, "sealed"), (self.hashed, "hashed")):
+            for path in paths.split():
+                yield path, "personal", form  # type: ignore[misc] # one of the three
+        for path in self.opens.split():
+            yield path, "secret", None
+
+
+ATTRIBUTES = (
+    "attempt_count attempted_fields attempted_role authority_notified_at aware_at change changed_fields count counts "
+    "criteria decision digest due_at error_code event_id expires_at factor filtered_by format framework held_role "
+    "index keep key locked_until log new_role new_status old_role old_status organization pattern period "
+    "period_from period_to population privacy_version purpose remaining remove request_id required_role "
+    "required_scope role root scopes session_seconds sessions_ended severity size source subjects_notified_at "
+    "target_role terms_version version what"
+)
+"""Attributes of our own event types: public, all of them. What is personal is marked so and sealed.
+Producers' own attributes (`data.*`, `custom.*`) are for what is not personal, too: see docs/ingest.md."""
+_PUBLIC = (
+    "id tenant_id period type outcome reason severity recorded_at occurred_at actor.kind actor.id actor.role "
+    "target target.kind target.id subjects source.kind source.id context.request_id context.trace_id "
+    "context.session_id context.route context.duration_ms data_class record_count attributes.** "
+    "commitments.* schema erased_at"
+)
+_SEALED = "personal.*.form personal.*.nonce personal.*.sealed"
+_HASHED = "actor_key target_key ip_key ua_key"
+
+
+def _below(prefix: str, paths: str) -> str:
+    """The paths of an event that stands in an item; it may bring the store's fields."""
+    return " ".join(f"{prefix}.{path}" for path in paths.split())
+
+
+def _event(prefix: str) -> dict[str, str]:
+    public = f"{_below(prefix, _PUBLIC)} {_below(prefix, ' '.join(sorted(SYSTEM)))}"
+    return {"public": public, "sealed": _below(prefix, _SEALED), "hashed": _below(prefix, _HASHED)}
+
+
+def _with_event(container: Container, name: str, about: str, public: str, prefix: str = "event", **more: str) -> Kind:
+    held = _event(prefix)
+    return Kind(
+        container, name, about, f"{public} {held['public']}", sealed=held["sealed"], hashed=held["hashed"], **more
+    )
+
+
+def _outbox(container: Container) -> Kind:
+    return _with_event(
+        container,
+        "outbox",
+        "Events that are not in the trail yet, and what has to follow them.",
+        "id tenant_id kind created_at follow_ups follow_ups.kind follow_ups.arguments.**",
+        "events",
+    )
+
+
+_ITEM = "id tenant_id kind"
+
+KINDS: tuple[Kind, ...] = (
+    Kind(AUDIT_EVENTS, "", "An event of the trail.", _PUBLIC, sealed=_SEALED, hashed=_HASHED),
+    Kind(
+        IDENTITY,
+        "user",
+        "An account.",
+        f"{_ITEM} user_id created_at updated_at role status mfa sessions_valid_from invitation_id",
+        clear="email first_name last_name phone company job_title bio location website "
+        "search_email search_name search_last_name",
+        opens="password_hash password_history",
+    ),
+    Kind(
+        IDENTITY,
+        "tenant",
+        "An organization and its settings; reasons are text that its administrators wrote.",
+        f"{_ITEM} created_at status admins settings.require_mfa settings.thresholds.** settings.mutes "
+        "settings.mutes.pattern settings.mutes.since settings.mutes.until settings.legal_hold "
+        "settings.legal_hold.subject settings.legal_hold.since settings.legal_hold.until settings.allow_lists.accounts "
+        "settings.allow_lists.accounts.value settings.allow_lists.accounts.since settings.allow_lists.accounts.until "
+        "settings.allow_lists.addresses settings.allow_lists.addresses.since settings.allow_lists.addresses.until "
+        "settings.allow_lists.addresses.ended settings.allow_lists.accounts.ended",
+        clear="name settings.mutes.reason settings.legal_hold.reason settings.allow_lists.accounts.reason "
+        "settings.allow_lists.addresses.value settings.allow_lists.addresses.reason",
+        hashed="settings.allow_lists.addresses.key",
+    ),
+    Kind(
+        IDENTITY,
+        "session",
+        "A sign-in that goes on.",
+        f"{_ITEM} session_id user_id created_at refreshed_at expires_at idle_expires_at epoch mfa_at enrollment_only",
+        opens="family_hash refresh_hash",
+    ),
+    Kind(
+        IDENTITY,
+        "challenge",
+        "The first half of a sign-in with a second factor.",
+        f"{_ITEM} user_id created_at expires_at valid_from tries",
+        opens="secret_hash",
+    ),
+    Kind(
+        IDENTITY,
+        "mfa",
+        "A second factor.",
+        f"{_ITEM} user_id last_step pending pending.tries pending.until secret",
+        opens="secret.key secret.nonce secret.sealed pending.secret.key pending.secret.nonce pending.secret.sealed "
+        "recovery",
+    ),
+    Kind(IDENTITY, "attempts", "Failed sign-ins to an account.", f"{_ITEM} count recent locked_until"),
+    Kind(
+        IDENTITY,
+        "invitation",
+        "An invitation, for a week.",
+        f"{_ITEM} invitation_id created_at expires_at invited_by role",
+        clear="email",
+        opens="secret_hash",
+    ),
+    Kind(
+        IDENTITY,
+        "api_key",
+        "A key of another service; people write its name.",
+        f"{_ITEM} key_id created_at created_by expires_at last_used_at scopes",
+        clear="name",
+        opens="secret_hash",
+    ),
+    Kind(
+        IDENTITY,
+        "subject_request",
+        "A request of a person about their data.",
+        f"{_ITEM} request_id about subject state cause by created_at due_at extended cooling_off_until started_at "
+        "executed_at counts.accounts counts.events counts.items event_id next_at work_at overdue_at pass place "
+        "place.walk place.id place.value replayed keys keys.until",
+        hashed="keys.directory_key keys.email_key keys.platform_key",
+    ),
+    Kind(IDENTITY, "erasure", "That a person has an open request.", f"{_ITEM} request_id"),
+    *(
+        Kind(IDENTITY, name, about, f"{_ITEM} created_at pending reason", hashed="ip_key")
+        for name, about in (
+            ("token_rejections", "Rejected tokens of one address, counted."),
+            ("throttled_logins", "Refused sign-ins of one address, counted."),
+            ("throttled_refreshes", "Refused refreshes of one address, counted."),
+            ("throttled_registrations", "Refused registrations of one address, counted."),
+        )
+    ),
+    *(Kind(IDENTITY, name, "That a registration was given up.", _ITEM) for name in ("void_tenant", "void_user")),
+    _outbox(IDENTITY),
+    Kind(
+        DIRECTORY,
+        "email",
+        "Which account has an e-mail; the id is its keyed hash.",
+        "tenant_id user_id state reserved_at",
+        hashed="id",
+    ),
+    Kind(DIRECTORY, "user", "Which tenant a user is of.", "id tenant_id"),
+    Kind(DIRECTORY, "key_check", "Under which secret the store was indexed.", "id version", opens="value"),
+    Kind(DIRECTORY, "", "The public keys of the ledger.", "id keys keys.version keys.public_key keys.since"),
+    Kind(TENANTS, "", "That there is a tenant.", "id shard enrolled_at"),
+    Kind(LEDGER, "entry", "What the ledger covers of an event, as text: never a box.", f"{_ITEM} period index entry"),
+    Kind(LEDGER, "tile", "Hashes of the tree.", f"{_ITEM} period hashes"),
+    Kind(
+        LEDGER,
+        "head",
+        "How far a month is sealed.",
+        f"{_ITEM} period size nodes edge.* note signed_at signed_size witnessed_size",
+    ),
+    Kind(LEDGER, "checkpoint", "A signed root.", f"{_ITEM} period size note signed_at"),
+    Kind(
+        LEDGER,
+        "rollup",
+        "Counts of a day; actors are cut hashes of ids.",
+        f"{_ITEM} period day events first last counts hours.** distinct_actors distinct_actors_exact actors",
+    ),
+    Kind(
+        LEDGER,
+        "recount",
+        "Counts of a day that a check has so far.",
+        f"{_ITEM} period day events first last counts hours.** distinct_actors distinct_actors_exact actors lap",
+    ),
+    Kind(LEDGER, "check", "How far the check of a month is.", f"{_ITEM} period after looked_at lap.** new.**"),
+    *(
+        _with_event(LEDGER, name, about, f"{_ITEM} period")
+        for name, about in (("finding", "What a check found."), ("closing", "That a month was closed."))
+    ),
+    Kind(
+        ALERTS,
+        "alert",
+        "An alert. Notes and facts are text that people wrote; its key is the id of an account, or a keyed hash.",
+        f"{_ITEM} pattern title severity status created_at first_seen last_seen closed_at count event_ids attack "
+        "runbook rules crossed.at crossed.id history history.at history.by history.from history.to superseded_by "
+        "overflowed_by incident incident.aware_at incident.recorded_at incident.recorded_by incident.authority_notified_at "
+        "incident.subjects_notified_at",
+        clear="history.note incident.decision incident.facts",
+        hashed="key series",
+    ),
+    Kind(
+        ALERTS,
+        "alert_hour",
+        "Places that are taken of one key and hour.",
+        f"{_ITEM} pattern counted_by kept beyond.** settled.**",
+    ),
+    Kind(ALERTS, "alert_series", "The newest version of a series.", f"{_ITEM} version", hashed="series"),
+    _outbox(ALERTS),
+    Kind(
+        REPORTS,
+        "report",
+        "A report: counts.",
+        f"{_ITEM} framework from to status generated_at events_in_period by_type.** access_denied.** alerts_raised.**",
+    ),
+    *(
+        _with_event(
+            REPORTS,
+            name,
+            about,
+            f"{_ITEM} created_at advanced_at rows kept kept.bundle_id kept.key kept.made_at kept.shards kept.shards.*",
+        )
+        for name, about in (("export", "An export under way."), ("export_closed", "An export that has ended."))
+    ),
+    _outbox(REPORTS),
+    Kind(
+        SUBJECT_KEYS,
+        "key",
+        "The data key of a person, wrapped.",
+        f"{_ITEM} subject created_at kek",
+        opens="wrapped",
+    ),
+    Kind(SUBJECT_KEYS, "tombstone", "That a person was erased.", f"{_ITEM} subject erased_at"),
+    _with_event(
+        GUARDS,
+        "producer_id",
+        "An event that a producer named, finished, for a week; the id is a keyed hash.",
+        "id by until",
+        "value",
+    ),
+    Kind(
+        GUARDS,
+        "ingest_key",
+        "What a request of a producer wrote, finished events packed, for a day; the id is a keyed hash.",
+        "id by until value.digest",
+        sealed="value.plan",
+    ),
+    *(
+        Kind(GUARDS, f"{name}_rate", "Calls of one address in a while.", "before count", hashed="id")
+        for name in ("login", "refresh", "register")
+    ),
+    Kind(GUARDS, "round", "Where a timer goes on.", "id after"),
+    Kind(
+        SIGNALS,
+        "",
+        "A failed sign-in, by address, for nine days.",
+        "id tenant_id account at",
+        hashed="ip_key",
+    ),
+    Kind(LEASES, ANY, "How far a trigger is.", "id container function position updated_at"),
+    Kind(
+        DEAD_LETTERS,
+        "dead_letter",
+        "An item that a consumer failed on, by its id.",
+        f"{_ITEM} item_id period consumer state attempts failures created_at last_failed_at retry_at error error_at",
+    ),
+)
+
+
+def kind_of(item: Mapping[str, Any]) -> str:
+    """Which kind of item it is, as `Kind.name` has it."""
+    before, bar, _ = str(item.get("id", "")).partition("|")
+    return str(item.get("kind") or (before if bar else ""))
+
+
+@functools.cache
+def _kinds() -> dict[tuple[str, str], Kind]:
+    return {(each.container.name, each.name): each for each in KINDS}
+
+
+def find(container: str, name: str) -> Kind | None:
+    """What is declared of a kind of items."""
+    return _kinds().get((container, name)) or _kinds().get((container, ANY))
+
+
+@functools.lru_cache(maxsize=8192)
+def declared(container: str, name: str, path: tuple[str, ...]) -> tuple[Level, Form | None] | None:
+    """Level and form of a field; None: it is declared nowhere."""
+    if path[-1] in SYSTEM and len(path) == 1:
+        return "public", None
+    kind = find(container, name)
+    if kind is None:
+        return None
+    fitting = [(level, form) for pattern, level, form in kind.fields() if _fits(tuple(pattern.split(".")), path)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _fits(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    """Whether a path is the pattern's. An empty object or list stands for what could be in it."""
+    if pattern[-1] == "**":
+        return len(path) >= len(pattern) - 1 and _fits(pattern[:-1], path[: len(pattern) - 1])
+    return len(pattern) == len(path) and all(want in (ANY, have) for want, have in zip(pattern, path, strict=True))
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every field of an item that is neither object nor list, with its path; lists do not count."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from leaves(inner, (*path, str(name)))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from leaves(inner, path)
+    else:
+        yield path, value
