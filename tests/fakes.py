@@ -46,5 +46,7 @@ class ClearBox:
     async def prepare(self, tenant_id: str, subjects: Iterable[str], *, sealing: bool = False) -> None:
         """There is nothing to have ready."""
 
-    async def open(self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]) -> Opened:
+    async def open(
+        self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any], commitment: str | None = None
+    ) -> Opened:
         return Opened(box["data"], base64.b64decode(box["salt"]))

@@ -125,7 +125,8 @@ class EventSearch:
 
     async def _opened(self, event: StoredEvent, subject: str, box: dict[str, Any]) -> dict[str, Any]:
         try:
-            held = await self._box.open(event["tenant_id"], subject, event["id"], box)
+            recorded = event["commitments"].get(subject, "")
+            held = await self._box.open(event["tenant_id"], subject, event["id"], box, recorded)
         except BoxDamaged as error:
             _log.error("personal_box_damaged", error, event_id=event["id"], tenant_id=event["tenant_id"])
             return {"damaged": True}

@@ -293,25 +293,31 @@ class Evidence:
         """What is shown of entries: the personal data that is still there, opened, with its salt."""
         if not wanted.disclosed:
             return []
-        index_of = {each.event_id: each.index for each in entries if json.loads(each.text)["commitments"]}
-        if not index_of:
+        recorded = {each.event_id: (each.index, json.loads(each.text)["commitments"]) for each in entries}
+        sealed = {event_id: found for event_id, found in recorded.items() if found[1]}
+        if not sealed:
             return []
-        query = Query((In("id", tuple(index_of)),), limit=WIDTH, fields=("id", "personal"))
+        query = Query((In("id", tuple(sealed)),), limit=WIDTH, fields=("id", "personal"))
         found: list[Disclosure] = []
         async for page in pages(self._store, AUDIT_EVENTS, (wanted.tenant_id, period), query):
             await self._box.prepare(wanted.tenant_id, (who for event in page for who in event["personal"]))
             for event in page:
                 for subject, box in event["personal"].items():
-                    opened = await self._opened(wanted.tenant_id, subject, event["id"], box)
+                    index, commitments = sealed[event["id"]]
+                    opened = await self._opened(
+                        wanted.tenant_id, subject, event["id"], box, commitments.get(subject, "")
+                    )
                     if opened is not None:
-                        index, salt = index_of[event["id"]], encode_base64(opened.salt)
+                        salt = encode_base64(opened.salt)
                         found.append(Disclosure(index, event["id"], subject, salt, opened.personal))
         return sorted(found, key=lambda each: (each.index, each.subject))
 
-    async def _opened(self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]) -> Opened | None:
+    async def _opened(
+        self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any], commitment: str
+    ) -> Opened | None:
         """What is in a box; None for that of an erased person, or one that was changed, which shows nothing."""
         try:
-            return await self._box.open(tenant_id, subject, event_id, box)
+            return await self._box.open(tenant_id, subject, event_id, box, commitment)
         except BoxDamaged as error:
             _log.error("personal_box_damaged", error, event_id=event_id, tenant_id=tenant_id)
             return None

@@ -25,10 +25,12 @@ MOST_OF_A_PLACE = 10
 """So many different things are said of one place. Somebody who changes it all the time floods no trail."""
 _LONGEST_KEY = 100
 
-type What = Part | Literal["edited", "deleted", "not_sealed", "inserted_behind", "unsealable"]
+type What = Part | Literal["edited", "deleted", "not_sealed", "inserted_behind", "unsealable", "box", "person_key"]
 """`edited`: an event is not as it was sealed. `deleted`: a sealed event is gone. `not_sealed`: an event was never
 sealed. `inserted_behind`: it was stored long after the time that it claims. `unsealable`: it is not formed as events
-are. `entries`, `tile`, `head`, `checkpoint`, `rollup`: that part of the ledger itself is not as it was left."""
+are. `box`: what was sealed of a person in an event does not open, or is not what was recorded; `person_key`: the key of
+a person does not unwrap. `entries`, `tile`, `head`, `checkpoint`, `rollup`: that part of the ledger itself is not as it
+was left."""
 
 
 class Statements:
@@ -48,6 +50,8 @@ class Statements:
         *,
         index: int | None = None,
         found: str | bytes | None = None,
+        event_id: str | None = None,
+        subjects: tuple[str, ...] = (),
     ) -> bool:
         """Record that a check failed; False when that was known. StoreError.
 
@@ -56,12 +60,13 @@ class Statements:
         """
         draft = Draft(
             tenant_id,
-            LedgerVerifyFailed(what=what, period=period, index=index),
+            LedgerVerifyFailed(what=what, period=period, index=index, event_id=event_id),
             request,
             outcome="failure",
             reason=what,
             actor=SYSTEM,
             target=Target("ledger", period),
+            subjects=subjects,
         )
         named = key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest()
         item_id, event = f"{FINDING}|{what}|{named}", await self._recorder.finish(draft)

@@ -30,7 +30,12 @@ NONCE_BYTES = 12
 
 
 class BoxDamaged(ValueError):
-    """A box does not open although its person's key is there: it was changed, or moved from another event."""
+    """A box does not open although its person's key is there: it was changed, or moved from another event. Or it opens,
+    and what is in it is not what was recorded."""
+
+
+class KeyOfBoxDamaged(BoxDamaged):
+    """The person's key itself is not what was wrapped: none of their boxes opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,11 @@ class PersonalBox(Protocol):
         """Have ready what boxes of many persons need, which is quicker than one after the other."""
         ...
 
-    async def open(self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]) -> Opened | None:
-        """What is in the box; None when the person was erased. BoxDamaged when it is not what was closed."""
+    async def open(
+        self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any], commitment: str | None = None
+    ) -> Opened | None:
+        """What is in the box; None when the person was erased. BoxDamaged when it is not what was closed, or does not
+        lead to the `commitment` that was recorded with it (None: nobody asks)."""
         ...
 
 
@@ -95,19 +103,27 @@ class SealedBoxes:
         box = {"form": FORM, "nonce": _text(nonce), "sealed": _text(sealed)}
         return Sealed(box, _text(hashlib.sha256(content).digest()))
 
-    async def open(self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any]) -> Opened | None:
+    async def open(
+        self, tenant_id: str, subject: str, event_id: str, box: dict[str, Any], commitment: str | None = None
+    ) -> Opened | None:
         """Open with the person's key."""
         from cryptography.exceptions import InvalidTag
 
         try:
             cipher = await self._keys.for_opening(tenant_id, subject)
-            if cipher is None:
-                return None
+        except KeyDamaged as error:
+            raise KeyOfBoxDamaged(f"a box does not open: {type(error).__name__}") from None
+        if cipher is None:
+            return None
+        try:
             nonce, sealed = (base64.b64decode(box[name], validate=True) for name in ("nonce", "sealed"))
             content = cipher.decrypt(nonce, sealed, _bound_to(tenant_id, subject, event_id))
-            return Opened(json.loads(content[SALT_BYTES:]), content[:SALT_BYTES])
+            opened = Opened(json.loads(content[SALT_BYTES:]), content[:SALT_BYTES])
         except (InvalidTag, KeyError, TypeError, ValueError) as error:
             raise BoxDamaged(f"a box does not open: {type(error).__name__}") from None
+        if commitment is not None and _text(hashlib.sha256(content).digest()) != commitment:
+            raise BoxDamaged("a box holds something else than what was recorded")
+        return opened
 
 
 def commitment_of(salt: bytes, personal: Personal) -> str:

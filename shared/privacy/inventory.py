@@ -244,8 +244,8 @@ KINDS: tuple[Kind, ...] = (
         "An alert. Notes and facts are text that people wrote; its key is the id of an account, or a keyed hash.",
         f"{_ITEM} pattern title severity status created_at first_seen last_seen closed_at count event_ids attack "
         "runbook rules crossed.at crossed.id history history.at history.by history.from history.to superseded_by "
-        "overflowed_by incident incident.aware_at incident.recorded_at incident.recorded_by incident.authority_notified_at "
-        "incident.subjects_notified_at",
+        "overflowed_by incident incident.aware_at incident.recorded_at incident.recorded_by "
+        "incident.authority_notified_at incident.subjects_notified_at",
         clear="history.note incident.decision incident.facts",
         hashed="key series",
     ),

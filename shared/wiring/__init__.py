@@ -305,6 +305,8 @@ def _assemble(
     from shared.identity.directory import Directory
     from shared.identity.passwords import Passwords
     from shared.identity.tenant_settings import read_settings
+    from shared.ledger.statements import Statements
+    from shared.ledger.watched_boxes import WatchedBoxes
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import SealedBoxes
     from shared.privacy.key_probe import KeyProbe
@@ -324,8 +326,11 @@ def _assemble(
     rules = StoredRules(partial(read_settings, store))
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
     identity = identity_services(settings, common, ids, outbox, directory, passwords, index, secrets)
-    search = EventSearch(store, index, box, clock)
-    trail: dict[str, Any] = {"outbox": outbox, "search": search, "box": box, "dead_letters": dead_letters}
+    statements = Statements(store, recorder)
+    watched = WatchedBoxes(box, statements, clock, ids)
+    search = EventSearch(store, index, watched, clock)
+    trail: dict[str, Any] = {"outbox": outbox, "search": search, "dead_letters": dead_letters}
+    trail |= {"box": watched, "statements": statements}
     ledger = ledger_services(settings, common, ids, secrets, **trail)
     of_persons: dict[str, Any] = {"outbox": outbox, "search": search, "directory": directory, "index": index, **common}
     return Services(

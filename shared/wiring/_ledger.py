@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # cold start
     from shared.audit.dead_letters import DeadLetters
     from shared.audit.outbox import Outbox
     from shared.audit.search import EventSearch
+    from shared.ledger.statements import Statements
     from shared.ledger.witness import Witness
     from shared.privacy.boxes import PersonalBox
     from shared.privacy.secrets import SecretsPort
@@ -23,6 +24,7 @@ def ledger_services(
     outbox: "Outbox",
     search: "EventSearch",
     box: "PersonalBox",
+    statements: "Statements",
     dead_letters: "DeadLetters",
 ) -> dict[str, Any]:
     """The services of the ledger, by their names in `Services`."""
@@ -35,13 +37,12 @@ def ledger_services(
     from shared.ledger.sealer import Sealer
     from shared.ledger.service import Ledger
     from shared.ledger.shards import Shards
-    from shared.ledger.statements import Statements
     from shared.ledger.verification import Verification
     from shared.telemetry.metrics import ReconcileCounts, SealCounts, VerifyCounts
 
     store, recorder, clock = common["store"], common["recorder"], common["clock"]
     keys, shards = LedgerKeys(secrets, store, clock, settings.ledger_origin), Shards(store)
-    statements, checkpoints = Statements(store, recorder), Checkpoints(store, keys, clock)
+    checkpoints = Checkpoints(store, keys, clock)
     retention_days = settings.cosmos_db_ttl_days
     ledger = Ledger(shards, checkpoints, keys, statements, clock, retention_days)
     sealer = Sealer(store, statements, checkpoints, dead_letters, clock, ids, SealCounts())

@@ -16,8 +16,10 @@ class LedgerCheckpoint(AuditEvent):
 
 @event_type("ledger.verify_failed", outcomes=("failure",), severity="critical")
 class LedgerVerifyFailed(AuditEvent):
-    """What is stored is not what was sealed. `what`: the check that failed; `index`: of the entry, where it is one."""
+    """What is stored is not what was sealed. `what`: the check that failed; `index`: of the entry, where it is one;
+    `event_id`: of the event whose sealed data does not open, or is not what was recorded. Concerns that person."""
 
     what: str
     period: str
     index: int | None = None
+    event_id: str | None = None
