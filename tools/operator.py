@@ -23,7 +23,7 @@ from shared.identity.passwords import NewPassword
 from shared.ledger.recount import Recount
 from shared.ledger.shards import BrokenShard
 from shared.privacy.emails import Email
-from shared.privacy.secrets import ROOTS, RotatableSecrets
+from shared.privacy.secrets import LOCAL_ROOTS, ROOTS, RotatableSecrets
 from shared.storage.errors import StoreError
 from shared.wiring import Services, build_services
 from tools._erasures import ListError, check_erasure, list_erasures, replay_erasures
@@ -95,6 +95,8 @@ async def _rotate(services: Services, options: argparse.Namespace) -> str:
     """Each secret that was named; of all of them, those that can be rotated."""
     if not isinstance(services.secrets, RotatableSecrets):
         raise _Refused("secrets in memory cannot be rotated")
+    if "persons" in options.secret and services.settings.key_vault_uri is not None:
+        raise _Refused("kraftd-persons is a key of the vault: rotate it there, then run rewrap")
     done = []
     for root in options.secret or ROOTS:
         try:
@@ -104,10 +106,18 @@ async def _rotate(services: Services, options: argparse.Namespace) -> str:
                 raise _Refused(str(refusal)) from None
             done.append(f"secret {root} stays as it is: {refusal}")
         else:
-            done.append(
-                f"secret {root} has a new version {version}; it is used within five minutes, older ones go on verifying"
-            )
+            after = "run rewrap in an hour" if root == "persons" else "older ones go on verifying"
+            done.append(f"secret {root} has a new version {version}; it is used within five minutes, {after}")
     return "\n".join(done)
+
+
+async def _rewrap(services: Services, options: argparse.Namespace) -> str:
+    """Which may be run while the app runs, and again after it was cut off."""
+    done = await services.rewrapping.run(operator=options.operator)
+    said = f"{done.wrapped} keys of persons were wrapped anew, {done.current} were already"
+    if done.damaged:
+        raise _Refused(f"{said}; {done.damaged} do not unwrap and stay as they are (see person_key_damaged in the log)")
+    return said
 
 
 async def _recount_rollups(services: Services, options: argparse.Namespace) -> str:
@@ -196,7 +206,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("tenant", help="id of the tenant")
     check.add_argument("subject", help="id of the person")
     rotate = add("rotate-keys", _rotate, "add a version of each secret that can be rotated, or of the named ones")
-    rotate.add_argument("secret", nargs="*", choices=ROOTS, metavar="SECRET", help=f"one of {', '.join(ROOTS)}")
+    rotate.add_argument(
+        "secret", nargs="*", choices=LOCAL_ROOTS, metavar="SECRET", help=f"one of {', '.join(LOCAL_ROOTS)}"
+    )
+    add("rewrap", _rewrap, "wrap the keys of all persons under the newest version of the key that wraps them")
     return parser
 
 

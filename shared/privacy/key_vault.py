@@ -80,6 +80,8 @@ class KeyVaultSecrets:
     async def rotate(self, name: RootName) -> str:
         """Add a version in the vault; its id. It takes the right to set secrets, which the app itself need not have."""
         check_rotatable(name)
+        if name == "persons":
+            raise ValueError("kraftd-persons is a key of the vault: rotate it there, then run rewrap")
         value = base64.b64encode(random_source.token_bytes(ROOT_BYTES)).decode()
         with asking(f"secret {NAMES[name]}"):
             made = await self._connected().set_secret(NAMES[name], value)

@@ -19,12 +19,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import batched
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
 from shared.core.clock import Clock, rfc3339
 from shared.privacy.key_wrapping import KeyDamaged, KeyWrapper, Wrapped
-from shared.privacy.secrets import SecretsUnreached
+from shared.privacy.secrets import SecretsError, SecretsUnreached
 from shared.storage.containers import SUBJECT_KEYS
 from shared.storage.documents import DocumentStore, Eq, Item, Query, pages
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed, Unavailable
@@ -47,6 +48,7 @@ KEY = "key"
 TOMBSTONE = "tombstone"
 _RACES = 10
 _AT_ONCE = 32
+_REWRAPPED_AT_ONCE = 4  # a vault unwraps some hundred keys a second, and the app is to go on
 
 type State = Literal["erased", "unknown"]
 """Why there is no key: the person was erased, or there never was one."""
@@ -59,6 +61,18 @@ class _Held:
     cipher: AESGCM | None
     since: datetime
     unwrapped_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrapped:
+    """How many keys were wrapped anew, were current already, and do not unwrap."""
+
+    wrapped: int = 0
+    current: int = 0
+    damaged: int = 0
+
+    def __add__(self, other: Rewrapped) -> Rewrapped:
+        return Rewrapped(self.wrapped + other.wrapped, self.current + other.current, self.damaged + other.damaged)
 
 
 class PersonKeys:
@@ -141,20 +155,47 @@ class PersonKeys:
             return None
         return "tombstone" if found["kind"] == TOMBSTONE else "key"
 
-    async def rewrap(self, tenant_id: str) -> int:
-        """Wrap the keys of a tenant's persons under the current key-encryption key; how many were not."""
-        count = 0
+    async def rewrap(self, tenant_id: str) -> Rewrapped:
+        """Wrap the keys of a tenant's persons under the current key-encryption key, some side by side.
+
+        SecretsError, StoreError: it is to be begun again, and passes over what is done. What does not unwrap is left
+        as it is, logged and counted. Keys that are made, or erased, meanwhile are left to whoever does that.
+        """
+        await self._try_wrapping()
+        total = Rewrapped()
         async for page in pages(self._store, SUBJECT_KEYS, (tenant_id,), Query((Eq("kind", KEY),), limit=100)):
-            for item in page:
-                if await self._wrapper.is_current(item["kek"]):
-                    continue
-                wrapped = await self._wrapper.wrap(await self._wrapper.unwrap(_wrapped(item)))
-                try:
-                    await self._store.replace(SUBJECT_KEYS, (tenant_id,), item | _fields(wrapped), item["_etag"])
-                except (NotFound, PreconditionFailed):
-                    continue  # erased meanwhile, or wrapped anew by somebody else
-                count += 1
-        return count
+            for chunk in batched(page, _REWRAPPED_AT_ONCE, strict=False):
+                done = await asyncio.gather(*(self._rewrap(tenant_id, item) for item in chunk), return_exceptions=True)
+                for outcome in done:
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+                    total += outcome
+        return total
+
+    async def _try_wrapping(self) -> None:
+        """SecretsError unless what is wrapped now unwraps: otherwise every key would be lost."""
+        key = self._random_bytes(KEY_BYTES)
+        try:
+            is_same = await self._wrapper.unwrap(await self._wrapper.wrap(key)) == key
+        except KeyDamaged:
+            is_same = False
+        if not is_same:
+            raise SecretsError("persons' keys: what was wrapped does not unwrap")
+
+    async def _rewrap(self, tenant_id: str, item: Item) -> Rewrapped:
+        try:
+            held = _wrapped(item)
+            if await self._wrapper.is_current(held.kek):
+                return Rewrapped(current=1)
+            wrapped = await self._wrapper.wrap(await self._wrapper.unwrap(held))
+        except KeyDamaged as error:
+            _log.error("person_key_damaged", error, tenant_id=tenant_id)
+            return Rewrapped(damaged=1)
+        try:
+            await self._store.replace(SUBJECT_KEYS, (tenant_id,), item | _fields(wrapped), item["_etag"])
+        except (NotFound, PreconditionFailed):
+            return Rewrapped()  # erased meanwhile, or wrapped anew by somebody else
+        return Rewrapped(wrapped=1)
 
     async def _find(self, tenant_id: str, subject: str) -> AESGCM | State:
         """The key, from memory or the store; of those who ask for the same one at a time, one asks the store."""

@@ -64,6 +64,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.subject_rights.export import SubjectExports
     from shared.subject_rights.holds import Holds
     from shared.subject_rights.replay import Replays
+    from shared.subject_rights.rewrapping import Rewrapping
     from shared.subject_rights.service import SubjectRequests
 
 _log = get_log(__name__)
@@ -125,6 +126,7 @@ class Services:
     subject_exports: "SubjectExports"
     erasures: "Erasures"
     replays: "Replays"
+    rewrapping: "Rewrapping"
     holds: "Holds"
 
     async def close(self) -> None:

@@ -24,6 +24,7 @@ def subject_rights_services(
     from shared.subject_rights.export_register import ExportRegister
     from shared.subject_rights.holds import Holds
     from shared.subject_rights.replay import Replays
+    from shared.subject_rights.rewrapping import Rewrapping
     from shared.subject_rights.service import SubjectRequests
 
     common = {name: trail[name] for name in ("store", "recorder", "outbox")}
@@ -53,11 +54,13 @@ def subject_rights_services(
         ids=ids,
     )
     erasures = Erasures(keys=keys, leaving=leaving, requests=requests, exports=register, **trail)
+    rewrapping = {name: trail[name] for name in ("recorder", "directory", "index", "clock")}
     listed = {name: trail[name] for name in ("store", "recorder", "directory", "index", "clock")}
     return {
         "holds": Holds(trail["store"], trail["clock"], timedelta(days=settings.cosmos_db_ttl_days)),
         "subject_requests": requests,
         "subject_exports": exports,
         "erasures": erasures,
+        "rewrapping": Rewrapping(keys=keys, ids=ids, **rewrapping),
         "replays": Replays(requests=requests, erasures=erasures, ids=ids, **listed),
     }

@@ -17,7 +17,8 @@ from shared.identity.model import TENANT_ITEM, Role
 from shared.identity.operations import NewAdmin
 from shared.ledger.shards import rollup_id
 from shared.privacy.file_secrets import FileSecrets
-from shared.storage.containers import AUDIT_EVENTS, IDENTITY, LEDGER
+from shared.privacy.person_keys import key_id
+from shared.storage.containers import AUDIT_EVENTS, IDENTITY, LEDGER, SUBJECT_KEYS
 from shared.storage.documents import Eq, Item, Query
 from shared.storage.errors import StoreError
 from shared.storage.sqlite import SqliteStore
@@ -147,6 +148,26 @@ def test_keys_are_rotated_in_files_of_their_own(tmp_path: Path) -> None:
     assert files == ["index.v1", "ledger.v1", "ledger.v2", "persons.v1", *tokens]
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()} == {0o600}
     assert len({path.read_bytes() for path in (tmp_path / "secrets").iterdir()}) == 8
+
+
+async def test_persons_keys_are_wrapped_anew(tmp_path: Path) -> None:
+    services = await services_of(tmp_path)
+    await services.person_keys.prepare("platform", ["one", "another", "damaged"], make=True)
+    held = await services.store.read(SUBJECT_KEYS, ("platform",), key_id("damaged"))
+    await services.store.replace(SUBJECT_KEYS, ("platform",), held | {"wrapped": "AAAA"})
+    await services.close()
+    said = run(tmp_path, "rotate-keys", "persons")
+    assert said == "secret persons has a new version v2; it is used within five minutes, run rewrap in an hour"
+    for path in (tmp_path / "secrets").glob("persons.*"):
+        os.utime(path, (path.stat().st_mtime - 86_400,) * 2)  # a day later
+    refused = run(tmp_path, "rewrap", code=1).splitlines()[-1]
+    wanted = "operator: 3 keys of persons were wrapped anew, 0 were already; 1 do not unwrap and stay as they are"
+    assert refused.startswith(wanted), "the operator's own, too"
+    (tmp_path / "secrets" / "persons.v1").unlink()
+    services = await services_of(tmp_path)
+    for person in ("one", "another"):
+        assert await services.person_keys.for_opening("platform", person) is not None
+    await services.close()
 
 
 def test_secrets_in_memory_are_not_rotated(tmp_path: Path) -> None:

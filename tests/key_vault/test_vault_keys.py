@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.core.settings import Settings
 from shared.privacy.key_wrapping import KeyDamaged, LocalKeys, Wrapped
-from shared.privacy.person_keys import PersonKeys
+from shared.privacy.person_keys import PersonKeys, Rewrapped
 from shared.privacy.secrets import MemorySecrets, SecretsError
 from shared.privacy.vault_keys import KEY, VaultKeys
 from shared.storage.containers import SUBJECT_KEYS
@@ -324,8 +324,8 @@ async def test_persons_keys_move_to_a_new_version(vault: Vault, wrapper_on: Open
     await people.erase("tenant", "cy")
     new = vault.put_key()
     clock.advance(minutes=11)
-    assert await people.rewrap("tenant") == 2
-    assert await people.rewrap("tenant") == 0
+    assert await people.rewrap("tenant") == Rewrapped(wrapped=2)
+    assert await people.rewrap("tenant") == Rewrapped(current=2)
     vault.change(KEY, old, enabled=False)
     page = await store.query(SUBJECT_KEYS, ("tenant",), Query(limit=10))
     assert [each.get("kek") for each in page.items] == [new, new, None]

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
 from shared.privacy.boxes import SALT_BYTES, BoxDamaged, Personal, SealedBoxes, commitment_of
 from shared.privacy.key_wrapping import LocalKeys
-from shared.privacy.person_keys import CACHE_FOR, PersonKeys, key_id
+from shared.privacy.person_keys import CACHE_FOR, PersonKeys, Rewrapped, key_id
 from shared.privacy.secrets import MemorySecrets, SecretsError, SecretVersion
 from shared.storage.containers import SUBJECT_KEYS
 from shared.storage.documents import Item
@@ -272,10 +272,10 @@ async def test_rotation_wraps_keys_anew_and_touches_no_event(world: World) -> No
     for n in range(250):
         sealed[n] = await world.boxes().seal(TENANT, f"p{n}", EVENT, SIMPLE)
     await world.keys().erase(TENANT, "p7")
-    assert await world.keys().rewrap(TENANT) == 0
+    assert await world.keys().rewrap(TENANT) == Rewrapped(current=249)
     rotating.held = (SecretVersion("v2", b"2" * 32), *rotating.held)
-    assert await world.keys().rewrap(TENANT) == 249
-    assert await world.keys().rewrap(TENANT) == 0
+    assert await world.keys().rewrap(TENANT) == Rewrapped(wrapped=249)
+    assert await world.keys().rewrap(TENANT) == Rewrapped(current=249)
     rotating.held = rotating.held[:1]
     for n in (0, 249):
         box = sealed[n]

@@ -185,7 +185,7 @@ async def drive(app: App) -> None:
     await Overflow(app.services.store, series, 1, "")._first_beyond(
         _Hour.of("2026-03-15T12:00:00.000000Z", NOWHERE, None)
     )
-    assert await app.services.person_keys.rewrap(ada.tenant_id) == 0
+    assert (await app.services.person_keys.rewrap(ada.tenant_id)).wrapped == 0
     for head in await app.services.shards.heads(ada.tenant_id):
         issued = await app.services.checkpoints.issue(ada.tenant_id, head.period)
         await app.services.shards.reader(ada.tenant_id, issued.head, [(0, issued.head.size)])
