@@ -63,7 +63,7 @@ def watched() -> Iterator[None]:
         for module in (sqlite, cosmos):
             patch.setattr(module, "freeze_patches", patched)
         yield
-    assert found == set(), "declare their level in shared/privacy/inventory.py"
+    assert found == set(), f"declare their level in shared/privacy/inventory.py: {sorted(found)}"
 
 
 def _of_patch(container: Container, patch: PatchSet) -> set[str]:

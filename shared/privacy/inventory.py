@@ -255,6 +255,7 @@ KINDS: tuple[Kind, ...] = (
         "Places that are taken of one key and hour.",
         f"{_ITEM} pattern counted_by kept beyond.** settled.**",
     ),
+    Kind(ALERTS, "detection_traits", "What is so of few tenants only, by pattern.", f"{_ITEM} traits"),
     Kind(ALERTS, "alert_series", "The newest version of a series.", f"{_ITEM} version", hashed="series"),
     _outbox(ALERTS),
     Kind(
@@ -299,6 +300,7 @@ KINDS: tuple[Kind, ...] = (
         Kind(GUARDS, f"{name}_rate", "Calls of one address in a while.", "before count", hashed="id")
         for name in ("login", "refresh", "register")
     ),
+    Kind(GUARDS, "", "What a health check writes.", "id"),
     Kind(GUARDS, "round", "Where a timer goes on.", "id after"),
     Kind(
         SIGNALS,

@@ -387,7 +387,11 @@ async def test_a_month_that_is_over_stands_in_the_ledger_of_the_next(sealed: App
     assert told[0]["root"] == base64.b64encode(NaiveTree(await entries(sealed, ada)).root(march)).decode()
     of_april = [json.loads(each) for each in await entries(sealed, ada, LATER)]
     assert [each["attributes"] for each in of_april if each["type"] == "ledger.checkpoint"] == told
-    late = {**(await sealed.events(ada.tenant_id))[0], "id": sealed.services.ids.new(PRESENT)}
+    first = (await sealed.events(ada.tenant_id))[0]["id"]
+    late = {
+        **await sealed.store.read(AUDIT_EVENTS, (ada.tenant_id, PERIOD), first),
+        "id": sealed.services.ids.new(PRESENT),
+    }
     late |= {"recorded_at": rfc3339(PRESENT), "occurred_at": rfc3339(PRESENT)}
     await sealed.store.create(AUDIT_EVENTS, (ada.tenant_id, PERIOD), late)
     await sealed.host.drain_feed()
