@@ -1,5 +1,8 @@
-"""What it takes to hand a person their data, and to erase them: `python -m bench.privacy [--events 20000]` (minutes, in
-a temporary folder).
+"""What sealing costs, and what it takes to hand a person their data, and to erase them: `python -m bench.privacy
+[--events 20000]` (minutes, in a temporary folder; `--only boxes`, `--only erasure`).
+
+A box is sealed and opened beside AES-256-GCM of the same bytes; batches of events with personal data are taken in with
+boxes and without, in turn; the persons of a simulated trail (docs/simulation.md) are looked up as they come.
 
 A user gets so many events over a year, half of them about somebody else, too, sealed and written as the app does, and
 as many more of others lie between them; all are in the ledger. An administrator takes the person's export, as JSON and
@@ -17,8 +20,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bench._boxes import Figure, boxes, hits, ingest
 from bench._figures import figure, table
 from bench._metered import Meter, MeteredStore
+from bench.detection import simulated
 from shared.audit.events.profile import ProfileView
 from shared.audit.model import Actor, Draft, RequestContext, Target
 from shared.core.clock import parse_rfc3339
@@ -181,7 +186,29 @@ def main(arguments: Sequence[str] = ()) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.privacy")
     parser.add_argument("--events", type=int, default=20_000)
-    events = parser.parse_args(arguments).events
+    parser.add_argument("--only", choices=("boxes", "erasure"))
+    options = parser.parse_args(arguments)
+    if options.only != "erasure":
+        _boxes()
+    if options.only != "boxes":
+        _erasure(options.events)
+    return 0
+
+
+def _boxes() -> None:
+    with tempfile.TemporaryDirectory(prefix="kraftd-bench-") as folder:
+        trail = simulated(folder)
+        found = asyncio.run(_measured(Path(folder), trail))
+    for metric, value, unit, labels in found:
+        figure("privacy", metric, value, unit, **labels)
+    table([(f"{metric} ({labels.get('of', 'all')})", f"{value:.3f} {unit}") for metric, value, unit, labels in found])
+
+
+async def _measured(folder: Path, trail: Sequence[Item]) -> list[Figure]:
+    return [*await boxes(), *await ingest(folder), *await hits(trail)]
+
+
+def _erasure(events: int) -> None:
     with tempfile.TemporaryDirectory(prefix="kraftd-bench-") as folder:
         rows, found = asyncio.run(measure(Path(folder), events))
     for name, seconds, calls, ru in found:
@@ -195,7 +222,6 @@ def main(arguments: Sequence[str] = ()) -> int:
         for call, number in sorted(calls.items()):
             figure("privacy", "erasure_calls", number, "1", events=events, of=name, call=call)
     table(rows)
-    return 0
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ def _is_plain(value: Any) -> bool:
     if kind in _PLAIN:
         return True
     if kind is dict:
-        return all(type(name) is str and name.isascii() and _is_plain(each) for name, each in value.items())
+        for name, each in value.items():
+            if type(name) is not str or not name.isascii() or (type(each) is not str and not _is_plain(each)):
+                return False
+        return True
     if kind is list:
         return all(map(_is_plain, value))
     return kind is int and -_MOST <= value <= _MOST

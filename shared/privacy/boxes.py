@@ -9,10 +9,10 @@ the commitment: it proves what was recorded without showing it, and stays valid 
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import secrets
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ type Personal = dict[str, Any]
 FORM = "aes-256-gcm"
 SALT_BYTES = 32
 NONCE_BYTES = 12
+_decode = json.JSONDecoder().decode  # `loads` guesses the encoding first
 
 
 class BoxDamaged(ValueError):
@@ -92,7 +93,8 @@ class SealedBoxes:
     async def seal(self, tenant_id: str, subject: str, event_id: str, personal: Personal) -> Sealed | None:
         """Seal under the person's key, which is made if there is none."""
         try:
-            cipher = await self._keys.for_sealing(tenant_id, subject)
+            held = self._keys.held(tenant_id, subject)
+            cipher = held or await self._keys.for_sealing(tenant_id, subject)
         except KeyDamaged as error:
             raise SecretsError(str(error)) from None  # what cannot be sealed is not written at all
         if cipher is None:
@@ -110,15 +112,16 @@ class SealedBoxes:
         from cryptography.exceptions import InvalidTag
 
         try:
-            cipher = await self._keys.for_opening(tenant_id, subject)
+            held = self._keys.held(tenant_id, subject)
+            cipher = held or await self._keys.for_opening(tenant_id, subject)
         except KeyDamaged as error:
             raise KeyOfBoxDamaged(f"a box does not open: {type(error).__name__}") from None
         if cipher is None:
             return None
         try:
-            nonce, sealed = (base64.b64decode(box[name], validate=True) for name in ("nonce", "sealed"))
+            nonce, sealed = a2b_base64(box["nonce"], strict_mode=True), a2b_base64(box["sealed"], strict_mode=True)
             content = cipher.decrypt(nonce, sealed, _bound_to(tenant_id, subject, event_id))
-            opened = Opened(json.loads(content[SALT_BYTES:]), content[:SALT_BYTES])
+            opened = Opened(_decode(content[SALT_BYTES:].decode()), content[:SALT_BYTES])
         except (InvalidTag, KeyError, TypeError, ValueError) as error:
             raise BoxDamaged(f"a box does not open: {type(error).__name__}") from None
         if commitment is not None and _text(hashlib.sha256(content).digest()) != commitment:
@@ -136,4 +139,4 @@ def _bound_to(tenant_id: str, subject: str, event_id: str) -> bytes:
 
 
 def _text(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
+    return b2a_base64(raw, newline=False).decode()

@@ -104,6 +104,14 @@ class PersonKeys:
             found = await self._make(tenant_id, subject)
         return None if isinstance(found, str) else found
 
+    def held(self, tenant_id: str, subject: str) -> AESGCM | None:
+        """The key if it is in memory and may be used at once; None: ask `for_sealing` or `for_opening`."""
+        found = self._fresh((tenant_id, subject))
+        if found is None or found.cipher is None:
+            return None
+        self.hits += 1
+        return found.cipher
+
     async def for_opening(self, tenant_id: str, subject: str) -> AESGCM | None:
         """The key to open with; None: the person was erased, or nothing was ever sealed. KeyDamaged."""
         found = await self._find(tenant_id, subject)

@@ -24,6 +24,7 @@ from shared.subject_rights.erasure import LAST
 from tests.app import Account, App, running
 from tests.fakes import ManualClock
 from tests.faults import Crash, FaultyFeedStore, Mode
+from tests.storage.conftest import LOCAL
 from tests.subject_rights.support import ask, events_of, left, requests, run, settle, with_a_past
 
 FAULTS: tuple[tuple[Mode, BaseException], ...] = (
@@ -104,6 +105,7 @@ async def test_running_again_changes_nothing(app: App, ada: Account) -> None:
     assert (await requests(app, ada.tenant_id))[bob.id]["counts"] == item["counts"]
 
 
+@pytest.mark.parametrize("adapter", LOCAL)
 async def test_two_who_share_events_are_erased_at_once(app: App, ada: Account) -> None:
     carol = await with_a_past(app, ada, "carol@example.com")
     bob = await with_a_past(app, ada, "bob@example.com")
@@ -180,6 +182,7 @@ async def test_what_an_instance_wrote_that_had_the_key_in_memory(app: App, ada: 
     assert later["subjects"] == [bob.id]
 
 
+@pytest.mark.parametrize("adapter", LOCAL)
 async def test_a_sign_in_that_is_under_way(app: App, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """It commits its session after the account is gone: that opens nothing, and goes."""
     bob = await with_a_past(app, ada, "bob@example.com")
@@ -248,6 +251,7 @@ async def test_an_export_under_way_by_the_person(app: App, ada: Account, monkeyp
     assert await left(app, bob) == []
 
 
+@pytest.mark.parametrize("adapter", LOCAL)
 async def test_a_producer_that_comes_again(app: App, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first attempt left its guard and no event. Days later the retry writes what the guard holds, sealed under a
     key that is gone; the last pass takes it out."""
@@ -344,6 +348,7 @@ async def test_what_is_left_is_not_called_executed(app: App, ada: Account, monke
     assert (await requests(app, ada.tenant_id))[bob.id]["state"] == "executed"
 
 
+@pytest.mark.parametrize("adapter", LOCAL)
 async def test_the_check_finds_each_kind_of_copy(app: App, ada: Account) -> None:
     bob = await with_a_past(app, ada, "bob@example.com")
     found = await left(app, bob)
