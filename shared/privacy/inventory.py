@@ -242,9 +242,9 @@ KINDS: tuple[Kind, ...] = (
         ALERTS,
         "alert",
         "An alert. Notes and facts are text that people wrote; its key is the id of an account, or a keyed hash.",
-        f"{_ITEM} pattern title severity status created_at first_seen last_seen closed_at count event_ids attack "
-        "runbook rules crossed.at crossed.id history history.at history.by history.from history.to superseded_by "
-        "overflowed_by incident incident.aware_at incident.recorded_at incident.recorded_by "
+        f"{_ITEM} pattern title severity status created_at first_seen last_seen closed_at count count_is_minimum "
+        "named_until event_ids attack runbook rules crossed.at crossed.id history history.at history.by history.from "
+        "history.to superseded_by overflowed_by incident incident.aware_at incident.recorded_at incident.recorded_by "
         "incident.authority_notified_at incident.subjects_notified_at",
         clear="history.note incident.decision incident.facts",
         hashed="key series",
@@ -256,7 +256,14 @@ KINDS: tuple[Kind, ...] = (
         f"{_ITEM} pattern counted_by kept beyond.** settled.**",
     ),
     Kind(ALERTS, "detection_traits", "What is so of few tenants only, by pattern.", f"{_ITEM} traits"),
-    Kind(ALERTS, "alert_series", "The newest version of a series.", f"{_ITEM} version", hashed="series"),
+    Kind(
+        ALERTS,
+        "alert_digest",
+        "An hour of a busy series, summed up by the minute; with ids of events and accounts.",
+        f"{_ITEM} first_seen rules minutes.**",
+        hashed="series",
+    ),
+    Kind(ALERTS, "alert_series", "The newest version of a series.", f"{_ITEM} version hot", hashed="series"),
     _outbox(ALERTS),
     Kind(
         REPORTS,
