@@ -122,7 +122,8 @@ KINDS: tuple[Kind, ...] = (
         IDENTITY,
         "user",
         "An account.",
-        f"{_ITEM} user_id created_at updated_at role status mfa sessions_valid_from invitation_id",
+        f"{_ITEM} user_id created_at updated_at role status mfa sessions_valid_from invitation_id "
+        "consents.*.at consents.*.granted consents.*.version",
         clear="email first_name last_name phone company job_title bio location website "
         "search_email search_name search_last_name",
         opens="password_hash password_history",
@@ -131,7 +132,8 @@ KINDS: tuple[Kind, ...] = (
         IDENTITY,
         "tenant",
         "An organization and its settings; reasons are text that its administrators wrote.",
-        f"{_ITEM} created_at status admins settings.require_mfa settings.thresholds.** settings.mutes "
+        f"{_ITEM} created_at status admins settings.require_mfa settings.consents "
+        "settings.consents.* settings.thresholds.** settings.mutes "
         "settings.mutes.pattern settings.mutes.since settings.mutes.until settings.legal_hold "
         "settings.legal_hold.subject settings.legal_hold.since settings.legal_hold.until settings.allow_lists.accounts "
         "settings.allow_lists.accounts.value settings.allow_lists.accounts.since settings.allow_lists.accounts.until "
@@ -185,7 +187,8 @@ KINDS: tuple[Kind, ...] = (
         "subject_request",
         "A request of a person about their data.",
         f"{_ITEM} request_id about subject state cause by created_at due_at extended cooling_off_until started_at "
-        "executed_at counts.accounts counts.events counts.items event_id next_at work_at overdue_at pass place "
+        "executed_at counts.accounts counts.events counts.items exported "
+        "exported.* kept kept.note kept.period kept.state event_id next_at work_at overdue_at pass place "
         "place.walk place.id place.value replayed keys keys.until",
         hashed="keys.directory_key keys.email_key keys.platform_key",
     ),
@@ -210,6 +213,12 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(DIRECTORY, "user", "Which tenant a user is of.", "id tenant_id"),
     Kind(DIRECTORY, "key_check", "Under which secret the store was indexed.", "id version", opens="value"),
+    Kind(
+        DIRECTORY,
+        "ledger_signed",
+        "What the ledger signed last, by month.",
+        "id tenant_id signed.*.root signed.*.size",
+    ),
     Kind(DIRECTORY, "", "The public keys of the ledger.", "id keys keys.version keys.public_key keys.since"),
     Kind(TENANTS, "", "That there is a tenant.", "id shard enrolled_at"),
     Kind(LEDGER, "entry", "What the ledger covers of an event, as text: never a box.", f"{_ITEM} period index entry"),

@@ -352,7 +352,7 @@ def _assemble(
         directory=directory,
         passwords=passwords,
         **identity,
-        **subject_rights_services(settings, of_persons, ids, person_keys, box, identity, ledger),
+        **subject_rights_services(settings, of_persons, ids, person_keys, watched, identity, ledger),
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
         alerts=AlertService(store, outbox, recorder, clock, rules),
         reports=Reports(store, recorder, outbox, directory, clock),
