@@ -51,9 +51,12 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(e for api in (*_APIS, meta.api) for e in
 
 
 def register(app: func.FunctionApp, services: LazyServices) -> None:
-    """Register every function of the app."""
+    """Register the functions of this process's role (`APP_ROLE`): all of the app, or its share (docs/adr/0045)."""
+    role = services.settings.app_role
+    app.register_functions(timers.blueprint(services, timers.of_role(role)))
+    if role == "erasure":
+        return
     for api in _APIS:
         app.register_functions(api.blueprint(services))
     app.register_functions(meta.blueprint(services))
     app.register_functions(change_feed.blueprint(services))
-    app.register_functions(timers.blueprint(services))

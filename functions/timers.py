@@ -1,6 +1,6 @@
 """Timer triggers: what has to happen without anybody asking. A missed run is made up by the next one."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 
 import azure.functions as func
@@ -101,11 +101,22 @@ TIMERS: dict[str, tuple[str, Job]] = {
 }
 """Every timer: its six-field NCRONTAB schedule (UTC) and what it does."""
 
+OF_ERASURE = frozenset({"keep_held", "run_erasures"})
+"""Those that rewrite events which are stored. In Azure they run under an identity that may, and no other does."""
 
-def blueprint(services: LazyServices) -> func.Blueprint:
-    """The timer functions, bound to the app's services."""
+
+def of_role(role: str) -> Iterable[str]:
+    """The timers of a role: see the setting APP_ROLE."""
+    if role == "all":
+        return TIMERS
+    return [name for name in TIMERS if (name in OF_ERASURE) == (role == "erasure")]
+
+
+def blueprint(services: LazyServices, names: Iterable[str]) -> func.Blueprint:
+    """The timer functions of these names, bound to the app's services."""
     made = func.Blueprint()  # type: ignore[no-untyped-call]
-    for name, (schedule, job) in TIMERS.items():
+    for name in names:
+        schedule, job = TIMERS[name]
         trigger = made.timer_trigger(arg_name="timer", schedule=schedule, run_on_startup=False, use_monitor=True)
         made.function_name(name)(trigger(_function(name, job, services)))
     return made

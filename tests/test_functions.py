@@ -10,7 +10,7 @@ import pytest
 
 from devhost.bindings import CosmosTrigger, HttpTrigger, TimerTrigger
 from devhost.host import Host
-from functions import ENDPOINTS
+from functions import ENDPOINTS, register
 from functions._api import Api
 from functions.auth import LoginBody, RegisterBody
 from functions.change_feed import CONSUMERS, _function, blueprint
@@ -38,6 +38,20 @@ def test_the_app_has_the_declared_functions(host: Host) -> None:
     names = [function.name for function in host.functions]
     assert len(names) == len(set(names))
     assert set(names) == {e.name for e in ENDPOINTS} | set(CONSUMERS) | set(TIMERS) | {CATCH_ALL}
+
+
+def _registered(role: str) -> set[str]:
+    """The functions that a process of this role registers."""
+    app = func.FunctionApp()
+    register(app, LazyServices(Settings(kraftd_data=":memory:", app_role=role)))
+    return {each.get_function_name() for each in app.get_functions()}
+
+
+def test_two_roles_share_the_functions_and_the_eraser_has_nothing_but_its_timers() -> None:
+    every = {e.name for e in ENDPOINTS} | set(CONSUMERS) | set(TIMERS) | {CATCH_ALL}
+    assert _registered("all") == every
+    assert _registered("erasure") == {"keep_held", "run_erasures"}
+    assert _registered("app") == every - {"keep_held", "run_erasures"}
 
 
 def test_every_http_function_is_anonymous_we_authenticate(host: Host) -> None:

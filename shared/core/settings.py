@@ -43,6 +43,10 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
+    app_role: str = Field(default="all", pattern=r"^(all|app|erasure)$")
+    """What of the app this process does. `all`: everything. In Azure two function apps share the work, each with an
+    identity of its own: `erasure` erases persons and sees to legal holds, and may rewrite events for that; `app` does
+    everything else."""
     kraftd_data: str = Field(default=".kraftd", min_length=1)
     """Folder of the embedded store and of the embedded secrets, or `:memory:`, which keeps neither. On Cosmos DB only
     the secrets are there; `:memory:` then is for an emulator alone."""

@@ -10,6 +10,7 @@ from shared.core import settings
 from shared.core.settings import Settings, SettingsError
 
 ACCEPTED: dict[str, list[tuple[str, object]]] = {
+    "APP_ROLE": [("all", "all"), ("app", "app"), ("erasure", "erasure")],
     "KRAFTD_DATA": [(":memory:", ":memory:"), ("/data", "/data")],
     "COSMOS_DB_ENDPOINT": [("https://a.documents.azure.com:443/", "https://a.documents.azure.com:443/")],
     "COSMOS_DB_KEY": [("c2VzYW1lLi4=", SecretStr("c2VzYW1lLi4="))],
@@ -37,6 +38,7 @@ ACCEPTED: dict[str, list[tuple[str, object]]] = {
     "TRUSTED_PROXY_HOPS": [("0", 0), ("10", 10)],
 }
 REFUSED: dict[str, list[str]] = {
+    "APP_ROLE": ["sesame", "App", "app ", "erasure\n", "app,erasure"],
     "COSMOS_DB_ENDPOINT": [
         "http://sesame.example.com/",
         "https://sesame:open@a.documents.azure.com/",
@@ -97,6 +99,7 @@ REFUSED: dict[str, list[str]] = {
     "TRUSTED_PROXY_HOPS": ["-1", "11", "sesame", "77441"],
 }
 DEFAULTS = {
+    "APP_ROLE": "all",
     "KRAFTD_DATA": ".kraftd",
     "COSMOS_DB_ENDPOINT": None,
     "COSMOS_DB_KEY": None,
