@@ -67,7 +67,9 @@ def _function(name: str, consumer: Consumer, services: LazyServices) -> Callable
         from shared.storage.documents import shown
 
         # The Functions host delivers what is stored: Cosmos DB's own fields, and the marks of our adapter.
-        await consumer(await services.get(), [shown(document.data) for document in documents])
+        ready = await services.get()
+        with ready.runs(name):
+            await consumer(ready, [shown(document.data) for document in documents])
 
     run.__name__ = name
     return run

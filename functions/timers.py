@@ -125,7 +125,8 @@ def blueprint(services: LazyServices, names: Iterable[str]) -> func.Blueprint:
 def _function(name: str, job: Job, services: LazyServices) -> Callable[[func.TimerRequest], Awaitable[None]]:
     async def run(timer: func.TimerRequest) -> None:
         ready = await services.get()
-        await job(ready, RequestContext(services.ids.new(), f"timer/{name}", name, ready.clock.now()))
+        with ready.runs(name):
+            await job(ready, RequestContext(services.ids.new(), f"timer/{name}", name, ready.clock.now()))
 
     run.__name__ = name
     return run

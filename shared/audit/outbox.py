@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.audit.model import StoredEvent
 from shared.audit.recorder import Recorder
-from shared.core.clock import Clock, rfc3339
+from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import KraftdError, Unready
 from shared.core.ids import IdFactory
 from shared.storage.containers import Container
@@ -25,11 +25,11 @@ MOST_PER_SWEEP = 2000
 """Entries of one tenant and container that one sweep drains: one with very many does not hold up the others."""
 
 type FollowUpHandler = Callable[[dict[str, Any]], Awaitable[None]]
-type Counted = Callable[[str, str], None]
-"""Told of each entry that its request did not deliver: its container, and what became of it."""
+type Counted = Callable[[str, str, float], None]
+"""Told of each entry that its request did not deliver: its container, what became of it, its age in seconds."""
 
 
-def _uncounted(_container: str, _outcome: str) -> None:
+def _uncounted(_container: str, _outcome: str, _age: float) -> None:
     """Nobody asked."""
 
 
@@ -115,7 +115,7 @@ class Outbox:
         except KraftdError as verdict:
             _log.warning("outbox_follow_up_refused", entry_id=entry["id"], code=verdict.code)
         _log.info("outbox_drained", entry_id=entry["id"], container=container.name)
-        self._counted(container.name, "drained")
+        self._count(container, current, "drained")
         return True
 
     async def sweep_tenant(self, containers: Sequence[Container], tenant_id: str, older_than: str) -> int:
@@ -167,13 +167,17 @@ class Outbox:
                 raise
             except Exception as error:  # noqa: BLE001 - the others must not be held up
                 _log.error("outbox_entry_stuck", error, entry_id=entry["id"], container=container.name)
-                self._counted(container.name, "stuck")
+                self._count(container, entry, "stuck")
                 first = first or error
         return drained, first
 
     def _left(self, container: Container, entry: Item, error: Exception) -> None:
         _log.error("outbox_left_for_drain", error, entry_id=entry["id"], container=container.name)
-        self._counted(container.name, "left_for_drain")
+        self._count(container, entry, "left_for_drain")
+
+    def _count(self, container: Container, entry: Item, outcome: str) -> None:
+        age = self._clock.now() - parse_rfc3339(entry["created_at"])
+        self._counted(container.name, outcome, age.total_seconds())
 
     async def _deliver(self, container: Container, entry: Item) -> None:
         verdict: KraftdError | None = None

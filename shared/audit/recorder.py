@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from shared.audit.model import SCHEMA, Draft, StoredEvent
@@ -16,7 +16,7 @@ from shared.privacy.boxes import Personal, PersonalBox, Sealed
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import MAX_BATCH_OPERATIONS, DocumentStore, Partition, create
 from shared.storage.errors import Conflict, StoreError, Throttled, TooLarge
-from shared.telemetry import get_log
+from shared.telemetry import Timed, get_log, untimed
 
 _log = get_log(__name__)
 
@@ -26,10 +26,30 @@ _PERSONS = frozenset({"user", "invitation"})
 """Kinds of targets that are people: an invitation stands for somebody who is no user yet."""
 
 
-class Recorder:
-    """Finishes and writes events."""
+type Counted = Callable[[str, str, str], None]
+"""Told of each event that was written: its type, outcome and severity."""
 
-    def __init__(self, store: DocumentStore, clock: Clock, ids: IdFactory, box: PersonalBox, index: BlindIndex) -> None:
+
+def _uncounted(_type_name: str, _outcome: str, _severity: str) -> None:
+    """Nobody asked."""
+
+
+class Recorder:
+    """Finishes and writes events. `timed` measures writes (`create`, `batch`); `counted` is told of what they wrote."""
+
+    def __init__(
+        self,
+        store: DocumentStore,
+        clock: Clock,
+        ids: IdFactory,
+        box: PersonalBox,
+        index: BlindIndex,
+        *,
+        timed: Timed = untimed,
+        counted: Counted = _uncounted,
+    ) -> None:
+        self._timed = timed
+        self._counted = counted
         self._store = store
         self._clock = clock
         self._ids = ids
@@ -114,10 +134,16 @@ class Recorder:
 
     async def publish(self, event: StoredEvent) -> None:
         """Write a finished event. One that is there already is the same one: ids are ours. StoreError otherwise."""
-        try:
-            await self._store.create(AUDIT_EVENTS, (event["tenant_id"], event["period"]), event)
-        except Conflict:
-            _log.info("event_already_published", event_id=event["id"])
+        with self._timed("create"):
+            try:
+                await self._store.create(AUDIT_EVENTS, (event["tenant_id"], event["period"]), event)
+            except Conflict:
+                _log.info("event_already_published", event_id=event["id"])
+                return
+        self._count(event)
+
+    def _count(self, event: StoredEvent) -> None:
+        self._counted(event["type"], event["outcome"], event["severity"])
 
     async def publish_all(self, events: Sequence[StoredEvent]) -> None:
         """Write finished events, in batches of one partition each. Those that are there already are the same ones.
@@ -145,14 +171,21 @@ class Recorder:
         if len(chunk) == 1:
             await self.publish(chunk[0])
             return
-        try:
-            await self._store.batch(AUDIT_EVENTS, partition, [create(event) for event in chunk])
-        except Conflict:  # an earlier attempt at the same request wrote some of them, or all
+        refused: StoreError | None = None
+        with self._timed("batch"):
+            try:
+                await self._store.batch(AUDIT_EVENTS, partition, [create(event) for event in chunk])
+            except (Conflict, TooLarge) as error:
+                refused = error
+        if isinstance(refused, Conflict):  # an earlier attempt at the same request wrote some of them, or all
             await self.publish_each(chunk)
-        except TooLarge:
+        elif refused is not None:
             middle = len(chunk) // 2
             await self._publish_chunk(partition, chunk[:middle])
             await self._publish_chunk(partition, chunk[middle:])
+        else:
+            for event in chunk:
+                self._count(event)
 
 
 async def _all_of(works: Sequence[Coroutine[Any, Any, None]], at_once: int) -> None:

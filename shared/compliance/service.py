@@ -25,7 +25,7 @@ from shared.storage.documents import (
     replace,
 )
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
-from shared.telemetry import get_log
+from shared.telemetry import Timed, get_log, untimed
 
 _log = get_log(__name__)
 
@@ -61,8 +61,16 @@ class Reports:
     """The daily activity reports of all tenants."""
 
     def __init__(
-        self, store: DocumentStore, recorder: Recorder, outbox: Outbox, tenants: Tenants, clock: Clock
+        self,
+        store: DocumentStore,
+        recorder: Recorder,
+        outbox: Outbox,
+        tenants: Tenants,
+        clock: Clock,
+        *,
+        timed: Timed = untimed,
     ) -> None:
+        self._timed = timed
         self._store = store
         self._recorder = recorder
         self._outbox = outbox
@@ -97,7 +105,9 @@ class Reports:
         if held is not None and held["status"] == "ready":
             return False
         now = self._clock.now()
-        built = new_report(tenant_id, day, await self._activity(tenant_id, day), now, final=now >= day.end + GRACE)
+        with self._timed(FRAMEWORK):
+            activity = await self._activity(tenant_id, day)
+        built = new_report(tenant_id, day, activity, now, final=now >= day.end + GRACE)
         if held is not None and same_content(held, built):
             return False
         event = await self._recorder.finish(

@@ -4,6 +4,10 @@ Names and attributes are those of OpenTelemetry's semantic conventions (database
 have one, else begin with `kraftd.`. Attributes are names of the program and codes: never a tenant, a person or an id.
 """
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from opentelemetry import metrics
 
 STORE_CHARGE = "azure.cosmosdb.client.operation.request_charge"
@@ -15,6 +19,62 @@ SEAL_LAG = "kraftd.ledger.lag"
 WITNESS_OFFERS = "kraftd.ledger.witness"
 VERIFIED_ENTRIES = "kraftd.ledger.verified"
 RECONCILED_EVENTS = "kraftd.ledger.reconciled"
+AUDIT_WRITE = "kraftd.audit.write.duration"
+AUDIT_EVENTS = "kraftd.audit.events"
+OUTBOX_AGE = "kraftd.outbox.age"
+REPORT_BUILD = "kraftd.report.duration"
+FUNCTION_RUN = "kraftd.function.duration"
+
+
+class Durations:
+    """How long something of the program takes, and how often it fails: a `Timed` (`timing.py`).
+
+    `metric` is a histogram in seconds; `attribute` is what the name of what is measured is called in it.
+    """
+
+    def __init__(self, metric: str, attribute: str, description: str) -> None:
+        self._seconds = metrics.get_meter("kraftd").create_histogram(metric, unit="s", description=description)
+        self._attribute = attribute
+
+    @contextmanager
+    def __call__(self, name: str, /) -> Iterator[None]:
+        """Measure one."""
+        began, outcome = time.perf_counter(), "failed"
+        try:
+            yield
+            outcome = "done"
+        finally:
+            attributes = {self._attribute: name, "kraftd.outcome": outcome}
+            self._seconds.record(time.perf_counter() - began, attributes)
+
+
+def audit_writes() -> Durations:
+    """Writes of events to the trail: `create` of one, `batch` of many."""
+    return Durations(AUDIT_WRITE, "db.operation.name", "A write of events to the trail")
+
+
+def report_builds() -> Durations:
+    """Reports that are built, by framework."""
+    return Durations(REPORT_BUILD, "kraftd.framework", "Building a report")
+
+
+def function_runs() -> Durations:
+    """Runs of functions that nobody calls: timers and change feeds."""
+    return Durations(FUNCTION_RUN, "faas.name", "A run of a timer or of a delivery of the change feed")
+
+
+class EventCounts:
+    """Events that were written to the trail, by type, outcome and severity. Types of producers count as `custom`."""
+
+    def __init__(self) -> None:
+        self._events = metrics.get_meter("kraftd").create_counter(
+            AUDIT_EVENTS, unit="{event}", description="Events written to the trail"
+        )
+
+    def __call__(self, type_name: str, outcome: str, severity: str, /) -> None:
+        """Count one event."""
+        known = "custom" if type_name.startswith("custom.") else type_name
+        self._events.add(1, {"kraftd.type": known, "kraftd.outcome": outcome, "kraftd.severity": severity})
 
 
 class StoreCharges:
@@ -50,16 +110,21 @@ class DeadLetterCounts:
 
 
 class OutboxCounts:
-    """Outbox entries that their request did not deliver, by container: `left_for_drain`, `drained`, `stuck`."""
+    """Outbox entries that their request did not deliver, by container: `left_for_drain`, `drained`, `stuck`; and how
+    old they are then."""
 
     def __init__(self) -> None:
-        self._entries = metrics.get_meter("kraftd").create_counter(
+        meter = metrics.get_meter("kraftd")
+        self._entries = meter.create_counter(
             OUTBOX_ENTRIES, unit="{entry}", description="Outbox entries left by their request, drained or stuck"
         )
+        self._age = meter.create_histogram(OUTBOX_AGE, unit="s", description="Age of an outbox entry that is met")
 
-    def __call__(self, container: str, outcome: str, /) -> None:
+    def __call__(self, container: str, outcome: str, age_seconds: float, /) -> None:
         """Count one entry."""
-        self._entries.add(1, {"db.collection.name": container, "kraftd.outcome": outcome})
+        attributes = {"db.collection.name": container, "kraftd.outcome": outcome}
+        self._entries.add(1, attributes)
+        self._age.record(max(0.0, age_seconds), attributes)
 
 
 class IngestCounts:

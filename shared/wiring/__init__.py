@@ -13,7 +13,7 @@ from shared.core.clock import Clock, SystemClock
 from shared.core.ids import IdFactory
 from shared.core.settings import MEMORY, Settings
 from shared.storage.containers import container_names
-from shared.telemetry import get_log
+from shared.telemetry import Timed, get_log
 
 if TYPE_CHECKING:  # the domain is imported when the first request needs it: cold start counts
     from shared.audit.dead_letters import DeadLetters
@@ -128,6 +128,7 @@ class Services:
     replays: "Replays"
     rewrapping: "Rewrapping"
     holds: "Holds"
+    runs: Timed
 
     async def close(self) -> None:
         """Let go of threads and files."""
@@ -313,7 +314,15 @@ def _assemble(
     from shared.privacy.boxes import SealedBoxes
     from shared.privacy.key_probe import KeyProbe
     from shared.privacy.person_keys import PersonKeys
-    from shared.telemetry.metrics import DeadLetterCounts, IngestCounts, OutboxCounts
+    from shared.telemetry.metrics import (
+        DeadLetterCounts,
+        EventCounts,
+        IngestCounts,
+        OutboxCounts,
+        audit_writes,
+        function_runs,
+        report_builds,
+    )
     from shared.wiring._identity import identity_services
     from shared.wiring._ledger import ledger_services
     from shared.wiring._subject_rights import subject_rights_services
@@ -321,7 +330,7 @@ def _assemble(
     ids, index = IdFactory(clock), BlindIndex(secrets, index_version)
     person_keys = PersonKeys(store, wrapper, clock)
     box = SealedBoxes(person_keys)
-    recorder = Recorder(store, clock, ids, box, index)
+    recorder = Recorder(store, clock, ids, box, index, timed=audit_writes(), counted=EventCounts())
     outbox = Outbox(store, recorder, clock, ids, OutboxCounts())
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
     directory, passwords = Directory(store, index, clock), passwords or Passwords()
@@ -338,6 +347,7 @@ def _assemble(
     return Services(
         settings=settings,
         ids=ids,
+        runs=function_runs(),
         secrets=secrets,
         index=index,
         wrapper=wrapper,
@@ -355,7 +365,7 @@ def _assemble(
         **subject_rights_services(settings, of_persons, ids, person_keys, watched, identity, ledger),
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
         alerts=AlertService(store, outbox, recorder, clock, rules),
-        reports=Reports(store, recorder, outbox, directory, clock),
+        reports=Reports(store, recorder, outbox, directory, clock, timed=report_builds()),
         **ledger,
         **common,
     )

@@ -422,7 +422,7 @@ async def test_a_store_that_asks_to_wait_makes_no_entry_stuck(by: str, at: int, 
     waiting = await entries(world)
     seen: list[tuple[str, str]] = []
     store = FaultyStore(world.store, at, error=error, times=None, counts=lambda call: call.operation != "query")
-    outbox = Outbox(store, world.over(store).recorder, world.clock, world.ids, lambda *told: seen.append(told))
+    outbox = Outbox(store, world.over(store).recorder, world.clock, world.ids, lambda *told: seen.append(told[:2]))
     work: dict[str, Callable[[], Awaitable[object]]] = {
         "feed": lambda: outbox.drain_each(IDENTITY, waiting),
         "sweep": lambda: outbox.sweep(IDENTITY, TENANT, FUTURE),

@@ -8,21 +8,32 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from devhost.host import Host
 from shared.audit.events.profile import ProfileView
 from shared.audit.model import Draft
 from shared.audit.outbox import FollowUp, Outbox
+from shared.audit.recorder import Recorder
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import create
+from shared.storage.documents import DocumentStore, create
+from shared.storage.errors import Conflict, Unavailable
 from shared.telemetry.metrics import (
+    AUDIT_EVENTS,
+    AUDIT_WRITE,
     DEAD_LETTERS,
+    FUNCTION_RUN,
     INGEST_EVENTS,
+    OUTBOX_AGE,
     OUTBOX_ENTRIES,
+    REPORT_BUILD,
     STORE_CHARGE,
     DeadLetterCounts,
+    EventCounts,
     IngestCounts,
     OutboxCounts,
     StoreCharges,
+    audit_writes,
 )
+from tests.app import running
 from tests.audit.support import REQUEST, TENANT, new_world
 from tests.cosmos_emulator.emulator import Emulator
 from tests.fakes import ManualClock
@@ -39,15 +50,19 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> InMemoryMetricReader:
 
 def measured(reader: InMemoryMetricReader, name: str) -> list[tuple[Mapping[str, Any], Any]]:
     """The attributes and the value (the sum, of a histogram) of each series of a metric."""
+    return [
+        (dict(point.attributes or {}), point.value if hasattr(point, "value") else point.sum)
+        for point in points_of(reader, name)
+    ]
+
+
+def points_of(reader: InMemoryMetricReader, name: str) -> list[Any]:
+    """The data points of a metric."""
     data = reader.get_metrics_data()
     if data is None:
         return []
     found = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics if m.name == name]
-    return [
-        (dict(point.attributes or {}), point.value if hasattr(point, "value") else point.sum)
-        for metric in found
-        for point in metric.data.data_points
-    ]
+    return [point for metric in found for point in metric.data.data_points]
 
 
 def test_dead_letters(reader: InMemoryMetricReader) -> None:
@@ -109,6 +124,71 @@ async def test_outbox_entries_from_left_to_drained_or_stuck(reader: InMemoryMetr
         ("stuck", 1),
     ]
     assert {attributes["db.collection.name"] for attributes, _ in measured(reader, OUTBOX_ENTRIES)} == {"identity"}
+    assert len(measured(reader, OUTBOX_AGE)) == 3
+
+
+def test_the_age_of_an_entry_is_from_its_commit_and_never_negative(reader: InMemoryMetricReader) -> None:
+    count = OutboxCounts()
+    count("identity", "drained", 90.5)
+    count("alerts", "drained", -3.0)  # another instance's clock
+    assert {a["db.collection.name"]: age for a, age in measured(reader, OUTBOX_AGE)} == {"identity": 90.5, "alerts": 0}
+
+
+def outcomes(reader: InMemoryMetricReader, name: str, attribute: str) -> dict[tuple[str, str], int]:
+    """How often each was measured, by what it is called and how it ended."""
+    points = [(point.attributes, point.count) for point in points_of(reader, name)]
+    return {(attributes[attribute], attributes["kraftd.outcome"]): count for attributes, count in points}
+
+
+async def test_writes_to_the_trail_are_measured_and_what_they_wrote_is_counted(reader: InMemoryMetricReader) -> None:
+    async with new_world() as world:
+
+        def recorder(store: DocumentStore) -> Recorder:
+            parts = (store, world.clock, world.ids, world.box, world.index)
+            return Recorder(*parts, timed=audit_writes(), counted=EventCounts())
+
+        draft = Draft(TENANT, ProfileView(), REQUEST)
+        own = recorder(world.store)
+        event = await own.record(draft)
+        await own.publish(event)  # it is there already: a write, and no event more
+        await own.publish_all([await own.finish(draft) for _ in range(3)])
+        with pytest.raises(Unavailable):
+            await recorder(FaultyStore(world.store, 1)).publish(await own.finish(draft))
+        with pytest.raises(Unavailable):
+            await recorder(FaultyStore(world.store, 1)).publish_all([await own.finish(draft) for _ in range(2)])
+        half_there = FaultyStore(world.store, 1, error=Conflict())
+        await recorder(half_there).publish_all([event, await own.finish(draft)])
+    assert outcomes(reader, AUDIT_WRITE, "db.operation.name") == {
+        ("create", "done"): 4,
+        ("create", "failed"): 1,
+        ("batch", "done"): 2,
+        ("batch", "failed"): 1,
+    }
+    assert measured(reader, AUDIT_EVENTS) == [
+        ({"kraftd.type": "profile.view", "kraftd.outcome": "success", "kraftd.severity": "info"}, 5)
+    ]
+
+
+def test_what_producers_call_their_events_names_no_series(reader: InMemoryMetricReader) -> None:
+    count = EventCounts()
+    for name in ("custom.ada", "custom.grace"):
+        count(name, "success", "info")
+    ((attributes, number),) = measured(reader, AUDIT_EVENTS)
+    assert (attributes["kraftd.type"], number) == ("custom", 2)
+
+
+async def test_reports_timers_and_feeds_are_measured_in_the_app(reader: InMemoryMetricReader, host: Host) -> None:
+    async with running(host, ManualClock()) as app:
+        await app.register()
+        await host.drain_feed()
+        assert await host.run_timer("daily_reports")
+    runs = outcomes(reader, FUNCTION_RUN, "faas.name")
+    assert runs["daily_reports", "done"] == 1
+    assert runs["seal_ledger", "done"] >= 1
+    assert not [name for name, outcome in runs if outcome == "failed"]
+    assert outcomes(reader, REPORT_BUILD, "kraftd.framework")["activity", "done"] >= 1
+    types = {attributes["kraftd.type"] for attributes, _ in measured(reader, AUDIT_EVENTS)}
+    assert {"auth.register", "report.generate"} <= types
 
 
 async def test_the_adapter_tells_what_the_account_charged(emulator: Emulator, reader: InMemoryMetricReader) -> None:
