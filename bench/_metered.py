@@ -54,17 +54,20 @@ class Meter:
 
     calls: list[str] = field(default_factory=list)
     ru: float = 0.0
+    done: set[tuple[str, str]] = field(default_factory=set)
+    """What was done to items, and in which container; of a batch each step."""
 
-    def add(self, operation: str, container: Container, ru: float) -> None:
+    def add(self, operation: str, container: Container, ru: float, steps: Sequence[BatchOperation] = ()) -> None:
         """Count one call; leases are the host's own and not counted."""
         if container is LEASES:
             return
         self.calls.append(f"{operation} {container.name}")
+        self.done |= {(kind, container.name) for kind in ([each.kind for each in steps] or [operation])}
         self.ru += ru
 
     def reset(self) -> None:
         """Start anew."""
-        self.calls, self.ru = [], 0.0
+        self.calls, self.ru, self.done = [], 0.0, set()
 
 
 class MeteredStore(SqliteStore):
@@ -127,7 +130,8 @@ class MeteredStore(SqliteStore):
         self, container: Container, partition: Partition, operations: Sequence[BatchOperation]
     ) -> list[Item | None]:
         """As the port says."""
-        self.meter.add(f"batch[{len(operations)}]", container, sum(_step_ru(container, each) for each in operations))
+        ru = sum(_step_ru(container, each) for each in operations)
+        self.meter.add(f"batch[{len(operations)}]", container, ru, operations)
         return await super().batch(container, partition, operations)
 
     async def query(self, container: Container, partition: Partition, query: Query) -> Page:

@@ -67,6 +67,8 @@ class Walk:
         self.client = client
         self.meter = meter
         self.found: Budget = {}
+        self.done: dict[str, frozenset[tuple[str, str]]] = {}
+        """By name of what is done: what that does to items of which container."""
 
     async def call(
         self,
@@ -97,6 +99,7 @@ class Walk:
     def _book(self, name: str) -> None:
         calls = dict(sorted(Counter(self.meter.calls).items()))
         self.found[name] = {"calls": calls, "ru": round(self.meter.ru, 1)}
+        self.done[name] = frozenset(self.meter.done)
 
 
 @asynccontextmanager
@@ -115,8 +118,8 @@ async def _app(host: Host) -> AsyncIterator[Walk]:
         await host.stop()
 
 
-async def measure(host: Host) -> Budget:
-    """What each endpoint, rejection and trigger asks of the store."""
+async def measure(host: Host) -> Walk:
+    """What each endpoint, rejection and trigger asks of the store: `found` and `done` of what comes back."""
     async with _app(host) as walk:
         body = {"email": EMAIL, "password": PASSWORD, "first_name": "Some", "last_name": "Body"}
         body |= {"organization": "Example"}
@@ -145,7 +148,7 @@ async def measure(host: Host) -> Budget:
         await host.drain_feed()
         await _triggers(walk, wrong)
         await _ingest(walk, producer)
-        return walk.found
+        return walk
 
 
 async def _one_event(walk: Walk, token: str) -> None:
@@ -351,7 +354,7 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 
 async def _measured() -> Budget:
-    return await measure(await Host.load(ROOT, data=":memory:"))
+    return (await measure(await Host.load(ROOT, data=":memory:"))).found
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ var primary = [ { locationName: location, failoverPriority: 0, isZoneRedundant: 
 var secondary = empty(secondLocation) ? [] : [ { locationName: secondLocation, failoverPriority: 1, isZoneRedundant: isZoneRedundant } ]
 
 resource account 'Microsoft.DocumentDB/databaseAccounts@2025-10-15' = {
+  //checkov:skip=CKV_AZURE_101:By parameter: closed to the internet where PRIVATE_NETWORK is true; no key is taken in any case
   name: name
   location: location
   tags: tags
