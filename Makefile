@@ -3,10 +3,10 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve emulator demo simulate provision test coverage check bench docs lock
+.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check bench docs lock
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Find or fetch Python 3.13 and uv, make .venv from the locked requirements
 	@sh scripts/setup.sh
@@ -39,6 +39,9 @@ coverage: setup ## Run the tests in one process and say which lines and branches
 check: setup ## Run the checks alone: format, lint, types, layers
 	@sh scripts/check.sh
 
+infra-check: setup ## Check what is in infra/, without Azure: templates, queries, alerts, roles
+	@sh scripts/infra_check.sh
+
 bench: setup ## Measure; prints a table and one JSON line per figure
 	@sh scripts/setup.sh tests
 	@$(PYTHON) -m bench.storage
@@ -56,9 +59,11 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.cold_start
 	@$(PYTHON) -m bench.export --events 10000 100000 --formats jsonl
 
-docs: setup ## Write the generated pages of docs/ again
+docs: setup ## Write the generated pages of docs/ and files of infra/ again
 	@$(PYTHON) -m tools.docs
+	@$(PYTHON) -m tools.infra
 
 lock: setup ## Lock requirements.txt and requirements-dev.txt again from pyproject.toml
 	@$(UV_COMPILE) pyproject.toml -o requirements.txt >/dev/null
 	@$(UV_COMPILE) pyproject.toml --group dev -o requirements-dev.txt >/dev/null
+	@$(UV_COMPILE) tests/infra/requirements.in -o tests/infra/requirements.txt >/dev/null

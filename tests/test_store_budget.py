@@ -29,7 +29,7 @@ async def test_every_call_keeps_to_its_budget(walk: Walk) -> None:
 
 
 async def test_every_call_does_what_its_identity_may(walk: Walk) -> None:
-    """In Azure the roles of infra/roles.json refuse the rest: an event is replaced under the erasure's identity alone."""
+    """In Azure the roles of infra/roles.json refuse the rest: only the erasure's identity replaces events."""
     rewriting = set()
     for name, done in walk.done.items():
         of_erasure = any(name.startswith(f"timer {timer},") for timer in OF_ERASURE)
