@@ -62,7 +62,8 @@ class Meter:
         if container is LEASES:
             return
         self.calls.append(f"{operation} {container.name}")
-        self.done |= {(kind, container.name) for kind in ([each.kind for each in steps] or [operation])}
+        kinds = {str(each.kind) for each in steps} or {operation}
+        self.done |= {(kind, container.name) for kind in kinds}
         self.ru += ru
 
     def reset(self) -> None:
