@@ -33,6 +33,16 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
   }
 }
 
+module urlQueries 'url-queries.bicep' = {
+  name: 'url-queries'
+  params: {
+    workspaceName: workspace.name
+    location: location
+    tags: tags
+    retentionDays: retentionDays
+  }
+}
+
 resource component 'Microsoft.Insights/components@2020-02-02' = {
   name: componentName
   location: location

@@ -16,8 +16,8 @@ from pycep import BicepParser
 from tests.infra.arm import Types
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
-UNTYPED = "Microsoft.Network/"
-"""Its types are many megabytes; what is used of them is simple, and by parameter."""
+UNTYPED = ("Microsoft.Network/", "Microsoft.Insights/dataCollectionRules@")
+"""Their types are not in arm_types.json; what is used of them is simple."""
 _LOADED = re.compile(r"load(?:Text|Json)Content\('([^']+)'\)")
 _OUTPUT = re.compile(r"\b(\w+)\.outputs\.(\w+)")
 

@@ -24,6 +24,8 @@ PLATFORM = {
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
+    "OTEL_DOTNET_EXPERIMENTAL_ASPNETCORE_DISABLE_URL_QUERY_REDACTION",
+    "OTEL_DOTNET_EXPERIMENTAL_HTTPCLIENT_DISABLE_URL_QUERY_REDACTION",
     "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
     "COSMOS_DB__accountEndpoint",
     "COSMOS_DB__credential",
@@ -85,12 +87,23 @@ def test_no_parameter_and_no_output_is_a_secret() -> None:
 
 def test_keys_and_shared_secrets_are_switched_off_everywhere() -> None:
     whole = "".join(TEMPLATES.values())
-    assert whole.count("disableLocalAuth: true") == 2  # database, workspace
+    assert whole.count("disableLocalAuth: true") == 3  # database; workspace, which is declared twice
     assert "DisableLocalAuth: true" in TEMPLATES["modules/telemetry.bicep"]
     assert "allowSharedKeyAccess: false" in FUNCTION_APP
     assert "enableRbacAuthorization: true" in TEMPLATES["modules/vault.bicep"]
     assert "enablePurgeProtection: true" in TEMPLATES["modules/vault.bicep"]
     assert FUNCTION_APP.count("allow: false") == 2  # passwords of ftp and scm
+
+
+def test_no_query_of_a_url_is_kept() -> None:
+    """What a search asks for can be an e-mail. Once by the host, once more by the workspace."""
+    for part in ("ASPNETCORE", "HTTPCLIENT"):
+        assert f"OTEL_DOTNET_EXPERIMENTAL_{part}_DISABLE_URL_QUERY_REDACTION: 'false'" in FUNCTION_APP
+    rule = TEMPLATES["modules/url-queries.bicep"]
+    assert "'source | extend Url = tostring(split(Url, \"?\")[0])'" in rule
+    assert "defaultDataCollectionRuleResourceId: rule.id" in rule
+    turned_off = re.findall(r"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS: '([^']*)'", FUNCTION_APP)[0].split(",")
+    assert {"azure_sdk", "httpx", "requests", "urllib", "urllib3"} <= set(turned_off)
 
 
 def test_the_vault_gets_every_root_secret_and_the_key_of_persons() -> None:
