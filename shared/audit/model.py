@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -46,14 +46,26 @@ class AuditEvent(BaseModel):
     """Base of every event class: its fields are the event's attributes, those marked PersonalOf are sealed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+    sparse: ClassVar[frozenset[str]] = frozenset()
+    """Attributes that are not stored where they are None."""
 
     def type_name(self, registered: str) -> str:
         """The type that is stored: the registered one, but where a class stands for many."""
         return registered
 
     def stored_attributes(self, personal: Collection[str]) -> dict[str, Any]:
-        """The attributes as they are stored, in clear: all fields but the personal ones."""
-        return self.model_dump(mode="json", exclude=set(personal))
+        """The attributes as they are stored, in clear: all fields but the personal ones, and `sparse` ones if given."""
+        stored = self.model_dump(mode="json", exclude=set(personal))
+        return {name: value for name, value in stored.items() if value is not None or name not in self.sparse}
+
+
+class ApprovedEvent(AuditEvent):
+    """Base of changes that somebody else may have approved. `approved_by`: the id of that user; `ticket`: what names
+    the request in the organization's own system. Both are as whoever made the change said."""
+
+    sparse: ClassVar[frozenset[str]] = frozenset({"approved_by", "ticket"})
+    approved_by: str | None = None
+    ticket: str | None = None
 
 
 class FreeEvent(AuditEvent):

@@ -1,11 +1,11 @@
 """apikey.*: keys with which programs call."""
 
-from shared.audit.model import AuditEvent
+from shared.audit.model import ApprovedEvent
 from shared.audit.registry import event_type
 
 
 @event_type("apikey.create")
-class ApiKeyCreate(AuditEvent):
+class ApiKeyCreate(ApprovedEvent):
     """An API key was made. The target is the key; its secret was shown once and is in no event."""
 
     scopes: tuple[str, ...]
@@ -13,7 +13,7 @@ class ApiKeyCreate(AuditEvent):
 
 
 @event_type("apikey.revoke")
-class ApiKeyRevoke(AuditEvent):
+class ApiKeyRevoke(ApprovedEvent):
     """An API key was revoked; it is good for nothing from then on."""
 
     scopes: tuple[str, ...]

@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any
 
-from shared.audit.model import AuditEvent, PersonalOf
+from shared.audit.model import ApprovedEvent, PersonalOf
 from shared.audit.registry import event_type
 
 
 @event_type("config.change")
-class ConfigChange(AuditEvent):
+class ConfigChange(ApprovedEvent):
     """Settings of the tenant changed. `key` says which group; the values are sealed under whoever changed them, since
     some of them can name people and addresses. Never holds a secret.
 
@@ -17,7 +17,9 @@ class ConfigChange(AuditEvent):
     rotation_begun, before anything is done, then rotated; of persons also rewrap_begun and rewrapped),
     ledger.rollups (counts of the named days are put right; in both trails, before it is done), erasures (so many
     were replayed after a restore). The actor's id is the same for all that one operator does; `operator` is the
-    name that was given."""
+    name that was given.
+
+    `approved_by` and `ticket`: as whoever made the change said."""
 
     key: str
     changed_fields: tuple[str, ...]

@@ -1,6 +1,8 @@
 """report.*: evidence that was made and read."""
 
-from shared.audit.model import AuditEvent
+from typing import Annotated
+
+from shared.audit.model import AuditEvent, PersonalOf
 from shared.audit.registry import event_type
 
 
@@ -24,9 +26,11 @@ class ReportRead(AuditEvent):
 
 @event_type("report.sign_off")
 class ReportSignOff(AuditEvent):
-    """Someone answerable signed a report off. `digest` is that of the report which was signed."""
+    """Someone answerable signed a report off. `digest` is that of the report which was signed; what was stated is
+    sealed under whoever signed."""
 
     framework: str
     period_from: str
     period_to: str
     digest: str
+    statement: Annotated[str | None, PersonalOf("actor")] = None

@@ -1,8 +1,8 @@
 """user.*: accounts, changed by others or by the service itself."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from shared.audit.model import AuditEvent, PersonalOf
+from shared.audit.model import ApprovedEvent, AuditEvent, PersonalOf
 from shared.audit.registry import event_type
 
 
@@ -20,7 +20,7 @@ class UserView(AuditEvent):
 
 
 @event_type("user.update", data_class="personal")
-class UserUpdate(AuditEvent):
+class UserUpdate(ApprovedEvent):
     """An administrator changed a user's name or profile. The values are sealed under that user. Role and status have
     events of their own."""
 
@@ -30,7 +30,7 @@ class UserUpdate(AuditEvent):
 
 
 @event_type("user.role_change", severity="medium")
-class UserRoleChange(AuditEvent):
+class UserRoleChange(ApprovedEvent):
     """A user got another role. All sessions of the user ended with it."""
 
     old_role: str
@@ -38,12 +38,15 @@ class UserRoleChange(AuditEvent):
 
 
 @event_type("user.status_change")
-class UserStatusChange(AuditEvent):
-    """A user was suspended, or may act again. All sessions of the user ended with it. Reason operator: by the
-    operator's command line; what was given as the reason is sealed under the user."""
+class UserStatusChange(ApprovedEvent):
+    """A user was suspended, or may act again. All sessions of the user ended with it. What was given as the reason is
+    sealed under the user; `left_at` is when the user left, as whoever made the change said. Reason operator: by the
+    operator's command line."""
 
+    sparse: ClassVar[frozenset[str]] = ApprovedEvent.sparse | {"left_at"}
     old_status: str
     new_status: str
+    left_at: str | None = None
     reason_text: Annotated[str | None, PersonalOf("target")] = None
 
 
@@ -67,7 +70,7 @@ class UserDelete(AuditEvent):
 
 
 @event_type("user.invite")
-class UserInvite(AuditEvent):
+class UserInvite(ApprovedEvent):
     """Someone was invited to the tenant. The target is the invitation; the e-mail is sealed under its id, for there is
     no user yet."""
 
