@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, Shape, absent
+from functions._api import Answer, Api, Call, ListQuery, Nothing, Shape, absent
+from functions._approvals import ApprovalFields, approval_of
 from functions._cursors import read_cursor, write_cursor
 from functions._shapes import ListShape, page
 from functions.admin_users import GrantableRole
@@ -17,7 +18,7 @@ api = Api("administration")
 type Scope = Literal["events:write", "events:read", "alerts:read", "reports:read", "ledger:read"]
 
 
-class InvitationBody(Body):
+class InvitationBody(ApprovalFields):
     """Whom to invite, and to which role."""
 
     email: Email = Field(repr=False)
@@ -49,7 +50,7 @@ class InvitationList(ListShape):
     items: list[InvitationShape]
 
 
-class ApiKeyBody(Body):
+class ApiKeyBody(ApprovalFields):
     """What the key is called and may do, and until when."""
 
     name: Line
@@ -89,13 +90,13 @@ class ApiKeyList(ListShape):
     status=201,
     errors=(409,),
     step_up=True,
-    told=("role",),
+    told=("role", "approved_by", "ticket"),
 )
 async def invite_user(call: Call[InvitationBody, Nothing]) -> Answer:
     """Invite someone to a role below the own rank, or a tenant_admin another one. The invitation is good for seven
     days, for this e-mail, once, and for as long as whoever sent it could send it."""
     item, text = await call.services.invitations.invite(
-        call.principal, call.body.email, Role(call.body.role), call.request
+        call.principal, call.body.email, Role(call.body.role), call.request, approval_of(call.body)
     )
     return Answer({"id": item["invitation_id"], "invitation": text, "expires_at": item["expires_at"]}, status=201)
 
@@ -125,7 +126,7 @@ async def revoke_invitation(call: Call[Nothing, Nothing]) -> Answer:
     response=NewApiKey,
     status=201,
     step_up=True,
-    told=("name", "scopes", "expires_at"),
+    told=("name", "scopes", "expires_at", "approved_by", "ticket"),
 )
 async def create_api_key(call: Call[ApiKeyBody, Nothing]) -> Answer:
     """Make an API key. It belongs to the tenant, and stays when whoever made it goes."""
@@ -133,7 +134,7 @@ async def create_api_key(call: Call[ApiKeyBody, Nothing]) -> Answer:
 
     body = call.body
     item, text = await call.services.api_keys.make(
-        call.principal, body.name, body.scopes, body.expires_at, call.request
+        call.principal, body.name, body.scopes, body.expires_at, call.request, approval_of(body)
     )
     return Answer({**shown_api_key(item), "key": text}, status=201)
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, IPvAnyAddress
 
-from functions._api import Answer, Api, Body, Call, Nothing, Shape, absent, given
+from functions._api import Answer, Api, Body, Call, Nothing, Shape, absent
+from functions._approvals import ApprovalFields, approval_of, changes_of
 from shared.core.clock import rfc3339
 from shared.core.errors import FieldError, Invalid
 from shared.core.text import Line, Moment, Opaque
@@ -71,7 +72,7 @@ class PurposeBody(Body):
     required: bool = Field(default=False, description="`terms` and `privacy` always are.")
 
 
-class SettingsBody(Body):
+class SettingsBody(ApprovalFields):
     """The settings to change; those that are not given stay."""
 
     require_mfa: RequireMfa = Field(default_factory=absent, description="Who needs a second factor.")
@@ -160,7 +161,9 @@ async def get_settings(call: Call[Nothing, Nothing]) -> Answer:
 async def update_settings(call: Call[SettingsBody, Nothing]) -> Answer:
     """Change settings of the tenant. `If-Match` guards against lost updates."""
     wanted = await _stored(call)
-    changed = await call.services.tenant_settings.change(call.principal, wanted, call.if_match, call.request)
+    changed = await call.services.tenant_settings.change(
+        call.principal, wanted, call.if_match, call.request, approval_of(call.body)
+    )
     return _answer(changed)
 
 
@@ -169,7 +172,7 @@ async def _stored(call: Call[SettingsBody, Nothing]) -> dict[str, Any]:
     from shared.detection.rules import check_thresholds, since, standing
     from shared.identity.tenant_settings import settings_of
 
-    wanted, held, now = given(call.body), settings_of(call.principal.tenant), call.services.clock.now()
+    wanted, held, now = changes_of(call.body), settings_of(call.principal.tenant), call.services.clock.now()
     if "thresholds" in wanted:
         check_thresholds(wanted["thresholds"])
         _check_settable(wanted["thresholds"], "thresholds.{}")

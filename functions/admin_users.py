@@ -1,16 +1,21 @@
 """The users of a tenant, for its administrators."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, absent, given
+from functions._approvals import ApprovalFields, approval_of, changes_of
 from functions._cursors import read_cursor, write_cursor
 from functions._shapes import ListShape, UserShape, page
 from functions.profile import ProfileFields
+from shared.core.clock import rfc3339
 from shared.core.errors import FieldError, Invalid
-from shared.core.text import Line, not_blank, printable
+from shared.core.text import Line, Moment, not_blank, printable
 from shared.identity.model import ADMINS, shown_user
+
+if TYPE_CHECKING:  # cold start
+    from shared.identity.members import Said
 
 api = Api("administration")
 
@@ -33,11 +38,18 @@ class UserQuery(ListQuery):
     )
 
 
-class UserBody(ProfileFields):
+class UserBody(ProfileFields, ApprovalFields):
     """The fields to change; null clears one of the profile. E-mail, tenant and id are not to be changed."""
 
     role: GrantableRole = Field(default_factory=absent)
     status: UserStatus = Field(default_factory=absent)
+    reason: Reason = Field(default_factory=absent, repr=False, description="Why; with `status` only.")
+    left_at: Moment = Field(
+        default_factory=absent, description="When the user left, not in the future; with the status suspended only."
+    )
+
+
+_OF_STATUS = ("reason", "left_at")
 
 
 class DeletionBody(Body):
@@ -92,13 +104,33 @@ async def get_user(call: Call[Nothing, Nothing]) -> Answer:
 async def update_user(call: Call[UserBody, Nothing]) -> Answer:
     """Change a user below the own rank, or another tenant_admin. Fields that are not given stay; a new role or status
     ends the user's sessions. Nobody changes the own role or status; the last active tenant_admin stays one: 409
-    `last_admin`. `If-Match` guards against lost updates."""
+    `last_admin`. `If-Match` guards against lost updates. Who approved it, the ticket, and of a new status why and since
+    when are in the events of the change."""
     from shared.storage.versions import entity_tag
 
+    changes = {name: value for name, value in changes_of(call.body).items() if name not in _OF_STATUS}
     user = await call.services.members.update(
-        call.principal, call.path["id"], given(call.body), call.if_match, call.request
+        call.principal, call.path["id"], changes, call.if_match, call.request, _said(call)
     )
     return Answer(shown_user(user), headers={"ETag": entity_tag(user)})
+
+
+def _said(call: Call[UserBody, Nothing]) -> "Said":
+    """What is said of a change. Invalid (422) where there is nothing that it could be about."""
+    from shared.identity.members import Said
+
+    found = given(call.body)
+    status, left_at = found.get("status"), found.get("left_at")
+    faults: list[FieldError] = []
+    if "reason" in found and status is None:
+        faults.append(FieldError("reason", "without_status", "goes with a status"))
+    if left_at is not None and status != "suspended":
+        faults.append(FieldError("left_at", "without_status", "goes with the status suspended"))
+    elif left_at is not None and left_at > call.services.clock.now():
+        faults.append(FieldError("left_at", "future", "must not be in the future"))
+    if faults:
+        raise Invalid("invalid_request", "Some fields are not as they must be.", errors=tuple(faults))
+    return Said(approval_of(call.body), found.get("reason"), None if left_at is None else rfc3339(left_at))
 
 
 @api.endpoint(

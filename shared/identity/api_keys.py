@@ -16,6 +16,7 @@ from shared.core.clock import Clock, rfc3339
 from shared.core.errors import FieldError, Forbidden, Invalid
 from shared.core.ids import IdFactory
 from shared.identity.access import Access
+from shared.identity.approvals import NOT_SAID, Approval, check_approval
 from shared.identity.attempted import Attempt, nothing
 from shared.identity.model import TENANT_ITEM, Principal, ServicePrincipal
 from shared.identity.secret_links import API_KEY, new_secret, read_secret
@@ -68,12 +69,15 @@ class ApiKeys:
         scopes: Sequence[str],
         expires_at: datetime | None,
         request: RequestContext,
+        approval: Approval = NOT_SAID,
     ) -> tuple[Item, str]:
-        """A new key and its secret, which nobody can see again. Invalid (422) for one that has expired already."""
+        """A new key and its secret, which nobody can see again. Invalid (422) for one that has expired already, and
+        for an approver who cannot be one."""
         key_id, now = self._ids.new(), self._clock.now()
         if expires_at is not None and expires_at <= now:
             past = FieldError("expires_at", "past", "must be in the future")
             raise Invalid("invalid_request", "Some fields are not as they must be.", errors=(past,))
+        await check_approval(self._store, principal, approval)
         text, secret_hash = new_secret(API_KEY, principal.tenant_id, key_id)
         expires = None if expires_at is None else rfc3339(expires_at)
         item: Item = {
@@ -89,7 +93,7 @@ class ApiKeys:
             "expires_at": expires,
             "last_used_at": None,
         }
-        event = ApiKeyCreate(scopes=tuple(item["scopes"]), expires_at=expires)
+        event = ApiKeyCreate(scopes=tuple(item["scopes"]), expires_at=expires, **approval.attributes)
         finished = await self._recorder.finish(_by(principal, event, key_id, request))
         await self._outbox.commit(IDENTITY, principal.tenant_id, [create(item)], [finished])
         return item, text

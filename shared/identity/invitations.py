@@ -15,6 +15,7 @@ from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Clash
 from shared.core.ids import IdFactory
 from shared.identity.access import Access
+from shared.identity.approvals import NOT_SAID, Approval, check_approval
 from shared.identity.directory import Directory
 from shared.identity.model import Principal, Role, user_key
 from shared.identity.ranks import may_grant
@@ -59,8 +60,11 @@ class Invitations:
         self._clock = clock
         self._ids = ids
 
-    async def invite(self, principal: Principal, email: str, role: Role, request: RequestContext) -> tuple[Item, str]:
-        """Invite someone to a role; the invitation and its secret, which nobody can see again.
+    async def invite(
+        self, principal: Principal, email: str, role: Role, request: RequestContext, approval: Approval = NOT_SAID
+    ) -> tuple[Item, str]:
+        """Invite someone to a role; the invitation and its secret, which nobody can see again. Invalid (422) for an
+        approver who cannot be one.
 
         Forbidden (403) by rank, audited. Clash (409 email_taken) for a user of this tenant. Whether another tenant has
         the e-mail is not told.
@@ -72,6 +76,7 @@ class Invitations:
             raise await self._access.refused(
                 principal, target, "role", {"role": role.value}, request, required=required
             )
+        await check_approval(self._store, principal, approval)
         if await self._is_member(principal.tenant_id, email):
             raise Clash("email_taken", "This e-mail has an account in the organization.")
         text, secret_hash = new_secret(INVITATION, principal.tenant_id, invitation_id)
@@ -90,7 +95,7 @@ class Invitations:
         }
         draft = Draft(
             principal.tenant_id,
-            UserInvite(role=role.value),
+            UserInvite(role=role.value, **approval.attributes),
             request,
             actor=principal.actor,
             target=target,

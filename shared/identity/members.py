@@ -1,7 +1,7 @@
 """The users of a tenant, as its administrators see and change them."""
 
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shared.audit.events.user import (
@@ -20,6 +20,7 @@ from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Clash, Forbidden, Unready
 from shared.core.text import folded
 from shared.identity.access import Access
+from shared.identity.approvals import NOT_SAID, Approval, check_approval
 from shared.identity.directory import Directory, Entry
 from shared.identity.leaving import LastAdmin, recounted, removed
 from shared.identity.model import (
@@ -69,6 +70,19 @@ class MemberFilter:
         """The filters that were used."""
         named = {"role": self.role, "status": self.status, "q": self.q}
         return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an administrator says of a change: who approved it; why, and since when the user has been gone (RFC 3339),
+    for one of the status."""
+
+    approval: Approval = NOT_SAID
+    reason_text: str | None = field(default=None, repr=False)
+    left_at: str | None = None
+
+
+NOTHING_SAID = Said()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,21 +173,23 @@ class Members:
         given: Mapping[str, Any],
         if_match: frozenset[str] | None,
         request: RequestContext,
+        said: Said = NOTHING_SAID,
     ) -> Item:
         """Change fields of a user (role, status, names, profile); the user as it is then.
 
-        NotFoundError (404), Forbidden (403) by rank, Clash (409 last_admin): audited. VersionConflict (412). A new role
-        or status ends the user's sessions.
+        NotFoundError (404), Forbidden (403) by rank, Clash (409 last_admin): audited. VersionConflict (412). Invalid
+        (422) for an approver who cannot be one. A new role or status ends the user's sessions.
         """
         for _ in range(_RACES):
             act = _Act(principal, await self._user(principal, user_id, request), request)
             changed = {name: value for name, value in given.items() if act.user[name] != value}
             await self._check_rank(act, changed, given)
             check_version(entity_tag(act.user), if_match)
+            await check_approval(self._store, principal, said.approval, user_id)
             if not changed:
                 return await self._viewed(act)
             try:
-                return await self._update(act, changed)
+                return await self._update(act, changed, said)
             except (PreconditionFailed, NotFound):
                 continue  # the user, or the number of administrators, changed meanwhile
         raise _too_many()
@@ -186,7 +202,7 @@ class Members:
             required = sufficient(act.role, changes, granted=granted) if reason == "role" else None
             raise await self._refused(act, reason, dict(given), required)
 
-    async def _update(self, act: _Act, changed: Mapping[str, Any]) -> Item:
+    async def _update(self, act: _Act, changed: Mapping[str, Any], said: Said) -> Item:
         old, now = act.user, self._clock.now()
         new: Item = {**old, **changed, "updated_at": rfc3339(now)}
         new |= search_fields(new)
@@ -195,7 +211,8 @@ class Members:
         steps = [replace(new, if_match=old["_etag"])]
         counted = recounted(self._store, act.principal.tenant_id, is_active_admin(new) - is_active_admin(old))
         steps += await self._not_last(act, counted, dict(changed))
-        events = [await self._recorder.finish(act.draft(event, **_personal(event))) for event in _events(old, changed)]
+        drafts = [act.draft(event, **_personal(event)) for event in _events(old, changed, said)]
+        events = [await self._recorder.finish(draft) for draft in drafts]
         await self._outbox.commit(IDENTITY, act.principal.tenant_id, steps, events)
         return await self._store.read(IDENTITY, (act.principal.tenant_id,), old["id"])
 
@@ -284,17 +301,19 @@ def _kind_of(name: str) -> Change:
     return "role" if name == "role" else "status" if name == "status" else "profile"
 
 
-def _events(old: Item, changed: Mapping[str, Any]) -> list[AuditEvent]:
+def _events(old: Item, changed: Mapping[str, Any], said: Said) -> list[AuditEvent]:
     """One event for each kind of change that was made."""
+    approval = said.approval.attributes
     fields = sorted(set(changed) - {"role", "status"})
     found: list[AuditEvent] = []
     if fields:
         before, after = ({name: values[name] for name in fields} for values in (old, changed))
-        found.append(UserUpdate(changed_fields=tuple(fields), old_values=before, new_values=after))
+        found.append(UserUpdate(changed_fields=tuple(fields), old_values=before, new_values=after, **approval))
     if "role" in changed:
-        found.append(UserRoleChange(old_role=old["role"], new_role=changed["role"]))
+        found.append(UserRoleChange(old_role=old["role"], new_role=changed["role"], **approval))
     if "status" in changed:
-        found.append(UserStatusChange(old_status=old["status"], new_status=changed["status"]))
+        why: dict[str, Any] = {"reason_text": said.reason_text, "left_at": said.left_at, **approval}
+        found.append(UserStatusChange(old_status=old["status"], new_status=changed["status"], **why))
     return found
 
 

@@ -10,6 +10,7 @@ from shared.audit.model import Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.errors import Unready
+from shared.identity.approvals import NOT_SAID, Approval, check_approval
 from shared.identity.model import TENANT_ITEM, Principal
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import DocumentStore, Item, replace
@@ -60,9 +61,12 @@ class TenantSettings:
         given: Mapping[str, Any],
         if_match: frozenset[str] | None,
         request: RequestContext,
+        approval: Approval = NOT_SAID,
     ) -> Item:
-        """Change the given settings; the tenant as it is then. VersionConflict (412)."""
+        """Change the given settings; the tenant as it is then. VersionConflict (412). Invalid (422) for an approver
+        who cannot be one."""
         partition = (principal.tenant_id,)
+        await check_approval(self._store, principal, approval)
         for _ in range(_RACES):
             tenant = await self._store.read(IDENTITY, partition, TENANT_ITEM)
             held = settings_of(tenant)
@@ -76,6 +80,7 @@ class TenantSettings:
                 changed_fields=tuple(sorted(changed)),
                 old_values={name: held[name] for name in changed},
                 new_values=changed,
+                **approval.attributes,
             )
             draft = Draft(
                 principal.tenant_id,

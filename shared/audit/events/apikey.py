@@ -1,6 +1,6 @@
 """apikey.*: keys with which programs call."""
 
-from shared.audit.model import ApprovedEvent
+from shared.audit.model import ApprovedEvent, AuditEvent
 from shared.audit.registry import event_type
 
 
@@ -13,7 +13,7 @@ class ApiKeyCreate(ApprovedEvent):
 
 
 @event_type("apikey.revoke")
-class ApiKeyRevoke(ApprovedEvent):
+class ApiKeyRevoke(AuditEvent):
     """An API key was revoked; it is good for nothing from then on."""
 
     scopes: tuple[str, ...]

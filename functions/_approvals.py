@@ -1,0 +1,47 @@
+"""What a change may say of its approval."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from functions._api import Body, absent, given
+from shared.audit.sensitive import kind_of
+from shared.core.text import Opaque
+
+if TYPE_CHECKING:  # cold start
+    from shared.identity.approvals import Approval
+
+
+def _no_secret(text: str) -> str:
+    if kind_of(text) is not None:
+        raise PydanticCustomError("sensitive", "must not hold a card number or a secret")
+    return text
+
+
+type Ticket = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/#-]{0,63}$"), AfterValidator(_no_secret)
+]
+"""What names a request in another system, such as CHG-1042. It is kept in clear: never a person's name."""
+
+
+class ApprovalFields(Body):
+    """Who approved the change, and the ticket in which that was asked for; both are in the events of the change."""
+
+    approved_by: Opaque = Field(
+        default_factory=absent, description="Id of the user who approved the change: neither the caller nor its target."
+    )
+    ticket: Ticket = Field(default_factory=absent, description="What names the request in your own system.")
+
+
+def approval_of(body: ApprovalFields) -> "Approval":
+    """What a body says of its approval."""
+    from shared.identity.approvals import Approval
+
+    found = given(body)
+    return Approval(found.get("approved_by"), found.get("ticket"))
+
+
+def changes_of(body: ApprovalFields) -> dict[str, Any]:
+    """What a body would change: the fields that it names, but for the approval."""
+    return {name: value for name, value in given(body).items() if name not in ApprovalFields.model_fields}
