@@ -8,6 +8,19 @@ from pydantic import Field, IPvAnyAddress
 
 from functions._api import Answer, Api, Body, Call, Nothing, Shape, absent
 from functions._approvals import ApprovalFields, approval_of, changes_of
+from functions._report_settings import (
+    MOST_DECLARATIONS,
+    MOST_SCHEDULES,
+    NotApplicableBody,
+    NotApplicableShape,
+    ReportThresholdsBody,
+    ScheduleBody,
+    ScheduleShape,
+    TimeZone,
+    WorkingHoursBody,
+    WorkingHoursShape,
+    store_report_settings,
+)
 from shared.core.clock import rfc3339
 from shared.core.errors import FieldError, Invalid
 from shared.core.text import Line, Moment, Opaque
@@ -87,6 +100,11 @@ class SettingsBody(ApprovalFields):
         max_length=MOST_ENTRIES,
         description="Purposes; `terms`, `privacy` and `marketing` have the service's versions where they are not here.",
     )
+    time_zone: TimeZone = Field(default_factory=absent, description="Of working hours and schedules; default: UTC.")
+    working_hours: WorkingHoursBody = Field(default_factory=absent)
+    schedules: list[ScheduleBody] = Field(default_factory=absent, max_length=MOST_SCHEDULES)
+    not_applicable: list[NotApplicableBody] = Field(default_factory=absent, max_length=MOST_DECLARATIONS)
+    report_thresholds: ReportThresholdsBody = Field(default_factory=absent)
 
 
 class MuteShape(Shape):
@@ -140,6 +158,11 @@ class SettingsShape(Shape):
     mutes: list[MuteShape]
     legal_hold: list[HoldShape]
     consents: list[PurposeShape]
+    time_zone: str
+    working_hours: WorkingHoursShape
+    schedules: list[ScheduleShape]
+    not_applicable: list[NotApplicableShape]
+    report_thresholds: dict[str, int]
 
 
 @api.endpoint("GET", "v1/admin/settings", who=ADMINS, response=SettingsShape)
@@ -173,6 +196,7 @@ async def _stored(call: Call[SettingsBody, Nothing]) -> dict[str, Any]:
     from shared.identity.tenant_settings import settings_of
 
     wanted, held, now = changes_of(call.body), settings_of(call.principal.tenant), call.services.clock.now()
+    store_report_settings(wanted, held, call.principal.user_id, now)
     if "thresholds" in wanted:
         check_thresholds(wanted["thresholds"])
         _check_settable(wanted["thresholds"], "thresholds.{}")

@@ -24,6 +24,11 @@ DEFAULTS: Mapping[str, Any] = {
     "mutes": [],
     "legal_hold": [],
     "consents": [],
+    "time_zone": "UTC",
+    "working_hours": {"days": ["mon", "tue", "wed", "thu", "fri"], "from": "07:00", "to": "19:00"},
+    "schedules": [],
+    "not_applicable": [],
+    "report_thresholds": {},
 }
 _RACES = 20
 

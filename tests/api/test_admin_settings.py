@@ -18,6 +18,11 @@ DEFAULTS: dict[str, Any] = {
     "mutes": [],
     "legal_hold": [],
     "consents": [],
+    "time_zone": "UTC",
+    "working_hours": {"days": ["mon", "tue", "wed", "thu", "fri"], "from": "07:00", "to": "19:00"},
+    "schedules": [],
+    "not_applicable": [],
+    "report_thresholds": {},
 }
 
 
@@ -60,7 +65,7 @@ async def test_no_change_is_no_event(app: App, ada: Account) -> None:
         ({"require_mfa": "everyone"}, "require_mfa"),
         ({"require_mfa": None}, "require_mfa"),
         ({"require_mfa": True}, "require_mfa"),
-        ({"working_hours": {}}, "working_hours"),
+        ({"working_time": {}}, "working_time"),
         ({"status": "active"}, "status"),
         ({"admins": 7}, "admins"),
         ({"settings": {}}, "settings"),

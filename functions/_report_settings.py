@@ -1,0 +1,177 @@
+"""Settings of reports: when a tenant works, what it wants reported when, and what does not apply to it."""
+
+import re
+from collections.abc import Callable, Hashable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from functions._api import Body, Shape, absent, given
+from shared.core.clock import rfc3339
+from shared.core.errors import FieldError, Invalid
+from shared.core.text import not_blank, printable
+
+if TYPE_CHECKING:  # cold start
+    from shared.storage.documents import Item
+
+type Framework = Literal["gdpr", "soc2", "hipaa", "pci_dss", "iso_27001"]
+type Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+type Control = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.()_-]{0,63}$")]
+type Reason = Annotated[
+    str, StringConstraints(min_length=3, max_length=300), AfterValidator(printable), AfterValidator(not_blank)
+]
+
+MOST_SCHEDULES = 15
+MOST_DECLARATIONS = 100
+_ZONE = re.compile(r"UTC|[A-Z][A-Za-z_]+(/[A-Z][A-Za-z0-9_+-]*){1,2}")
+"""Names of places, and UTC; not the aliases of old systems, nor whatever else lies beside them."""
+
+
+def _zone(name: str) -> str:
+    try:
+        known = bool(_ZONE.fullmatch(name)) and ZoneInfo(name) is not None
+    except (KeyError, ValueError, OSError):
+        known = False
+    if not known:
+        raise PydanticCustomError("time_zone", "must be a time zone of the IANA database, such as Europe/Warsaw")
+    return name
+
+
+type TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_zone)]
+"""A time zone of the IANA database."""
+
+
+class WorkingHoursBody(Body):
+    """When people work, in the tenant's time zone: on these days from one time of the day to another."""
+
+    days: Annotated[list[Weekday], Field(min_length=1, max_length=7)]
+    from_: str = Field(alias="from", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["07:00"])
+    to: str = Field(
+        pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
+        examples=["19:00"],
+        description="Later on the same day; 24:00 is its end.",
+    )
+
+
+class ScheduleBody(Body):
+    """A report to be made by itself."""
+
+    framework: Framework
+    every: Literal["daily", "weekly", "monthly"] = Field(description="Of the day, the week, or the month before.")
+    hour: int = Field(
+        ge=0,
+        le=23,
+        description="From then on, in the tenant's time zone: of every day, of Mondays, or of a month's first.",
+    )
+
+
+class NotApplicableBody(Body):
+    """A control that does not apply to the tenant. Who says so, and when, is kept with it."""
+
+    framework: Framework
+    control: Control = Field(description="The control's id in reports of the framework.")
+    reason: Reason = Field(description="Why: auditors read it.")
+
+
+class ReportThresholdsBody(Body):
+    """What reports take for too late, too long or too much, where no framework sets it."""
+
+    alert_ack_hours: int = Field(
+        default_factory=absent, ge=1, le=720, description="Until a high or critical alert is acknowledged. Default: 24."
+    )
+    alert_resolve_days: int = Field(
+        default_factory=absent, ge=1, le=365, description="Until an alert is resolved or dismissed. Default: 7."
+    )
+    offboarding_hours: int = Field(
+        default_factory=absent, ge=0, le=720, description="Until who left cannot act any more. Default: 24."
+    )
+    ingest_delay_minutes: int = Field(
+        default_factory=absent, ge=1, le=1440, description="Between an event and its recording. Default: 5."
+    )
+    source_silence_hours: int = Field(
+        default_factory=absent, ge=1, le=720, description="That an API key sends no events. Default: 24."
+    )
+    failure_burst: int = Field(
+        default_factory=absent, ge=2, le=100, description="Failures before a success that need an alert. Default: 5."
+    )
+    bulk_export_records: int = Field(
+        default_factory=absent,
+        ge=1,
+        le=1_000_000,
+        description="Of one export, above which it needs a reason. Default: 1000.",
+    )
+
+
+class WorkingHoursShape(Shape):
+    """When people work, in the tenant's time zone."""
+
+    days: list[Weekday]
+    from_: str = Field(alias="from")
+    to: str
+
+
+class ScheduleShape(Shape):
+    """A report that is made by itself."""
+
+    framework: Framework
+    every: Literal["daily", "weekly", "monthly"]
+    hour: int
+
+
+class NotApplicableShape(Shape):
+    """A control that was declared not to apply: why, by whom (a user's id) and when."""
+
+    framework: Framework
+    control: str
+    reason: str
+    declared_by: str
+    declared_at: str
+
+
+def store_report_settings(wanted: dict[str, Any], held: dict[str, Any], by: str, now: datetime) -> None:
+    """Put the given settings of reports into the form in which they are kept. Invalid (422) for what is there twice,
+    and for a day of work that ends before it begins. A declaration that was held already stays whose it was."""
+    if "working_hours" in wanted:
+        wanted["working_hours"] = _working_hours(wanted["working_hours"])
+    if "schedules" in wanted:
+        schedules: list[ScheduleBody] = wanted["schedules"]
+        _check_once(schedules, "schedules", lambda each: (each.framework, each.every))
+        wanted["schedules"] = [each.model_dump() for each in schedules]
+    if "not_applicable" in wanted:
+        declared: list[NotApplicableBody] = wanted["not_applicable"]
+        _check_once(declared, "not_applicable", lambda each: (each.framework, each.control))
+        wanted["not_applicable"] = _declarations(declared, held["not_applicable"], by, now)
+    if "report_thresholds" in wanted:
+        wanted["report_thresholds"] = given(wanted["report_thresholds"])
+
+
+def _working_hours(body: WorkingHoursBody) -> "Item":
+    if body.from_ >= body.to:
+        raise _invalid("working_hours.to", "too_early", "must be later than from")
+    if len(set(body.days)) != len(body.days):
+        raise _invalid("working_hours.days", "repeated", "names a day twice")
+    week: tuple[str, ...] = Weekday.__value__.__args__
+    return {"days": sorted(body.days, key=week.index), "from": body.from_, "to": body.to}
+
+
+def _declarations(declared: list[NotApplicableBody], held: "list[Item]", by: str, now: datetime) -> "list[Item]":
+    known = {(each["framework"], each["control"], each["reason"]): each for each in held}
+    new = {"declared_by": by, "declared_at": rfc3339(now)}
+    found = [each.model_dump() for each in declared]
+    return [known.get((each["framework"], each["control"], each["reason"]), each | new) for each in found]
+
+
+def _check_once[T](entries: Sequence[T], field: str, key: Callable[[T], Hashable]) -> None:
+    seen: set[Hashable] = set()
+    for place, each in enumerate(entries):
+        if key(each) in seen:
+            raise _invalid(f"{field}.{place}", "repeated", "is there twice")
+        seen.add(key(each))
+
+
+def _invalid(field: str, code: str, message: str) -> Invalid:
+    fault = FieldError(field, code, message)
+    return Invalid("invalid_request", "Some fields are not as they must be.", errors=(fault,))
