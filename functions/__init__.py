@@ -5,6 +5,7 @@ import azure.functions as func
 from functions import (
     admin,
     admin_access,
+    admin_reviews,
     admin_settings,
     admin_users,
     alerts,
@@ -30,6 +31,7 @@ from shared.wiring import LazyServices
 _APIS = (
     admin.api,
     admin_access.api,
+    admin_reviews.api,
     admin_settings.api,
     admin_users.api,
     alerts.api,

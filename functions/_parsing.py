@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,6 +13,7 @@ from shared.core.errors import BadRequest, FieldError, Invalid, TooLargeBody
 
 MAX_BODY_BYTES = 1024 * 1024
 _MAX_NAME = 100
+_KEY = re.compile(r"[!-~]{1,255}")
 
 
 def parse_body[M: BaseModel](raw: bytes, model: type[M]) -> M:
@@ -83,6 +85,14 @@ def _invalid(faults: list[Any]) -> Invalid:
         for fault in faults[:50]
     )
     return Invalid("invalid_request", "Some fields are not as they must be.", errors=errors)
+
+
+def idempotency_key(text: str | None) -> str | None:
+    """An `Idempotency-Key` header as it may be. Invalid (422)."""
+    if text is not None and not _KEY.fullmatch(text):
+        fault = FieldError("Idempotency-Key", "idempotency_key", "is 1 to 255 visible ASCII characters")
+        raise Invalid("invalid_request", "Some fields are not as they must be.", errors=(fault,))
+    return text
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Events of other services: how they enter the trail."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, Field
 
 from functions._api import Answer, Api, Call, Nothing, ReadBody, Shape
+from functions._parsing import idempotency_key
 from functions._shapes import FieldFault, Problem, shown_faults
 from shared.audit.producer import ProducerEvent
 from shared.audit.sensitive import may_hold_sensitive
@@ -21,7 +21,6 @@ api = Api("events")
 
 MOST_EVENTS = 500
 MOST_FAULTS = 500
-_KEY = re.compile(r"[!-~]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ async def write_events(call: Call[Any, Nothing]) -> Answer:
 
     sent: Sent = call.body
     source = Source(call.known.tenant_id, _caller(call))
-    batch = Batch(sent.values, sent.suspicious, _key(call.idempotency_key))
+    batch = Batch(sent.values, sent.suspicious, idempotency_key(call.idempotency_key))
     results = await call.services.ingest.accept(source, batch, call.request)
     items = [_shown(sent, place, each) for place, each in enumerate(results)]
     refused = [item for item in items if item["status"] == "rejected"]
@@ -131,13 +130,6 @@ def _caller(call: Call[Any, Any]) -> str:
     """Whose idempotency keys these are: one API key's, or one user's in all sessions."""
     actor = call.known.actor
     return f"{actor.kind}|{actor.id}"
-
-
-def _key(text: str | None) -> str | None:
-    if text is not None and not _KEY.fullmatch(text):
-        fault = FieldError("Idempotency-Key", "idempotency_key", "is 1 to 255 visible ASCII characters")
-        raise Invalid("invalid_request", "Some fields are not as they must be.", errors=(fault,))
-    return text
 
 
 def _shown(sent: Sent, place: int, result: "Result") -> dict[str, Any]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.compliance.service import Reports
     from shared.detection import AlertService, DetectionService
     from shared.identity.access import Access
+    from shared.identity.access_reviews import AccessReviews
     from shared.identity.account_operations import AccountOperations
     from shared.identity.api_keys import ApiKeys
     from shared.identity.challenges import Challenges
@@ -92,6 +93,7 @@ class Services:
     ingest: "Ingest"
     directory: "Directory"
     access: "Access"
+    access_reviews: "AccessReviews"
     rejections: "Rejections"
     guards: "Guards"
     throttle: "Throttle"
@@ -336,7 +338,7 @@ def _assemble(
     directory, passwords = Directory(store, index, clock), passwords or Passwords()
     rules = StoredRules(partial(read_settings, store))
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
-    identity = identity_services(settings, common, ids, outbox, directory, passwords, index, secrets)
+    identity = identity_services(settings, common, ids, outbox, directory, passwords, index, secrets, box=box)
     statements = Statements(store, recorder)
     watched = WatchedBoxes(box, statements, clock, ids)
     search = EventSearch(store, index, watched, clock)

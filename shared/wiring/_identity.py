@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # cold start
     from shared.identity.passwords import Passwords
     from shared.identity.session_life import SessionLife
     from shared.identity.sessions import Sessions
+    from shared.privacy.boxes import PersonalBox
     from shared.privacy.secret_boxes import SecretBoxes
     from shared.privacy.secrets import SecretsPort
 
@@ -27,9 +28,12 @@ def identity_services(
     passwords: "Passwords",
     index: Any,
     secrets: "SecretsPort",
+    *,
+    box: "PersonalBox",
 ) -> dict[str, Any]:
     """The services of accounts and access, by their names in `Services`."""
     from shared.identity.access import Access
+    from shared.identity.access_reviews import AccessReviews
     from shared.identity.account_operations import AccountOperations
     from shared.identity.confirmation import Confirmation
     from shared.identity.consents import Consents, Policy
@@ -81,6 +85,14 @@ def identity_services(
         **factors,
         **_administration(common, ids, outbox, directory, access, joining),
         "guards": guards,
+        "access_reviews": AccessReviews(
+            outbox=outbox,
+            guards=guards,
+            box=box,
+            ids=ids,
+            retention_days=settings.cosmos_db_ttl_days,
+            **common,
+        ),
         "throttle": Throttle(guards, rejections, limits),
         "access": access,
         "rejections": rejections,

@@ -27,6 +27,10 @@ PROVING = frozenset({"login", "login_mfa", "refresh_token"})
 """What is asked for a proof of identity: 401 is an answer there."""
 
 BODIES: dict[str, dict[str, Any]] = {
+    "complete_access_review": {
+        "population": [NOWHERE],
+        "decisions": [{"user_id": NOWHERE, "decision": "keep"}],
+    },
     "create_api_key": {"name": "reader", "scopes": ["alerts:read"]},
     "request_erasure": {"reason": "wants to be forgotten", "password": PASSWORD},
     "request_user_erasure": {"reason": "wants to be forgotten"},
@@ -111,6 +115,8 @@ async def test_a_good_call_answers_in_the_declared_shape(
         good = {"json": {"email": ada.email, "password": PASSWORD}}
     if endpoint.name == "request_erasure":
         await app.join(ada, f"heir.of.{ada.email}", Role.TENANT_ADMIN)
+    if endpoint.name == "complete_access_review":
+        good = {"json": {"population": [bob.id], "decisions": [{"user_id": bob.id, "decision": "remove"}]}}
     if endpoint.name == "get_ledger_proof":
         await app.host.drain_feed()  # all of them happened at the same moment: any may be the first
         good = {"params": {"event_id": (await app.events(caller.tenant_id))[0]["id"]}}

@@ -16,7 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LATER = frozenset(
     {
         "report.sign_off",
-        "review.complete",
         "system.error",
         "system.heartbeat",
         "system.start",
