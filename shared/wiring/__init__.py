@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
     from shared.compliance.service import Reports
+    from shared.compliance.sign_off import SignOffs
     from shared.detection import AlertService, DetectionService
     from shared.identity.access import Access
     from shared.identity.access_reviews import AccessReviews
@@ -114,6 +115,7 @@ class Services:
     detection: "DetectionService"
     alerts: "AlertService"
     reports: "Reports"
+    sign_offs: "SignOffs"
     sealer: "Sealer"
     shards: "Shards"
     ledger_keys: "LedgerKeys"
@@ -305,6 +307,7 @@ def _assemble(
     from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
     from shared.compliance.service import Reports
+    from shared.compliance.sign_off import SignOffs
     from shared.detection import AlertService, DetectionService
     from shared.detection.rules import StoredRules
     from shared.identity.directory import Directory
@@ -368,6 +371,7 @@ def _assemble(
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
         alerts=AlertService(store, outbox, recorder, clock, rules),
         reports=Reports(store, recorder, outbox, directory, clock, timed=report_builds()),
+        sign_offs=SignOffs(store, recorder, outbox, clock),
         **ledger,
         **common,
     )

@@ -63,6 +63,7 @@ BODIES: dict[str, Any] = {
     "POST /admin/api-keys": {"name": "reader", "scopes": ["alerts:read"]},
     "PUT /admin/settings": {"require_mfa": "off"},
     "POST /events": {"type": "custom.test", "actor": {"kind": "service", "id": "billing"}},
+    "POST /reports/{}/sign-off": {"statement": "I have read it."},
     "PATCH /alerts/{}": {"status": "acknowledged"},
     "PUT /alerts/{}/incident": {"aware_at": "2026-03-15T12:00:00Z", "decision": "not notified", "facts": "A test."},
 }

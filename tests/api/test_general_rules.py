@@ -48,6 +48,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "login_mfa": {"challenge": "kc_x", "code": "123456"},
     "mfa_confirm": {"code": "123456"},
     "mfa_disable": {"password": PASSWORD, "code": "123456"},
+    "sign_off_report": {"statement": "I have read it."},
     "step_up": {"code": "123456"},
     "write_events": {"type": "custom.test", "actor": {"kind": "service", "id": "billing"}},
 }

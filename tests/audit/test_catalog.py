@@ -15,7 +15,6 @@ from shared.audit.registry import all_types
 ROOT = Path(__file__).resolve().parents[2]
 LATER = frozenset(
     {
-        "report.sign_off",
         "system.error",
         "system.heartbeat",
         "system.start",
