@@ -59,7 +59,8 @@ class ApiKeyBody(ApprovalFields):
 
 
 class ApiKeyShape(Shape):
-    """An API key."""
+    """An API key. `last_sent_at`: when it last sent events, true to the hour. `silent_since`: the same, once the key
+    counts as silent."""
 
     id: str
     name: str
@@ -67,6 +68,8 @@ class ApiKeyShape(Shape):
     created_at: str
     expires_at: str | None
     last_used_at: str | None
+    last_sent_at: str | None
+    silent_since: str | None
 
 
 class NewApiKey(ApiKeyShape):

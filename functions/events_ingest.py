@@ -12,7 +12,7 @@ from functions._shapes import FieldFault, Problem, shown_faults
 from shared.audit.producer import ProducerEvent
 from shared.audit.sensitive import may_hold_sensitive
 from shared.core.errors import FieldError, Invalid
-from shared.identity.model import PRODUCERS
+from shared.identity.model import PRODUCERS, ServicePrincipal
 
 if TYPE_CHECKING:  # cold start
     from shared.audit.ingest import Result
@@ -118,6 +118,8 @@ async def write_events(call: Call[Any, Nothing]) -> Answer:
     source = Source(call.known.tenant_id, _caller(call))
     batch = Batch(sent.values, sent.suspicious, idempotency_key(call.idempotency_key))
     results = await call.services.ingest.accept(source, batch, call.request)
+    if any(each.id is not None for each in results) and isinstance(call.known, ServicePrincipal):
+        await call.services.sources.sent(call.known, call.request)
     items = [_shown(sent, place, each) for place, each in enumerate(results)]
     refused = [item for item in items if item["status"] == "rejected"]
     if len(refused) == len(items):

@@ -74,6 +74,17 @@ async def run_erasures(services: Services, request: RequestContext) -> None:
     await services.rounds.run("run_erasures", run)
 
 
+async def tell_of_life(services: Services, request: RequestContext) -> None:
+    """Tell of this instance, and of each tenant what is due: its policy, how far detection is, sources in silence."""
+
+    async def beat(tenant_id: str) -> None:
+        await services.heartbeats.beat(tenant_id, request)
+        await services.sources.check(tenant_id, request)
+
+    await services.continuity.tell(request)
+    await services.rounds.run("tell_of_life", beat)
+
+
 async def flush_rejections(services: Services, request: RequestContext) -> None:
     """Record rejected tokens and throttled calls that were only counted so far."""
     await services.rejections.flush(request)
@@ -95,6 +106,7 @@ TIMERS: dict[str, tuple[str, Job]] = {
     "retry_dead_letters": ("0 2-59/5 * * * *", retry_dead_letters),
     "run_erasures": ("50 3-59/5 * * * *", run_erasures),
     "sweep_outbox": ("30 */5 * * * *", sweep_outbox),
+    "tell_of_life": ("20 10 * * * *", tell_of_life),
     "tidy_tenants": ("0 40 3 * * *", tidy_tenants),
     "verify_ledger": ("30 4-59/5 * * * *", verify_ledger),
     "witness_checkpoints": ("15 3-59/5 * * * *", witness_checkpoints),

@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.audit.model import StoredEvent
 from shared.audit.recorder import Recorder
+from shared.audit.writing import Writing
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import KraftdError, Unready
 from shared.core.ids import IdFactory
@@ -56,12 +57,14 @@ class Outbox:
         clock: Clock,
         ids: IdFactory,
         counted: Counted = _uncounted,
+        writing: Writing | None = None,
     ) -> None:
         self._store = store
         self._recorder = recorder
         self._counted = counted
         self._clock = clock
         self._ids = ids
+        self._writing = writing or Writing(clock)
         self._handlers: dict[str, FollowUpHandler] = {}
 
     def on(self, kind: str, handler: FollowUpHandler) -> None:
@@ -96,7 +99,8 @@ class Outbox:
             "events": list(events),
             "follow_ups": [{"kind": f.kind, "arguments": f.arguments} for f in follow_ups],
         }
-        await self._store.batch(container, (tenant_id,), [*operations, create(entry)])
+        with self._writing.watched():
+            await self._store.batch(container, (tenant_id,), [*operations, create(entry)])
         try:
             await self._deliver(container, entry)
         except (StoreError, Unready) as error:

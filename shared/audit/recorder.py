@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.audit.model import SCHEMA, Draft, StoredEvent
 from shared.audit.registry import EventType, type_of
+from shared.audit.writing import Writing
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Unready
 from shared.core.ids import IdFactory
@@ -44,6 +45,7 @@ class Recorder:
         ids: IdFactory,
         box: PersonalBox,
         index: BlindIndex,
+        writing: Writing | None = None,
         *,
         timed: Timed = untimed,
         counted: Counted = _uncounted,
@@ -55,6 +57,7 @@ class Recorder:
         self._ids = ids
         self._box = box
         self._index = index
+        self._writing = writing or Writing(clock)
 
     async def prepare(self, tenant_id: str, persons: Iterable[str]) -> None:
         """Have ready what finishing events about many persons needs. Unready, StoreError."""
@@ -136,7 +139,8 @@ class Recorder:
         """Write a finished event. One that is there already is the same one: ids are ours. StoreError otherwise."""
         with self._timed("create"):
             try:
-                await self._store.create(AUDIT_EVENTS, (event["tenant_id"], event["period"]), event)
+                with self._writing.watched():
+                    await self._store.create(AUDIT_EVENTS, (event["tenant_id"], event["period"]), event)
             except Conflict:
                 _log.info("event_already_published", event_id=event["id"])
                 return
@@ -174,7 +178,8 @@ class Recorder:
         refused: StoreError | None = None
         with self._timed("batch"):
             try:
-                await self._store.batch(AUDIT_EVENTS, partition, [create(event) for event in chunk])
+                with self._writing.watched():
+                    await self._store.batch(AUDIT_EVENTS, partition, [create(event) for event in chunk])
             except (Conflict, TooLarge) as error:
                 refused = error
         if isinstance(refused, Conflict):  # an earlier attempt at the same request wrote some of them, or all

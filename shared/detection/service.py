@@ -18,6 +18,7 @@ from shared.detection.episodes import LONGEST, reach
 from shared.detection.evaluation import CONSUMER, Evaluation, Touched
 from shared.detection.history import Limits, signal_of
 from shared.detection.model import Observed, Pattern, Span, Wanted
+from shared.detection.reached import note_reached
 from shared.detection.registry import all_patterns
 from shared.detection.rules import NoRules, RulesSource
 from shared.detection.traits import KnownRules, Traits
@@ -83,6 +84,7 @@ class DetectionService:
                 await self._keep(touched, error, kept)
             except Exception as error:  # noqa: BLE001 - the other keys of the batch must not be held up
                 await self._keep(touched, error, kept)
+        await note_reached(self._store, items)
 
     async def _keep(self, touched: Touched, error: Exception, kept: set[str]) -> None:
         """Dead-letter a series' events, each once however many patterns fail on it."""

@@ -40,7 +40,8 @@ def api_key_key(key_id: str) -> str:
 def shown_api_key(item: Item) -> dict[str, Any]:
     """An API key as the API shows it: never its secret."""
     names = ("name", "scopes", "created_at", "expires_at", "last_used_at")
-    return {"id": item["key_id"], **{name: item[name] for name in names}}
+    of_events = {name: item.get(name) for name in ("last_sent_at", "silent_since")}
+    return {"id": item["key_id"], **{name: item[name] for name in names}, **of_events}
 
 
 class ApiKeys:
@@ -92,6 +93,8 @@ class ApiKeys:
             "created_at": rfc3339(now),
             "expires_at": expires,
             "last_used_at": None,
+            "last_sent_at": None,
+            "silent_since": None,
         }
         event = ApiKeyCreate(scopes=tuple(item["scopes"]), expires_at=expires, **approval.attributes)
         finished = await self._recorder.finish(_by(principal, event, key_id, request))
@@ -137,7 +140,13 @@ class ApiKeys:
             await self._used(held, now)
         except NotFound:
             raise TokenRejected("api_key_unknown") from None
-        return ServicePrincipal(held["key_id"], link.tenant_id, frozenset(held["scopes"]))
+        return ServicePrincipal(
+            held["key_id"],
+            link.tenant_id,
+            frozenset(held["scopes"]),
+            last_sent_at=held.get("last_sent_at"),
+            silent=held.get("silent_since") is not None,
+        )
 
     async def _used(self, held: Item, now: datetime) -> None:
         """Note that the key is in use, to the hour: a write per call would cost more than the call."""

@@ -88,6 +88,10 @@ class ServicePrincipal:
     scopes: frozenset[str]
     person: None = None
     power: str = "service"
+    last_sent_at: str | None = None
+    """When the key last sent events, true to the hour; None: it never did."""
+    silent: bool = False
+    """Whether it was told of that it sends none any more."""
 
     @property
     def actor(self) -> Actor:

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from shared.audit.model import RequestContext
 from shared.core.clock import Clock, SystemClock
 from shared.core.ids import IdFactory
 from shared.core.settings import MEMORY, Settings
@@ -16,8 +18,10 @@ from shared.storage.containers import container_names
 from shared.telemetry import Timed, get_log
 
 if TYPE_CHECKING:  # the domain is imported when the first request needs it: cold start counts
+    from shared.audit.continuity import Continuity
     from shared.audit.dead_letters import DeadLetters
     from shared.audit.exports import Exports
+    from shared.audit.heartbeats import Heartbeats
     from shared.audit.ingest import Ingest
     from shared.audit.outbox import Outbox
     from shared.audit.recorder import Recorder
@@ -43,6 +47,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity
     from shared.identity.session_life import SessionLife
+    from shared.identity.sources import Sources
     from shared.identity.tenant_settings import TenantSettings
     from shared.identity.throttle import Throttle
     from shared.ledger.checkpoints import Checkpoints
@@ -86,6 +91,7 @@ class Services:
     key_probe: "KeyProbe"
     person_keys: "PersonKeys"
     recorder: "Recorder"
+    continuity: "Continuity"
     outbox: "Outbox"
     dead_letters: "DeadLetters"
     rounds: "Rounds"
@@ -111,6 +117,8 @@ class Services:
     invitations: "Invitations"
     joining: "Joining"
     api_keys: "ApiKeys"
+    sources: "Sources"
+    heartbeats: "Heartbeats"
     tenant_settings: "TenantSettings"
     detection: "DetectionService"
     alerts: "AlertService"
@@ -153,6 +161,8 @@ class LazyServices:
     def __init__(self, settings: Settings, build: Builder | None = None) -> None:
         self.settings = settings
         self._build = build or (lambda: build_services(settings))
+        self._tells = build is None
+        self._telling: asyncio.Task[None] | None = None
         self._built: Services | None = None
         self._lock = asyncio.Lock()
         self._system_clock = SystemClock()
@@ -181,20 +191,35 @@ class LazyServices:
         return "SQLite, in memory" if data == MEMORY else f"SQLite in {data}"
 
     async def get(self) -> Services:
-        """The services. Whatever building them raises; the next call tries again."""
+        """The services. Whatever building them raises; the next call tries again.
+
+        What they have to tell of themselves (`Continuity`) is recorded beside the call, which does not wait for it.
+        """
         if self._built is None:
             async with self._lock:
                 if self._built is None:
                     self._built = await self._build()
+        if self._tells and self._built.continuity.has_news:
+            self._tell(self._built)
         return self._built
 
+    def _tell(self, services: Services) -> None:
+        if self._telling is None or self._telling.done():
+            request = RequestContext(self.ids.new(), "start", "start", self.clock.now())
+            work = services.continuity.tell(request)
+            self._telling = asyncio.create_task(work, context=Context())  # not within the deadline of this call
+
     def put(self, services: Services | None) -> None:
-        """Use these services from now on (None: build again when needed). What was there is the caller's to close."""
-        self._built = services
+        """Use these services from now on (None: build again when needed). What was there is the caller's to close.
+        They are told of by the timers alone."""
+        self._built, self._tells = services, services is None
 
     async def close(self) -> None:
         """Close what was built."""
         built, self._built = self._built, None
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.wait([self._telling])
         if built is not None:
             await built.close()
 
@@ -306,6 +331,7 @@ def _assemble(
     from shared.audit.recorder import Recorder
     from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
+    from shared.audit.writing import Writing
     from shared.compliance.service import Reports
     from shared.compliance.sign_off import SignOffs
     from shared.detection import AlertService, DetectionService
@@ -330,13 +356,15 @@ def _assemble(
     )
     from shared.wiring._identity import identity_services
     from shared.wiring._ledger import ledger_services
+    from shared.wiring._life import life_services
     from shared.wiring._subject_rights import subject_rights_services
 
     ids, index = IdFactory(clock), BlindIndex(secrets, index_version)
     person_keys = PersonKeys(store, wrapper, clock)
     box = SealedBoxes(person_keys)
-    recorder = Recorder(store, clock, ids, box, index, timed=audit_writes(), counted=EventCounts())
-    outbox = Outbox(store, recorder, clock, ids, OutboxCounts())
+    writing = Writing(clock)
+    recorder = Recorder(store, clock, ids, box, index, writing, timed=audit_writes(), counted=EventCounts())
+    outbox = Outbox(store, recorder, clock, ids, OutboxCounts(), writing)
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
     directory, passwords = Directory(store, index, clock), passwords or Passwords()
     rules = StoredRules(partial(read_settings, store))
@@ -373,5 +401,6 @@ def _assemble(
         reports=Reports(store, recorder, outbox, directory, clock, timed=report_builds()),
         sign_offs=SignOffs(store, recorder, outbox, clock),
         **ledger,
+        **life_services(settings, common, outbox=outbox, writing=writing, shards=ledger["shards"]),
         **common,
     )

@@ -117,6 +117,7 @@ def _administration(
     from shared.identity.invitations import Invitations
     from shared.identity.joining import Joining
     from shared.identity.members import Members
+    from shared.identity.sources import Sources
     from shared.identity.tenant_settings import TenantSettings
 
     checked: dict[str, Any] = {**common, "outbox": outbox, "access": access}
@@ -125,6 +126,7 @@ def _administration(
         "invitations": Invitations(directory=directory, ids=ids, **checked),
         "joining": Joining(outbox=outbox, directory=directory, ids=ids, **joining, **common),
         "api_keys": ApiKeys(ids=ids, **checked),
+        "sources": Sources(outbox=outbox, **common),
         "tenant_settings": TenantSettings(common["store"], common["recorder"], outbox),
     }
 

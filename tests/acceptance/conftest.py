@@ -18,6 +18,14 @@ ON_ONE_STORE: dict[str, frozenset[str]] = {
     "test_ledger_bundle": frozenset(
         {"test_parts_join_while_the_ledger_grows", "test_several_months_and_one_without_events"}
     ),
+    "test_signs_of_life": frozenset(
+        {
+            "test_every_hour_of_the_service_and_every_day_of_a_tenant",
+            "test_the_clock_is_held_against_the_stores",
+            "test_a_day_is_told_of_once_detection_has_worked_through_it",
+            "test_a_source_that_falls_silent_and_comes_back",
+        }
+    ),
 }
 """Modules whose many cases are not about a store: told on the embedded one, but for these stories."""
 
