@@ -23,9 +23,11 @@ from bench._figures import figure, table
 from bench._metered import Meter, MeteredStore
 from bench._servers import ROOT
 from devhost.host import Host
+from shared.compliance.model import Activity, Day, new_report
 from shared.core.settings import Settings
 from shared.detection.patterns import brute_force
 from shared.ledger.checkpoints import SIGN_EVERY
+from shared.storage.containers import REPORTS
 from shared.wiring import build_services
 
 FILE = Path(__file__).with_name("store_budget.json")
@@ -139,6 +141,7 @@ async def measure(host: Host) -> Walk:
         await _one_event(walk, token)
         await walk.call("GET events/export", "GET", "/events/export?format=ocsf", 200, token=token, read=False)
         await walk.call("GET reports/{id}, unknown", "GET", f"/reports/{UNKNOWN_ID}", 404, token=token)
+        await _sign_off(walk, token)
         await _administration(walk, token)
         producer = await _producer(walk, token)
         await walk.call("GET health/ready", "GET", "/health/ready", 200)
@@ -157,6 +160,17 @@ async def _one_event(walk: Walk, token: str) -> None:
     newest = found.json()["items"][0]["id"]
     await walk.call("GET events/{id}", "GET", f"/events/{newest}", 200, token=token)
     await walk.call("GET events/{id}, unknown", "GET", f"/events/{UNKNOWN_ID}", 404, token=token)
+
+
+async def _sign_off(walk: Walk, token: str) -> None:
+    """A report that is ready, as a day would have left it."""
+    services = await walk.host.module.services.get()
+    tenant_id = (await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})).json()["tenant_id"]
+    report = new_report(tenant_id, Day(_START.date() - timedelta(days=1)), Activity(), _START, final=True)
+    await services.store.create(REPORTS, (tenant_id,), report)
+    url, body = f"/reports/{report['id']}", {"statement": "I have read it."}
+    await walk.call("POST reports/{id}/sign-off", "POST", f"{url}/sign-off", 201, token=token, body=body)
+    await walk.call("GET reports/{id}, signed off", "GET", url, 200, token=token)
 
 
 async def _own_account(walk: Walk, token: str) -> None:
@@ -203,6 +217,11 @@ async def _administration(walk: Walk, token: str) -> None:
     await send(
         "PUT admin/users/{id}, refused", "PUT", "/admin/users/" + await _own_id(walk, token), 403, body={"role": "user"}
     )
+    own = await _own_id(walk, token)
+    people = [own, joined["user"]["id"]]
+    decisions = [{"user_id": each, "decision": "keep", "note": "looked at it"} for each in people]
+    review = {"population": people, "decisions": decisions}
+    await send("POST admin/access-reviews, two users", "POST", "/admin/access-reviews", 201, body=review)
     await walk.client.post("/login", json={"email": joiner["email"], "password": "wrong"})
     await send("POST admin/users/{id}/unlock", "POST", f"{user}/unlock", 204)
     why = {"reason": "wants to be forgotten"}

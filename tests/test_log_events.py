@@ -8,8 +8,10 @@ import pytest
 from tests.app import ROOT
 
 MODULES = [
+    "shared/audit/continuity.py",
     "shared/audit/dead_letters.py",
     "shared/audit/export_runs.py",
+    "shared/audit/heartbeats.py",
     "shared/audit/outbox.py",
     "shared/audit/recorder.py",
     "shared/audit/rounds.py",
@@ -17,6 +19,7 @@ MODULES = [
     "shared/identity/directory.py",
     "shared/identity/rejections.py",
     "shared/identity/service.py",
+    "shared/identity/sources.py",
     "shared/ledger/reconciliation.py",
     "shared/ledger/sealer.py",
     "shared/ledger/statements.py",

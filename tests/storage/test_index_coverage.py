@@ -4,7 +4,7 @@ the source and has to be passed here: a new query that nobody drives fails, as d
 import ast
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from shared.detection.backtest import Backtest
 from shared.detection.history import Limits
 from shared.detection.model import Span
 from shared.detection.overflow import Overflow, _Hour
+from shared.detection.reached import Reached
 from shared.ledger.progress import Progress
 from shared.ledger.recount import Recount
 from shared.storage._cosmos_definition import indexed_paths
@@ -165,6 +166,8 @@ async def drive(app: App) -> None:
         await app.client.get("/v1/profile", headers={"Authorization": "Bearer x"})
     await app.host.drain_feed()
     await drive_erasures(app, ada)
+    review = {"population": [ada.id], "decisions": [{"user_id": ada.id, "decision": "keep"}]}
+    assert (await app.client.post("/v1/admin/access-reviews", json=review, headers=ada.auth)).status_code == 201
     assert (await app.client.get("/v1/events/export?type=auth.*", headers=ada.auth)).status_code == 200
     app.clock.advance(minutes=2)
     for name in TIMERS:
@@ -178,6 +181,8 @@ async def drive(app: App) -> None:
             answer = await app.client.request(endpoint.method, url, params=params, json={}, headers=who.auth)
             assert answer.status_code < 500
     await app.host.drain_feed()
+    assert await Reached(app.store, app.services.shards).of(ada.tenant_id, date(2026, 3, 14)) is not None
+    assert await app.services.sign_offs.of(ada.tenant_id, NOWHERE) == []
     span = Span(app.clock.now() - timedelta(days=1), app.clock.now())
     backtest = Backtest(app.services.store, app.services.alerts.rules, all_patterns())
     await backtest.run(ada.tenant_id, span, {}, [grace.tenant_id])
