@@ -17,6 +17,8 @@ async def test_a_program_reads_alerts_and_reports_until_its_key_is_revoked(app: 
         "created_at": "2026-03-15T12:00:00.000000Z",
         "expires_at": "2026-06-30T00:00:00.000000Z",
         "last_used_at": None,
+        "last_sent_at": None,
+        "silent_since": None,
     }
     assert {name: value for name, value in made.items() if name != "key"} == shown
     (event,) = await app.events(ada.tenant_id, "apikey.create")
