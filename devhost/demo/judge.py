@@ -35,7 +35,7 @@ LEAVES: dict[tuple[str, str, int], str] = {
     ("GET", "v1/health/ready", 200): r"",
 }
 """The event types, in the order of the alphabet, that a call leaves with a status. A pattern of its own."""
-_BY_THE_APP = re.compile(r"alert\.(raise|update)|report\.generate")
+_BY_THE_APP = re.compile(r"alert\.(raise|update)|report\.generate|system\.(start|heartbeat)")
 
 
 def faults(seen: Seen) -> list[str]:
