@@ -117,7 +117,7 @@ async def test_a_good_call_answers_in_the_declared_shape(
     if endpoint.name == "request_erasure":
         await app.join(ada, f"heir.of.{ada.email}", Role.TENANT_ADMIN)
     if endpoint.name == "complete_access_review":
-        good = {"json": {"population": [bob.id], "decisions": [{"user_id": bob.id, "decision": "remove"}]}}
+        good = {"json": {"population": [ada.id], "decisions": [{"user_id": ada.id, "decision": "keep"}]}}
     if endpoint.name == "get_ledger_proof":
         await app.host.drain_feed()  # all of them happened at the same moment: any may be the first
         good = {"params": {"event_id": (await app.events(caller.tenant_id))[0]["id"]}}
