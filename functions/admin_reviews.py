@@ -18,7 +18,7 @@ type Note = Annotated[
 ]
 
 
-class DecisionBody(Body):
+class ReviewedBody(Body):
     """What was decided about one user's access."""
 
     user_id: Opaque
@@ -30,7 +30,7 @@ class AccessReviewBody(Body):
     """Whose access was looked at, and one decision for each of them."""
 
     population: Annotated[list[Opaque], Field(min_length=1, max_length=MOST_USERS, description="Ids of users.")]
-    decisions: Annotated[list[DecisionBody], Field(min_length=1, max_length=MOST_USERS)]
+    decisions: Annotated[list[ReviewedBody], Field(min_length=1, max_length=MOST_USERS)]
 
 
 class AccessReviewShape(Shape):
