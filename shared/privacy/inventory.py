@@ -67,16 +67,6 @@ class Kind:
             yield path, "secret", None
 
 
-ATTRIBUTES = (
-    "attempt_count attempted_fields attempted_role authority_notified_at aware_at change changed_fields count counts "
-    "criteria decision digest due_at error_code event_id expires_at factor filtered_by format framework held_role "
-    "index keep key locked_until log new_role new_status old_role old_status organization pattern period "
-    "period_from period_to population privacy_version purpose remaining remove request_id required_role "
-    "required_scope role root scopes session_seconds sessions_ended severity size source subjects_notified_at "
-    "target_role terms_version version what"
-)
-"""Attributes of our own event types: public, all of them. What is personal is marked so and sealed.
-Producers' own attributes (`data.*`, `custom.*`) are for what is not personal, too: see docs/ingest.md."""
 _PUBLIC = (
     "id tenant_id period type outcome reason severity recorded_at occurred_at actor.kind actor.id actor.role "
     "target target.kind target.id subjects source.kind source.id context.request_id context.trace_id "
@@ -138,8 +128,13 @@ KINDS: tuple[Kind, ...] = (
         "settings.legal_hold.subject settings.legal_hold.since settings.legal_hold.until settings.allow_lists.accounts "
         "settings.allow_lists.accounts.value settings.allow_lists.accounts.since settings.allow_lists.accounts.until "
         "settings.allow_lists.addresses settings.allow_lists.addresses.since settings.allow_lists.addresses.until "
-        "settings.allow_lists.addresses.ended settings.allow_lists.accounts.ended",
-        clear="name settings.mutes.reason settings.legal_hold.reason settings.allow_lists.accounts.reason "
+        "settings.allow_lists.addresses.ended settings.allow_lists.accounts.ended "
+        "settings.time_zone settings.working_hours.days settings.working_hours.from settings.working_hours.to "
+        "settings.schedules settings.schedules.framework settings.schedules.every settings.schedules.hour "
+        "settings.not_applicable settings.not_applicable.framework settings.not_applicable.control "
+        "settings.not_applicable.declared_by settings.not_applicable.declared_at settings.report_thresholds.*",
+        clear="name settings.not_applicable.reason "
+        "settings.mutes.reason settings.legal_hold.reason settings.allow_lists.accounts.reason "
         "settings.allow_lists.addresses.value settings.allow_lists.addresses.reason",
         hashed="settings.allow_lists.addresses.key",
     ),
@@ -178,7 +173,7 @@ KINDS: tuple[Kind, ...] = (
         IDENTITY,
         "api_key",
         "A key of another service; people write its name.",
-        f"{_ITEM} key_id created_at created_by expires_at last_used_at scopes",
+        f"{_ITEM} key_id created_at created_by expires_at last_used_at last_sent_at silent_since scopes",
         clear="name",
         opens="secret_hash",
     ),
@@ -192,6 +187,15 @@ KINDS: tuple[Kind, ...] = (
         "place.walk place.id place.value replayed keys keys.until",
         hashed="keys.directory_key keys.email_key keys.platform_key",
     ),
+    Kind(
+        IDENTITY,
+        "access_review",
+        "What was decided about users' access, by their ids; each note sealed under its person.",
+        f"{_ITEM} review_id completed_by created_at population keep change remove digest "
+        "decisions decisions.user_id decisions.decision",
+        sealed="notes.*.form notes.*.nonce notes.*.sealed",
+    ),
+    Kind(IDENTITY, "pulse", "What was told of a tenant last.", f"{_ITEM} policy_day detected_day hour"),
     Kind(IDENTITY, "erasure", "That a person has an open request.", f"{_ITEM} request_id"),
     *(
         Kind(IDENTITY, name, about, f"{_ITEM} created_at pending reason", hashed="ip_key")
@@ -273,6 +277,7 @@ KINDS: tuple[Kind, ...] = (
         hashed="series",
     ),
     Kind(ALERTS, "alert_series", "The newest version of a series.", f"{_ITEM} version hot", hashed="series"),
+    Kind(ALERTS, "reached", "How far detection is.", f"{_ITEM} at"),
     _outbox(ALERTS),
     Kind(
         REPORTS,
@@ -288,6 +293,13 @@ KINDS: tuple[Kind, ...] = (
             f"{_ITEM} created_at advanced_at rows kept kept.bundle_id kept.key kept.made_at kept.shards kept.shards.*",
         )
         for name, about in (("export", "An export under way."), ("export_closed", "An export that has ended."))
+    ),
+    Kind(
+        REPORTS,
+        "sign_off",
+        "Who signed a report off, and what they stated.",
+        f"{_ITEM} report_id user_id role at digest",
+        clear="statement",
     ),
     _outbox(REPORTS),
     Kind(
@@ -311,6 +323,13 @@ KINDS: tuple[Kind, ...] = (
         "What a request of a producer wrote, finished events packed, for a day; the id is a keyed hash.",
         "id by until value.digest",
         sealed="value.plan",
+    ),
+    Kind(
+        GUARDS,
+        "review_key",
+        "Which access review a request made, for a day.",
+        "by until value.digest value.id",
+        hashed="id",
     ),
     *(
         Kind(GUARDS, f"{name}_rate", "Calls of one address in a while.", "before count", hashed="id")
