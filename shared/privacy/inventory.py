@@ -324,13 +324,7 @@ KINDS: tuple[Kind, ...] = (
         "id by until value.digest",
         sealed="value.plan",
     ),
-    Kind(
-        GUARDS,
-        "review_key",
-        "Which access review a request made, for a day.",
-        "by until value.digest value.id",
-        hashed="id",
-    ),
+    Kind(GUARDS, "review_key", "Which access review a request made.", "by until value.digest value.id", hashed="id"),
     *(
         Kind(GUARDS, f"{name}_rate", "Calls of one address in a while.", "before count", hashed="id")
         for name in ("login", "refresh", "register")
