@@ -4,6 +4,8 @@ An instance keeps what it notices of itself in memory until the store takes it, 
 What ends with the instance (a crash within an outage) is not told; the next start is.
 """
 
+import asyncio
+from contextvars import Context
 from datetime import timedelta
 
 from shared.audit.events.system import SystemFailure, SystemStart
@@ -12,6 +14,7 @@ from shared.audit.recorder import Recorder
 from shared.audit.writing import Writing
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Unready
+from shared.core.ids import IdFactory
 from shared.core.version import VERSION
 from shared.telemetry import get_log
 
@@ -32,6 +35,7 @@ class Continuity:
         self._start_told = False
         self._telling = False
         self._not_before = self._started_at
+        self._beside: asyncio.Task[None] | None = None
 
     @property
     def has_news(self) -> bool:
@@ -39,6 +43,18 @@ class Continuity:
         if self._telling or self._clock.now() < self._not_before:
             return False
         return not self._start_told or self._writing.outage() is not None
+
+    def tell_beside(self, ids: IdFactory) -> None:
+        """Begin to tell what there is, beside whatever calls this, which neither waits nor has less time for it."""
+        if self.has_news and (self._beside is None or self._beside.done()):
+            request = RequestContext(ids.new(), "start", "start", self._clock.now())
+            self._beside = asyncio.create_task(self.tell(request), context=Context())
+
+    async def close(self) -> None:
+        """Give up what is being told."""
+        if self._beside is not None:
+            self._beside.cancel()
+            await asyncio.wait([self._beside])
 
     async def tell(self, request: RequestContext) -> None:
         """Record the start of this instance, once, and an outage that is over. Whatever the store does not take is

@@ -3,14 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from shared.audit.model import RequestContext
 from shared.core.clock import Clock, SystemClock
 from shared.core.ids import IdFactory
 from shared.core.settings import MEMORY, Settings
@@ -145,6 +143,7 @@ class Services:
     async def close(self) -> None:
         """Let go of threads and files."""
         self.passwords.close()
+        await self.continuity.close()
         try:
             await self.store.close()
         finally:
@@ -162,7 +161,6 @@ class LazyServices:
         self.settings = settings
         self._build = build or (lambda: build_services(settings))
         self._tells = build is None
-        self._telling: asyncio.Task[None] | None = None
         self._built: Services | None = None
         self._lock = asyncio.Lock()
         self._system_clock = SystemClock()
@@ -199,15 +197,9 @@ class LazyServices:
             async with self._lock:
                 if self._built is None:
                     self._built = await self._build()
-        if self._tells and self._built.continuity.has_news:
-            self._tell(self._built)
+        if self._tells:
+            self._built.continuity.tell_beside(self.ids)
         return self._built
-
-    def _tell(self, services: Services) -> None:
-        if self._telling is None or self._telling.done():
-            request = RequestContext(self.ids.new(), "start", "start", self.clock.now())
-            work = services.continuity.tell(request)
-            self._telling = asyncio.create_task(work, context=Context())  # not within the deadline of this call
 
     def put(self, services: Services | None) -> None:
         """Use these services from now on (None: build again when needed). What was there is the caller's to close.
@@ -217,9 +209,6 @@ class LazyServices:
     async def close(self) -> None:
         """Close what was built."""
         built, self._built = self._built, None
-        if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.wait([self._telling])
         if built is not None:
             await built.close()
 

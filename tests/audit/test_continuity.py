@@ -184,7 +184,7 @@ async def test_an_app_tells_of_itself_beside_its_first_call() -> None:
         for _ in range(200):
             await asyncio.gather(*(services.get() for _ in range(5)))
             found = (await ready.store.query(AUDIT_EVENTS, (PLATFORM_TENANT,), Query())).items
-            if found and services._telling is not None and services._telling.done():
+            if found and ready.continuity._beside is not None and ready.continuity._beside.done():
                 break
         (event,) = found
         assert (event["type"], event["source"]) == ("system.start", {"kind": "function", "id": "start"})
@@ -194,7 +194,7 @@ async def test_an_app_tells_of_itself_beside_its_first_call() -> None:
 
 async def test_an_app_that_is_closed_at_once_is_closed() -> None:
     services = LazyServices(Settings(kraftd_data=":memory:"))
-    await services.get()
+    ready = await services.get()
     await services.close()
-    assert services._telling is not None
-    assert services._telling.done()
+    assert ready.continuity._beside is not None
+    assert ready.continuity._beside.done()
