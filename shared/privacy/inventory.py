@@ -246,7 +246,7 @@ KINDS: tuple[Kind, ...] = (
         "Counts of a day that a check has so far.",
         f"{_ITEM} period day events first last counts hours.** distinct_actors distinct_actors_exact actors lap",
     ),
-    Kind(LEDGER, "check", "How far the check of a month is.", f"{_ITEM} period after looked_at lap.** new.**"),
+    Kind(LEDGER, "check", "How far the check of a month is.", f"{_ITEM} period after looked_at marked lap.** new.**"),
     *(
         _with_event(LEDGER, name, about, f"{_ITEM} period")
         for name, about in (("finding", "What a check found."), ("closing", "That a month was closed."))
