@@ -19,9 +19,9 @@ _seen: set[tuple[Any, ...]] = set()
 
 
 def undeclared(container: str, item: Mapping[str, Any]) -> set[str]:
-    """The fields of an item that no level is declared of, as text."""
+    """The fields of an item that no level is declared of, as text. Those that begin with `_` are the store's own."""
     kind = kind_of(item)
-    paths = {path for path, _ in leaves(item)}
+    paths = {path for path, _ in leaves(item) if not path[0].startswith("_")}
     return {f"{container}/{kind}: {'.'.join(path)}" for path in paths if declared(container, kind, path) is None}
 
 

@@ -422,8 +422,8 @@ class Locking(Attempts):
 
     async def counted(self, user: Item, failures: Failures, request: RequestContext) -> Counted:
         counted = await super().counted(user, failures, request)
-        lock: Item = {"id": "lock", "tenant_id": user["tenant_id"], "kind": "lock", "count": counted.count}
-        return replace(counted, operations=[*counted.operations, create(lock)])
+        mark: Item = {"id": f"invitation|{counted.count}", "tenant_id": user["tenant_id"], "kind": "invitation"}
+        return replace(counted, operations=[*counted.operations, create(mark)])
 
 
 @pytest.mark.parametrize("call", ["answer", "step_up", "disable"])
@@ -438,7 +438,7 @@ async def test_what_the_counter_adds_is_in_the_same_commit(
         await device.post("/v1/step-up", code=device.wrong())
     else:
         await device.disable(device.code(), "wrong")
-    assert [item["count"] for item in await items(app, ada, "lock")] == [1]
+    assert [item["id"] for item in await items(app, ada, "invitation")] == ["invitation|1"]
 
 
 async def test_an_account_without_a_factor_signs_in_as_before(app: App, ada: Account) -> None:
