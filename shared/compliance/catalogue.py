@@ -1,0 +1,109 @@
+"""The catalogue: frameworks with their controls, what data is not there yet, and where their content was confirmed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.compliance.controls import gdpr, hipaa, iso_27001, pci_dss, pci_dss_logging, soc2, soc2_privacy
+from shared.compliance.controls.model import Control
+from shared.compliance.report_model import Framework
+
+CATALOGUE_VERSION = "1"
+"""Raised with every change of controls, rules or metrics: a report says by which catalogue it was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A framework with its controls, in their order, and what its reports add for the reader."""
+
+    framework: Framework
+    controls: tuple[Control, ...]
+    duties: tuple[str, ...]
+
+
+_ATTACH = "Evidence from outside the trail, where a control says that only that can show it."
+
+FRAMEWORKS: dict[str, Listed] = {
+    each.framework.id: each
+    for each in (
+        Listed(
+            Framework("gdpr", "GDPR", "Regulation (EU) 2016/679"),
+            gdpr.CONTROLS,
+            (
+                "The register of processing, its purposes and legal bases.",
+                "Answering persons, and telling them.",
+                _ATTACH,
+            ),
+        ),
+        Listed(
+            Framework("soc2", "SOC 2", "Trust Services Criteria 2017, points of focus 2022; over a period (Type II)"),
+            (*soc2.CONTROLS, *soc2_privacy.CONTROLS),
+            ("Approving access before it is given.", "Reviewing access and alerts.", _ATTACH),
+        ),
+        Listed(
+            Framework("hipaa", "HIPAA", "45 CFR Part 164 Subpart C, and 164.528"),
+            hipaa.CONTROLS,
+            ("Purpose and recipient on every disclosure that its systems report.", "Reviewing activity.", _ATTACH),
+        ),
+        Listed(
+            Framework("pci_dss", "PCI DSS", "v4.0.1"),
+            (*pci_dss.CONTROLS, *pci_dss_logging.CONTROLS),
+            (
+                "Sending events of every access to card data.",
+                "The daily review, and the targeted risk analysis.",
+                _ATTACH,
+            ),
+        ),
+        Listed(
+            Framework("iso_27001", "ISO/IEC 27001", "2022, Annex A"),
+            iso_27001.CONTROLS,
+            ("The statement of applicability.", "Reviewing access and incidents.", _ATTACH),
+        ),
+    )
+}
+"""Every framework by its id."""
+
+GAPS: dict[str, str] = {
+    "G01": "Requests of persons other than for erasure and export, such as to correct: the register has no such kind",
+    "G10": "An off-system copy of the log: up to where it reaches, and a test of restoring it",
+    "G11": "Purpose, recipient, legal basis and digests on events of data, where their producer does not give them",
+    "G15": "How data was protected in transit",
+    "G16": "Emergency access: that it was used, why, and its later review",
+    "G18": "A reset of a password as an event of its own, with how the person was identified",
+    "G19": "The channel of a consent, and which notice was shown",
+    "G22": "Removal at the end of retention: months expire whole in the store, and no event is written of it",
+    "on_call": "A list of who works outside working hours",
+    "data_roles": "Which roles may touch which class of data of the organization's other systems",
+    "requests": "The register of requests of persons",
+    "alerts": "The alerts and their histories",
+    "accounts": "The accounts as they are",
+    "policies": "The settings in force",
+    "sources": "A register of the sources that are expected to send events",
+    "operations": "Signs of life of detection and of the writer of the trail",
+}
+"""Data that a control may want and the trail may not have."""
+
+SOURCES: dict[str, str] = {
+    "PRW": "a list of compliance checks of an open tool (Prowler 5.46)",
+    "CLW": "a vendor's pages on PCI DSS v4.0.1 (excerpts)",
+    "WPC": "withpci.com, v4.0.1 (excerpts)",
+    "MYC": "myctrl.tools, v4.0",
+    "XM": "a third party's mind map of requirement 10, v4",
+    "CFR": "45 CFR 164.308, .312, .316 as published",
+    "C528": "45 CFR 164.528 as published",
+    "TSC": "the criteria as published in an open tool (comply, TSC 2017)",
+    "ISO": "id and subject in public statements of applicability",
+    "G12": "GDPR article 12",
+    "G33": "GDPR article 33",
+    "G34": "GDPR article 34",
+    "G5": "a summary of GDPR article 5",
+    "GT": "a public table of contents; content unconfirmed",
+    "BLG": "a blog on v4.0 (secondary)",
+    "OWN": "no source: unconfirmed",
+}
+"""Where numbers and contents of controls were seen."""
+
+
+def controls_of(framework: str) -> tuple[Control, ...]:
+    """The controls of a framework, in their order. KeyError for an id that is none."""
+    return FRAMEWORKS[framework].controls
