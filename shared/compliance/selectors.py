@@ -7,7 +7,6 @@ A selector is a type, or a family (`data.*`), with what narrows it: `+` an outco
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -56,17 +55,3 @@ def selectors(text: str) -> tuple[Selector, ...]:
             raise ValueError(f"{word} is no selector")
         found.append(Selector(**form.groupdict()))
     return tuple(found)
-
-
-def counted(text: str, rows: Mapping[Row, int], statuses: Mapping[str, int]) -> int:
-    """How many events the selectors of a text mean, each once. `statuses`: updates of alerts by the status after."""
-    wanted = selectors(text)
-    plain = [each for each in wanted if each.status is None]
-    total = sum(n for row, n in rows.items() if any(each.matches(row) for each in plain))
-    if not any(each.names("alert.update") for each in plain):
-        total += sum(statuses.get(status, 0) for status in _statuses(wanted))
-    return total
-
-
-def _statuses(wanted: Iterable[Selector]) -> set[str]:
-    return {each.status for each in wanted if each.status is not None}

@@ -1,4 +1,4 @@
-"""SOC 2: the Trust Services Criteria of 2017, over a period (Type II), but for privacy. Titles and questions are our own words."""
+"""SOC 2: the Trust Services Criteria of 2017, but for privacy. Titles and questions are our own words."""
 
 from shared.compliance.controls.model import Control
 

@@ -1,0 +1,262 @@
+"""Evidence: all that a report is made from. Facts of the sealed trail, and what is known beside it through ports.
+
+What a port cannot tell is None, never a guess: the rules that need it are then not run, and the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Any, Protocol
+
+from shared.compliance.facts.merged import Facts
+from shared.compliance.report_model import Gate, Shard
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Whole UTC days of recorded_at, `to` excluded."""
+
+    from_day: date
+    to_day: date
+
+    @property
+    def days(self) -> tuple[str, ...]:
+        """Its days, YYYY-MM-DD."""
+        return tuple(
+            (self.from_day + timedelta(days=number)).isoformat() for number in range((self.to_day - self.from_day).days)
+        )
+
+    @property
+    def months(self) -> tuple[str, ...]:
+        """The months that its days are of, YYYY-MM."""
+        return tuple(dict.fromkeys(day[:7] for day in self.days))
+
+    @property
+    def start(self) -> str:
+        """Its first moment, RFC 3339."""
+        return f"{self.from_day.isoformat()}T00:00:00.000000Z"
+
+    @property
+    def end(self) -> str:
+        """The first moment after it, RFC 3339."""
+        return f"{self.to_day.isoformat()}T00:00:00.000000Z"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """An alert as people left it. Times RFC 3339; None: it did not happen."""
+
+    id: str
+    pattern: str
+    severity: str
+    key: str
+    raised_at: str
+    first_seen: str
+    last_seen: str
+    acknowledged_at: str | None
+    closed_at: str | None
+    closed_note: bool
+    event_ids: frozenset[str] = frozenset()
+    incident: Mapping[str, Any] | None = None
+
+    def is_open_at(self, moment: str) -> bool:
+        """Whether nobody had closed it at a moment."""
+        return self.closed_at is None or self.closed_at > moment
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """A request of a person: of which kind, of whom, when it came, until when it was to be answered, what became of it.
+
+    `state`: as the register has it; `answered_at` None: not yet. `extended`: its time was, within the first month.
+    """
+
+    id: str
+    kind: str
+    subject: str
+    state: str
+    received_at: str
+    due_at: str
+    answered_at: str | None
+    extended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as it is. Times RFC 3339. `last_login_at`, `password_since` None: further back than was looked."""
+
+    id: str
+    role: str
+    status: str
+    mfa: bool
+    created_at: str
+    last_login_at: str | None = None
+    password_since: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """That a control does not apply: by whom, when and why. Never inferred."""
+
+    control: str
+    reason: str
+    by: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The settings in force. None: not known.
+
+    `thresholds`: those of `thresholds.py` that the organization set. `data_roles`: which roles may touch which class of
+    its own systems' data. `on_call`: who may work outside working hours. `sources`: those expected to send events.
+    `schedules`: frameworks of which a report is due regularly. `legal_hold`: months that are kept.
+    """
+
+    lockout_failures: int | None = None
+    lockout_minutes: int | None = None
+    password_min_length: int | None = None
+    password_history: int | None = None
+    session_idle_minutes: int | None = None
+    require_mfa: str | None = None
+    retention_days: int | None = None
+    thresholds: Mapping[str, int] = field(default_factory=dict)
+    data_roles: Mapping[str, Sequence[str]] | None = None
+    on_call: frozenset[str] | None = None
+    sources: tuple[str, ...] | None = None
+    schedules: tuple[str, ...] = ()
+    declarations: tuple[Declaration, ...] = ()
+    legal_hold: tuple[str, ...] = ()
+    exclusions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """Whose report it is."""
+
+    id: str
+    name: str
+    enrolled_at: str
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A time in which the trail could not be written, or less was recorded. RFC 3339."""
+
+    since: str
+    until: str
+    source: str
+    alerted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Signs of life of the service itself, for the days of a period."""
+
+    detection_days: frozenset[str]
+    outages: tuple[Outage, ...]
+    starts: int
+
+
+class Organizations(Protocol):
+    """Where organizations and their settings are."""
+
+    async def organization(self, tenant_id: str) -> Organization | None:
+        """One organization; None when there is none of that id. StoreError."""
+        ...
+
+    async def policies(self, tenant_id: str) -> Policies:
+        """Its settings as they are now. StoreError."""
+        ...
+
+
+class Accounts(Protocol):
+    """Where accounts are."""
+
+    async def accounts(self, tenant_id: str) -> Sequence[Account]:
+        """All accounts, without what only the trail tells of them. StoreError."""
+        ...
+
+
+class AlertsOf(Protocol):
+    """Where alerts are."""
+
+    async def alerts(self, tenant_id: str, start: str, end: str) -> Sequence[AlertRow]:
+        """Alerts that were first seen before `end` and were open, or raised, at `start` or later. StoreError."""
+        ...
+
+
+class RequestsOf(Protocol):
+    """Where requests of persons are."""
+
+    async def requests(self, tenant_id: str, start: str, end: str) -> Sequence[RequestRow]:
+        """Requests received before `end` that were open at `start` or came later. StoreError."""
+        ...
+
+
+class OperationsOf(Protocol):
+    """Where the signs of life of the service itself are, beyond those in the organization's own trail."""
+
+    async def operations(self, tenant_id: str, start: str, end: str) -> Operations | None:
+        """What is known; None: nothing is. StoreError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """What was found out about the ledger when the report was made.
+
+    `checkpoints`: how many of each month of the period are signed. `oldest_month`: the first one that is kept.
+    `kept_past`: months whose retention is over, and of which there is something left. `closed`: size and root that the
+    month before the period was told to have, where it was.
+    """
+
+    retention_days: int
+    checkpoints: int
+    oldest_month: str | None
+    kept_past: tuple[str, ...] = ()
+    unsealed: int | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a report is made from. The same evidence gives the same report."""
+
+    organization: Organization
+    period: Period
+    facts: Facts
+    gate: Gate
+    shards: tuple[Shard, ...]
+    ledger: LedgerState
+    policies: Policies
+    thresholds: Mapping[str, int]
+    alerts: tuple[AlertRow, ...] | None = None
+    requests: tuple[RequestRow, ...] | None = None
+    accounts: tuple[Account, ...] | None = None
+    operations: Operations | None = None
+    last_review_at: str | None = None
+
+    def at_least(self, name: str) -> int:
+        """A threshold by its name. KeyError."""
+        return self.thresholds[name]
+
+    @cached_property
+    def raised(self) -> tuple[AlertRow, ...]:
+        """Alerts that were raised in the period."""
+        return tuple(each for each in self.alerts or () if self.period.start <= each.raised_at < self.period.end)
+
+    @cached_property
+    def end(self) -> datetime:
+        """The first moment after the period."""
+        return datetime.fromisoformat(self.period.end)
+
+    def is_alerted(self, event_ids: set[str], *, acknowledged: bool = False) -> bool:
+        """Whether an alert stands on one of these events (and, if asked, somebody acknowledged it)."""
+        return any(
+            not event_ids.isdisjoint(each.event_ids) and (each.acknowledged_at or not acknowledged)
+            for each in self.alerts or ()
+        )

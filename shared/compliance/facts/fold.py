@@ -1,0 +1,111 @@
+"""Folding a day: its sealed entries, in the order of the ledger, become one bounded document. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from shared.compliance.facts.data_use import DataUse
+from shared.compliance.facts.parts import Entry, Extracts, Marks
+from shared.compliance.facts.presence import Presence
+from shared.compliance.facts.quality import Quality
+from shared.compliance.facts.signing_in import SigningIn
+from shared.ledger.rollups import DayRollup, day_of
+
+FACTS_VERSION = 1
+"""Raised when the document changes its meaning: days of another version are folded again."""
+MOST_CANDIDATES, MOST_OF_A_ROW = 3600, 32
+_RARE = frozenset(
+    {
+        *("user.role_change", "user.status_change", "user.delete", "user.unlock", "user.update", "user.invite"),
+        *("user.invite_revoke", "auth.register", "auth.account_locked", "auth.password_change", "config.change"),
+        *("incident.record", "review.complete", "audit.export", "access.cross_tenant_denied", "data.export"),
+        *("mfa.enroll", "mfa.disable", "mfa.recovery_used", "report.generate", "report.sign_off"),
+    }
+)
+_RARE_FAMILIES = ("alert.", "apikey.", "consent.", "ledger.", "privacy.", "system.")
+
+
+class Candidates:
+    """Events from which samples are drawn: of each type, outcome and class those whose entries have the smallest
+    hashes, so that nobody chooses them and every event had the same chance."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[tuple[int, int, str]]] = {}
+
+    def add(self, entry: Entry, index: int, text: bytes) -> None:
+        """Take an event in, or not."""
+        name = f"{entry['type']}|{entry['outcome']}|{entry['data_class']}"
+        rows = self._rows.setdefault(name, [])
+        order = -int.from_bytes(hashlib.sha256(text).digest()[:8])
+        if len(rows) < MOST_OF_A_ROW:
+            heapq.heappush(rows, (order, index, f"{entry['id']} {entry['recorded_at']}"))
+        elif order > rows[0][0]:
+            heapq.heapreplace(rows, (order, index, f"{entry['id']} {entry['recorded_at']}"))
+
+    def document(self) -> dict[str, list[str]]:
+        """By type, outcome and class: `index id recorded_at` of each, the smallest hash first."""
+        most = max(1, min(MOST_OF_A_ROW, MOST_CANDIDATES // max(1, len(self._rows))))
+        return {
+            name: [f"{index} {told}" for _, index, told in sorted(rows, reverse=True)[:most]]
+            for name, rows in sorted(self._rows.items())[:MOST_CANDIDATES]
+        }
+
+
+class DayFold:
+    """Folds the entries of one day; those of other days are passed over."""
+
+    def __init__(self, day: str) -> None:
+        self.day = day
+        self.rollup = DayRollup(day)
+        self._marks, self._extracts, self._candidates = Marks(), Extracts(), Candidates()
+        self._parts = (
+            SigningIn(self._marks),
+            Presence(self._marks),
+            DataUse(self._marks),
+            Quality(self._marks),
+        )
+        self._statuses: dict[str, int] = {}
+
+    def add(self, index: int, text: bytes) -> None:
+        """Fold one entry in, as it was sealed at `index`."""
+        entry: Entry = json.loads(text)
+        if day_of(entry) != self.day:
+            return
+        self.rollup.add(entry, index)
+        self._candidates.add(entry, index, text)
+        for part in self._parts:
+            part.add(entry, index)
+        kind = entry["type"]
+        if kind == "alert.update":
+            status = str(entry["attributes"].get("new_status"))
+            self._statuses[status] = self._statuses.get(status, 0) + 1
+        if kind in _RARE or kind.startswith(_RARE_FAMILIES):
+            self._extracts.add(entry, index)
+
+    def document(self) -> dict[str, Any]:
+        """The facts of the day."""
+        totals = self.rollup.totals()
+        facts: dict[str, Any] = {
+            "version": FACTS_VERSION,
+            "day": self.day,
+            **{name: totals[name] for name in ("events", "first", "last", "counts", "hours", "distinct_actors")},
+            "statuses": dict(sorted(self._statuses.items())),
+        }
+        for part in self._parts:
+            facts |= part.document()
+        facts["marks"] = self._marks.document()
+        facts["extracts"] = self._extracts.document()
+        facts["candidates"] = self._candidates.document()
+        return facts
+
+
+def fold(day: str, entries: Iterable[tuple[int, bytes]]) -> dict[str, Any]:
+    """The facts of a day (YYYY-MM-DD) from entries and their indexes in the ledger."""
+    folded = DayFold(day)
+    for index, text in entries:
+        folded.add(index, text)
+    return folded.document()

@@ -1,0 +1,317 @@
+"""The days of a period put together. What a day cannot know, because it began or ends within it, is found here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+from shared.compliance.facts.data_use import HASH_BYTES, hash_of
+from shared.compliance.facts.parts import DAY_SECONDS, Ref
+from shared.compliance.report_model import EventRef
+from shared.compliance.selectors import Row, Selector, selectors
+
+type Day = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An event that a rule looks for. `ref` None: it is known of the day alone. `size`: what a threshold judges."""
+
+    day: str
+    ref: EventRef | None
+    size: int = 1
+    about: str = ""
+    of: str = ""
+    told: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """A rare event as facts keep it."""
+
+    ref: EventRef
+    reason: str | None
+    actor: tuple[str, str | None, str | None]
+    target: str | None
+    target_kind: str | None
+    subjects: tuple[str, ...]
+    data_class: str
+    records: int
+    origin: str
+    is_sealed: bool
+    attributes: Mapping[str, Any]
+
+    @property
+    def at(self) -> str:
+        """When it was recorded."""
+        return self.ref.recorded_at
+
+
+def event_ref(day: str, ref: Ref) -> EventRef:
+    """The reference that a report shows."""
+    index, event_id, at, kind, outcome = ref
+    return EventRef(day[:7], int(index), event_id, at, kind, outcome)
+
+
+def days_between(first: str, second: str) -> int:
+    """How many days lie from one day to another one."""
+    return (date.fromisoformat(second) - date.fromisoformat(first)).days
+
+
+class Facts:
+    """The facts of a period: of its days in order, those without events left out."""
+
+    def __init__(self, days: Sequence[str], found: Mapping[str, Day]) -> None:
+        """`days`: all of the period, YYYY-MM-DD, in order."""
+        self.days = tuple(days)
+        self.place = {day: number for number, day in enumerate(self.days)}
+        self._found = [found[day] for day in self.days if day in found]
+
+    @property
+    def documents(self) -> Sequence[Day]:
+        """The documents of the days that had events."""
+        return self._found
+
+    @cached_property
+    def rows(self) -> dict[Row, int]:
+        """Events by type, outcome, class and reason."""
+        rows: dict[Row, int] = {}
+        for day in self._found:
+            for *row, n in day["counts"]:
+                key = (row[0], row[1], row[2], row[3])
+                rows[key] = rows.get(key, 0) + n
+        return rows
+
+    @cached_property
+    def daily(self) -> dict[tuple[str, str, str, str | None], list[int]]:
+        """The same by day of the period."""
+        found: dict[Row, list[int]] = {}
+        for day in self._found:
+            place = self.place[day["day"]]
+            for *row, n in day["counts"]:
+                key = (row[0], row[1], row[2], row[3])
+                found.setdefault(key, [0] * len(self.days))[place] += n
+        return found
+
+    @cached_property
+    def events(self) -> int:
+        """How many events there were."""
+        return sum(day["events"] for day in self._found)
+
+    def count(self, text: str) -> int:
+        """How many events the selectors of a text mean."""
+        wanted = selectors(text)
+        plain = [each for each in wanted if each.status is None]
+        total = sum(n for row, n in self.rows.items() if any(each.matches(row) for each in plain))
+        statuses = {each.status for each in wanted if each.status is not None}
+        if not any(each.names("alert.update") for each in plain):
+            total += sum(self.statuses.get(str(status), 0) for status in statuses)
+        return total
+
+    def matching(self, wanted: Sequence[Selector]) -> Iterator[tuple[Row, list[int]]]:
+        """The rows that selectors mean, with their events by day. Updates of alerts to a status: see `statuses`."""
+        for row, by_day in self.daily.items():
+            if any(each.matches(row) for each in wanted if each.status is None):
+                yield row, by_day
+
+    @cached_property
+    def statuses(self) -> dict[str, int]:
+        """Updates of alerts by the status that they came to."""
+        return self.summed("statuses")
+
+    def summed(self, name: str) -> dict[str, int]:
+        """Counts by name, over all days."""
+        total: dict[str, int] = {}
+        for day in self._found:
+            for key, n in day[name].items():
+                total[key] = total.get(key, 0) + n
+        return total
+
+    def total(self, name: str) -> int:
+        """One count, over all days."""
+        return sum(day[name] for day in self._found)
+
+    @cached_property
+    def skew(self) -> list[int]:
+        """Events by delay (`SKEW_MS`), over all days."""
+        return [sum(each) for each in zip(*(day["skew"] for day in self._found), strict=True)]
+
+    def extracts(self, *types: str) -> list[Extract]:
+        """The rare events of some types that are kept, in order."""
+        found = [each for kind in types for each in self._extracts.get(kind, ())]
+        return sorted(found, key=lambda each: (each.ref.recorded_at, each.ref.event_id)) if len(types) > 1 else found
+
+    @cached_property
+    def _extracts(self) -> dict[str, list[Extract]]:
+        found: dict[str, list[Extract]] = {}
+        for day in self._found:
+            for kind, kept in day["extracts"].items():
+                found.setdefault(kind, []).extend(_extract(day["day"], row) for row in kept["rows"])
+        return found
+
+    def left_out(self, *types: str) -> int:
+        """How many rare events of some types are counted but not kept."""
+        kept = [day["extracts"][kind] for day in self._found for kind in types if kind in day["extracts"]]
+        return sum(each["n"] - len(each["rows"]) for each in kept)
+
+    def marked(self, kind: str, least: int = 1) -> tuple[int, list[Mark]]:
+        """How many events are marked so with a size of at least `least`, and those that are named, in order."""
+        count, marks = 0, []
+        for day in self._found:
+            held = day["marks"].get(kind)
+            if held is None:
+                continue
+            count += sum(n for size, n in held["sizes"].items() if int(size) >= least)
+            marks += [_mark(day["day"], row) for row in held["rows"] if row["size"] >= least]
+        marks.sort(key=lambda each: each.ref.recorded_at if each.ref else each.day)
+        return count, marks
+
+    @cached_property
+    def runs(self) -> dict[str, tuple[int, Mark | None]]:
+        """The longest run of failures of each account, also over midnight, and an event of it."""
+        longest: dict[str, tuple[int, Mark | None]] = {}
+        open_runs: dict[str, int] = {}
+        for day in self._found:
+            for account, run in day["accounts"].items():
+                begins = open_runs.get(account, 0) + run["begins"]
+                most = max(begins, run["longest"])
+                open_runs[account] = begins if run["whole"] else run["ends"]
+                if most > longest.get(account, (0, None))[0]:
+                    ref = run["ref"] and event_ref(day["day"], run["ref"])
+                    longest[account] = (most, Mark(day["day"], ref, most, account))
+        return longest
+
+    def after_lock(self, within_minutes: int) -> tuple[int, list[Mark]]:
+        """Successes less than so many minutes after a lock that nobody undid, also over midnight."""
+        longer, _ = self.marked("after_lock", within_minutes)
+        total, marks = self.marked("after_lock", 0)
+        found = [each for each in marks if each.size < within_minutes]
+        locked: dict[str, tuple[str, float]] = {}
+        for day in self._found:
+            for account, run in day["accounts"].items():
+                before, first = locked.pop(account, None), run["first"]
+                if before is not None and first is None:
+                    locked[account] = before
+                if before is not None and first is not None and first[0] == "s":
+                    minutes = int(days_between(before[0], day["day"]) * DAY_SECONDS + first[1] - before[1]) // 60
+                    if minutes < within_minutes:
+                        found.append(Mark(day["day"], event_ref(day["day"], first[2]), minutes, account))
+                if run["locked"] is not None:
+                    locked[account] = (day["day"], run["locked"])
+        over_midnight = len(found) - len([each for each in marks if each.size < within_minutes])
+        return total - longer + over_midnight, found
+
+    def idle(self, minutes: int) -> tuple[int, list[Mark]]:
+        """Sessions that went on after more than so many minutes, also over midnight."""
+        count, marks = self.marked("idle", minutes + 1)
+        left: dict[str, tuple[str, int]] = {}
+        for day in self._found:
+            for session, (first, last, ref) in day["sessions"].items():
+                before = left.get(session)
+                if before is not None:
+                    gap = (days_between(before[0], day["day"]) * DAY_SECONDS + first - before[1]) // 60
+                    if gap > minutes:
+                        count += 1
+                        marks.append(Mark(day["day"], event_ref(day["day"], ref), gap))
+                left[session] = (day["day"], last)
+        return count, marks
+
+    @cached_property
+    def after_exit(self) -> tuple[int, list[Mark]]:
+        """Accounts that acted after they were suspended or deleted, also on later days."""
+        count, marks = self.marked("after_exit", 0)
+        ended: dict[str, str] = {}
+        for day in self._found:
+            for account in [name for name in day["actors"] if name in ended]:
+                back = day["back"].get(account)
+                if back is None or day["actors"][account][3] < int(back):
+                    count += 1
+                    marks.append(Mark(day["day"], None, 1, account))
+            for account in day["back"]:
+                ended.pop(account, None)
+            ended |= dict.fromkeys(day["ended"], day["day"])
+        return count, marks
+
+    def used_after(self, since: str, among: str, mark: str) -> tuple[int, list[Mark]]:
+        """Uses of what was erased (`since` "erased", `among` "touched") or withdrawn ("withdrawn", "relied"), of the
+        same day and of later ones; of these the day alone is known."""
+        count, marks = self.marked(mark)
+        gone: set[bytes] = set()
+        for day in self._found:
+            if gone:
+                used = gone & _hashes(day[among]["hashes"])
+                count += len(used)
+                marks += [Mark(day["day"], None)] * len(used)
+            gone -= {bytes.fromhex(each) for each in day["granted"]}
+            gone |= {bytes.fromhex(each) if since == "withdrawn" else hash_of(each) for each in day[since]}
+        return count, marks
+
+    @cached_property
+    def persons_touched(self) -> tuple[int, bool]:
+        """How many persons data was read or changed of, and whether that is exact or the least."""
+        days = [day["touched"] for day in self._found]
+        return len(set[bytes]().union(*(_hashes(each["hashes"]) for each in days))), all(each["whole"] for each in days)
+
+    @cached_property
+    def actors(self) -> dict[str, tuple[str, str | None, int]]:
+        """Who acted: kind, last role and how many successful events."""
+        found: dict[str, tuple[str, str | None, int]] = {}
+        for day in self._found:
+            for name, (kind, role, n, *_) in day["actors"].items():
+                found[name] = (kind, role, n + found.get(name, ("", None, 0))[2])
+        return found
+
+    @cached_property
+    def sources(self) -> dict[str, tuple[int, float, tuple[float, float]]]:
+        """By source: its events, when it was last heard, and its longest silence; in seconds since the first day."""
+        found: dict[str, tuple[int, float, tuple[float, float]]] = {}
+        for day in self._found:
+            start = self.place[day["day"]] * DAY_SECONDS
+            for name, (n, first, last, gap_from, gap_to) in day["sources"].items():
+                before = found.get(name)
+                gaps = [(start + gap_from, start + gap_to)]
+                if before is not None:
+                    gaps += [before[2], (before[1], start + first)]
+                longest = max(gaps, key=lambda gap: gap[1] - gap[0])
+                found[name] = (n + (before[0] if before else 0), start + last, longest)
+        return found
+
+    @cached_property
+    def single_factor(self) -> dict[str, int]:
+        """Logins with one factor alone, by account."""
+        found: dict[str, int] = {}
+        for day in self._found:
+            for account, n in day["single_factor"]["accounts"].items():
+                found[account] = found.get(account, 0) + n
+        return found
+
+
+def _hashes(text: str) -> set[bytes]:
+    raw = base64.b64decode(text)
+    return {raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)}
+
+
+def _mark(day: str, row: Mapping[str, Any]) -> Mark:
+    return Mark(day, event_ref(day, row["ref"]), row["size"], row.get("about") or "", row.get("of") or "", row)
+
+
+def _extract(day: str, row: Mapping[str, Any]) -> Extract:
+    target = row.get("target") or (None, None)
+    kind, actor_id, role = row["actor"]
+    return Extract(
+        ref=event_ref(day, row["ref"]),
+        reason=row.get("reason"),
+        actor=(kind, actor_id, role),
+        target=target[1],
+        target_kind=target[0],
+        subjects=tuple(row.get("subjects", ())),
+        data_class=row["data_class"],
+        records=row["records"],
+        origin=row["origin"],
+        is_sealed=row["sealed"],
+        attributes=row.get("attributes", {}),
+    )

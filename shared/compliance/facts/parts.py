@@ -1,0 +1,148 @@
+"""What facts are made of: references to sealed events, extracts of rare ones, and marks of what a rule looks for."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from typing import Any
+
+type Entry = Mapping[str, Any]
+"""A sealed entry, parsed."""
+type Ref = list[Any]
+"""A sealed event: its index, id, recorded_at, type and outcome."""
+
+DAY_SECONDS = 86_400
+MOST_MARKS = 30
+"""Of one kind and day that are named; all are counted."""
+MOST_EXTRACTS, MOST_OF_A_TYPE = 600, 100
+_LONGEST_TEXT, _MOST_VALUES, _MOST_SUBJECTS = 200, 20, 10
+_PRODUCERS_OWN = frozenset(
+    {"purpose", "recipient", "recipient_address", "description", "legal_basis", "reason", "approved_by", "ticket"}
+)
+"""Attributes of producers' events that reports know: the rest of them is the producers' own."""
+
+
+def second_of(entry: Entry) -> float:
+    """When it was recorded, in seconds since midnight."""
+    return seconds(entry["recorded_at"])
+
+
+def seconds(text: str) -> float:
+    """The time of day of an RFC 3339 text in UTC, in seconds."""
+    return int(text[11:13]) * 3600 + int(text[14:16]) * 60 + float(text[17:-1])
+
+
+def ref_of(entry: Entry, index: int) -> Ref:
+    """The reference to an entry."""
+    return [index, entry["id"], entry["recorded_at"], entry["type"], entry["outcome"]]
+
+
+def extract_of(entry: Entry, index: int) -> dict[str, Any]:
+    """What facts keep of a rare event: never more than some hundred bytes, and nothing personal."""
+    actor, target = entry["actor"], entry["target"]
+    found = {
+        "ref": ref_of(entry, index),
+        "reason": entry["reason"],
+        "actor": [actor["kind"], actor["id"], actor["role"]],
+        "target": target and [target["kind"], target["id"]],
+        "subjects": entry["subjects"][:_MOST_SUBJECTS],
+        "data_class": entry["data_class"],
+        "records": entry["record_count"],
+        "origin": f"{entry['source']['kind']} {entry['source']['id']}",
+        "sealed": bool(entry["commitments"]),
+        "attributes": _attributes(entry),
+    }
+    return {name: value for name, value in found.items() if value not in (None, [], {})}
+
+
+def _attributes(entry: Entry) -> dict[str, Any]:
+    given: Mapping[str, Any] = entry["attributes"]
+    if entry["type"].startswith(("data.", "custom.")):
+        given = {name: value for name, value in given.items() if name in _PRODUCERS_OWN}
+    return {name: _bounded(value) for name, value in given.items()}
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:_LONGEST_TEXT]
+    if isinstance(value, list | tuple):
+        return [_bounded(each) for each in value[:_MOST_VALUES]]
+    if isinstance(value, dict):
+        return {str(name)[:_LONGEST_TEXT]: _bounded(each) for name, each in list(value.items())[:_MOST_VALUES]}
+    return value
+
+
+class Extracts:
+    """Extracts by type, all counted and the first of each kept."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+
+    def add(self, entry: Entry, index: int) -> None:
+        """Count an event, and keep it where there is room."""
+        kind = entry["type"]
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        rows = self._rows.setdefault(kind, [])
+        if len(rows) < MOST_OF_A_TYPE:
+            rows.append(extract_of(entry, index))
+
+    def document(self) -> dict[str, Any]:
+        """By type: how many there were, and those that are kept."""
+        most = _level([len(rows) for rows in self._rows.values()], MOST_EXTRACTS)
+        return {kind: {"n": self._counts[kind], "rows": rows[:most]} for kind, rows in sorted(self._rows.items())}
+
+
+def _level(sizes: list[int], total: int) -> int:
+    """How many each may have, so that all together have no more than `total`."""
+    left, remaining = total, len(sizes)
+    for size in sorted(sizes):
+        if size * remaining > left:
+            return left // remaining
+        left -= size
+        remaining -= 1
+    return MOST_OF_A_TYPE
+
+
+class Marks:
+    """What rules look for, by kind: how many of which size there were, and the largest of them."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, dict[int, int]] = {}
+        self._rows: dict[str, list[tuple[int, int, dict[str, Any]]]] = {}
+
+    def add(self, kind: str, ref: Ref, size: int = 1, **told: Any) -> None:
+        """Mark an event. `size`: by which a threshold judges it; `told`: what else a finding says."""
+        sizes = self._sizes.setdefault(kind, {})
+        rounded = two_digits(size)
+        sizes[rounded] = sizes.get(rounded, 0) + 1
+        rows = self._rows.setdefault(kind, [])
+        entry = (size, -int(ref[0]), {"ref": ref, "size": size, **told})
+        if len(rows) < MOST_MARKS:
+            heapq.heappush(rows, entry)
+        elif entry[:2] > rows[0][:2]:
+            heapq.heapreplace(rows, entry)
+
+    def document(self) -> dict[str, Any]:
+        """By kind: how many of each size, and the largest, earliest first among equals."""
+        return {
+            kind: {
+                "sizes": {str(size): sizes[size] for size in sorted(sizes)},
+                "rows": [row for *_, row in sorted(self._rows[kind], key=lambda each: (-each[0], -each[1]))],
+            }
+            for kind, sizes in sorted(self._sizes.items())
+        }
+
+
+def two_digits(size: int) -> int:
+    """A size rounded down to two significant digits, so that there are few different ones."""
+    step = int(10 ** max(0, len(str(size)) - 2))
+    return size // step * step
+
+
+def most_of(found: Mapping[str, Any], most: int, weight: Any) -> tuple[dict[str, Any], int]:
+    """The heaviest of what was found, by name, and how many others there are."""
+    if len(found) <= most:
+        return dict(sorted(found.items())), 0
+    kept = sorted(found, key=lambda name: (-weight(found[name]), name))[:most]
+    return {name: found[name] for name in sorted(kept)}, len(found) - most
