@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from shared.compliance.facts.merged import Facts
 from shared.compliance.report_model import Gate, Shard
+from shared.compliance.thresholds import WorkingHours
+from shared.core.clock import parse_rfc3339, rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class Policies:
     sources: tuple[str, ...] | None = None
     schedules: tuple[str, ...] = ()
     declarations: tuple[Declaration, ...] = ()
+    working_hours: WorkingHours = field(default_factory=WorkingHours)
     legal_hold: tuple[str, ...] = ()
     exclusions: tuple[str, ...] = ()
 
@@ -210,22 +213,20 @@ class OperationsOf(Protocol):
 class LedgerState:
     """What was found out about the ledger when the report was made.
 
-    `checkpoints`: how many of each month of the period are signed. `oldest_month`: the first one that is kept.
-    `kept_past`: months whose retention is over, and of which there is something left. `closed`: size and root that the
-    month before the period was told to have, where it was.
+    `oldest_month`: the first one that is kept. `kept_past`: months whose retention is over, and of which there is
+    something left.
     """
 
     retention_days: int
-    checkpoints: int
-    oldest_month: str | None
+    oldest_month: str | None = None
     kept_past: tuple[str, ...] = ()
-    unsealed: int | None = None
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Everything that a report is made from. The same evidence gives the same report."""
 
+    framework: str
     organization: Organization
     period: Period
     facts: Facts
@@ -254,9 +255,30 @@ class Evidence:
         """The first moment after the period."""
         return datetime.fromisoformat(self.period.end)
 
-    def is_alerted(self, event_ids: set[str], *, acknowledged: bool = False) -> bool:
-        """Whether an alert stands on one of these events (and, if asked, somebody acknowledged it)."""
-        return any(
-            not event_ids.isdisjoint(each.event_ids) and (each.acknowledged_at or not acknowledged)
-            for each in self.alerts or ()
-        )
+    def is_alerted(self, event_ids: set[str], about: str = "", at: str = "", *, acknowledged: bool = False) -> bool:
+        """Whether an alert stands on one of these events, or is about this somebody at that time (RFC 3339, an hour
+        around it); if asked, one that somebody acknowledged or closed."""
+        for each in self.alerts or ():
+            seen = each.acknowledged_at or each.closed_at
+            if acknowledged and not seen:
+                continue
+            if not event_ids.isdisjoint(each.event_ids):
+                return True
+            if (
+                about
+                and at
+                and about in each.key
+                and hour_off(each.first_seen, -1) <= at <= hour_off(each.last_seen, 1)
+            ):
+                return True
+        return False
+
+
+def hour_off(at: str, hours: int) -> str:
+    """A time so many hours off."""
+    return rfc3339(parse_rfc3339(at) + timedelta(hours=hours))
+
+
+def hours_between(first: str, second: str) -> float:
+    """Hours from one RFC 3339 time to another."""
+    return (parse_rfc3339(second) - parse_rfc3339(first)).total_seconds() / 3600

@@ -44,8 +44,6 @@ THRESHOLDS: Mapping[str, Threshold] = {
     "cross_tenant_burst": Threshold(3, _OURS),
     "concurrent_sessions": Threshold(3, _OURS, settable=True),
     "bulk_export_records": Threshold(1000, _OURS, settable=True),
-    "work_begins_hour": Threshold(7, _OURS, settable=True),
-    "work_ends_hour": Threshold(19, _OURS, settable=True),
     "sample_size": Threshold(25, _OURS + "; the AICPA prescribes none", settable=True),
 }
 """Every threshold by its name; numbers in the unit that the name says."""
@@ -60,7 +58,15 @@ def thresholds_for(framework: str, given: Mapping[str, int]) -> dict[str, int]:
     return {name: each.value for name, each in THRESHOLDS.items()} | own | dict(FOR_FRAMEWORK.get(framework, {}))
 
 
-def is_working_time(moment: datetime, zone: ZoneInfo, begins: int, ends: int) -> bool:
-    """Whether a moment lies within Monday to Friday, from `begins` up to `ends` o'clock there."""
-    local = moment.astimezone(zone)
-    return local.weekday() < 5 and begins <= local.hour < ends
+@dataclass(frozen=True, slots=True)
+class WorkingHours:
+    """When people work, in the organization's time zone: days of the week (0: Monday), minutes of the day."""
+
+    days: frozenset[int] = frozenset(range(5))
+    begins: int = 7 * 60
+    ends: int = 19 * 60
+
+    def hold(self, moment: datetime, zone: ZoneInfo) -> bool:
+        """Whether a moment lies within them."""
+        local = moment.astimezone(zone)
+        return local.weekday() in self.days and self.begins <= local.hour * 60 + local.minute < self.ends

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -281,6 +281,50 @@ class Facts:
         return found
 
     @cached_property
+    def checkpoints(self) -> int:
+        """How many signed checkpoints are kept of the days."""
+        return sum(day["checkpoints"]["n"] for day in self._found if "checkpoints" in day)
+
+    @cached_property
+    def checkpoint_gaps(self) -> list[tuple[str, str]]:
+        """The longer times between two of them (RFC 3339), also from one day to another."""
+        gaps: list[tuple[str, str]] = []
+        last: str | None = None
+        for day in self._found:
+            signed = day.get("checkpoints")
+            if signed is None or not signed["n"]:
+                continue
+            if last is not None and signed["first"] > last:
+                gaps.append((last, signed["first"]))
+            gaps += [(since, until) for since, until in signed["gaps"]]
+            last = signed["last"]
+        return gaps
+
+    def has_events_between(self, start: datetime, end: datetime) -> bool:
+        """Whether there are whole hours between two moments of which events were sealed."""
+        by_day = {day["day"]: day["hours"] for day in self._found}
+        hour = start.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        while hour + timedelta(hours=1) <= end:
+            hours = by_day.get(hour.date().isoformat(), {})
+            if any(each[hour.hour] for each in hours.values()):
+                return True
+            hour += timedelta(hours=1)
+        return False
+
+    @cached_property
+    def uses(self) -> dict[tuple[str, str, str, str, str, str], tuple[int, int]]:
+        """Uses of data by day, actor, kind of actor, role, operation and class: events and records."""
+        return {
+            (day["day"], *_five(name)): (n, records)
+            for day in self._found
+            for name, (n, records) in day["uses"].items()
+        }
+
+    def users_of(self, classes: Container[str]) -> set[str]:
+        """Who used data of some classes."""
+        return {use[1] for use in self.uses if use[5] in classes}
+
+    @cached_property
     def single_factor(self) -> dict[str, int]:
         """Logins with one factor alone, by account."""
         found: dict[str, int] = {}
@@ -288,6 +332,11 @@ class Facts:
             for account, n in day["single_factor"]["accounts"].items():
                 found[account] = found.get(account, 0) + n
         return found
+
+
+def _five(name: str) -> tuple[str, str, str, str, str]:
+    who, kind, role, op, data_class = name.rsplit("|", 4)
+    return who, kind, role, op, data_class
 
 
 def _hashes(text: str) -> set[bytes]:

@@ -12,7 +12,7 @@ from typing import Any
 from shared.compliance.facts.parts import Entry, Marks, Ref, most_of, ref_of, second_of
 
 MOST_ACCOUNTS = 300
-BURST_SECONDS, LEAST_BURST = 3600, 3
+BURST_SECONDS, LEAST_BURST = 3600, 2
 _FAILURE, _SUCCESS, _LOCK, _UNLOCK = "f", "s", "l", "u"
 _COUNTED = (None, "bad_credentials", "mfa_failed")
 """Failures that count toward a lock: one that met a lock does not."""

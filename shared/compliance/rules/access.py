@@ -1,0 +1,184 @@
+"""Rules on who may do what: leavers, privileges, reviews, roles, other tenants, and who reads the trail."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from shared.compliance.evidence import Evidence, hours_between
+from shared.compliance.facts.data_use import SLOT_SECONDS
+from shared.compliance.facts.merged import Extract, Mark
+from shared.compliance.rules.model import (
+    NOTHING,
+    Found,
+    Result,
+    approval,
+    bounded,
+    missing,
+    of_extracts,
+    of_marks,
+    rule,
+    whole_period,
+)
+
+_RANKS = {"viewer": 10, "user": 20, "auditor": 30, "tenant_admin": 40, "system_admin": 50}
+PRIVILEGED = 30
+"""Rank from which a role is privileged: auditors read everything."""
+_HOURS_OF_MONTH = 31 * 24
+
+
+@rule("ACC-01", "critical", "Somebody acted after leaving, or was ended too late", "offboarding_hours")
+def ended(evidence: Evidence) -> Result:
+    """Successes of accounts that were suspended or deleted, and time between leaving and that."""
+    count, marks = evidence.facts.after_exit
+    allowed = evidence.at_least("offboarding_hours")
+    late = [
+        each
+        for each in evidence.facts.extracts("user.status_change")
+        if each.attributes.get("left_at") and hours_between(str(each.attributes["left_at"]), each.at) > allowed
+    ]
+    acted = of_marks(count, marks, "Account {about} acted after it was ended")
+    return Result((*acted, *of_extracts(late, lambda each: f"Account {each.target} was ended too late")))
+
+
+def rises(each: Extract) -> bool:
+    """Whether a change of role gives more than there was."""
+    old, new = (_RANKS.get(str(each.attributes.get(name)), 0) for name in ("old_role", "new_role"))
+    return new > old
+
+
+@rule("ACC-02", "high", "A privileged role was given with no approval and no acknowledged alert", "alert_ack_hours")
+def approved(evidence: Evidence) -> Result:
+    """Roles from auditor up, given without approver or ticket, of which no alert was acknowledged."""
+    given = [
+        each
+        for each in evidence.facts.extracts("user.role_change")
+        if rises(each)
+        and _RANKS.get(str(each.attributes.get("new_role")), 0) >= PRIVILEGED
+        and not approval(each.attributes)
+        and not evidence.is_alerted({each.ref.event_id}, acknowledged=True)
+    ]
+    return Result(of_extracts(given, lambda each: f"{each.attributes.get('new_role')} given to {each.target}"))
+
+
+@rule("ACC-03", "critical", "Somebody raised the own role")
+def not_self(evidence: Evidence) -> Result:
+    """Role changes whose actor is their target."""
+    own = [e for e in evidence.facts.extracts("user.role_change") if rises(e) and e.actor[1] == e.target]
+    return Result(of_extracts(own, lambda each: f"{each.target} became {each.attributes.get('new_role')} by itself"))
+
+
+@rule("ACC-04", "medium", "An active account that nobody signs in to", "inactive_account_days")
+def in_use(evidence: Evidence) -> Result:
+    """Active accounts without a login for too long."""
+    if evidence.accounts is None:
+        return missing("accounts")
+    allowed, end = evidence.at_least("inactive_account_days") * 24, evidence.period.end
+    idle = [
+        each
+        for each in evidence.accounts
+        if each.status == "active" and hours_between(each.last_login_at or each.created_at, end) > allowed
+    ]
+    told = [
+        Found(
+            f"Account {each.id}: no login since {(each.last_login_at or each.created_at)[:10]}",
+            1,
+            evidence.period.start,
+            end,
+        )
+        for each in idle
+    ]
+    return Result(bounded(told))
+
+
+@rule("ACC-05", "medium", "Access was not reviewed for too long", "access_review_months")
+def reviewed(evidence: Evidence) -> Result:
+    """The last completed review, or the organization's beginning, against the end of the period."""
+    last = evidence.last_review_at or evidence.organization.enrolled_at
+    months = hours_between(last, evidence.period.end) / _HOURS_OF_MONTH
+    if months <= evidence.at_least("access_review_months"):
+        return NOTHING
+    return Result(whole_period(evidence, f"The last review was {(evidence.last_review_at or 'never')[:10]}"))
+
+
+@rule("ACC-06", "high", "A person caused it, and nobody can tell who")
+def attributed(evidence: Evidence) -> Result:
+    """Events of people without an actor."""
+    return Result(of_marks(*evidence.facts.marked("unattributed"), "Events of type {of} that name nobody"))
+
+
+@rule("ACC-07", "low", "Sensitive data was used outside working hours by somebody who is not on call")
+def in_hours(evidence: Evidence) -> Result:
+    """Uses outside working hours, where the organization said who may."""
+    on_call = evidence.policies.on_call
+    if on_call is None:
+        return NOTHING
+    marks = [Mark(day, None, n, who) for day, who, n in off_hours(evidence) if who not in on_call]
+    return Result(of_marks(len(marks), marks, "{about}: up to {size} uses a day outside working hours"))
+
+
+def off_hours(evidence: Evidence) -> list[tuple[str, str, int]]:
+    """Uses of sensitive data outside working hours: day, actor, how many; to the half hour."""
+    zone, hours = ZoneInfo(evidence.organization.time_zone), evidence.policies.working_hours
+    found = []
+    for day in evidence.facts.documents:
+        if not day["half_hours"]:
+            continue
+        start = datetime.fromisoformat(day["day"]).replace(tzinfo=UTC)
+        free = {
+            str(slot)
+            for slot in range(86_400 // SLOT_SECONDS)
+            if not hours.hold(start + timedelta(seconds=slot * SLOT_SECONDS), zone)
+        }
+        for who, slots in day["half_hours"].items():
+            outside = sum(n for slot, n in slots.items() if slot in free)
+            if outside:
+                found.append((day["day"], who, outside))
+    return found
+
+
+@rule("ACC-08", "high", "Something was done that the role of then did not permit")
+def permitted(evidence: Evidence) -> Result:
+    """What only administrators may and others did, and uses of data against what the organization declared."""
+    found = list(of_marks(*evidence.facts.marked("role"), "{about} did as {of}"))
+    declared = evidence.policies.data_roles or {}
+    for name, count in sorted(evidence.facts.summed("data_roles").items()):
+        data_class, _, role = name.partition("|")
+        if data_class in declared and role not in declared[data_class]:
+            found += whole_period(evidence, f"{data_class} data was used as {role}", count)
+    return Result(tuple(found))
+
+
+@rule("ACC-09", "critical", "Several attempts to reach another organization, and no alert", "cross_tenant_burst")
+def apart(evidence: Evidence) -> Result:
+    """Bursts of attempts across tenants. A success cannot be recorded: no call of the store leaves its partition."""
+    return _bursts(evidence, "cross_burst", "cross_tenant_burst", "{about}: {size} attempts within an hour")
+
+
+@rule("ACC-10", "high", "Somebody read the trail whose role may not")
+def readers(evidence: Evidence) -> Result:
+    """Searches, exports and reports by other roles than auditors and administrators."""
+    return Result(of_marks(*evidence.facts.marked("log_view"), "{about} read the trail as {of}"))
+
+
+@rule("ACC-11", "medium", "Many refusals of one actor within ten minutes, and no alert", "failure_burst")
+def refusals(evidence: Evidence) -> Result:
+    """Bursts of refusals that nothing alerted of."""
+    return _bursts(evidence, "denied_burst", "failure_burst", "{about}: {size} refusals within ten minutes")
+
+
+def _bursts(evidence: Evidence, kind: str, threshold: str, text: str) -> Result:
+    count, marks = evidence.facts.marked(kind, evidence.at_least(threshold))
+    if not count:
+        return NOTHING
+    if evidence.alerts is None:
+        return missing("alerts")
+    silent = [
+        mark
+        for mark in marks
+        if mark.ref and not evidence.is_alerted({mark.ref.event_id}, mark.about, mark.ref.recorded_at)
+    ]
+    return Result(of_marks(len(silent), silent, text + ", and no alert"))
+
+
+RULES = (*(ended, approved, not_self, in_use, reviewed, attributed, in_hours, permitted, apart, readers, refusals),)

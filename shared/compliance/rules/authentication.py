@@ -1,0 +1,118 @@
+"""Rules on signing in: locks, bursts of failures, idle sessions, passwords and second factors."""
+
+from __future__ import annotations
+
+from shared.compliance.evidence import Evidence, hours_between
+from shared.compliance.rules.model import NOTHING, Found, Result, bounded, missing, of_marks, rule, whole_period
+
+_CARD = "cardholder"
+
+
+@rule("AUTH-01", "high", "More failures in a row than may be, before a lock or without one", "lockout_max_attempts")
+def locks(evidence: Evidence) -> Result:
+    """Accounts whose run of failures is longer than allowed."""
+    allowed = evidence.at_least("lockout_max_attempts")
+    marks = [mark for _, mark in evidence.facts.runs.values() if mark is not None and mark.size > allowed]
+    return Result(of_marks(len(marks), marks, "Account {about}: {size} failures in a row"))
+
+
+@rule("AUTH-02", "high", "A success sooner after a lock than may be, with no unlock between", "lockout_minutes")
+def stays_locked(evidence: Evidence) -> Result:
+    """Successes within the time of a lock."""
+    count, marks = evidence.facts.after_lock(evidence.at_least("lockout_minutes"))
+    return Result(of_marks(count, marks, "Account {about}: a success {size} minutes after a lock"))
+
+
+@rule("AUTH-03", "high", "A success within an hour after a burst of failures, and no alert", "failure_burst")
+def watched(evidence: Evidence) -> Result:
+    """Successes after bursts that nothing alerted of."""
+    count, marks = evidence.facts.marked("after_failures", evidence.at_least("failure_burst"))
+    if not count:
+        return NOTHING
+    if evidence.alerts is None:
+        return missing("alerts")
+    silent = []
+    for mark in marks:
+        ids = {mark.ref.event_id if mark.ref else "", str((mark.told or {}).get("failure"))}
+        if not evidence.is_alerted(ids, mark.about, mark.ref.recorded_at if mark.ref else ""):
+            silent.append(mark)
+    return Result(of_marks(len(silent), silent, "Account {about}: a success after {size} failures, and no alert"))
+
+
+@rule("AUTH-04", "medium", "A session went on after too long without a call", "idle_minutes")
+def not_idle(evidence: Evidence) -> Result:
+    """Sessions that were resumed. Renewals of tokens do not count as calls."""
+    count, marks = evidence.facts.idle(evidence.at_least("idle_minutes"))
+    return Result(of_marks(count, marks, "A session of {about} went on after {size} minutes"))
+
+
+@rule("AUTH-05", "medium", "A login with a password alone that is too old", "password_max_age_days")
+def passwords_fresh(evidence: Evidence) -> Result:
+    """Accounts without a second factor that signed in with an old password. HIPAA sets no age: not run there."""
+    if evidence.framework == "hipaa":
+        return NOTHING
+    if evidence.accounts is None:
+        return missing("accounts")
+    allowed, end = evidence.at_least("password_max_age_days") * 24, evidence.period.end
+    old = [
+        each
+        for each in evidence.accounts
+        if not each.mfa
+        and each.id in evidence.facts.single_factor
+        and hours_between(each.password_since or each.created_at, end) > allowed
+    ]
+    return Result(
+        bounded(
+            [
+                Found(
+                    f"Account {each.id}: signed in with a password set before {(each.password_since or end)[:10]}",
+                    evidence.facts.single_factor[each.id],
+                    evidence.period.start,
+                    end,
+                )
+                for each in old
+            ]
+        )
+    )
+
+
+@rule("AUTH-06", "high", "Sensitive data was used by somebody who signed in with one factor alone")
+def two_factors(evidence: Evidence) -> Result:
+    """Actors of uses of data whose logins had no second factor; for PCI DSS of card data alone."""
+    single = evidence.facts.single_factor
+    classes = {_CARD} if evidence.framework == "pci_dss" else {"phi", _CARD, "personal", "confidential"}
+    users = sorted(evidence.facts.users_of(classes) & set(single))
+    start, end = evidence.period.start, evidence.period.end
+    return Result(
+        bounded(
+            [Found(f"Account {who}: {single[who]} logins with one factor", single[who], start, end) for who in users]
+        )
+    )
+
+
+@rule("AUTH-07", "medium", "One account in several sessions at one time", "concurrent_sessions")
+def alone(evidence: Evidence) -> Result:
+    """Accounts with overlapping sessions. Addresses and devices are sealed with their person, and not looked at."""
+    count, marks = evidence.facts.marked("concurrent", evidence.at_least("concurrent_sessions"))
+    return Result(of_marks(count, marks, "Account {about}: {size} sessions at one time"))
+
+
+@rule("PWD-01", "medium", "Passwords may be shorter than allowed", "password_min_length")
+def long_enough(evidence: Evidence) -> Result:
+    """The setting in force."""
+    held, wanted = evidence.policies.password_min_length, evidence.at_least("password_min_length")
+    if held is None:
+        return missing("policies")
+    return Result(whole_period(evidence, f"{held} characters are enough")) if held < wanted else NOTHING
+
+
+@rule("PWD-02", "medium", "Former passwords may be used again", "password_history")
+def not_again(evidence: Evidence) -> Result:
+    """The setting in force."""
+    held, wanted = evidence.policies.password_history, evidence.at_least("password_history")
+    if held is None:
+        return missing("policies")
+    return Result(whole_period(evidence, f"{held} former passwords are refused")) if held < wanted else NOTHING
+
+
+RULES = (locks, stays_locked, watched, not_idle, passwords_fresh, two_factors, alone, long_enough, not_again)

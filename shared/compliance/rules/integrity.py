@@ -1,0 +1,194 @@
+"""Rules on the trail itself: whole, in time, from every source, never silent, kept as long as it has to be."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from shared.compliance.evidence import Evidence, hours_between
+from shared.compliance.rules.model import (
+    NOTHING,
+    Found,
+    Result,
+    bounded,
+    missing,
+    of_extracts,
+    of_marks,
+    rule,
+    whole_period,
+)
+from shared.core.clock import period_end, rfc3339
+
+_DAYS_OF_YEAR = 366
+_OWN_STATES = frozenset({"checkpoint", "unbroken"})
+_COMPLETENESS = frozenset({"counted", "facts", "chained"})
+
+
+def _failed(evidence: Evidence, checks: frozenset[str]) -> list[str]:
+    return [f"{each.title}: {each.detail}" for each in evidence.gate.checks if each.id in checks and not each.passed]
+
+
+@rule("INT-01", "critical", "A check of the ledger failed in the period, or fails now")
+def verified(evidence: Evidence) -> Result:
+    """Recorded failures, and what the gate finds."""
+    recorded = of_extracts(
+        evidence.facts.extracts("ledger.verify_failed"),
+        lambda each: f"A check failed: {each.attributes.get('what')} in {each.attributes.get('period')}",
+    )
+    now = [found for text in _failed(evidence, _OWN_STATES) for found in whole_period(evidence, text)]
+    return Result((*recorded, *now))
+
+
+@rule("INT-02", "critical", "The sealed sequence is not whole: what is sealed, counted and folded differs")
+def whole(evidence: Evidence) -> Result:
+    """What the gate finds about completeness."""
+    return Result(tuple(f for text in _failed(evidence, _COMPLETENESS) for f in whole_period(evidence, text)))
+
+
+@rule(
+    "INT-03",
+    "high",
+    "Longer than allowed between two signed checkpoints while events were sealed",
+    "checkpoint_max_interval_minutes",
+)
+def signed_often(evidence: Evidence) -> Result:
+    """Gaps between checkpoints in which there were hours with events."""
+    allowed = timedelta(minutes=evidence.at_least("checkpoint_max_interval_minutes"))
+    found = [
+        Found(f"No checkpoint for {int(hours_between(since, until) * 60)} minutes", 1, since, until, remedied_at=until)
+        for since, until in evidence.facts.checkpoint_gaps
+        if _moment(until) - _moment(since) > allowed
+        and evidence.facts.has_events_between(_moment(since), _moment(until) - allowed)
+    ]
+    return Result(bounded(found))
+
+
+@rule("INT-04", "high", "An entry lacks who, what, when, how it ended, from where, or what it was about")
+def complete(evidence: Evidence) -> Result:
+    """Incomplete entries."""
+    return Result(of_marks(*evidence.facts.marked("incomplete"), "Incomplete entries of type {of}"))
+
+
+@rule("INT-05", "medium", "Recorded much later than it happened, or out of order", "ingest_delay_minutes")
+def in_time(evidence: Evidence) -> Result:
+    """Late entries, and recorded times that run backwards."""
+    late = of_marks(
+        *evidence.facts.marked("late", evidence.at_least("ingest_delay_minutes")), "Recorded {size} minutes late"
+    )
+    return Result((*late, *of_marks(*evidence.facts.marked("backwards"), "Recorded time goes back by {size} seconds")))
+
+
+@rule("INT-06", "high", "An expected source was silent for too long", "source_silence_hours")
+def heard(evidence: Evidence) -> Result:
+    """Silences of the sources that are expected: those of the register, else API keys that were seen."""
+    allowed = evidence.at_least("source_silence_hours")
+    seen = evidence.facts.sources
+    expected = evidence.policies.sources or tuple(name for name in sorted(seen) if name.startswith("api_key:"))
+    told = of_extracts(
+        (e for e in evidence.facts.extracts("system.error") if e.attributes.get("error_code") == "source_silent"),
+        lambda each: f"Source {each.target or each.attributes.get('source')} fell silent",
+    )
+    if not expected and not told:
+        return missing("sources")
+    start, end = _moment(evidence.period.start), _moment(evidence.period.end)
+    found = list(told)
+    for name in expected:
+        if name not in seen:
+            found += whole_period(evidence, f"Source {name} was not heard at all")
+            continue
+        _, last, gap = seen[name]
+        for since, until in (gap, (last, (end - start).total_seconds())):
+            if until - since > allowed * 3600:
+                at = rfc3339(start + timedelta(seconds=since))
+                back = rfc3339(start + timedelta(seconds=until))
+                hours = int((until - since) // 3600)
+                ended = back if back < evidence.period.end else None
+                found.append(Found(f"Source {name} was silent for {hours} hours", 1, at, back, remedied_at=ended))
+    return Result(bounded(found))
+
+
+@rule("INT-07", "critical", "The trail could not be written, or less was recorded, and nobody was alerted")
+def never_off(evidence: Evidence) -> Result:
+    """Outages of the writer."""
+    if evidence.operations is None:
+        return missing("operations")
+    return Result(
+        bounded(
+            [
+                Found(
+                    f"{each.source}: the trail could not be written", 1, each.since, each.until, remedied_at=each.until
+                )
+                for each in evidence.operations.outages
+                if not each.alerted
+            ]
+        )
+    )
+
+
+@rule("INT-08", "critical", "A check of the ledger failed and no alert tells of it")
+def alerted(evidence: Evidence) -> Result:
+    """Failures without an alert."""
+    failures = evidence.facts.extracts("ledger.verify_failed")
+    if not failures:
+        return NOTHING
+    if evidence.alerts is None:
+        return missing("alerts")
+    silent = [each for each in failures if not evidence.is_alerted({each.ref.event_id})]
+    return Result(of_extracts(silent, lambda each: f"No alert: {each.attributes.get('what')}"))
+
+
+@rule(
+    "RET-01",
+    "critical",
+    "Less is kept than has to be",
+    "pci_log_retention_months",
+    "hipaa_documentation_years",
+)
+def kept(evidence: Evidence) -> Result:
+    """The retention in force against what the framework asks for, and the oldest month that is there."""
+    state, found = evidence.ledger, []
+    wanted = {
+        "pci_dss": evidence.at_least("pci_log_retention_months") * 31,
+        "hipaa": evidence.at_least("hipaa_documentation_years") * _DAYS_OF_YEAR,
+    }.get(evidence.framework, 0)
+    if state.retention_days < wanted:
+        found += whole_period(evidence, f"{state.retention_days} days are kept, {wanted} are asked for")
+    due = max(evidence.organization.enrolled_at[:7], _oldest(evidence))
+    if state.oldest_month is None or state.oldest_month > due:
+        found += whole_period(evidence, f"The oldest month is {state.oldest_month}, and should be {due}")
+    return Result(tuple(found))
+
+
+def _oldest(evidence: Evidence) -> str:
+    """The first month that should be kept at the end of the period."""
+    month = evidence.end.date().replace(day=1)
+    end = evidence.end.timestamp()
+    while period_end(month.isoformat()[:7]) + evidence.ledger.retention_days * 86_400 > end:
+        month = (month - timedelta(days=1)).replace(day=1)
+        if month.year < 2000:
+            break
+    return (month + timedelta(days=32)).isoformat()[:7]
+
+
+@rule("RET-02", "high", "Events were gone before their retention was over")
+def not_removed(evidence: Evidence) -> Result:
+    """What the continuous check found deleted."""
+    gone = [e for e in evidence.facts.extracts("ledger.verify_failed") if e.attributes.get("what") == "deleted"]
+    return Result(of_extracts(gone, lambda each: f"Events of {each.attributes.get('period')} were deleted"))
+
+
+@rule("RET-03", "medium", "Events are kept past their retention, and no hold says why")
+def let_go(evidence: Evidence) -> Result:
+    """Months that are over their retention and still there."""
+    held = set(evidence.policies.legal_hold)
+    months = [month for month in evidence.ledger.kept_past if month not in held]
+    return Result(tuple(f for month in months for f in whole_period(evidence, f"{month} is kept past its retention")))
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+RULES = (
+    *(verified, whole, signed_often, complete, in_time, heard, never_off, alerted),
+    *(kept, not_removed, let_go),
+)
