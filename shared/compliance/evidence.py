@@ -279,6 +279,11 @@ def hour_off(at: str, hours: int) -> str:
     return rfc3339(parse_rfc3339(at) + timedelta(hours=hours))
 
 
+def moment_after(start: str, seconds: float) -> str:
+    """The time so many seconds after one (RFC 3339)."""
+    return rfc3339(parse_rfc3339(start) + timedelta(seconds=seconds))
+
+
 def hours_between(first: str, second: str) -> float:
     """Hours from one RFC 3339 time to another."""
     return (parse_rfc3339(second) - parse_rfc3339(first)).total_seconds() / 3600

@@ -19,6 +19,11 @@ type Row = tuple[str, str, str, str | None]
 """Type, outcome, data class, reason."""
 
 
+def row_name(row: Row) -> str:
+    """A row as one word."""
+    return "|".join(part or "" for part in row)
+
+
 @dataclass(frozen=True, slots=True)
 class Selector:
     """Which events are meant; None: any."""

@@ -58,6 +58,9 @@ def thresholds_for(framework: str, given: Mapping[str, int]) -> dict[str, int]:
     return {name: each.value for name, each in THRESHOLDS.items()} | own | dict(FOR_FRAMEWORK.get(framework, {}))
 
 
+_WEEK = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
 @dataclass(frozen=True, slots=True)
 class WorkingHours:
     """When people work, in the organization's time zone: days of the week (0: Monday), minutes of the day."""
@@ -65,6 +68,13 @@ class WorkingHours:
     days: frozenset[int] = frozenset(range(5))
     begins: int = 7 * 60
     ends: int = 19 * 60
+
+    @property
+    def text(self) -> str:
+        """As reports tell them."""
+        days = ", ".join(_WEEK[day] for day in sorted(self.days))
+        begins, ends = (f"{minute // 60:02}:{minute % 60:02}" for minute in (self.begins, self.ends))
+        return f"{days}, {begins} to {ends}"
 
     def hold(self, moment: datetime, zone: ZoneInfo) -> bool:
         """Whether a moment lies within them."""

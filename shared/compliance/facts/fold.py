@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from shared.compliance.facts.data_use import DataUse
-from shared.compliance.facts.parts import Entry, Extracts, Marks
+from shared.compliance.facts.parts import Chosen, Entry, Extracts, Marks
 from shared.compliance.facts.presence import Presence
 from shared.compliance.facts.quality import Quality
 from shared.compliance.facts.signing_in import SigningIn
-from shared.ledger.rollups import DayRollup, day_of
+from shared.compliance.selectors import row_name
+from shared.ledger.rollups import DayRollup, day_of, rolled_type
 
 FACTS_VERSION = 1
 """Raised when the document changes its meaning: days of another version are folded again."""
@@ -26,28 +27,31 @@ _RARE = frozenset(
         *("mfa.enroll", "mfa.disable", "mfa.recovery_used", "report.generate", "report.sign_off"),
     }
 )
+MOST_LISTED = 40
+_LISTED = frozenset({"phi", "cardholder"})
+"""Classes of which uses are listed with all their fields, so many a day."""
 _RARE_FAMILIES = ("alert.", "apikey.", "consent.", "ledger.", "privacy.", "system.")
 
 
 class Candidates:
-    """Events from which samples are drawn: of each type, outcome and class those whose entries have the smallest
-    hashes, so that nobody chooses them and every event had the same chance."""
+    """Events from which samples are drawn: of each row of the counts those whose entries have the smallest hashes, so
+    that nobody chooses them and every event had the same chance."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[tuple[int, int, str]]] = {}
 
-    def add(self, entry: Entry, index: int, text: bytes) -> None:
-        """Take an event in, or not."""
-        name = f"{entry['type']}|{entry['outcome']}|{entry['data_class']}"
+    def add(self, entry: Entry, index: int, order: int) -> None:
+        """Take an event in, or not. `order`: a hash of its entry."""
+        kind = entry["type"]
+        name = row_name((rolled_type(kind), entry["outcome"], entry["data_class"], entry["reason"]))
         rows = self._rows.setdefault(name, [])
-        order = -int.from_bytes(hashlib.sha256(text).digest()[:8])
         if len(rows) < MOST_OF_A_ROW:
-            heapq.heappush(rows, (order, index, f"{entry['id']} {entry['recorded_at']}"))
-        elif order > rows[0][0]:
-            heapq.heapreplace(rows, (order, index, f"{entry['id']} {entry['recorded_at']}"))
+            heapq.heappush(rows, (-order, index, f"{entry['id']} {entry['recorded_at']} {kind}"))
+        elif -order > rows[0][0]:
+            heapq.heapreplace(rows, (-order, index, f"{entry['id']} {entry['recorded_at']} {kind}"))
 
     def document(self) -> dict[str, list[str]]:
-        """By type, outcome and class: `index id recorded_at` of each, the smallest hash first."""
+        """By row: `index id recorded_at type` of each, the smallest hash first."""
         most = max(1, min(MOST_OF_A_ROW, MOST_CANDIDATES // max(1, len(self._rows))))
         return {
             name: [f"{index} {told}" for _, index, told in sorted(rows, reverse=True)[:most]]
@@ -68,6 +72,7 @@ class DayFold:
             DataUse(self._marks),
             Quality(self._marks),
         )
+        self._listed = Chosen(MOST_LISTED)
         self._statuses: dict[str, int] = {}
 
     def add(self, index: int, text: bytes) -> None:
@@ -76,10 +81,13 @@ class DayFold:
         if day_of(entry) != self.day:
             return
         self.rollup.add(entry, index)
-        self._candidates.add(entry, index, text)
+        order = int.from_bytes(hashlib.sha256(text).digest()[:8])
+        self._candidates.add(entry, index, order)
         for part in self._parts:
             part.add(entry, index)
         kind = entry["type"]
+        if kind.startswith("data.") and entry["data_class"] in _LISTED:
+            self._listed.add(entry["data_class"], entry, index, order)
         if kind == "alert.update":
             status = str(entry["attributes"].get("new_status"))
             self._statuses[status] = self._statuses.get(status, 0) + 1
@@ -99,6 +107,7 @@ class DayFold:
             facts |= part.document()
         facts["marks"] = self._marks.document()
         facts["extracts"] = self._extracts.document()
+        facts["listed"] = self._listed.document()
         facts["candidates"] = self._candidates.document()
         return facts
 

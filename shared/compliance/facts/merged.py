@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -12,7 +12,7 @@ from typing import Any
 from shared.compliance.facts.data_use import HASH_BYTES, hash_of
 from shared.compliance.facts.parts import DAY_SECONDS, Ref
 from shared.compliance.report_model import EventRef
-from shared.compliance.selectors import Row, Selector, selectors
+from shared.compliance.selectors import Row, row_name, selectors
 
 type Day = Mapping[str, Any]
 
@@ -70,6 +70,7 @@ class Facts:
         self.days = tuple(days)
         self.place = {day: number for number, day in enumerate(self.days)}
         self._found = [found[day] for day in self.days if day in found]
+        self._matched: dict[str, frozenset[Row]] = {}
 
     @property
     def documents(self) -> Sequence[Day]:
@@ -102,21 +103,22 @@ class Facts:
         """How many events there were."""
         return sum(day["events"] for day in self._found)
 
+    def matched(self, text: str) -> frozenset[Row]:
+        """The rows that the selectors of a text mean. Updates of alerts to a status are not among them."""
+        found = self._matched.get(text)
+        if found is None:
+            plain = [each for each in selectors(text) if each.status is None]
+            found = frozenset(row for row in self.rows if any(each.matches(row) for each in plain))
+            self._matched[text] = found
+        return found
+
     def count(self, text: str) -> int:
-        """How many events the selectors of a text mean."""
-        wanted = selectors(text)
-        plain = [each for each in wanted if each.status is None]
-        total = sum(n for row, n in self.rows.items() if any(each.matches(row) for each in plain))
-        statuses = {each.status for each in wanted if each.status is not None}
-        if not any(each.names("alert.update") for each in plain):
+        """How many events the selectors of a text mean, each once."""
+        total = sum(self.rows[row] for row in self.matched(text))
+        if not any(each.status is None and each.names("alert.update") for each in selectors(text)):
+            statuses = {each.status for each in selectors(text) if each.status is not None}
             total += sum(self.statuses.get(str(status), 0) for status in statuses)
         return total
-
-    def matching(self, wanted: Sequence[Selector]) -> Iterator[tuple[Row, list[int]]]:
-        """The rows that selectors mean, with their events by day. Updates of alerts to a status: see `statuses`."""
-        for row, by_day in self.daily.items():
-            if any(each.matches(row) for each in wanted if each.status is None):
-                yield row, by_day
 
     @cached_property
     def statuses(self) -> dict[str, int]:
@@ -140,6 +142,23 @@ class Facts:
         """Events by delay (`SKEW_MS`), over all days."""
         return [sum(each) for each in zip(*(day["skew"] for day in self._found), strict=True)]
 
+    @cached_property
+    def strata(self) -> list[tuple[str, Row, int]]:
+        """The parts that samples are drawn from: day, row and how many events, in order."""
+        found = []
+        for day in self._found:
+            rows = [((kind, outcome, data, reason), n) for kind, outcome, data, reason, n in day["counts"]]
+            found += [(day["day"], row, n) for row, n in rows]
+        return found
+
+    def candidates(self, day: str, row: Row) -> list[str]:
+        """From which samples of a day's row are drawn: `index id recorded_at type` of each."""
+        return list(self._by_day[day]["candidates"].get(row_name(row), ()))
+
+    @cached_property
+    def _by_day(self) -> dict[str, Day]:
+        return {day["day"]: day for day in self._found}
+
     def extracts(self, *types: str) -> list[Extract]:
         """The rare events of some types that are kept, in order."""
         found = [each for kind in types for each in self._extracts.get(kind, ())]
@@ -152,6 +171,11 @@ class Facts:
             for kind, kept in day["extracts"].items():
                 found.setdefault(kind, []).extend(_extract(day["day"], row) for row in kept["rows"])
         return found
+
+    def listed(self, data_class: str) -> tuple[int, list[Extract]]:
+        """How many uses of a class there were, and those that are kept with all their fields."""
+        held = [(day["day"], day["listed"][data_class]) for day in self._found if data_class in day["listed"]]
+        return sum(each["n"] for _, each in held), [_extract(day, row) for day, each in held for row in each["rows"]]
 
     def left_out(self, *types: str) -> int:
         """How many rare events of some types are counted but not kept."""

@@ -104,6 +104,31 @@ def _level(sizes: list[int], total: int) -> int:
     return MOST_OF_A_TYPE
 
 
+class Chosen:
+    """Extracts of the events of each name whose entries have the smallest hashes: nobody chose them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._counts: dict[str, int] = {}
+        self._rows: dict[str, list[tuple[int, int, dict[str, Any]]]] = {}
+
+    def add(self, name: str, entry: Entry, index: int, order: int) -> None:
+        """Count an event, and keep it if its hash (`order`) is small enough."""
+        self._counts[name] = self._counts.get(name, 0) + 1
+        rows = self._rows.setdefault(name, [])
+        if len(rows) < self._most:
+            heapq.heappush(rows, (-order, index, extract_of(entry, index)))
+        elif -order > rows[0][0]:
+            heapq.heapreplace(rows, (-order, index, extract_of(entry, index)))
+
+    def document(self) -> dict[str, Any]:
+        """By name: how many there were, and those that are kept, in the order of the ledger."""
+        return {
+            name: {"n": n, "rows": [row for _, _, row in sorted(self._rows[name], key=lambda each: each[1])]}
+            for name, n in sorted(self._counts.items())
+        }
+
+
 class Marks:
     """What rules look for, by kind: how many of which size there were, and the largest of them."""
 

@@ -115,4 +115,26 @@ def not_again(evidence: Evidence) -> Result:
     return Result(whole_period(evidence, f"{held} former passwords are refused")) if held < wanted else NOTHING
 
 
-RULES = (locks, stays_locked, watched, not_idle, passwords_fresh, two_factors, alone, long_enough, not_again)
+@rule("LCK-01", "high", "Accounts lock later or for less than asked for", "lockout_max_attempts", "lockout_minutes")
+def lock_settings(evidence: Evidence) -> Result:
+    """The settings in force, where they are known."""
+    failures, minutes = evidence.policies.lockout_failures, evidence.policies.lockout_minutes
+    if failures is None or minutes is None:
+        return NOTHING
+    if failures <= evidence.at_least("lockout_max_attempts") and minutes >= evidence.at_least("lockout_minutes"):
+        return NOTHING
+    return Result(whole_period(evidence, f"{failures} failures lock for {minutes} minutes"))
+
+
+RULES = (
+    lock_settings,
+    locks,
+    stays_locked,
+    watched,
+    not_idle,
+    passwords_fresh,
+    two_factors,
+    alone,
+    long_enough,
+    not_again,
+)

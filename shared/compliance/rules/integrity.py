@@ -145,7 +145,7 @@ def alerted(evidence: Evidence) -> Result:
 )
 def kept(evidence: Evidence) -> Result:
     """The retention in force against what the framework asks for, and the oldest month that is there."""
-    state, found = evidence.ledger, []
+    state, found = evidence.ledger, list[Found]()
     wanted = {
         "pci_dss": evidence.at_least("pci_log_retention_months") * 31,
         "hipaa": evidence.at_least("hipaa_documentation_years") * _DAYS_OF_YEAR,

@@ -1,0 +1,147 @@
+"""The status of a control: what the rules of status make of evidence, findings and gaps. Pure.
+
+First comes what the organization declared, then the gate, then findings: a rule that fired wins over thin evidence.
+Then what is missing, and last whether there was anything to look at. No data is never a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.compliance.catalogue import GAPS
+from shared.compliance.controls.model import Control
+from shared.compliance.evidence import Declaration, Evidence
+from shared.compliance.report_model import Reason, Status
+from shared.compliance.rules.model import Result
+
+STATUS_RULES = (
+    "A control that the organization declared not to apply, with reason, person and date, is not-applicable.",
+    "Where the integrity gate failed, controls on the trail itself are exceptions, and every other control that stands "
+    "on the trail is not evidenced.",
+    "A control of which any rule fired in the period is an exception; it stays listed after its remedy.",
+    "A control that only evidence from elsewhere can show is not evidenced (manual-only).",
+    "A control of which a rule could not be run for missing data is not evidenced (data-missing).",
+    "An activity control needs an event of its kind; a violation control needs occasions for violations; a state "
+    "control needs a time at which the state was looked at.",
+    "Everything else is satisfied.",
+)
+_EXERCISED = frozenset({"pci-8.3.4", "pci-10.7.2", "pci-10.7.3"})
+"""Controls on a mechanism that may never have been needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A status, why, and in which words."""
+
+    status: Status
+    reason: Reason | None
+    explanation: str
+    declared: str | None = None
+
+
+def declaration_of(control: Control, evidence: Evidence) -> Declaration | None:
+    """What the organization declared of a control, by any of its ids."""
+    names = {control.id, control.oscal_id, control.id.removeprefix("Art. ")}
+    return next((each for each in evidence.policies.declarations if each.control in names), None)
+
+
+def population_of(exposure: str, evidence: Evidence) -> int | None:
+    """How many occasions there were; None where they cannot be counted."""
+    named = [word for word in exposure.split() if word.startswith("@")]
+    plain = " ".join(word for word in exposure.split() if not word.startswith("@"))
+    counts = [_named(word, evidence) for word in named]
+    if any(count is None for count in counts):
+        return None
+    return evidence.facts.count(plain) + sum(count or 0 for count in counts)
+
+
+def _named(name: str, evidence: Evidence) -> int | None:
+    facts = evidence.facts
+    if name in ("@accounts", "@password_only"):
+        if evidence.accounts is None:
+            return None
+        active = [each for each in evidence.accounts if each.status == "active"]
+        return len(active) if name == "@accounts" else sum(not each.mfa for each in active)
+    if name == "@service":
+        return sum(kind == "service" for kind, *_ in facts.actors.values())
+    if name == "@card_logins":
+        users = facts.users_of({"cardholder"})
+        return sum(user in facts.actors and facts.actors[user][0] == "user" for user in users)
+    return facts.total({"@people": "by_people", "@sessions": "sessions_n", "@with_purpose": "with_purpose"}[name])
+
+
+def status_of(control: Control, evidence: Evidence, results: Mapping[str, Result]) -> Judged:
+    """The status of a control. `results`: of the rules that were run for it."""
+    declared = declaration_of(control, evidence)
+    if declared is not None:
+        told = f"declared by {declared.by} on {declared.at[:10]}: {declared.reason}"
+        return Judged("not-applicable", None, f"The organization says that it does not apply; {told}", told)
+    if not evidence.gate.passed:
+        return _behind_the_gate(control, evidence)
+    findings = sum(len(result.found) for result in results.values())
+    if findings:
+        return Judged("exception", None, f"{findings} findings; see the register of exceptions.")
+    if control.pattern == "external":
+        return _MANUAL
+    return _missing(control, evidence, results) or _occasion(control, evidence)
+
+
+_MANUAL = Judged("not-evidenced", "manual-only", "Only evidence from outside the trail can show it.")
+
+
+def _behind_the_gate(control: Control, evidence: Evidence) -> Judged:
+    failed = ", ".join(check.id for check in evidence.gate.checks if not check.passed)
+    if control.is_of_integrity:
+        return Judged("exception", None, f"The integrity gate failed: {failed}.")
+    if control.pattern == "external" and not control.evidence:
+        return _MANUAL
+    return Judged("not-evidenced", "gate-failed", f"The trail cannot be relied on, for the gate failed: {failed}.")
+
+
+def _missing(control: Control, evidence: Evidence, results: Mapping[str, Result]) -> Judged | None:
+    if not evidence.facts.events:
+        return Judged("not-evidenced", "no-source", "Nothing at all was recorded in the period.")
+    gaps = list(dict.fromkeys(gap for result in results.values() for gap in result.missing))
+    if control.blocked_by:
+        gaps.append(control.blocked_by)
+    if gaps:
+        return Judged("not-evidenced", "data-missing", "What is missing: " + "; ".join(GAPS[gap] for gap in gaps) + ".")
+    return None
+
+
+def _occasion(control: Control, evidence: Evidence) -> Judged:
+    """Whether there was anything to look at."""
+    nothing: Reason = "not-exercised" if control.oscal_id in _EXERCISED else "no-occurrence"
+    if control.needs and not evidence.facts.count(control.needs):
+        return Judged("not-evidenced", nothing, "Sources were alive, and nothing of what it needs was recorded.")
+    if control.pattern == "violation":
+        return _locks(evidence) if "LCK-01" in control.rules else _violation(control, evidence)
+    if control.pattern == "state":
+        if all(shard.size == 0 for shard in evidence.shards):
+            return Judged("not-evidenced", "data-missing", "There was nothing that it could be looked at in.")
+        return Judged("satisfied", None, "It held when it was looked at, and no finding says otherwise.")
+    events = evidence.facts.count(control.evidence)
+    if not events:
+        return Judged("not-evidenced", nothing, "Sources were alive, and none of its events was recorded.")
+    return Judged("satisfied", None, f"{events} events speak to it, and there is no finding.")
+
+
+def _violation(control: Control, evidence: Evidence) -> Judged:
+    population = population_of(control.exposure, evidence)
+    if population is None:
+        return Judged("not-evidenced", "data-missing", "How many occasions there were cannot be counted.")
+    if not population:
+        return Judged("not-evidenced", "no-occurrence", "There was no occasion for a violation.")
+    return Judged("satisfied", None, f"No finding on {population} occasions.")
+
+
+def _locks(evidence: Evidence) -> Judged:
+    """8.3.4: a lock that nobody met is shown by the settings in force alone; a rule looks whether they will do."""
+    locked, policies = evidence.facts.count("auth.account_locked"), evidence.policies
+    if locked:
+        return Judged("satisfied", None, f"{locked} accounts were locked, none too late.")
+    if policies.lockout_failures is None or policies.lockout_minutes is None:
+        return Judged("not-evidenced", "not-exercised", "No account reached the limit, and the settings are not known.")
+    told = f"{policies.lockout_failures} failures lock for {policies.lockout_minutes} minutes"
+    return Judged("satisfied", None, f"No account reached the limit; by the settings in force {told}.")
