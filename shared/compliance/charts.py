@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from shared.compliance.evidence import Evidence, hours_between
+from shared.compliance.metrics.model import shown
 from shared.compliance.report_model import Chart, Series, Summary
 from shared.compliance.rules.operations import first_seen_by_people
 
@@ -44,7 +45,7 @@ def _labels(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _summed(evidence: Evidence, by_day: Sequence[int]) -> tuple[float, ...]:
-    return tuple(float(sum(by_day[step])) for step in _steps(evidence))
+    return tuple(sum(by_day[step]) for step in _steps(evidence))
 
 
 def _unit(evidence: Evidence, what: str) -> str:
@@ -89,8 +90,8 @@ def _acknowledged(evidence: Evidence) -> Chart:
         seen = first_seen_by_people(each)
         if seen is not None and each.severity in hours:
             hours[each.severity].append(hours_between(each.raised_at, seen))
-    half = tuple(round(median(each), 2) if each else 0.0 for each in hours.values())
-    most = tuple(round(max(each), 2) if each else 0.0 for each in hours.values())
+    half = tuple(shown(median(each)) if each else 0 for each in hours.values())
+    most = tuple(shown(max(each)) if each else 0 for each in hours.values())
     series = (Series("median", half), Series("longest", most))
     return Chart("acknowledged", "Time until alerts were seen", "bar", _SEVERITIES, series, "hours")
 
@@ -102,5 +103,5 @@ def _statuses(summary: Summary) -> Chart:
         "not-evidenced": summary.not_evidenced,
         "not-applicable": summary.not_applicable,
     }
-    series = (Series("controls", tuple(float(n) for n in counts.values())),)
+    series = (Series("controls", tuple(counts.values())),)
     return Chart("statuses", "Controls by status", "bar", tuple(counts), series, "controls")

@@ -115,7 +115,8 @@ class Policies:
 
     `thresholds`: those of `thresholds.py` that the organization set. `data_roles`: which roles may touch which class of
     its own systems' data. `on_call`: who may work outside working hours. `sources`: those expected to send events.
-    `schedules`: frameworks of which a report is due regularly. `legal_hold`: months that are kept.
+    `schedules`: frameworks of which a report is due regularly. `legal_hold`: whether something is kept beyond
+    its retention, for good reason.
     """
 
     lockout_failures: int | None = None
@@ -132,7 +133,7 @@ class Policies:
     schedules: tuple[str, ...] = ()
     declarations: tuple[Declaration, ...] = ()
     working_hours: WorkingHours = field(default_factory=WorkingHours)
-    legal_hold: tuple[str, ...] = ()
+    legal_hold: bool = False
     exclusions: tuple[str, ...] = ()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from shared.compliance.evidence import Evidence, hour_off
 from shared.compliance.facts.merged import Extract
+from shared.compliance.metrics.model import shown
 from shared.compliance.report_model import Cell, Table
 from shared.compliance.rules.data import is_late
 from shared.compliance.rules.operations import first_seen_by_people
@@ -94,7 +95,7 @@ def _days(evidence: Evidence) -> Table:
 def _sources(evidence: Evidence) -> Table:
     rows: list[Row] = []
     for name, (n, last, (since, until)) in sorted(evidence.facts.sources.items()):
-        hours = round((until - since) / 3600, 1)
+        hours = shown((until - since) / 3600)
         rows.append((name, n, _at(evidence, last), hours, _at(evidence, since), _at(evidence, until)))
     columns = ("Source", "Events", "Last heard", "Longest silence (hours)", "Since", "Until")
     return table("sources", "Sources and their silences", columns, rows)

@@ -11,8 +11,9 @@ _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", 
 def canonical(value: Any) -> bytes:
     """The canonical JSON of a value. ValueError, RecursionError when it has none (NaN, a lone surrogate, 2^53).
 
-    Values without fractions, under ASCII names, need no care: there Python's own encoder writes the same, several times
-    as fast.
+    Whole numbers, and fractions of usual size, under ASCII names, need no care: there Python's own encoder writes the
+    same, several times as fast. (Both write the shortest digits that read back; they differ in whole floats, and where
+    either takes an exponent.)
     """
     if _is_plain(value):
         return _encode(value).encode()
@@ -32,4 +33,6 @@ def _is_plain(value: Any) -> bool:
         return True
     if kind is list:
         return all(map(_is_plain, value))
+    if kind is float:
+        return bool(1e-4 <= abs(value) < 1e15 and value != int(value))
     return kind is int and -_MOST <= value <= _MOST

@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.audit.recorder import Recorder
     from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
+    from shared.compliance.facts.store import FactsStore
+    from shared.compliance.reporting import ComplianceReports
     from shared.compliance.service import Reports
     from shared.compliance.sign_off import SignOffs
     from shared.detection import AlertService, DetectionService
@@ -122,6 +124,8 @@ class Services:
     alerts: "AlertService"
     reports: "Reports"
     sign_offs: "SignOffs"
+    facts: "FactsStore"
+    compliance: "ComplianceReports"
     sealer: "Sealer"
     shards: "Shards"
     ledger_keys: "LedgerKeys"
@@ -343,6 +347,7 @@ def _assemble(
         function_runs,
         report_builds,
     )
+    from shared.wiring._compliance import compliance_services
     from shared.wiring._identity import identity_services
     from shared.wiring._ledger import ledger_services
     from shared.wiring._life import life_services
@@ -391,5 +396,6 @@ def _assemble(
         sign_offs=SignOffs(store, recorder, outbox, clock),
         **ledger,
         **life_services(settings, common, outbox=outbox, writing=writing, shards=ledger["shards"]),
+        **compliance_services(settings, common, outbox, ledger),
         **common,
     )

@@ -1,0 +1,134 @@
+"""Keeping facts: a document for each day, folded when it is missing or the ledger has more of the day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from shared.audit.model import RequestContext
+from shared.compliance.facts.fold import FACTS_VERSION, DayFold
+from shared.core.clock import Clock, parse_rfc3339, period_end
+from shared.ledger.service import Ledger
+from shared.ledger.shards import BrokenShard, Shards, checkpoint_id
+from shared.ledger.tiles import WIDTH, width_of
+from shared.storage.containers import LEDGER, REPORTS
+from shared.storage.documents import DocumentStore, Item, Query, Range, pages
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
+
+KIND = "facts"
+_A_MONTH = 31
+_LONG_MINUTES = 30
+"""Times between checkpoints from which on they are kept."""
+_MOST_GAPS = 50
+
+
+def facts_id(day: str) -> str:
+    """The id of the facts of a day (YYYY-MM-DD)."""
+    return f"{KIND}|{day}"
+
+
+class FactsStore:
+    """Reads facts, and folds those that are not there."""
+
+    def __init__(self, store: DocumentStore, ledger: Ledger, shards: Shards, clock: Clock, retention_days: int) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._shards = shards
+        self._clock = clock
+        self._retention_days = retention_days
+
+    async def gather(self, tenant_id: str, day: str, request: RequestContext) -> bool:
+        """Fold a day, unless its facts are those of all that is sealed of it; whether it was folded. StoreError."""
+        rollups = await self._shards.rollups(tenant_id, day[:7], [day])
+        held = await self._held(tenant_id, [day])
+        found = await self._complete(tenant_id, rollups, held, request)
+        return found != held
+
+    async def days(
+        self, tenant_id: str, days: Sequence[str], rollups: Mapping[str, Item], request: RequestContext
+    ) -> dict[str, Item]:
+        """The facts of days by day, as `rollups` count them; none of a day whose entries cannot be relied on.
+
+        What is missing or stale is folded and kept. StoreError.
+        """
+        wanted = {day: rollups[day] for day in days if day in rollups}
+        return await self._complete(tenant_id, wanted, await self._held(tenant_id, days), request)
+
+    async def _held(self, tenant_id: str, days: Sequence[str]) -> dict[str, Item]:
+        within = Range("id", ge=facts_id(min(days)), le=facts_id(max(days)))
+        query = Query((within,), limit=_A_MONTH)
+        found = [item async for page in pages(self._store, REPORTS, (tenant_id,), query) for item in page]
+        return {item["day"]: item for item in found}
+
+    async def _complete(
+        self, tenant_id: str, rollups: Mapping[str, Item], held: Mapping[str, Item], request: RequestContext
+    ) -> dict[str, Item]:
+        found: dict[str, Item] = {}
+        for day, rollup in sorted(rollups.items()):
+            if is_current(held.get(day), rollup):
+                found[day] = held[day]
+                continue
+            try:
+                folded = await self._fold(tenant_id, day, rollup)
+            except BrokenShard as error:
+                await self._ledger.broken(tenant_id, day[:7], error, request)
+                continue
+            item = self._item(tenant_id, folded)
+            await self._store.upsert(REPORTS, (tenant_id,), item)
+            _log.info("facts_folded", tenant_id=tenant_id, day=day, events=folded["events"])
+            found[day] = item
+        return found
+
+    def _item(self, tenant_id: str, facts: dict[str, Any]) -> Item:
+        day = facts["day"]
+        left = period_end(day[:7]) + self._retention_days * 86_400 - int(self._clock.now().timestamp())
+        return {"id": facts_id(day), "tenant_id": tenant_id, "kind": KIND, "ttl": max(1, left), **facts}
+
+    async def _fold(self, tenant_id: str, day: str, rollup: Item) -> dict[str, Any]:
+        """Fold the entries between a day's first and last one, each bundle held against the hashes of its tile."""
+        folded = DayFold(day)
+        head = await self._shards.head(tenant_id, day[:7])
+        if rollup["last"] >= head.size:
+            raise BrokenShard("rollup", "a day is counted beyond the end of its ledger")
+        for number in range(rollup["first"] // WIDTH, rollup["last"] // WIDTH + 1):
+            width = width_of(0, number, head.size)
+            for entry in await self._ledger.entries(tenant_id, head, number, width):
+                if rollup["first"] <= entry.index <= rollup["last"]:
+                    folded.add(entry.index, entry.text)
+        return folded.document() | {"checkpoints": await self._checkpoints(tenant_id, day, rollup)}
+
+    async def _checkpoints(self, tenant_id: str, day: str, rollup: Item) -> dict[str, Any]:
+        """The checkpoints that were signed on a day while it grew: how many, first, last, and long times between."""
+        within = Range("id", gt=checkpoint_id(rollup["first"]), le=checkpoint_id(rollup["last"] + 1))
+        query = Query((within,), limit=1000, fields=("signed_at",))
+        times = sorted(
+            [
+                str(item["signed_at"])
+                async for page in pages(self._store, LEDGER, (tenant_id, day[:7]), query)
+                for item in page
+                if str(item.get("signed_at"))[:10] == day
+            ]
+        )
+        gaps = [[since, until] for since, until in pairwise(times) if _minutes(since, until) >= _LONG_MINUTES]
+        return {
+            "n": len(times),
+            "first": times[0] if times else None,
+            "last": times[-1] if times else None,
+            "gaps": gaps[:_MOST_GAPS],
+        }
+
+
+def _minutes(since: str, until: str) -> float:
+    return (parse_rfc3339(until) - parse_rfc3339(since)).total_seconds() / 60
+
+
+def is_current(facts: Item | None, rollup: Item) -> bool:
+    """Whether facts are of this version, and of the very events that are counted."""
+    return (
+        facts is not None
+        and facts.get("version") == FACTS_VERSION
+        and all(facts.get(name) == rollup[name] for name in ("events", "first", "last", "counts"))
+    )

@@ -1,0 +1,215 @@
+"""Reading evidence: the ledger, facts, the trail where facts do not reach, and what the ports tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from shared.audit.model import PLATFORM_TENANT, RequestContext
+from shared.compliance.builder import silences
+from shared.compliance.catalogue import FRAMEWORKS
+from shared.compliance.evidence import (
+    Account,
+    Accounts,
+    AlertsOf,
+    Evidence,
+    Operations,
+    Organization,
+    Organizations,
+    Outage,
+    Period,
+    Policies,
+    RequestRow,
+    RequestsOf,
+    hours_between,
+    moment_after,
+)
+from shared.compliance.facts.merged import Facts
+from shared.compliance.facts.store import FactsStore
+from shared.compliance.gate import Inspection, gate_of, shards_of
+from shared.compliance.thresholds import thresholds_for
+from shared.core.clock import Clock
+from shared.storage.containers import AUDIT_EVENTS
+from shared.storage.documents import DocumentStore, Eq, Item, Query, Range, pages
+
+MOST_LOGINS_ASKED = 100
+"""Accounts of which the last login is looked up one by one: those that did not act in the period."""
+_LATER = 2 * 86_400
+"""Seconds after a period in which its last day's signs of life come."""
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What compliance asks of its siblings. None: nobody can tell."""
+
+    organizations: Organizations
+    accounts: Accounts | None = None
+    alerts: AlertsOf | None = None
+    requests: RequestsOf | None = None
+
+
+class Reader:
+    """Collects the evidence of a report."""
+
+    def __init__(
+        self, store: DocumentStore, ports: Ports, inspection: Inspection, facts: FactsStore, clock: Clock
+    ) -> None:
+        self._store = store
+        self._ports = ports
+        self._inspection = inspection
+        self._facts = facts
+        self._clock = clock
+
+    async def evidence(
+        self, organization: Organization, framework: str, period: Period, request: RequestContext
+    ) -> Evidence:
+        """The evidence of an organization, framework and period. StoreError, SecretsError."""
+        tenant_id = organization.id
+        policies = await self._ports.organizations.policies(tenant_id)
+        months = await self._inspection.months(tenant_id, period, request)
+        rollups = {day: item for month in months for day, item in month.rollups.items()}
+        days = await self._facts.days(tenant_id, period.days, rollups, request)
+        state, told = await self._inspection.state(tenant_id, period)
+        gate = gate_of(
+            period,
+            months,
+            days,
+            told,
+            organization.enrolled_at,
+            self._clock.now(),
+            retention_days=state.retention_days,
+            previous=await self._inspection.previous(tenant_id, period),
+        )
+        facts, thresholds = Facts(period.days, days), thresholds_for(framework, policies.thresholds)
+        spans = silences(facts, period.start, thresholds["source_silence_hours"])
+        start, end = period.start, period.end
+        alerts = None if self._ports.alerts is None else await self._ports.alerts.alerts(tenant_id, start, end)
+        requests = None if self._ports.requests is None else await self._ports.requests.requests(tenant_id, start, end)
+        answered = answered_at_once(facts)
+        return Evidence(
+            framework=framework,
+            organization=organization,
+            period=period,
+            facts=facts,
+            gate=gate,
+            shards=shards_of(period, months, spans),
+            ledger=state,
+            policies=_of_framework(policies, framework),
+            thresholds=thresholds,
+            alerts=None if alerts is None else tuple(alerts),
+            requests=None if requests is None else (*requests, *answered),
+            accounts=await self._accounts(tenant_id, framework, facts, period, thresholds["inactive_account_days"]),
+            operations=await self._operations(tenant_id, period, facts),
+            last_review_at=await self._last(tenant_id, "review.complete", period.end),
+        )
+
+    async def _accounts(
+        self, tenant_id: str, framework: str, facts: Facts, period: Period, days: int
+    ) -> tuple[Account, ...] | None:
+        """The accounts, with what the trail tells of logins and passwords, where a rule asks for it."""
+        rules = {rule for control in FRAMEWORKS[framework].controls for rule in control.rules.split()}
+        if self._ports.accounts is None:
+            return None
+        held = list(await self._ports.accounts.accounts(tenant_id))
+        if "ACC-04" in rules:
+            held = await self._with_logins(tenant_id, held, facts, period, days)
+        if "AUTH-05" in rules:
+            passwords = await self._passwords(tenant_id, period, days)
+            held = [replace(each, password_since=passwords.get(each.id)) for each in held]
+        return tuple(held)
+
+    async def _with_logins(
+        self, tenant_id: str, held: Sequence[Account], facts: Facts, period: Period, days: int
+    ) -> list[Account]:
+        seen = [replace(each, last_login_at=period.end) if each.id in facts.actors else each for each in held]
+        asked = [
+            each
+            for each in seen
+            if each.last_login_at is None
+            and each.status == "active"
+            and hours_between(each.created_at, period.end) > days * 24
+        ][:MOST_LOGINS_ASKED]
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def last(account: Account) -> tuple[str, str | None]:
+            async with free:
+                return account.id, await self._last_login(tenant_id, account.id, period.end)
+
+        found = dict(await asyncio.gather(*(last(each) for each in asked)))
+        return [replace(each, last_login_at=found.get(each.id, each.last_login_at)) for each in seen]
+
+    async def _last_login(self, tenant_id: str, account: str, end: str) -> str | None:
+        where = (Eq("type", "auth.login"), Eq("actor.id", account), Range("occurred_at", lt=end))
+        query = Query(where, order_by="occurred_at", descending=True, limit=1, fields=("occurred_at",))
+        items = (await self._store.query(AUDIT_EVENTS, (tenant_id,), query)).items
+        return str(items[0]["occurred_at"]) if items else None
+
+    async def _passwords(self, tenant_id: str, period: Period, days: int) -> dict[str, str]:
+        """When passwords were set within so many days before the end, by account."""
+        since = moment_after(period.end, -days * 86_400)
+        items = await self._events(tenant_id, "auth.password_change", since, period.end, ("target", "outcome"))
+        return {each["target"]["id"]: each["recorded_at"] for each in items if each["outcome"] == "success"}
+
+    async def _last(self, tenant_id: str, kind: str, end: str) -> str | None:
+        where = (Eq("type", kind), Range("recorded_at", lt=end))
+        query = Query(where, order_by="recorded_at", descending=True, limit=1, fields=("recorded_at",))
+        items = (await self._store.query(AUDIT_EVENTS, (tenant_id,), query)).items
+        return str(items[0]["recorded_at"]) if items else None
+
+    async def _operations(self, tenant_id: str, period: Period, facts: Facts) -> Operations | None:
+        """The signs of life: of detection in the organization's trail, of the service in that of platform."""
+        until = moment_after(period.end, _LATER)
+        beats = await self._events(tenant_id, "system.heartbeat", period.start, until, ("attributes",))
+        detected = {
+            str(each["attributes"].get("window_from"))[:10]
+            for each in beats
+            if each["attributes"].get("source") == "detect_threats"
+        }
+        service = await self._events(PLATFORM_TENANT, "system.error", period.start, until, ("attributes",))
+        own = [each.attributes for each in facts.extracts("system.error")]
+        outages = [
+            Outage(str(each["since"]), str(each["until"]), str(each["source"]))
+            for each in (*(item["attributes"] for item in service), *own)
+            if each.get("source") == "audit_writer" and each.get("since") and each.get("until")
+        ]
+        outages = [each for each in outages if each.since < period.end and each.until >= period.start]
+        starts = await self._last(PLATFORM_TENANT, "system.heartbeat", until)
+        if not detected and not outages and (starts is None or starts < period.start):
+            return None
+        return Operations(frozenset(detected), tuple(outages), 0)
+
+    async def _events(self, tenant_id: str, kind: str, start: str, end: str, fields: Iterable[str]) -> list[Item]:
+        """Events of one type, oldest first; some of their fields."""
+        where = (Eq("type", kind), Range("recorded_at", ge=start, lt=end))
+        query = Query(where, order_by="recorded_at", limit=1000, fields=("recorded_at", *fields))
+        return [item async for page in pages(self._store, AUDIT_EVENTS, (tenant_id,), query) for item in page]
+
+
+def answered_at_once(facts: Facts) -> list[RequestRow]:
+    """Copies that persons took of their data: requests that are answered as they are made."""
+    return [
+        RequestRow(
+            id=str(each.attributes.get("request_id")),
+            kind="access",
+            subject=each.target or each.actor[1] or "",
+            state="executed",
+            received_at=each.at,
+            due_at=each.at,
+            answered_at=each.at,
+            extended=False,
+        )
+        for each in facts.extracts("privacy.export")
+        if each.ref.outcome == "success"
+    ]
+
+
+def _of_framework(policies: Policies, framework: str) -> Policies:
+    """The settings with the declarations of one framework: `framework:control`, or of any."""
+    own = [
+        replace(each, control=each.control.removeprefix(f"{framework}:"))
+        for each in policies.declarations
+        if ":" not in each.control or each.control.startswith(f"{framework}:")
+    ]
+    return replace(policies, declarations=tuple(own))

@@ -1,0 +1,177 @@
+"""Putting the services of compliance together, and what they ask of their siblings."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from shared.compliance.evidence import Account, AlertRow, Declaration, Organization, Policies, RequestRow
+from shared.compliance.thresholds import WorkingHours
+from shared.core.clock import parse_rfc3339, rfc3339
+from shared.core.settings import Settings
+from shared.detection.alerts import ALERT_KIND, BY_SYSTEM, CLOSED
+from shared.identity.model import TENANT_ITEM
+from shared.identity.own_account import KEPT_PASSWORDS
+from shared.identity.password_policy import MIN_LENGTH
+from shared.identity.tenant_settings import settings_of
+from shared.storage.containers import ALERTS, IDENTITY, Container
+from shared.storage.documents import Defined, DocumentStore, Eq, Filter, Item, Query, Range, pages
+from shared.storage.errors import NotFound
+from shared.subject_rights.model import KIND as REQUEST
+
+if TYPE_CHECKING:  # cold start
+    from shared.audit.outbox import Outbox
+
+_OPEN_BEFORE = timedelta(days=400)
+"""So long before a period an alert may have been first seen, and still be told of."""
+_WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def compliance_services(settings: Settings, common: dict[str, Any], outbox: "Outbox", ledger: dict[str, Any]) -> Any:
+    """The services of compliance, by their names in `Services`. `ledger`: those of the ledger."""
+    from shared.compliance.facts.store import FactsStore
+    from shared.compliance.gate import Inspection
+    from shared.compliance.reading import Ports, Reader
+    from shared.compliance.reporting import ComplianceReports
+
+    store, clock = common["store"], common["clock"]
+    place = (store, ledger["ledger"], ledger["shards"], clock, settings.cosmos_db_ttl_days)
+    facts, siblings = FactsStore(*place), Siblings(store, settings)
+    ports = Ports(siblings, siblings, siblings, siblings)
+    return {
+        "facts": facts,
+        "compliance": ComplianceReports(
+            outbox=outbox,
+            organizations=siblings,
+            reader=Reader(store, ports, Inspection(*place), facts, clock),
+            **common,
+        ),
+    }
+
+
+class Siblings:
+    """What compliance asks of identity, detection and the rights of persons."""
+
+    def __init__(self, store: DocumentStore, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+
+    async def _tenant(self, tenant_id: str) -> Item | None:
+        try:
+            return await self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM)
+        except NotFound:
+            return None
+
+    async def organization(self, tenant_id: str) -> Organization | None:
+        """As the port says."""
+        tenant = await self._tenant(tenant_id)
+        if tenant is None:
+            return None
+        zone = str(settings_of(tenant).get("time_zone", "UTC"))
+        return Organization(tenant_id, tenant["name"], tenant["created_at"], zone)
+
+    async def policies(self, tenant_id: str) -> Policies:
+        """As the port says."""
+        tenant = await self._tenant(tenant_id)
+        own = settings_of(tenant) if tenant else {}
+        return Policies(
+            lockout_failures=self._settings.lockout_failures,
+            lockout_minutes=self._settings.lockout_minutes,
+            password_min_length=MIN_LENGTH,
+            password_history=KEPT_PASSWORDS,
+            session_idle_minutes=self._settings.session_idle_hours * 60,
+            require_mfa=own.get("require_mfa"),
+            retention_days=self._settings.cosmos_db_ttl_days,
+            thresholds=own.get("report_thresholds", {}),
+            schedules=tuple(dict.fromkeys(each["framework"] for each in own.get("schedules", []))),
+            declarations=tuple(map(_declaration, own.get("not_applicable", []))),
+            working_hours=_working_hours(own.get("working_hours")),
+            legal_hold=bool(own.get("legal_hold")),
+        )
+
+    async def accounts(self, tenant_id: str) -> Sequence[Account]:
+        """As the port says."""
+        fields = ("user_id", "role", "status", "mfa", "created_at")
+        items = await self._all(IDENTITY, tenant_id, (Eq("kind", "user"),), "created_at", fields)
+        return [Account(e["user_id"], e["role"], e["status"], bool(e["mfa"]), e["created_at"]) for e in items]
+
+    async def alerts(self, tenant_id: str, start: str, end: str) -> Sequence[AlertRow]:
+        """As the port says; those that another alert tells of are left out."""
+        since = rfc3339(parse_rfc3339(start) - _OPEN_BEFORE)
+        where = (
+            Eq("kind", ALERT_KIND),
+            Defined("superseded_by", present=False),
+            Defined("overflowed_by", present=False),
+            Range("first_seen", ge=since, lt=end),
+        )
+        fields = (
+            *("id", "pattern", "severity", "key", "created_at", "first_seen", "last_seen", "closed_at"),
+            *("history", "event_ids", "incident"),
+        )
+        items = await self._all(ALERTS, tenant_id, where, "first_seen", fields)
+        rows = [_alert(item) for item in items]
+        return [each for each in rows if each.raised_at >= start or each.is_open_at(start)]
+
+    async def requests(self, tenant_id: str, start: str, end: str) -> Sequence[RequestRow]:
+        """As the port says."""
+        where = (Eq("kind", REQUEST), Range("created_at", lt=end))
+        rows = [_request(item) for item in await self._all(IDENTITY, tenant_id, where, "created_at", None)]
+        return [each for each in rows if each.received_at >= start or (each.answered_at or end) >= start]
+
+    async def _all(
+        self,
+        container: Container,
+        tenant_id: str,
+        where: tuple[Filter, ...],
+        order: str,
+        fields: tuple[str, ...] | None,
+    ) -> list[Item]:
+        query = Query(where, order_by=order, limit=1000, fields=fields)
+        return [item async for page in pages(self._store, container, (tenant_id,), query) for item in page]
+
+
+def _alert(item: Item) -> AlertRow:
+    steps = [each for each in item["history"] if each["by"] != BY_SYSTEM]
+    seen = [each["at"] for each in steps if each["to"] == "acknowledged"]
+    closing = [each for each in steps if each["to"] in CLOSED]
+    return AlertRow(
+        id=item["id"],
+        pattern=item["pattern"],
+        severity=item["severity"],
+        key=item["key"],
+        raised_at=item["created_at"],
+        first_seen=item["first_seen"],
+        last_seen=item["last_seen"],
+        acknowledged_at=min(seen, default=None),
+        closed_at=item.get("closed_at"),
+        closed_note=any(each.get("note") for each in closing),
+        event_ids=frozenset(item["event_ids"]),
+        incident=item.get("incident"),
+    )
+
+
+def _request(item: Item) -> RequestRow:
+    answered = item.get("executed_at")
+    if answered is None and item["state"] in ("refused", "withdrawn"):
+        answered = rfc3339(parse_rfc3339("1970-01-01T00:00:00Z") + timedelta(seconds=item["_ts"]))  # its last change
+    return RequestRow(
+        id=item["request_id"],
+        kind=item["about"],
+        subject=item["subject"],
+        state=item["state"],
+        received_at=item["created_at"],
+        due_at=item["due_at"],
+        answered_at=answered,
+        extended=item["extended"],
+    )
+
+
+def _declaration(given: Item) -> Declaration:
+    name = f"{given['framework']}:{given['control']}"
+    return Declaration(name, given["reason"], given["declared_by"], given["declared_at"])
+
+
+def _working_hours(given: Item | None) -> WorkingHours:
+    if given is None:
+        return WorkingHours()
+    begins, ends = (int(text[:2]) * 60 + int(text[3:]) for text in (given["from"], given["to"]))
+    return WorkingHours(frozenset(_WEEK.index(day) for day in given["days"]), begins, ends)
