@@ -50,10 +50,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m shared.compliance.report", description="Make a compliance report.")
     parser.add_argument("--tenant", required=True, help="id of the organization")
     parser.add_argument("--framework", required=True, choices=tuple(FRAMEWORKS))
-    parser.add_argument("--from", dest="from_day", required=True, type=date.fromisoformat, help="first day (UTC)")
-    parser.add_argument(
-        "--to", dest="to_day", required=True, type=date.fromisoformat, help="the day after the last one"
-    )
+    parser.add_argument("--from", dest="from_day", required=True, type=date.fromisoformat, help="the first day (UTC)")
+    parser.add_argument("--to", dest="to_day", required=True, type=date.fromisoformat, help="the day after it")
     parser.add_argument("--format", default="json", choices=FORMATS)
     parser.add_argument("-o", "--output", required=True, type=Path, help="the file to write")
     return parser.parse_args(arguments)
