@@ -30,7 +30,7 @@ from shared.wiring import Services, build_services
 from tests.fakes import ManualClock
 
 SIZES = (10_000, 100_000, 1_000_000)
-STORED_UP_TO = 100_000
+STORED_UP_TO = 20_000
 ROUNDS = 3
 TENANT = "0195c000-0000-7000-8000-0000000000aa"
 NOW = datetime(2026, 4, 1, 6, 0, tzinfo=UTC)

@@ -58,7 +58,8 @@ def _places(seed: str, population: int, size: int) -> set[int]:
 def _chosen(facts: Facts, day: str, row: Row, seed: str, count: int) -> list[EventRef]:
     found = []
     for told in facts.candidates(day, row):
-        index, event_id, at, kind = told.split(" ")
+        index, event_id, at, *own = told.split(" ")
+        kind, moment = (own[0] if own else row[0]), f"{day}T{at}Z"
         order = hashlib.sha256(f"{seed}\n{event_id}".encode()).digest()
-        found.append((order, EventRef(day[:7], int(index), event_id, at, kind, row[1])))
+        found.append((order, EventRef(day[:7], int(index), event_id, moment, kind, row[1])))
     return [ref for _, ref in sorted(found, key=lambda each: each[0])[:count]]

@@ -64,10 +64,10 @@ def _named(name: str, evidence: Evidence) -> int | None:
         active = [each for each in evidence.accounts if each.status == "active"]
         return len(active) if name == "@accounts" else sum(not each.mfa for each in active)
     if name == "@service":
-        return sum(kind == "service" for kind, *_ in facts.actors.values())
+        return sum(kind == "service" for kind in facts.actors.values())
     if name == "@card_logins":
         users = facts.users_of({"cardholder"})
-        return sum(user in facts.actors and facts.actors[user][0] == "user" for user in users)
+        return sum(facts.actors.get(user) == "user" for user in users)
     return facts.total({"@people": "by_people", "@sessions": "sessions_n", "@with_purpose": "with_purpose"}[name])
 
 

@@ -7,9 +7,9 @@ import hashlib
 import heapq
 from typing import Any
 
-from shared.compliance.facts.parts import Entry, Marks, most_of, ref_of, second_of
+from shared.compliance.facts.parts import Entry, Marks, lines_of, most_of, ref_of, second_of
 
-MOST_USES, MOST_ACTORS, MOST_PERSONS = 300, 200, 300
+MOST_USES, MOST_ACTORS, MOST_PERSONS = 300, 50, 300
 MOST_TOUCHED = 4000
 MOST_CONSENTS = 1000
 HASH_BYTES = 6
@@ -57,7 +57,7 @@ class DataUse:
 
     def __init__(self, marks: Marks) -> None:
         self._marks = marks
-        self._uses: dict[str, list[int]] = {}
+        self._uses: dict[tuple[str, str, str, str, str], list[int]] = {}
         self._slots: dict[str, dict[int, int]] = {}
         self._disclosed: dict[str, int] = {}
         self._touched, self._relied = Touched(), Touched()
@@ -89,7 +89,7 @@ class DataUse:
         actor, given, op = entry["actor"], entry["attributes"], entry["type"].partition(".")[2]
         data_class, records = entry["data_class"], max(1, entry["record_count"])
         who = actor["id"] or actor["kind"]
-        use = self._uses.setdefault("|".join((who, actor["kind"], actor["role"] or "", op, data_class)), [0, 0])
+        use = self._uses.setdefault((who, actor["kind"], actor["role"] or "", op, data_class), [0, 0])
         use[0] += 1
         use[1] += records
         role = f"{data_class}|{actor['role'] or actor['kind']}"
@@ -133,16 +133,25 @@ class DataUse:
         for person in persons:
             self._disclosed[person] = self._disclosed.get(person, 0) + 1
 
+    def _half_hours(self) -> tuple[dict[str, str], str]:
+        """Uses of sensitive data by half hour, `slot:n` with spaces between: of those who used most, and the others."""
+        kept, _ = most_of(self._slots, MOST_ACTORS, lambda each: sum(each.values()))
+        others: dict[int, int] = {}
+        for who, slots in self._slots.items():
+            for slot, n in slots.items() if who not in kept else ():
+                others[slot] = others.get(slot, 0) + n
+        return {who: _slots(each) for who, each in kept.items()}, _slots(others)
+
     def document(self) -> dict[str, Any]:
         """Uses by actor, class and operation; half hours of actors; persons touched and told of."""
         uses, uses_left = most_of(self._uses, MOST_USES, lambda use: use[0])
-        slots, slots_left = most_of(self._slots, MOST_ACTORS, lambda each: sum(each.values()))
+        slots, others = self._half_hours()
         disclosed, disclosed_left = most_of(self._disclosed, MOST_PERSONS, lambda n: n)
         return {
-            "uses": uses,
+            "uses": lines_of((*use, *counts) for use, counts in uses.items()),
             "uses_left": uses_left,
-            "half_hours": {who: {str(slot): n for slot, n in sorted(each.items())} for who, each in slots.items()},
-            "half_hours_left": slots_left,
+            "half_hours": slots,
+            "half_hours_others": others,
             "disclosed": disclosed,
             "disclosed_left": disclosed_left,
             "touched": self._touched.document(),
@@ -154,6 +163,10 @@ class DataUse:
             "granted": sorted(hash_of(each).hex() for each in self._granted)[:MOST_CONSENTS],
             "data_roles": dict(sorted(self._roles.items())[:MOST_USES]),
         }
+
+
+def _slots(found: dict[int, int]) -> str:
+    return " ".join(f"{slot}:{n}" for slot, n in sorted(found.items()))
 
 
 def _relied(person: str, purpose: Any) -> str:

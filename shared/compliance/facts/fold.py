@@ -45,18 +45,20 @@ class Candidates:
         kind = entry["type"]
         name = row_name((rolled_type(kind), entry["outcome"], entry["data_class"], entry["reason"]))
         rows = self._rows.setdefault(name, [])
-        if len(rows) < MOST_OF_A_ROW:
-            heapq.heappush(rows, (-order, index, f"{entry['id']} {entry['recorded_at']} {kind}"))
-        elif -order > rows[0][0]:
-            heapq.heapreplace(rows, (-order, index, f"{entry['id']} {entry['recorded_at']} {kind}"))
+        if len(rows) == MOST_OF_A_ROW and -order <= rows[0][0]:
+            return
+        told = f"{entry['id']} {entry['recorded_at'][11:-1]}"
+        row = (-order, index, f"{told} {kind}" if rolled_type(kind) != kind else told)
+        (heapq.heappush if len(rows) < MOST_OF_A_ROW else heapq.heapreplace)(rows, row)
 
-    def document(self) -> dict[str, list[str]]:
-        """By row: `index id recorded_at type` of each, the smallest hash first."""
+    def document(self) -> str:
+        """A line for each row: its name, a tab, and `index id time` of each, the smallest hash first. One text, for it
+        is read of few days and rows only."""
         most = max(1, min(MOST_OF_A_ROW, MOST_CANDIDATES // max(1, len(self._rows))))
-        return {
-            name: [f"{index} {told}" for _, index, told in sorted(rows, reverse=True)[:most]]
-            for name, rows in sorted(self._rows.items())[:MOST_CANDIDATES]
-        }
+        lines = []
+        for name, rows in sorted(self._rows.items())[:MOST_CANDIDATES]:
+            lines.append(f"{name}\t" + ",".join(f"{i} {told}" for _, i, told in sorted(rows, reverse=True)[:most]))
+        return "\n".join(lines)
 
 
 class DayFold:

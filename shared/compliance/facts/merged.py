@@ -7,10 +7,11 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from shared.compliance.facts.data_use import HASH_BYTES, hash_of
-from shared.compliance.facts.parts import DAY_SECONDS, Ref
+from shared.compliance.facts.parts import DAY_SECONDS, Ref, rows_of
 from shared.compliance.report_model import EventRef
 from shared.compliance.selectors import Row, row_name, selectors
 
@@ -19,14 +20,17 @@ type Day = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An event that a rule looks for. `ref` None: it is known of the day alone. `size`: what a threshold judges."""
+    """An event that a rule looks for. `ref` None: it is known of the day alone. `size`: what a threshold judges.
+
+    `failure`: the id of the last failure before it.
+    """
 
     day: str
     ref: EventRef | None
     size: int = 1
     about: str = ""
     of: str = ""
-    told: Mapping[str, Any] | None = None
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Facts:
         self.place = {day: number for number, day in enumerate(self.days)}
         self._found = [found[day] for day in self.days if day in found]
         self._matched: dict[str, frozenset[Row]] = {}
+        self._candidates: dict[str, dict[str, str]] = {}
 
     @property
     def documents(self) -> Sequence[Day]:
@@ -152,8 +157,12 @@ class Facts:
         return found
 
     def candidates(self, day: str, row: Row) -> list[str]:
-        """From which samples of a day's row are drawn: `index id recorded_at type` of each."""
-        return list(self._by_day[day]["candidates"].get(row_name(row), ()))
+        """From which samples of a day's row are drawn: `index id time [type]` of each."""
+        held = self._candidates.get(day)
+        if held is None:
+            held = self._candidates[day] = dict(rows_of(self._by_day[day]["candidates"]))
+        told = held.get(row_name(row))
+        return told.split(",") if told else []
 
     @cached_property
     def _by_day(self) -> dict[str, Day]:
@@ -190,7 +199,7 @@ class Facts:
             if held is None:
                 continue
             count += sum(n for size, n in held["sizes"].items() if int(size) >= least)
-            marks += [_mark(day["day"], row) for row in held["rows"] if row["size"] >= least]
+            marks += [_mark(day["day"], row) for row in held["rows"] if row[5] >= least]
         marks.sort(key=lambda each: each.ref.recorded_at if each.ref else each.day)
         return count, marks
 
@@ -200,47 +209,48 @@ class Facts:
         longest: dict[str, tuple[int, Mark | None]] = {}
         open_runs: dict[str, int] = {}
         for day in self._found:
-            for account, run in day["accounts"].items():
-                begins = open_runs.get(account, 0) + run["begins"]
-                most = max(begins, run["longest"])
-                open_runs[account] = begins if run["whole"] else run["ends"]
-                if most > longest.get(account, (0, None))[0]:
-                    ref = run["ref"] and event_ref(day["day"], run["ref"])
-                    longest[account] = (most, Mark(day["day"], ref, most, account))
+            for account in [name for name in day["early"] if name in open_runs and name not in day["accounts"]]:
+                del open_runs[account]
+            for account, (first, most, ends, whole, _) in day["accounts"].items():
+                begins = open_runs.get(account, 0) + first
+                open_runs[account] = begins if whole else ends
+                if max(begins, most) > longest.get(account, (0, None))[0]:
+                    ref = day["run_refs"].get(account)
+                    mark = Mark(day["day"], ref and event_ref(day["day"], ref), max(begins, most), account)
+                    longest[account] = (mark.size, mark)
         return longest
 
     def after_lock(self, within_minutes: int) -> tuple[int, list[Mark]]:
         """Successes less than so many minutes after a lock that nobody undid, also over midnight."""
-        longer, _ = self.marked("after_lock", within_minutes)
         total, marks = self.marked("after_lock", 0)
+        count = total - self.marked("after_lock", within_minutes)[0]
         found = [each for each in marks if each.size < within_minutes]
-        locked: dict[str, tuple[str, float]] = {}
-        for day in self._found:
-            for account, run in day["accounts"].items():
-                before, first = locked.pop(account, None), run["first"]
-                if before is not None and first is None:
-                    locked[account] = before
-                if before is not None and first is not None and first[0] == "s":
-                    minutes = int(days_between(before[0], day["day"]) * DAY_SECONDS + first[1] - before[1]) // 60
-                    if minutes < within_minutes:
-                        found.append(Mark(day["day"], event_ref(day["day"], first[2]), minutes, account))
-                if run["locked"] is not None:
-                    locked[account] = (day["day"], run["locked"])
-        over_midnight = len(found) - len([each for each in marks if each.size < within_minutes])
-        return total - longer + over_midnight, found
+        locked: dict[str, int] = {}
+        for before, day in pairwise([{}, *self._found]):
+            if not before or days_between(before["day"], day["day"]) != 1:
+                locked = {}
+            for account in [name for name in locked if name in day["early"]]:
+                step, at = day["early"][account]
+                minutes = (DAY_SECONDS + at - locked[account]) // 60
+                if step == "s" and minutes < within_minutes:
+                    count += 1
+                    found.append(Mark(day["day"], None, minutes, account))
+            locked = {name: run[4] for name, run in day["accounts"].items() if run[4] is not None}
+        return count, found
 
     def idle(self, minutes: int) -> tuple[int, list[Mark]]:
         """Sessions that went on after more than so many minutes, also over midnight."""
         count, marks = self.marked("idle", minutes + 1)
         left: dict[str, tuple[str, int]] = {}
         for day in self._found:
-            for session, (first, last, ref) in day["sessions"].items():
+            for session, began, ended in rows_of(day["sessions"]):
+                first, last = int(began), int(ended)
                 before = left.get(session)
                 if before is not None:
                     gap = (days_between(before[0], day["day"]) * DAY_SECONDS + first - before[1]) // 60
                     if gap > minutes:
                         count += 1
-                        marks.append(Mark(day["day"], event_ref(day["day"], ref), gap))
+                        marks.append(Mark(day["day"], None, gap, session))
                 left[session] = (day["day"], last)
         return count, marks
 
@@ -250,9 +260,9 @@ class Facts:
         count, marks = self.marked("after_exit", 0)
         ended: dict[str, str] = {}
         for day in self._found:
-            for account in [name for name in day["actors"] if name in ended]:
+            for account, _, _, first, _ in rows_of(day["actors"]) if ended else ():
                 back = day["back"].get(account)
-                if back is None or day["actors"][account][3] < int(back):
+                if account in ended and (back is None or int(first) < int(back)):
                     count += 1
                     marks.append(Mark(day["day"], None, 1, account))
             for account in day["back"]:
@@ -281,13 +291,9 @@ class Facts:
         return len(set[bytes]().union(*(_hashes(each["hashes"]) for each in days))), all(each["whole"] for each in days)
 
     @cached_property
-    def actors(self) -> dict[str, tuple[str, str | None, int]]:
-        """Who acted: kind, last role and how many successful events."""
-        found: dict[str, tuple[str, str | None, int]] = {}
-        for day in self._found:
-            for name, (kind, role, n, *_) in day["actors"].items():
-                found[name] = (kind, role, n + found.get(name, ("", None, 0))[2])
-        return found
+    def actors(self) -> dict[str, str]:
+        """Who acted, by id: of which kind."""
+        return {name: kind for day in self._found for name, kind, *_ in rows_of(day["actors"])}
 
     @cached_property
     def sources(self) -> dict[str, tuple[int, float, tuple[float, float]]]:
@@ -339,9 +345,9 @@ class Facts:
     def uses(self) -> dict[tuple[str, str, str, str, str, str], tuple[int, int]]:
         """Uses of data by day, actor, kind of actor, role, operation and class: events and records."""
         return {
-            (day["day"], *_five(name)): (n, records)
+            (day["day"], who, kind, role, op, data_class): (int(n), int(records))
             for day in self._found
-            for name, (n, records) in day["uses"].items()
+            for who, kind, role, op, data_class, n, records in rows_of(day["uses"])
         }
 
     def users_of(self, classes: Container[str]) -> set[str]:
@@ -358,33 +364,28 @@ class Facts:
         return found
 
 
-def _five(name: str) -> tuple[str, str, str, str, str]:
-    who, kind, role, op, data_class = name.rsplit("|", 4)
-    return who, kind, role, op, data_class
-
-
 def _hashes(text: str) -> set[bytes]:
     raw = base64.b64decode(text)
     return {raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)}
 
 
-def _mark(day: str, row: Mapping[str, Any]) -> Mark:
-    return Mark(day, event_ref(day, row["ref"]), row["size"], row.get("about") or "", row.get("of") or "", row)
+def _mark(day: str, row: Sequence[Any]) -> Mark:
+    *ref, size, about, of, failure = row
+    return Mark(day, event_ref(day, ref), size, about, of, failure)
 
 
-def _extract(day: str, row: Mapping[str, Any]) -> Extract:
-    target = row.get("target") or (None, None)
-    kind, actor_id, role = row["actor"]
+def _extract(day: str, row: Sequence[Any]) -> Extract:
+    ref, reason, kind, actor_id, role, target_kind, target, subjects, data_class, records, origin, sealed, given = row
     return Extract(
-        ref=event_ref(day, row["ref"]),
-        reason=row.get("reason"),
+        ref=event_ref(day, ref),
+        reason=reason,
         actor=(kind, actor_id, role),
-        target=target[1],
-        target_kind=target[0],
-        subjects=tuple(row.get("subjects", ())),
-        data_class=row["data_class"],
-        records=row["records"],
-        origin=row["origin"],
-        is_sealed=row["sealed"],
-        attributes=row.get("attributes", {}),
+        target=target,
+        target_kind=target_kind,
+        subjects=tuple(subjects),
+        data_class=data_class,
+        records=records,
+        origin=origin,
+        is_sealed=sealed,
+        attributes=given,
     )

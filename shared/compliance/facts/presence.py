@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.compliance.facts.parts import Entry, Marks, Ref, most_of, ref_of, second_of
+from shared.compliance.facts.parts import Entry, Marks, Ref, lines_of, most_of, ref_of, second_of
 
 MOST_ACTORS, MOST_SESSIONS, MOST_SOURCES = 500, 300, 100
 LEAST_IDLE_MINUTES = 5
@@ -22,11 +22,10 @@ class _Session:
 
 
 class _Actor:
-    __slots__ = ("events", "first", "kind", "last", "ref", "role")
+    __slots__ = ("events", "first", "kind", "last", "ref")
 
     def __init__(self, kind: str, at: float) -> None:
         self.kind, self.events, self.first, self.last = kind, 0, at, at
-        self.role: str | None = None
         self.ref: Ref = []
 
 
@@ -51,7 +50,6 @@ class Presence:
             if found is None:
                 found = self._actors[actor["id"]] = _Actor(actor["kind"], at)
             found.events += 1
-            found.role = actor["role"] or found.role
             found.first = min(found.first, at)
             if at >= found.last:
                 found.last = at
@@ -108,12 +106,11 @@ class Presence:
         sessions, sessions_left = most_of(self._sessions, MOST_SESSIONS, lambda each: each.last)
         sources, sources_left = most_of(self._sources, MOST_SOURCES, lambda each: each[0])
         return {
-            "actors": {
-                name: [each.kind, each.role, each.events, round(each.first), round(each.last)]
-                for name, each in actors.items()
-            },
+            "actors": lines_of(
+                (name, each.kind, each.events, round(each.first), round(each.last)) for name, each in actors.items()
+            ),
             "actors_left": actors_left,
-            "sessions": {name: [round(each.first), round(each.last), each.ref] for name, each in sessions.items()},
+            "sessions": lines_of((name, round(each.first), round(each.last)) for name, each in sessions.items()),
             "sessions_left": sessions_left,
             "sessions_n": len(self._sessions),
             "ended": {name: [round(at, 6), ref] for name, (at, ref) in sorted(self._ended.items())[:MOST_ACTORS]},

@@ -11,7 +11,11 @@ from typing import Any
 
 from shared.compliance.facts.parts import Entry, Marks, Ref, most_of, ref_of, second_of
 
-MOST_ACCOUNTS = 300
+MOST_ACCOUNTS = 200
+MOST_NAMED, LEAST_NAMED = 100, 3
+"""Of so many accounts an event of their longest run is named, if it is so long."""
+EARLY_SECONDS = 3600
+"""Successes so early in the day may be soon after a lock of the day before."""
 BURST_SECONDS, LEAST_BURST = 3600, 2
 _FAILURE, _SUCCESS, _LOCK, _UNLOCK = "f", "s", "l", "u"
 _COUNTED = (None, "bad_credentials", "mfa_failed")
@@ -53,13 +57,24 @@ class SigningIn:
 
     def document(self) -> dict[str, Any]:
         """Accounts with failures or locks, and how often accounts signed in with one factor alone."""
-        told = {}
+        runs: dict[str, list[Any]] = {}
+        refs: dict[str, Ref] = {}
+        early: dict[str, list[Any]] = {}
         for account, steps in self._seen.items():
             steps.sort(key=lambda each: each[:2])
             self._early(account, steps)
-            if any(step != _SUCCESS for _, _, step, _ in steps):
-                told[account] = run_of(steps)
-        accounts, left = most_of(told, MOST_ACCOUNTS, lambda run: max(run["longest"], run["begins"], run["ends"]))
+            first = next((each for each in steps if each[2] in (_SUCCESS, _UNLOCK)), None)
+            if first is not None and first[0] < EARLY_SECONDS:
+                early[account] = [first[2], round(first[0])]
+            if any(step in (_FAILURE, _LOCK) for _, _, step, _ in steps):
+                runs[account], ref = run_of(steps)
+                if ref is not None and runs[account][1] >= LEAST_NAMED:
+                    refs[account] = ref
+
+        def longest(account: str) -> tuple[int, str]:
+            return -runs[account][1], account
+
+        accounts, left = most_of(runs, MOST_ACCOUNTS, lambda run: run[1])
         single: dict[str, int] = {}
         for account, request in self._logins:
             if request not in self._shown:
@@ -68,6 +83,8 @@ class SigningIn:
         return {
             "accounts": accounts,
             "accounts_left": left,
+            "run_refs": {account: refs[account] for account in sorted(refs, key=longest)[:MOST_NAMED]},
+            "early": dict(sorted(early.items())[:MOST_ACCOUNTS]),
             "single_factor": {"n": sum(single.values()), "accounts": named, "left": unnamed},
         }
 
@@ -93,34 +110,24 @@ class SigningIn:
                 locked = None
 
 
-def run_of(steps: list[tuple[float, str, str, Ref]]) -> dict[str, Any]:
-    """The failures of an account: of the run that the day begins with, the longest one that is over, and the last.
-
-    `whole`: nothing ended the first run, so that the day is one. `locked`: the second of a lock that nothing followed;
-    `first`: the first step that ends a run, with its second and event.
+def run_of(steps: list[tuple[float, str, str, Ref]]) -> tuple[list[Any], Ref | None]:
+    """The failures of an account: of the run that the day begins with, the longest one, and the one that it ends with.
+    Then whether nothing ended the first run (1), so that the day is one, and the second of a lock that nothing
+    followed. Beside it the last failure of the longest run.
     """
     begins: int | None = None
     longest, current = 0, 0
-    locked: float | None = None
-    first: list[Any] | None = None
-    last_failure: Ref | None = None
+    locked: int | None = None
+    last: Ref | None = None
     for at, _, step, ref in steps:
         if step == _FAILURE:
             current += 1
-            if current >= longest:
-                last_failure = ref
+            if current > longest:
+                longest, last = current, ref
             continue
         if begins is None:
-            begins, first = current, [step, at, ref]
-        longest, current = max(longest, current), 0
-        locked = at if step == _LOCK else None
+            begins = current
+        current = 0
+        locked = round(at) if step == _LOCK else None
     whole = begins is None
-    return {
-        "begins": current if begins is None else begins,
-        "longest": max(longest, current),
-        "ends": current,
-        "whole": whole,
-        "locked": locked,
-        "first": first,
-        "ref": last_failure,
-    }
+    return [current if begins is None else begins, longest, current, int(whole), locked], last

@@ -124,14 +124,15 @@ def off_hours(evidence: Evidence) -> list[tuple[str, str, int]]:
     for day in evidence.facts.documents:
         if not day["half_hours"]:
             continue
+        held = day["half_hours"] | {"others": day["half_hours_others"]}
         start = datetime.fromisoformat(day["day"]).replace(tzinfo=UTC)
         free = {
             str(slot)
             for slot in range(86_400 // SLOT_SECONDS)
             if not hours.hold(start + timedelta(seconds=slot * SLOT_SECONDS), zone)
         }
-        for who, slots in day["half_hours"].items():
-            outside = sum(n for slot, n in slots.items() if slot in free)
+        for who, slots in held.items():
+            outside = sum(int(n) for slot, _, n in (each.partition(":") for each in slots.split()) if slot in free)
             if outside:
                 found.append((day["day"], who, outside))
     return found

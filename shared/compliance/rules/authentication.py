@@ -33,7 +33,7 @@ def watched(evidence: Evidence) -> Result:
         return missing("alerts")
     silent = []
     for mark in marks:
-        ids = {mark.ref.event_id if mark.ref else "", str((mark.told or {}).get("failure"))}
+        ids = {mark.ref.event_id if mark.ref else "", mark.failure}
         if not evidence.is_alerted(ids, mark.about, mark.ref.recorded_at if mark.ref else ""):
             silent.append(mark)
     return Result(of_marks(len(silent), silent, "Account {about}: a success after {size} failures, and no alert"))
