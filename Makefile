@@ -57,6 +57,7 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.detection
 	@$(PYTHON) -m bench.render
 	@$(PYTHON) -m bench.cold_start
+	@$(PYTHON) -m bench.compliance
 	@$(PYTHON) -m bench.export --events 10000 100000 --formats jsonl
 
 docs: setup ## Write the generated pages of docs/ and files of infra/ again

@@ -38,9 +38,9 @@ def month_of(company: Company, count: int) -> Iterator[Item]:
         at = START + step * number
         moment = rfc3339(at)
         own = {"id": ids.new(at), "period": period_of(at), "recorded_at": moment, "occurred_at": moment}
-        event |= own
-        event["context"]["session_id"] = event["source"]["id"] = f"{event['source']['id']}-{moment[8:10]}"
-        yield event
+        session = f"{event['source']['id']}-{moment[8:10]}"
+        context, source = event["context"] | {"session_id": session}, event["source"] | {"id": session}
+        yield event | own | {"context": context, "source": source}
 
 
 @dataclass

@@ -19,6 +19,7 @@ from shared.audit.ocsf_map import EVENT_TYPES, OCSF_VERSION, Mapped
 from shared.audit.registry import EventType, all_types
 from shared.compliance.render.json import schema_text
 from shared.core.settings import Settings
+from tools._compliance_page import compliance_page
 from tools._detection_page import detection_page
 from tools._inventory_page import inventory_page
 
@@ -194,6 +195,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "data-inventory.md": inventory_page,
     "compliance-report.schema.json": schema_text,
     "subject-export.schema.json": subject_export_schema,
+    "compliance.md": compliance_page,
 }
 """Every generated page: its name below docs/ and what makes its text."""
 

@@ -1,0 +1,158 @@
+"""Every rule, metric and control against months in which it has something to say, and months in which it has not."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.audit.registry import all_types
+from shared.compliance.builder import Order, build
+from shared.compliance.catalogue import FRAMEWORKS, GAPS, SOURCES
+from shared.compliance.controls.model import Control
+from shared.compliance.evidence import Evidence
+from shared.compliance.metrics import METRICS
+from shared.compliance.report_model import ControlResult
+from shared.compliance.rules import RULES
+from shared.compliance.selectors import selectors
+from shared.compliance.status import status_of
+from shared.compliance.thresholds import THRESHOLDS
+from tests.compliance.trails import good_evidence, good_trail
+from tests.compliance.worlds import FIRING, empty, firing, quiet
+
+CONTROLS = [(framework, control) for framework, listed in FRAMEWORKS.items() for control in listed.controls]
+NEVER = {
+    *("gdpr-art16", "gdpr-art19", "gdpr-art34", "soc2-p3.2", "soc2-p4.1", "soc2-p5.2", "pci-8.3.3"),
+    *(control.oscal_id for _, control in CONTROLS if control.pattern == "external"),
+}
+"""Controls that nothing in the trail can satisfy: blocked by a gap, or shown by evidence from elsewhere alone."""
+ORDER = Order("report", "2026-04-01T06:00:00.000000Z", "system")
+
+
+def judged(control: Control, evidence: Evidence) -> tuple[str, str | None]:
+    results = {name: RULES[name].run(evidence) for name in control.rules.split()}
+    found = status_of(control, evidence, results)
+    return found.status, found.reason
+
+
+@pytest.fixture(scope="module")
+def good() -> dict[str, Evidence]:
+    trail = good_trail()
+    return {framework: good_evidence(framework, trail) for framework in FRAMEWORKS}
+
+
+def test_all_controls_are_there() -> None:
+    counts = {name: len(listed.controls) for name, listed in FRAMEWORKS.items()}
+    assert counts == {"gdpr": 20, "soc2": 30, "hipaa": 25, "pci_dss": 48, "iso_27001": 26}
+    ids = [control.oscal_id for _, control in CONTROLS]
+    assert len(set(ids)) == len(ids) == 149
+    assert all(name[0].isalpha() and name.isascii() for name in ids)
+
+
+def test_what_controls_name_exists() -> None:
+    types = set(all_types())
+    used: set[str] = set()
+    for _, control in CONTROLS:
+        words = f"{control.evidence} {control.needs} {control.exposure}".split()
+        for word in (each for each in words if not each.startswith("@")):
+            (selector,) = selectors(word)
+            named = {name for name in types if selector.names(name)}
+            assert named, f"{control.oscal_id}: {word}"
+            outcomes = {outcome for name in named for outcome in all_types()[name].outcomes}
+            assert selector.outcome is None or selector.outcome in outcomes, f"{control.oscal_id}: {word}"
+        assert set(control.metrics.split()) <= set(METRICS), control.oscal_id
+        assert set(control.rules.split()) <= set(RULES), control.oscal_id
+        assert set(f"{control.gaps} {control.blocked_by}".split()) <= set(GAPS), control.oscal_id
+        assert set(control.confirmed.partition(": ")[2].split()) <= set(SOURCES), control.oscal_id
+        assert control.pattern != "violation" or control.exposure, control.oscal_id
+        used |= set(control.metrics.split()) | set(control.rules.split())
+    assert used == set(METRICS) | set(RULES), "what no control names"
+
+
+def test_thresholds_of_rules_exist_and_each_is_used() -> None:
+    named = {name for rule in RULES.values() for name in rule.parameters}
+    assert named <= set(THRESHOLDS)
+    assert set(THRESHOLDS) - named == {"sample_size"}
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_a_rule_fires_where_it_should_and_nowhere_else(rule: str, good: dict[str, Evidence]) -> None:
+    frameworks = [name for name, control in CONTROLS if rule in control.rules.split()]
+    for framework in dict.fromkeys(frameworks):
+        assert RULES[rule].run(good[framework]).found == (), framework
+        if (rule, framework) == ("AUTH-05", "hipaa"):
+            continue  # no age of passwords is asked for there
+        found = RULES[rule].run(firing(rule, framework)).found
+        assert found, framework
+        for each in found:
+            assert each.count >= 1
+            assert each.first_seen <= each.last_seen
+            assert "{" not in each.text
+
+
+def test_every_rule_has_a_month_in_which_it_fires() -> None:
+    assert set(FIRING) == set(RULES)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_good_month_satisfies_what_the_trail_can_show(framework: str, good: dict[str, Evidence]) -> None:
+    for control in FRAMEWORKS[framework].controls:
+        status, reason = judged(control, good[framework])
+        if control.oscal_id in NEVER:
+            assert (status, reason) in (("not-evidenced", "manual-only"), ("not-evidenced", "data-missing"))
+        else:
+            assert status == "satisfied", f"{control.oscal_id}: {status} {reason}"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_each_rule_of_a_control_makes_it_an_exception(framework: str) -> None:
+    """A firing rule wins, also over a control that could not be satisfied."""
+    controls = FRAMEWORKS[framework].controls
+    for rule in sorted({rule for control in controls for rule in control.rules.split()}):
+        if (rule, framework) == ("AUTH-05", "hipaa"):
+            continue
+        evidence = firing(rule, framework)
+        for control in controls:
+            if rule in control.rules.split():
+                assert judged(control, evidence)[0] == "exception", f"{control.oscal_id} {rule}"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_no_data_is_never_a_pass(framework: str) -> None:
+    """Neither where nothing is known, nor where it is known that nothing happened."""
+    nothing, still = empty(framework), quiet(framework)
+    for control in FRAMEWORKS[framework].controls:
+        assert judged(control, nothing)[0] in ("not-evidenced", "exception"), control.oscal_id
+        status, reason = judged(control, still)
+        if status == "satisfied":
+            assert control.pattern == "state" or control.oscal_id in QUIETLY, control.oscal_id
+        else:
+            assert status == "not-evidenced" or "RPT-01" in control.rules, f"{control.oscal_id} {status} {reason}"
+
+
+QUIETLY = {"pci-8.3.4", "iso-a.8.15", "pci-8.6.1", "pci-8.2.6"}
+"""Controls that a month of one source satisfies: by the settings in force, or because any event speaks to them."""
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_every_metric_has_a_figure_in_a_good_month(framework: str, good: dict[str, Evidence]) -> None:
+    never = {"emergency_uses", "copy_lag_events", "hours_aware_to_notify"}
+    for control in FRAMEWORKS[framework].controls:
+        for name in control.metrics.split():
+            assert (METRICS[name].of(good[framework]).value is not None) != (name in never), name
+
+
+def test_a_declaration_comes_first_and_is_told(good: dict[str, Evidence]) -> None:
+    import dataclasses
+
+    from shared.compliance.evidence import Declaration
+
+    said = Declaration("33(1)", "nothing is processed", "ada", "2026-01-01T00:00:00.000000Z")
+    policies = dataclasses.replace(good["gdpr"].policies, declarations=(said,))
+    report = build(dataclasses.replace(good["gdpr"], policies=policies), ORDER)
+    (declared,) = [each for each in report.controls if each.status == "not-applicable"]
+    assert declared.id == "Art. 33(1)"
+    assert declared.declared == "declared by ada on 2026-01-01: nothing is processed"
+    assert report.summary.not_applicable == 1
+
+
+def result_of(controls: tuple[ControlResult, ...], oscal_id: str) -> ControlResult:
+    return next(each for each in controls if each.oscal_id == oscal_id)

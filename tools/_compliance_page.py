@@ -1,0 +1,130 @@
+"""The generated page docs/compliance.md: each control, what evaluates it, and how much the trail can say about it."""
+
+from shared.compliance.catalogue import FRAMEWORKS, GAPS, SOURCES, Listed
+from shared.compliance.controls.model import Control
+from shared.compliance.metrics import METRICS
+from shared.compliance.rules import RULES
+from shared.compliance.status import STATUS_RULES
+from shared.compliance.thresholds import THRESHOLDS
+
+_HEAD = """\
+# Compliance reports
+
+A report says of one organization, one framework and one period (whole UTC days of `recorded_at`, at most 366 of them,
+all over) what the trail shows about each control. It supports an assessment and is no certification; nothing here is
+legal advice. Titles and questions of controls are our own words. Numbers and contents that were not confirmed in a
+source carry that mark.
+
+`python -m shared.compliance.report --tenant … --framework soc2 --from 2026-03-01 --to 2026-04-01 -o report.json`
+makes one. What it is made of is the model in `shared/compliance/report_model.py`; its JSON is canonical (RFC 8785),
+and the event `report.generate` names its SHA-256. A report of a framework and period is made once; asked for again,
+it is the same one.
+
+## Where the figures come from
+
+Each UTC day is folded once from its sealed entries into a bounded document, its facts ([ADR
+41](adr/0041-reports-read-facts-not-events.md)), so that a report costs as much for a million events as for ten
+thousand. Entries are read in bundles that are held against the tiles of the ledger; the counts of the facts must be
+those of the ledger's own rollup. What is capped (events that are named, persons, actors) is counted all the same, and
+the report says how many it does not name. Facts hold nothing personal: ids of persons and what was in clear in the
+entries.
+
+**Samples** ([ADR 42](adr/0042-samples-follow-from-the-checkpoint.md)): the seed is SHA-256 of the last checkpoint's
+root (base64), a line feed, and the control's `oscal_id`. So a sample cannot be chosen before the period is sealed,
+and anybody can draw it again.
+
+**The gate** is looked at first: per month a checkpoint is signed now and follows from the last one; the counts of the
+days add up to its size; the facts are of as many events; the ledger keeps no finding about itself, and no check
+failed in the period; the continuous check came by within a day and is not behind; the month before is closed as it
+is; retention covers the period.
+
+## How a status comes about
+
+{status}
+
+Reasons of not-evidenced: `no-occurrence` (sources were alive, and nothing of the kind happened), `not-exercised` (a
+mechanism that nothing triggered), `no-source` (nothing was recorded at all), `data-missing`, `gate-failed`,
+`manual-only`. Four counts are shown, and never one percentage.
+
+What is known beside the trail comes as it is when the report is made: accounts, settings in force, alerts with who
+saw them when, requests of persons. Where that cannot be had, the rules that need it are not run, and the control is
+data-missing. Approvals are what whoever made a change said (`approved_by`, `ticket`). Addresses and devices are
+sealed with their persons: sessions stand in for them.
+
+Attributes by which producers' `data.*` events can say more: `purpose`, `recipient`, `recipient_address`,
+`description`, `legal_basis` (`consent` is looked at), `reason`, `ticket`.
+
+## What an operator may see in the logs
+
+| event | means |
+|---|---|
+| `facts_folded` | the facts of a day were made; as a report or the gatherer asked for them |
+| `report_built_elsewhere` | two builders made one report at once; the first one's is kept |
+| `report_part_gone` | a part of a report that was not kept was removed by another builder |
+
+This page is generated: `make docs`.
+"""
+
+
+def compliance_page() -> str:
+    """The page: how statuses come about, thresholds, rules, gaps, and every control of every framework."""
+    status = "\n".join(f"{number}. {rule}" for number, rule in enumerate(STATUS_RULES, 1))
+    parts = [_HEAD.format(status=status), _thresholds(), _rules(), _gaps()]
+    return "\n".join((*parts, *(_framework(listed) for listed in FRAMEWORKS.values())))
+
+
+def _thresholds() -> str:
+    rows = [
+        f"| `{name}` | {each.value} | {each.origin} | {'yes' if each.settable else ''} |\n"
+        for name, each in sorted(THRESHOLDS.items())
+    ]
+    return (
+        "## Thresholds\n\n| name | value | origin | an organization may set it |\n|---|---|---|---|\n"
+        + "".join(rows)
+        + "\nWorking hours: Monday to Friday, 07:00 to 19:00, in the organization's time zone, unless it set others.\n"
+    )
+
+
+def _rules() -> str:
+    rows = [
+        f"| {name} | {rule.severity} | {rule.text} | {', '.join(f'`{each}`' for each in rule.parameters)} |\n"
+        for name, rule in sorted(RULES.items())
+    ]
+    return "## Rules\n\n| rule | severity | finds | thresholds |\n|---|---|---|---|\n" + "".join(rows)
+
+
+def _gaps() -> str:
+    gaps = "".join(f"| {name} | {text} |\n" for name, text in sorted(GAPS.items()))
+    sources = "".join(f"| {name} | {text} |\n" for name, text in sorted(SOURCES.items()))
+    return (
+        "## Data that may be missing\n\n| gap | what |\n|---|---|\n"
+        + gaps
+        + "\n## Where numbers and contents were seen\n\n| source | what |\n|---|---|\n"
+        + sources
+    )
+
+
+def _framework(listed: Listed) -> str:
+    framework = listed.framework
+    strengths = [control.strength for control in listed.controls]
+    counts = ", ".join(f"{strengths.count(name)} {name}" for name in ("direct", "partial", "contextual"))
+    rows = "".join(map(_control, listed.controls))
+    head = f"| control | tests | honesty | evidence | rules and figures | confirmed | limits |\n{'|---' * 7}|\n"
+    return f"## {framework.name}, {framework.version}\n\n{len(listed.controls)} controls: {counts}.\n\n{head}{rows}"
+
+
+def _control(control: Control) -> str:
+    evidence = " ".join(f"`{word}`" for word in control.evidence.split()) or "none"
+    occasions = f"; occasions: {control.exposure}" if control.exposure else ""
+    needs = f"; needs: {control.needs}" if control.needs else ""
+    rules = ", ".join(control.rules.split()) or "none"
+    figures = ", ".join(METRICS[name].title.lower() for name in control.metrics.split()) or "none"
+    limits = [control.note] if control.note else []
+    if control.blocked_by:
+        limits.append(f"Not evidenced for want of {control.blocked_by}.")
+    if control.gaps:
+        limits.append(f"Gaps: {', '.join(control.gaps.split())}.")
+    return (
+        f"| **{control.id}** {control.title} | {control.pattern} | {control.strength} | {evidence}{occasions}{needs} "
+        f"| {rules}; {figures} | {control.confirmed} | {' '.join(limits)} |\n"
+    )
