@@ -16,6 +16,8 @@ MODULES = [
     "shared/audit/recorder.py",
     "shared/audit/rounds.py",
     "shared/compliance/render/pdf.py",
+    "shared/compliance/facts/store.py",
+    "shared/compliance/reporting.py",
     "shared/identity/directory.py",
     "shared/identity/rejections.py",
     "shared/identity/service.py",

@@ -22,10 +22,11 @@ from shared.detection.history import Limits
 from shared.detection.model import Span
 from shared.detection.overflow import Overflow, _Hour
 from shared.detection.reached import Reached
+from shared.identity.model import user_key
 from shared.ledger.progress import Progress
 from shared.ledger.recount import Recount
 from shared.storage._cosmos_definition import indexed_paths
-from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, Container
+from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, IDENTITY, Container
 from shared.storage.documents import AnyOf, Defined, Eq, Filter, Has, In, Page, Partition, Prefix, Query, Range
 from shared.storage.sqlite import SqliteStore
 from shared.subject_rights.holds import Holds, _Month
@@ -153,6 +154,20 @@ async def drive_erasures(app: App, ada: Account) -> None:
         await held._let_go(month)
 
 
+async def drive_reports(app: App, ada: Account) -> None:
+    """A report with an account that did not sign in for long, and one when the months of the first are over."""
+    user = await app.store.read(IDENTITY, (ada.tenant_id,), user_key(ada.id))
+    idle = {"id": user_key(NOWHERE), "user_id": NOWHERE, "created_at": "2025-03-01T00:00:00.000000Z"}
+    await app.store.create(IDENTITY, (ada.tenant_id,), user | idle)
+    request = RequestContext(app.services.ids.new(), "timer/x", "x", app.clock.now())
+    for later in (1, app.services.settings.cosmos_db_ttl_days + 60):
+        app.clock.advance(days=later)
+        today = app.clock.now().date()
+        build = app.services.compliance.build(ada.tenant_id, "soc2", today - timedelta(days=3), today, request)
+        assert (await build)["status"] == "ready"
+    assert await app.services.facts.gather(ada.tenant_id, "2026-03-15", request) is False
+
+
 async def drive(app: App) -> None:
     """Every endpoint, timer and consumer, with something to find."""
     app.services.detection._evaluation._limits = Limits(per_minute=5, hot_from=3)  # so that all is asked for
@@ -204,6 +219,7 @@ async def drive(app: App) -> None:
     app.clock.advance(days=2)
     assert await app.host.run_timer("tidy_tenants")
     assert await app.host.run_timer("verify_ledger")  # of events that are old enough to be sealed
+    await drive_reports(app, ada)
 
 
 async def test_every_query_of_the_app_is_served_by_what_is_indexed(

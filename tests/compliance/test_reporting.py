@@ -1,0 +1,286 @@
+"""Reports over a real store, on both of them: what is read, kept and told, and what a broken ledger makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from shared.audit.outbox import is_entry
+from shared.compliance.facts.store import KIND as FACTS
+from shared.compliance.facts.store import facts_id
+from shared.compliance.parts import KIND, PART_KIND, decode, encode, part_prefix
+from shared.compliance.reporting import DamagedReport, default_period
+from shared.core.errors import Invalid, NotFoundError
+from shared.ledger.progress import progress_id
+from shared.ledger.shards import ENTRY, rollup_id
+from shared.storage.containers import AUDIT_EVENTS, IDENTITY, LEDGER, REPORTS
+from shared.storage.documents import Item
+from shared.storage.sqlite import SqliteStore
+from tests.audit.support import OTHER, TENANT
+from tests.compliance.bureau import BEGAN, FROM, NOW, SAID, TO, Bureau, new_bureau
+from tests.fakes import ManualClock
+from tests.storage.conftest import LOCAL, open_cosmos
+
+MONTH = "2026-03"
+
+
+@pytest.fixture(params=LOCAL)
+async def bureau(request: pytest.FixtureRequest) -> AsyncIterator[Bureau]:
+    """On either store."""
+    clock = ManualClock(BEGAN)
+    if request.param == "cosmos":
+        made = await new_bureau(await open_cosmos(request.getfixturevalue("emulator"), clock), clock)
+    else:
+        made = await new_bureau(await SqliteStore.open(None, clock=clock), clock)
+    yield made
+    await made.services.close()
+
+
+@pytest.fixture
+async def local() -> AsyncIterator[Bureau]:
+    clock = ManualClock(BEGAN)
+    made = await new_bureau(await SqliteStore.open(None, clock=clock), clock)
+    yield made
+    await made.services.close()
+
+
+async def of_kind(bureau: Bureau, kind: str) -> list[Item]:
+    return [item for item in await bureau.all(REPORTS) if item["kind"] == kind]
+
+
+def checks(head: Item, report: Any) -> set[str]:
+    assert head["gate_passed"] == report.gate.passed
+    return {check.id for check in report.gate.checks if not check.passed}
+
+
+async def change(bureau: Bureau, item_id: str, **changed: Any) -> None:
+    """Somebody with access to the store changes what the ledger left there."""
+    partition = (TENANT, MONTH)
+    held = await bureau.store.read(LEDGER, partition, item_id)
+    await bureau.store.replace(LEDGER, partition, held | changed)
+
+
+async def test_a_report_is_kept_told_and_read_back(bureau: Bureau) -> None:
+    """One test of all that a good day brings, for a bureau costs time."""
+    head = await bureau.build()
+    report = await bureau.services.compliance.report(head)
+    assert checks(head, report) == set(), report.gate
+    assert report.events_in_period == head["events_in_period"] == 3 * len(SAID)
+    assert (report.organization, report.from_day, report.to_day) == ("Example", "2026-03-01", "2026-03-04")
+    text = await bureau.services.compliance.text(head)
+    assert hashlib.sha256(text).hexdigest() == head["digest"]
+    assert encode(report) == text
+    assert decode(text) == report
+    [shard] = report.population
+    assert (shard.size, shard.events, shard.first, shard.last) == (33, 33, 0, 32)
+    assert shard.checkpoint.startswith("localhost/ledger/")
+    days = sorted(item["day"] for item in await of_kind(bureau, FACTS))
+    assert days == ["2026-03-01", "2026-03-02", "2026-03-03"]
+    assert not [item for item in await bureau.all(REPORTS) if is_entry(item)]
+    events = [event for event in await bureau.all(AUDIT_EVENTS) if event["type"] == "report.generate"]
+    assert [(event["target"]["id"], event["attributes"]["digest"]) for event in events] == [
+        (head["id"], head["digest"])
+    ]
+    assert {e["recorded_at"][:10] for control in report.controls for e in map(vars_of, events_of(control))} <= set(days)
+    again = await bureau.build()
+    assert again == head, "asked for again it is the same one"
+    other = await bureau.build("gdpr")
+    assert other["id"] != head["id"]
+    assert len(await of_kind(bureau, KIND)) == 2
+    bureau.clock.advance(hours=1)
+    third = await bureau.build(wanted="0195c000-0000-7000-8000-00000000f00d")
+    first, later = json.loads(text), json.loads(await bureau.services.compliance.text(third))
+    for name in ("id", "generated_at"):
+        assert first.pop(name) != later.pop(name)
+    assert {name for name in first if first[name] != later[name]} == set(), "the same trail tells the same"
+
+
+def events_of(control: Any) -> list[Any]:
+    return list(control.samples.events) if control.samples else []
+
+
+def vars_of(ref: Any) -> dict[str, Any]:
+    return {"recorded_at": ref.recorded_at}
+
+
+async def test_two_at_once_make_one_report(bureau: Bureau) -> None:
+    heads = await asyncio.gather(*(bureau.build() for _ in range(4)))
+    assert all(head["digest"] == heads[0]["digest"] for head in heads)
+    assert len(await of_kind(bureau, KIND)) == 1
+    parts = [item["id"] for item in await of_kind(bureau, PART_KIND)]
+    assert len(parts) == heads[0]["parts"]
+    told = [event for event in await bureau.all(AUDIT_EVENTS) if event["type"] == "report.generate"]
+    assert len(told) == 1
+
+
+async def test_facts_are_folded_once_and_again_when_the_day_grew(bureau: Bureau) -> None:
+    facts = bureau.services.facts
+    assert await facts.gather(TENANT, "2026-03-02", bureau.request()) is True
+    assert await facts.gather(TENANT, "2026-03-02", bureau.request()) is False
+    assert await facts.gather(TENANT, "2026-03-09", bureau.request()) is False, "a day without events"
+    held = await bureau.store.read(REPORTS, (TENANT,), facts_id("2026-03-02"))
+    await bureau.record(BEGAN + timedelta(days=1, hours=5), "profile.view")
+    await bureau.seal()
+    bureau.clock.set(NOW)
+    assert await facts.gather(TENANT, "2026-03-02", bureau.request()) is True
+    grown = await bureau.store.read(REPORTS, (TENANT,), facts_id("2026-03-02"))
+    assert (grown["events"], grown["last"]) == (held["events"] + 1, 33)
+    await bureau.store.upsert(REPORTS, (TENANT,), grown | {"version": 0})
+    assert await facts.gather(TENANT, "2026-03-02", bureau.request()) is True, "of another version"
+
+
+async def test_what_cannot_be_is_refused_and_names_the_field(local: Bureau) -> None:
+    build = local.services.compliance.build
+    for framework, start, end, field in (
+        ("sox", FROM, TO, "framework"),
+        ("soc2", TO, FROM, "to"),
+        ("soc2", FROM, FROM, "to"),
+        ("soc2", FROM, NOW.date() + timedelta(days=1), "to"),
+        ("soc2", date(2025, 1, 1), date(2026, 1, 3), "to"),
+        ("soc2", date(2025, 1, 1), date(2025, 2, 1), "to"),
+        ("soc2", date(2026, 2, 1), date(2026, 3, 1), "to"),
+    ):
+        with pytest.raises(Invalid) as refused:
+            await build(TENANT, framework, start, end, local.request())
+        assert [each.field for each in refused.value.errors] == [field], (framework, start, end)
+    with pytest.raises(NotFoundError):
+        await build(OTHER, "soc2", FROM, TO, local.request())
+    assert await of_kind(local, KIND) == []
+
+
+async def test_a_period_that_began_before_the_organization_is_told(local: Bureau) -> None:
+    head = await local.services.compliance.build(TENANT, "soc2", date(2026, 2, 20), TO, local.request())
+    report = await local.services.compliance.report(head)
+    assert checks(head, report) == set(), report.gate
+    assert any("2026-03-01" in text for text in report.scope.exclusions)
+    assert [shard.size for shard in report.population] == [0, 33]
+
+
+async def test_another_organization_s_report_is_not_found(local: Bureau) -> None:
+    head = await local.build()
+    assert await local.services.compliance.head(OTHER, head["id"]) is None
+    assert await local.services.compliance.head(TENANT, facts_id("2026-03-02")) is None
+
+
+@pytest.mark.parametrize(
+    ("what", "failing"),
+    [
+        ("entry", {"facts"}),
+        ("rollup", {"counted", "facts"}),
+        ("head", {"checkpoint"}),
+        ("unchecked", {"checked"}),
+        ("stale", {"checked"}),
+        ("finding", {"unbroken"}),
+    ],
+)
+async def test_a_broken_ledger_fails_the_gate(local: Bureau, what: str, failing: set[str]) -> None:
+    """Whatever of it was changed, or not looked at: nothing is satisfied, and the report says what is wrong."""
+    entries = sorted(
+        (e for e in await local.all(LEDGER, TENANT, MONTH) if e["kind"] == ENTRY), key=lambda e: e["index"]
+    )
+    if what == "entry":
+        await change(local, entries[5]["id"], entry=entries[5]["entry"].replace("success", "failure"))
+    elif what == "rollup":
+        held = await local.store.read(LEDGER, (TENANT, MONTH), rollup_id("2026-03-02"))
+        counts = [[*row, n - 1] if place == 0 else [*row, n] for place, (*row, n) in enumerate(held["counts"])]
+        await change(local, held["id"], counts=counts, events=held["events"] - 1)
+    elif what == "head":
+        await change(local, f"head|{MONTH}", size=20)
+    elif what == "unchecked":
+        await local.store.delete(LEDGER, (TENANT, MONTH), progress_id(MONTH))
+    elif what == "stale":
+        local.clock.advance(days=2)
+    else:
+        own = {"id": "finding|edited|x", "tenant_id": TENANT, "period": MONTH, "kind": "finding"}
+        await local.store.create(LEDGER, (TENANT, MONTH), own)
+    head = await local.build("iso_27001")
+    report = await local.services.compliance.report(head)
+    assert checks(head, report) == failing
+    assert report.summary.satisfied == 0
+    assert report.summary.exception >= 1
+    if what in ("entry", "head"):
+        failed = [event for event in await local.all(AUDIT_EVENTS) if event["type"] == "ledger.verify_failed"]
+        assert failed, "the trail says so"
+
+
+async def test_a_damaged_report_is_not_shown(local: Bureau) -> None:
+    head = await local.build()
+    [part] = await of_kind(local, PART_KIND)
+    await local.store.upsert(REPORTS, (TENANT,), part | {"text": part["text"].replace("satisfied", "Satisfied", 1)})
+    with pytest.raises(DamagedReport):
+        await local.services.compliance.report(head)
+    await local.store.delete(REPORTS, (TENANT,), part["id"])
+    with pytest.raises(DamagedReport):
+        await local.services.compliance.text(head)
+
+
+async def test_parts_of_a_build_that_was_cut_off_are_removed_by_the_next(local: Bureau) -> None:
+    name = "0195c000-0000-7000-8000-00000000f00d"
+    left = {"id": f"{part_prefix(name)}0000000000000000|0000", "tenant_id": TENANT, "kind": PART_KIND, "text": "{"}
+    await local.store.create(REPORTS, (TENANT,), left)
+    head = await local.build(wanted=name)
+    parts = [item["id"] for item in await of_kind(local, PART_KIND)]
+    assert left["id"] not in parts
+    assert len(parts) == head["parts"]
+
+
+async def test_the_counts_of_the_report_before_are_told(local: Bureau) -> None:
+    first = await local.services.compliance.build(TENANT, "soc2", FROM, date(2026, 3, 2), local.request())
+    await local.services.compliance.build(TENANT, "gdpr", FROM, date(2026, 3, 2), local.request())
+    second = await local.services.compliance.build(TENANT, "soc2", date(2026, 3, 2), TO, local.request())
+    report = await local.services.compliance.report(second)
+    assert report.previous is not None
+    assert report.previous.satisfied == first["summary"]["satisfied"]
+
+
+async def test_accounts_requests_and_settings_are_evidence(local: Bureau) -> None:
+    """What identity, detection and the rights of persons hold comes in through the ports."""
+    user = {
+        "kind": "user",
+        "role": "user",
+        "status": "active",
+        "mfa": False,
+        "created_at": "2025-06-01T00:00:00.000000Z",
+    }
+    await local.store.create(IDENTITY, (TENANT,), user | {"id": "user|u-1", "user_id": "u-1", "tenant_id": TENANT})
+    asked = {
+        **{"id": "subject_request|r-1", "tenant_id": TENANT, "kind": "subject_request", "request_id": "r-1"},
+        **{"about": "erasure", "subject": "p-1", "state": "received", "extended": False},
+        **{"created_at": "2026-02-01T00:00:00.000000Z", "due_at": "2026-03-01T00:00:00.000000Z"},
+    }
+    await local.store.create(IDENTITY, (TENANT,), asked)
+    tenant = await local.store.read(IDENTITY, (TENANT,), "tenant")
+    declared = {
+        "framework": "gdpr",
+        "control": "33(1)",
+        "reason": "none here",
+        "declared_by": "ada",
+        "declared_at": "2026-03-01T00:00:00.000000Z",
+    }
+    own = {
+        "report_thresholds": {"inactive_account_days": 30},
+        "not_applicable": [declared],
+        "time_zone": "Asia/Kolkata",
+        "working_hours": {"days": ["sun"], "from": "09:30", "to": "24:00"},
+        "schedules": [],
+    }
+    await local.store.replace(IDENTITY, (TENANT,), tenant | {"settings": own})
+    gdpr = await local.services.compliance.report(await local.build("gdpr"))
+    assert {each.rule for each in gdpr.exceptions} >= {"DSR-01"}
+    assert [control.id for control in gdpr.controls if control.status == "not-applicable"] == ["Art. 33(1)"]
+    assert gdpr.scope.time_zone == "Asia/Kolkata"
+    soc2 = await local.services.compliance.report(await local.build("soc2"))
+    idle = [each.text for each in soc2.exceptions if each.rule == "ACC-04"]
+    assert idle == ["Account u-1: no login since 2025-06-01"]
+    assert not [control for control in soc2.controls if control.status == "not-applicable"]
+
+
+def test_the_month_before() -> None:
+    assert default_period(date(2026, 3, 1)) == (date(2026, 2, 1), date(2026, 3, 1))
+    assert default_period(date(2026, 1, 31)) == (date(2025, 12, 1), date(2026, 1, 1))
