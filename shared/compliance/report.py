@@ -8,19 +8,17 @@ the same framework and period is made once and then read again.
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 
 from shared.audit.model import RequestContext
 from shared.compliance.catalogue import FRAMEWORKS
+from shared.compliance.render import FORMATS, render
 from shared.compliance.reporting import DamagedReport
 from shared.core.errors import KraftdError
 from shared.core.settings import SettingsError, load_settings
 from shared.storage.errors import StoreError
-
-FORMATS = ("json", "html", "pdf", "csv", "oscal")
 
 
 async def _make(options: argparse.Namespace) -> bytes:
@@ -35,15 +33,9 @@ async def _make(options: argparse.Namespace) -> bytes:
         )
         if options.format == "json":
             return await services.compliance.text(head)
-        return _rendered(options.format)(await services.compliance.report(head))
+        return render(await services.compliance.report(head), options.format).body
     finally:
         await services.close()
-
-
-def _rendered(form: str) -> Callable[[object], bytes]:
-    """What makes a form of a report; it is imported when it is asked for."""
-    render = import_module("shared.compliance.render").render
-    return lambda report: bytes(render(report, form).body)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -56,6 +56,8 @@ def test_it_writes_the_report_and_the_same_one_again(
     report = json.loads((tmp_path / "one.json").read_bytes())
     assert (report["framework"]["id"], report["from_day"]) == ("soc2", day)
     assert report["events_in_period"] == len(SAID)
+    assert run(day, tmp_path / "report.html", "--format", "html") == 0
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert run(day, tmp_path / "two.json") == 0
     assert (tmp_path / "two.json").read_bytes() == (tmp_path / "one.json").read_bytes()
 

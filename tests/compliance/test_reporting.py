@@ -17,9 +17,10 @@ from shared.compliance.facts.store import facts_id
 from shared.compliance.parts import KIND, PART_KIND, decode, encode, part_prefix
 from shared.compliance.reporting import DamagedReport, default_period
 from shared.core.errors import Invalid, NotFoundError
+from shared.detection.alerts import overdue_alert
 from shared.ledger.progress import progress_id
 from shared.ledger.shards import ENTRY, rollup_id
-from shared.storage.containers import AUDIT_EVENTS, IDENTITY, LEDGER, REPORTS
+from shared.storage.containers import ALERTS, AUDIT_EVENTS, IDENTITY, LEDGER, REPORTS
 from shared.storage.documents import Item
 from shared.storage.sqlite import SqliteStore
 from tests.audit.support import OTHER, TENANT
@@ -279,6 +280,28 @@ async def test_accounts_requests_and_settings_are_evidence(local: Bureau) -> Non
     idle = [each.text for each in soc2.exceptions if each.rule == "ACC-04"]
     assert idle == ["Account u-1: no login since 2025-06-01"]
     assert not [control for control in soc2.controls if control.status == "not-applicable"]
+
+
+async def test_alerts_are_evidence_as_people_left_them(local: Bureau) -> None:
+    """Who saw one when; those that another tells of, and what came after the period, are left out."""
+    at = "2026-03-{:02}T09:00:00.000000Z"
+    first = overdue_alert(TENANT, "p-1", "event-1", at.format(1), at.format(1))
+    seen = {"at": at.format(2), "by": "ada", "from": "open", "to": "acknowledged", "note": None}
+    closed = {"at": at.format(3), "by": "ada", "from": "acknowledged", "to": "resolved", "note": "done"}
+    handled = first | {"history": [*first["history"], seen, closed], "status": "resolved", "closed_at": at.format(3)}
+    heir = overdue_alert(TENANT, "p-2", "event-2", at.format(2), at.format(2)) | {"superseded_by": handled["id"]}
+    later = overdue_alert(TENANT, "p-3", "event-3", at.format(9), at.format(9))
+    unseen = overdue_alert(TENANT, "p-4", "event-4", at.format(1), at.format(1))
+    for item in (handled, heir, later, unseen):
+        await local.store.create(ALERTS, (TENANT,), item)
+    report = await local.services.compliance.report(await local.build("iso_27001"))
+    incidents = next(table for table in report.tables if table.id == "incidents")
+    rows = {row[-1]: row for row in incidents.rows}
+    assert set(rows) == {handled["id"], unseen["id"]}
+    assert rows[handled["id"]][3:5] == (at.format(2), at.format(3))
+    assert rows[unseen["id"]][3:5] == (None, None)
+    late = [each.text for each in report.exceptions if each.rule == "INC-01"]
+    assert late == [f"Alert {unseen['id']} (overdue_request) was not acknowledged for 24 hours"]
 
 
 def test_the_month_before() -> None:

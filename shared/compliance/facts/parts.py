@@ -15,7 +15,7 @@ DAY_SECONDS = 86_400
 MOST_MARKS = 30
 """Of one kind and day that are named; all are counted."""
 MOST_EXTRACTS, MOST_OF_A_TYPE = 400, 60
-_LONGEST_TEXT, _MOST_VALUES, _MOST_SUBJECTS = 200, 20, 10
+_LONGEST_TEXT, _LONGEST_WITHIN, _MOST_VALUES, _MOST_SUBJECTS = 200, 60, 20, 10
 _PRODUCERS_OWN = frozenset(
     {"purpose", "recipient", "recipient_address", "description", "legal_basis", "reason", "approved_by", "ticket"}
 )
@@ -65,13 +65,13 @@ def _attributes(entry: Entry) -> dict[str, Any]:
     return {name: _bounded(value) for name, value in given.items()}
 
 
-def _bounded(value: Any) -> Any:
+def _bounded(value: Any, longest: int = _LONGEST_TEXT) -> Any:
     if isinstance(value, str):
-        return value[:_LONGEST_TEXT]
+        return value[:longest]
     if isinstance(value, list | tuple):
-        return [_bounded(each) for each in value[:_MOST_VALUES]]
+        return [_bounded(each, _LONGEST_WITHIN) for each in value[:_MOST_VALUES]]
     if isinstance(value, dict):
-        return {str(name)[:_LONGEST_TEXT]: _bounded(each) for name, each in list(value.items())[:_MOST_VALUES]}
+        return {str(name)[:_LONGEST_WITHIN]: _bounded(value[name], _LONGEST_WITHIN) for name in [*value][:_MOST_VALUES]}
     return value
 
 
