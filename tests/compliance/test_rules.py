@@ -140,6 +140,23 @@ def test_every_metric_has_a_figure_in_a_good_month(framework: str, good: dict[st
             assert (METRICS[name].of(good[framework]).value is not None) != (name in never), name
 
 
+def test_a_setting_that_was_weak_for_a_day_is_found() -> None:
+    """Also when it is strict again now; the event that tells of it is named."""
+    for name, value, rule in (
+        ("password_min_length", 8, "PWD-01"),
+        ("password_history", 0, "PWD-02"),
+        ("lockout_max_attempts", 50, "LCK-01"),
+        ("lockout_minutes", 1, "LCK-01"),
+    ):
+        trail = good_trail()
+        policy = {"password_min_length": 12, "password_history": 4, "lockout_max_attempts": 10, "lockout_minutes": 30}
+        for day, told in ((10, policy), (11, policy | {name: value}), (12, policy)):
+            trail.say("system.heartbeat", f"{day}T03:00", source="policy", policy=told, who=None, actor="system")
+        (found,) = RULES[rule].run(good_evidence("pci_dss", trail)).found
+        assert [ref.recorded_at[:10] for ref in found.events] == ["2026-03-11"], name
+        assert str(value) in found.text
+
+
 def test_a_declaration_comes_first_and_is_told(good: dict[str, Evidence]) -> None:
     import dataclasses
 

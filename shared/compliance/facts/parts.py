@@ -71,7 +71,9 @@ def _bounded(value: Any, longest: int = _LONGEST_TEXT) -> Any:
     if isinstance(value, list | tuple):
         return [_bounded(each, _LONGEST_WITHIN) for each in value[:_MOST_VALUES]]
     if isinstance(value, dict):
-        return {str(name)[:_LONGEST_WITHIN]: _bounded(value[name], _LONGEST_WITHIN) for name in [*value][:_MOST_VALUES]}
+        return {
+            str(name)[:_LONGEST_WITHIN]: _bounded(value[name], _LONGEST_WITHIN) for name in [*value][: 2 * _MOST_VALUES]
+        }
     return value
 
 

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shared.compliance.evidence import Evidence, hours_between
-from shared.compliance.rules.model import NOTHING, Found, Result, bounded, missing, of_marks, rule, whole_period
+from shared.compliance.facts.merged import Extract
+from shared.compliance.rules.model import (
+    NOTHING,
+    Found,
+    Result,
+    bounded,
+    missing,
+    of_extracts,
+    of_marks,
+    rule,
+    whole_period,
+)
 
 _CARD = "cardholder"
 
@@ -97,33 +110,51 @@ def alone(evidence: Evidence) -> Result:
     return Result(of_marks(count, marks, "Account {about}: {size} sessions at one time"))
 
 
+def in_force(evidence: Evidence, name: str, now: int | None) -> list[tuple[int, Extract | None]]:
+    """The values of a setting: as it is now, and as the signs of life of the period told it day by day."""
+    told: list[tuple[int, Extract | None]] = [] if now is None else [(now, None)]
+    for each in evidence.facts.extracts("system.heartbeat"):
+        policy = each.attributes.get("policy")
+        if isinstance(policy, dict) and isinstance(policy.get(name), int):
+            told.append((policy[name], each))
+    return told
+
+
+def _weak(evidence: Evidence, told: Sequence[tuple[int, Extract | None]], text: str) -> tuple[Found, ...]:
+    """A finding of settings that were too weak: of those that were told day by day, and of the one of now."""
+    found = list(of_extracts((each for _, each in told if each is not None), lambda _: text))
+    return (*found, *(whole_period(evidence, text) if any(each is None for _, each in told) else ()))
+
+
 @rule("PWD-01", "medium", "Passwords may be shorter than allowed", "password_min_length")
 def long_enough(evidence: Evidence) -> Result:
     """The setting in force."""
-    held, wanted = evidence.policies.password_min_length, evidence.at_least("password_min_length")
-    if held is None:
-        return missing("policies")
-    return Result(whole_period(evidence, f"{held} characters are enough")) if held < wanted else NOTHING
+    return _least(evidence, "password_min_length", evidence.policies.password_min_length, "{} characters are enough")
 
 
 @rule("PWD-02", "medium", "Former passwords may be used again", "password_history")
 def not_again(evidence: Evidence) -> Result:
     """The setting in force."""
-    held, wanted = evidence.policies.password_history, evidence.at_least("password_history")
-    if held is None:
+    return _least(evidence, "password_history", evidence.policies.password_history, "{} former passwords are refused")
+
+
+def _least(evidence: Evidence, name: str, now: int | None, text: str) -> Result:
+    told, wanted = in_force(evidence, name, now), evidence.at_least(name)
+    if not told:
         return missing("policies")
-    return Result(whole_period(evidence, f"{held} former passwords are refused")) if held < wanted else NOTHING
+    weak = [each for each in told if each[0] < wanted]
+    return Result(_weak(evidence, weak, text.format(min(value for value, _ in weak)))) if weak else NOTHING
 
 
 @rule("LCK-01", "high", "Accounts lock later or for less than asked for", "lockout_max_attempts", "lockout_minutes")
 def lock_settings(evidence: Evidence) -> Result:
     """The settings in force, where they are known."""
-    failures, minutes = evidence.policies.lockout_failures, evidence.policies.lockout_minutes
-    if failures is None or minutes is None:
-        return NOTHING
-    if failures <= evidence.at_least("lockout_max_attempts") and minutes >= evidence.at_least("lockout_minutes"):
-        return NOTHING
-    return Result(whole_period(evidence, f"{failures} failures lock for {minutes} minutes"))
+    failures = in_force(evidence, "lockout_max_attempts", evidence.policies.lockout_failures)
+    minutes = in_force(evidence, "lockout_minutes", evidence.policies.lockout_minutes)
+    late = [each for each in failures if each[0] > evidence.at_least("lockout_max_attempts")]
+    brief = [each for each in minutes if each[0] < evidence.at_least("lockout_minutes")]
+    found = _weak(evidence, late, f"{max(value for value, _ in late)} failures before a lock") if late else ()
+    return Result((*found, *(_weak(evidence, brief, f"{min(v for v, _ in brief)} minutes of a lock") if brief else ())))
 
 
 RULES = (

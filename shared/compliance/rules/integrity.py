@@ -87,8 +87,8 @@ def heard(evidence: Evidence) -> Result:
         (e for e in evidence.facts.extracts("system.error") if e.attributes.get("error_code") == "source_silent"),
         lambda each: f"Source {each.target or each.attributes.get('source')} fell silent",
     )
-    if not expected and not told:
-        return missing("sources")
+    if not expected and not told:  # the service itself is the only source, and its own signs of life are looked at
+        return missing("sources") if evidence.operations is None else NOTHING
     start, end = _moment(evidence.period.start), _moment(evidence.period.end)
     found = list(told)
     for name in expected:
