@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from shared.compliance.evidence import Evidence, hour_off
-from shared.compliance.facts.merged import Extract
+from shared.compliance.facts.named import Extract
 from shared.compliance.metrics.model import shown
 from shared.compliance.report_model import Cell, Table
 from shared.compliance.rules.data import is_late

@@ -8,14 +8,15 @@ from shared.audit.registry import all_types
 from shared.compliance.builder import Order, build
 from shared.compliance.catalogue import FRAMEWORKS, GAPS, SOURCES
 from shared.compliance.controls.model import Control
-from shared.compliance.evidence import Evidence
+from shared.compliance.evidence import Evidence, Organization
 from shared.compliance.metrics import METRICS
 from shared.compliance.report_model import ControlResult
 from shared.compliance.rules import RULES
+from shared.compliance.rules.access import off_hours
 from shared.compliance.selectors import selectors
 from shared.compliance.status import status_of
 from shared.compliance.thresholds import THRESHOLDS
-from tests.compliance.trails import good_evidence, good_trail
+from tests.compliance.trails import Trail, good_evidence, good_trail, new_evidence
 from tests.compliance.worlds import FIRING, empty, firing, quiet
 
 CONTROLS = [(framework, control) for framework, listed in FRAMEWORKS.items() for control in listed.controls]
@@ -138,6 +139,35 @@ def test_every_metric_has_a_figure_in_a_good_month(framework: str, good: dict[st
     for control in FRAMEWORKS[framework].controls:
         for name in control.metrics.split():
             assert (METRICS[name].of(good[framework]).value is not None) != (name in never), name
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "outside"),
+    [
+        ("UTC", "20T06:59", True),
+        ("UTC", "20T07:00", False),
+        ("UTC", "20T18:59", False),
+        ("UTC", "20T19:00", True),
+        ("UTC", "21T12:00", True),
+        ("Asia/Kolkata", "20T01:29", True),
+        ("Asia/Kolkata", "20T01:30", False),
+        ("Asia/Kolkata", "20T13:30", True),
+        ("America/New_York", "07T12:00", True),
+        ("America/New_York", "06T11:59", True),
+        ("America/New_York", "06T12:00", False),
+        ("America/New_York", "09T11:00", False),
+        ("Europe/Berlin", "27T06:00", False),
+        ("Europe/Berlin", "30T05:00", False),
+        ("Europe/Berlin", "30T17:00", True),
+    ],
+)
+def test_working_hours_are_those_of_the_place_and_of_its_clocks(zone: str, at: str, outside: bool) -> None:
+    """Friday the 20th, a Saturday, half hours of India, and clocks that change on the 8th (New York), 29th (Berlin)."""
+    trail = Trail()
+    trail.say("data.read", at, data_class="phi")
+    organization = Organization("t", "Example", "2026-02-01T00:00:00.000000Z", zone)
+    found = off_hours(new_evidence(trail, organization=organization))
+    assert found == ([(f"2026-03-{at[:2]}", "ada", 1)] if outside else [])
 
 
 def test_a_setting_that_was_weak_for_a_day_is_found() -> None:

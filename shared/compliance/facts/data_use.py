@@ -9,10 +9,10 @@ from typing import Any
 
 from shared.compliance.facts.parts import Entry, Marks, lines_of, most_of, ref_of, second_of
 
-MOST_USES, MOST_ACTORS, MOST_PERSONS = 300, 50, 300
-MOST_TOUCHED = 4000
+MOST_USES, MOST_ACTORS, MOST_PERSONS = 250, 40, 300
+MOST_TOUCHED = 2000
 MOST_CONSENTS = 1000
-HASH_BYTES = 6
+HASH_BYTES = 8
 LEAST_BULK = 10
 SLOT_SECONDS = 1800
 """Working hours are told apart by half hours: there are time zones of such offsets."""

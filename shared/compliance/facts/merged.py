@@ -3,62 +3,20 @@
 from __future__ import annotations
 
 import base64
+import sys
+from array import array
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from shared.compliance.facts.data_use import HASH_BYTES, hash_of
-from shared.compliance.facts.parts import DAY_SECONDS, Ref, rows_of
-from shared.compliance.report_model import EventRef
+from shared.compliance.facts.data_use import hash_of
+from shared.compliance.facts.named import Extract, Mark, event_ref, extract_from, mark_of
+from shared.compliance.facts.parts import DAY_SECONDS, rows_of
 from shared.compliance.selectors import Row, row_name, selectors
 
 type Day = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """An event that a rule looks for. `ref` None: it is known of the day alone. `size`: what a threshold judges.
-
-    `failure`: the id of the last failure before it.
-    """
-
-    day: str
-    ref: EventRef | None
-    size: int = 1
-    about: str = ""
-    of: str = ""
-    failure: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Extract:
-    """A rare event as facts keep it."""
-
-    ref: EventRef
-    reason: str | None
-    actor: tuple[str, str | None, str | None]
-    target: str | None
-    target_kind: str | None
-    subjects: tuple[str, ...]
-    data_class: str
-    records: int
-    origin: str
-    is_sealed: bool
-    attributes: Mapping[str, Any]
-
-    @property
-    def at(self) -> str:
-        """When it was recorded."""
-        return self.ref.recorded_at
-
-
-def event_ref(day: str, ref: Ref) -> EventRef:
-    """The reference that a report shows."""
-    index, event_id, at, kind, outcome = ref
-    return EventRef(day[:7], int(index), event_id, at, kind, outcome)
 
 
 def days_between(first: str, second: str) -> int:
@@ -76,6 +34,8 @@ class Facts:
         self._found = [found[day] for day in self.days if day in found]
         self._matched: dict[str, frozenset[Row]] = {}
         self._candidates: dict[str, dict[str, str]] = {}
+        self._extracts: dict[str, list[Extract]] = {}
+        self._idle: dict[int, tuple[int, list[Mark]]] = {}
 
     @property
     def documents(self) -> Sequence[Day]:
@@ -170,21 +130,25 @@ class Facts:
 
     def extracts(self, *types: str) -> list[Extract]:
         """The rare events of some types that are kept, in order."""
-        found = [each for kind in types for each in self._extracts.get(kind, ())]
+        found = [each for kind in types for each in self._of_type(kind)]
         return sorted(found, key=lambda each: (each.ref.recorded_at, each.ref.event_id)) if len(types) > 1 else found
 
-    @cached_property
-    def _extracts(self) -> dict[str, list[Extract]]:
-        found: dict[str, list[Extract]] = {}
-        for day in self._found:
-            for kind, kept in day["extracts"].items():
-                found.setdefault(kind, []).extend(_extract(day["day"], row) for row in kept["rows"])
-        return found
+    def _of_type(self, kind: str) -> list[Extract]:
+        if kind not in self._extracts:
+            self._extracts[kind] = [
+                extract_from(day["day"], row)
+                for day in self._found
+                if kind in day["extracts"]
+                for row in day["extracts"][kind]["rows"]
+            ]
+        return self._extracts[kind]
 
     def listed(self, data_class: str) -> tuple[int, list[Extract]]:
         """How many uses of a class there were, and those that are kept with all their fields."""
         held = [(day["day"], day["listed"][data_class]) for day in self._found if data_class in day["listed"]]
-        return sum(each["n"] for _, each in held), [_extract(day, row) for day, each in held for row in each["rows"]]
+        return sum(each["n"] for _, each in held), [
+            extract_from(day, row) for day, each in held for row in each["rows"]
+        ]
 
     def left_out(self, *types: str) -> int:
         """How many rare events of some types are counted but not kept."""
@@ -199,7 +163,7 @@ class Facts:
             if held is None:
                 continue
             count += sum(n for size, n in held["sizes"].items() if int(size) >= least)
-            marks += [_mark(day["day"], row) for row in held["rows"] if row[5] >= least]
+            marks += [mark_of(day["day"], row) for row in held["rows"] if row[5] >= least]
         marks.sort(key=lambda each: each.ref.recorded_at if each.ref else each.day)
         return count, marks
 
@@ -240,18 +204,24 @@ class Facts:
 
     def idle(self, minutes: int) -> tuple[int, list[Mark]]:
         """Sessions that went on after more than so many minutes, also over midnight."""
+        if minutes not in self._idle:
+            self._idle[minutes] = self._idle_of(minutes)
+        return self._idle[minutes]
+
+    def _idle_of(self, minutes: int) -> tuple[int, list[Mark]]:
         count, marks = self.marked("idle", minutes + 1)
-        left: dict[str, tuple[str, int]] = {}
+        left: dict[str, tuple[str, str]] = {}
         for day in self._found:
-            for session, began, ended in rows_of(day["sessions"]):
-                first, last = int(began), int(ended)
-                before = left.get(session)
-                if before is not None:
-                    gap = (days_between(before[0], day["day"]) * DAY_SECONDS + first - before[1]) // 60
-                    if gap > minutes:
-                        count += 1
-                        marks.append(Mark(day["day"], None, gap, session))
-                left[session] = (day["day"], last)
+            seen = dict(line.split("\t", 1) for line in day["sessions"].split("\n") if line)
+            for session in seen.keys() & left.keys():
+                before, last = left[session]
+                first = int(seen[session].partition("\t")[0])
+                gap = (days_between(before, day["day"]) * DAY_SECONDS + first - int(last)) // 60
+                if gap > minutes:
+                    count += 1
+                    marks.append(Mark(day["day"], None, gap, session))
+            left |= {session: (day["day"], times.partition("\t")[2]) for session, times in seen.items()}
+        marks.sort(key=lambda mark: (mark.day, mark.about))
         return count, marks
 
     @cached_property
@@ -274,26 +244,27 @@ class Facts:
         """Uses of what was erased (`since` "erased", `among` "touched") or withdrawn ("withdrawn", "relied"), of the
         same day and of later ones; of these the day alone is known."""
         count, marks = self.marked(mark)
-        gone: set[bytes] = set()
+        gone: set[int] = set()
         for day in self._found:
             if gone:
                 used = gone & _hashes(day[among]["hashes"])
                 count += len(used)
                 marks += [Mark(day["day"], None)] * len(used)
-            gone -= {bytes.fromhex(each) for each in day["granted"]}
-            gone |= {bytes.fromhex(each) if since == "withdrawn" else hash_of(each) for each in day[since]}
+            gone -= {int(each, 16) for each in day["granted"]}
+            gone |= {int(each, 16) if since == "withdrawn" else int.from_bytes(hash_of(each)) for each in day[since]}
         return count, marks
 
     @cached_property
     def persons_touched(self) -> tuple[int, bool]:
         """How many persons data was read or changed of, and whether that is exact or the least."""
         days = [day["touched"] for day in self._found]
-        return len(set[bytes]().union(*(_hashes(each["hashes"]) for each in days))), all(each["whole"] for each in days)
+        return len(set[int]().union(*(_hashes(each["hashes"]) for each in days))), all(each["whole"] for each in days)
 
     @cached_property
     def actors(self) -> dict[str, str]:
         """Who acted, by id: of which kind."""
-        return {name: kind for day in self._found for name, kind, *_ in rows_of(day["actors"])}
+        lines = [line.split("\t", 2) for day in self._found for line in day["actors"].split("\n") if line]
+        return {name: kind for name, kind, _ in lines}
 
     @cached_property
     def sources(self) -> dict[str, tuple[int, float, tuple[float, float]]]:
@@ -364,28 +335,8 @@ class Facts:
         return found
 
 
-def _hashes(text: str) -> set[bytes]:
-    raw = base64.b64decode(text)
-    return {raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)}
-
-
-def _mark(day: str, row: Sequence[Any]) -> Mark:
-    *ref, size, about, of, failure = row
-    return Mark(day, event_ref(day, ref), size, about, of, failure)
-
-
-def _extract(day: str, row: Sequence[Any]) -> Extract:
-    ref, reason, kind, actor_id, role, target_kind, target, subjects, data_class, records, origin, sealed, given = row
-    return Extract(
-        ref=event_ref(day, ref),
-        reason=reason,
-        actor=(kind, actor_id, role),
-        target=target,
-        target_kind=target_kind,
-        subjects=tuple(subjects),
-        data_class=data_class,
-        records=records,
-        origin=origin,
-        is_sealed=sealed,
-        attributes=given,
-    )
+def _hashes(text: str) -> set[int]:
+    found = array("Q", base64.b64decode(text))
+    if sys.byteorder == "little":
+        found.byteswap()
+    return set(found)

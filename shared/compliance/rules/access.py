@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from shared.compliance.evidence import Evidence, hours_between
 from shared.compliance.facts.data_use import SLOT_SECONDS
-from shared.compliance.facts.merged import Extract, Mark
+from shared.compliance.facts.named import Extract, Mark
 from shared.compliance.rules.model import (
     NOTHING,
     Found,
@@ -25,6 +25,7 @@ _RANKS = {"viewer": 10, "user": 20, "auditor": 30, "tenant_admin": 40, "system_a
 PRIVILEGED = 30
 """Rank from which a role is privileged: auditors read everything."""
 _HOURS_OF_MONTH = 31 * 24
+_SLOTS = 86_400 // SLOT_SECONDS
 
 
 @rule("ACC-01", "critical", "Somebody acted after leaving, or was ended too late", "offboarding_hours")
@@ -118,20 +119,19 @@ def in_hours(evidence: Evidence) -> Result:
 
 
 def off_hours(evidence: Evidence) -> list[tuple[str, str, int]]:
-    """Uses of sensitive data outside working hours: day, actor, how many; to the half hour."""
+    """Uses of sensitive data outside working hours: day, actor (or `others`), how many; to the half hour."""
     zone, hours = ZoneInfo(evidence.organization.time_zone), evidence.policies.working_hours
-    found = []
+    found, known = [], dict[tuple[object, ...], set[str]]()
     for day in evidence.facts.documents:
         if not day["half_hours"]:
             continue
-        held = day["half_hours"] | {"others": day["half_hours_others"]}
         start = datetime.fromisoformat(day["day"]).replace(tzinfo=UTC)
-        free = {
-            str(slot)
-            for slot in range(86_400 // SLOT_SECONDS)
-            if not hours.hold(start + timedelta(seconds=slot * SLOT_SECONDS), zone)
-        }
-        for who, slots in held.items():
+        moments = [start + timedelta(seconds=slot * SLOT_SECONDS) for slot in range(_SLOTS)]
+        edges = (start.weekday(), *(moment.astimezone(zone).utcoffset() for moment in (moments[0], moments[-1])))
+        if edges not in known or edges[1] != edges[2]:  # where clocks change within a day it is looked at by itself
+            known[edges] = {str(slot) for slot, moment in enumerate(moments) if not hours.hold(moment, zone)}
+        free = known[edges]
+        for who, slots in (day["half_hours"] | {"others": day["half_hours_others"]}).items():
             outside = sum(int(n) for slot, _, n in (each.partition(":") for each in slots.split()) if slot in free)
             if outside:
                 found.append((day["day"], who, outside))

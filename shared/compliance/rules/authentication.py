@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.compliance.evidence import Evidence, hours_between
-from shared.compliance.facts.merged import Extract
+from shared.compliance.facts.named import Extract
 from shared.compliance.rules.model import (
     NOTHING,
     Found,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.compliance.evidence import Evidence
-from shared.compliance.facts.merged import Extract, Mark
+from shared.compliance.facts.named import Extract, Mark
 from shared.compliance.report_model import EventRef, Severity
 
 MOST_FINDINGS = 20
