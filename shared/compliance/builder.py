@@ -9,8 +9,8 @@ from shared.compliance.catalogue import CATALOGUE_VERSION, FRAMEWORKS, GAPS
 from shared.compliance.charts import charts_of
 from shared.compliance.controls.model import Control
 from shared.compliance.evidence import Evidence, moment_after
-from shared.compliance.facts.fold import FACTS_VERSION
 from shared.compliance.facts.merged import Facts
+from shared.compliance.facts.parts import FACTS_VERSION
 from shared.compliance.metrics import METRICS
 from shared.compliance.report_model import (
     Cell,

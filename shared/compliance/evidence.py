@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from shared.compliance.facts.merged import Facts
 from shared.compliance.report_model import Gate, Shard
 from shared.compliance.thresholds import WorkingHours
 from shared.core.clock import parse_rfc3339, rfc3339
+
+if TYPE_CHECKING:  # cold start: wiring imports this module
+    from shared.compliance.facts.merged import Facts
 
 
 @dataclass(frozen=True, slots=True)

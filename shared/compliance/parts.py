@@ -10,10 +10,10 @@ from pydantic import TypeAdapter
 
 from shared.compliance.render.json import FORMAT
 from shared.compliance.report_model import Report
+from shared.compliance.reporting import KIND
 from shared.core.canonical import canonical
 from shared.storage.documents import Item
 
-KIND = "compliance_report"
 PART_KIND = "report_part"
 PART_BYTES = 700_000
 """Of text in one part: with every character escaped it stays below 1.5 MB."""

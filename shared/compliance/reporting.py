@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 from shared.audit.events.report import ReportGenerate
 from shared.audit.model import SYSTEM, Actor, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
-from shared.compliance.builder import Order, build
-from shared.compliance.catalogue import FRAMEWORKS
 from shared.compliance.evidence import Organization, Organizations, Period
-from shared.compliance.parts import (
-    KIND,
-    decode,
-    digest_of,
-    encode,
-    head_of,
-    part_id,
-    part_prefix,
-    parts_of,
-    report_id,
-)
-from shared.compliance.reading import Reader
 from shared.compliance.report_model import Report, Summary
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import FieldError, Invalid, NotFoundError
@@ -31,8 +19,12 @@ from shared.storage.documents import DocumentStore, Eq, Item, Prefix, Query, Ran
 from shared.storage.errors import Conflict, NotFound
 from shared.telemetry import get_log
 
+if TYPE_CHECKING:  # cold start: what builds reports is imported with the first of them
+    from shared.compliance.reading import Reader
+
 _log = get_log(__name__)
 
+KIND = "compliance_report"
 MOST_DAYS = 366
 _EARLIER = 50
 """Reports before that are looked through for the one of the same framework."""
@@ -43,7 +35,7 @@ class DamagedReport(Exception):
 
 
 class ComplianceReports:
-    """Builds and reads compliance reports."""
+    """Builds and reads compliance reports. `reader`: makes what collects evidence, for the first report."""
 
     def __init__(
         self,
@@ -52,7 +44,7 @@ class ComplianceReports:
         recorder: Recorder,
         outbox: Outbox,
         organizations: Organizations,
-        reader: Reader,
+        reader: Callable[[], Reader],
         clock: Clock,
     ) -> None:
         self._store = store
@@ -81,6 +73,8 @@ class ComplianceReports:
         organization = await self._organizations.organization(tenant_id)
         if organization is None:
             raise NotFoundError("not_found", "There is no such organization.")
+        from shared.compliance.parts import report_id
+
         period = self._checked(framework, from_day, to_day, organization)
         name = wanted or report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat())
         held = await self.head(tenant_id, name)
@@ -100,12 +94,16 @@ class ComplianceReports:
         wanted: str,
     ) -> Report:
         """A report, not kept."""
-        evidence = await self._reader.evidence(organization, framework, period, request)
+        from shared.compliance.builder import Order, build
+
+        evidence = await self._reader().evidence(organization, framework, period, request)
         previous = await self._previous(organization.id, framework, period)
         order = Order(wanted, rfc3339(self._clock.now()), actor.id or "system", previous)
         return build(evidence, order)
 
     def _checked(self, framework: str, from_day: date, to_day: date, organization: Organization) -> Period:
+        from shared.compliance.catalogue import FRAMEWORKS
+
         if framework not in FRAMEWORKS:
             raise _wrong("framework", "unknown", f"must be one of {', '.join(FRAMEWORKS)}")
         if to_day <= from_day:
@@ -120,6 +118,8 @@ class ComplianceReports:
 
     async def _keep(self, report: Report, request: RequestContext, actor: Actor) -> Item:
         """Keep a report, and tell the trail, once: whoever comes second gets the first one's."""
+        from shared.compliance.parts import encode, head_of, parts_of
+
         text = encode(report)
         parts = list(parts_of(report.tenant_id, report.id, text))
         for part in parts:
@@ -152,6 +152,8 @@ class ComplianceReports:
 
     async def _tidy(self, head: Item) -> None:
         """Remove parts of other builds of a report: of the one that came second, or of one that a crash cut off."""
+        from shared.compliance.parts import part_id, part_prefix
+
         own = part_id(head["id"], head["digest"], 0).rpartition("|")[0]
         query = Query((Prefix("id", part_prefix(head["id"])),), limit=1000, fields=("id",))
         partition = (head["tenant_id"],)
@@ -173,6 +175,8 @@ class ComplianceReports:
 
     async def text(self, head: Item) -> bytes:
         """The JSON of a report, as it was built. DamagedReport when what is stored is not that."""
+        from shared.compliance.parts import digest_of, part_id
+
         wanted = [part_id(head["id"], head["digest"], number) for number in range(head["parts"])]
         found = []
         for name in wanted:
@@ -187,6 +191,8 @@ class ComplianceReports:
 
     async def report(self, head: Item) -> Report:
         """A report as it was built. DamagedReport. Reading is the caller's to record."""
+        from shared.compliance.parts import decode
+
         return decode(await self.text(head))
 
     async def _previous(self, tenant_id: str, framework: str, period: Period) -> Summary | None:

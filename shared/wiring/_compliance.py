@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from shared.compliance.evidence import Account, AlertRow, Declaration, Organization, Policies, RequestRow
@@ -20,6 +21,7 @@ from shared.subject_rights.model import KIND as REQUEST
 
 if TYPE_CHECKING:  # cold start
     from shared.audit.outbox import Outbox
+    from shared.compliance.reading import Reader
 
 _OPEN_BEFORE = timedelta(days=400)
 """So long before a period an alert may have been first seen, and still be told of."""
@@ -29,20 +31,26 @@ _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 def compliance_services(settings: Settings, common: dict[str, Any], outbox: "Outbox", ledger: dict[str, Any]) -> Any:
     """The services of compliance, by their names in `Services`. `ledger`: those of the ledger."""
     from shared.compliance.facts.store import FactsStore
-    from shared.compliance.gate import Inspection
-    from shared.compliance.reading import Ports, Reader
     from shared.compliance.reporting import ComplianceReports
 
     store, clock = common["store"], common["clock"]
     place = (store, ledger["ledger"], ledger["shards"], clock, settings.cosmos_db_ttl_days)
     facts, siblings = FactsStore(*place), Siblings(store, settings)
-    ports = Ports(siblings, siblings, siblings, siblings)
+
+    @cache
+    def reader() -> "Reader":
+        from shared.compliance.gate import Inspection
+        from shared.compliance.reading import Ports, Reader
+
+        ports = Ports(siblings, siblings, siblings, siblings)
+        return Reader(store, ports, Inspection(*place), facts, clock)
+
     return {
         "facts": facts,
         "compliance": ComplianceReports(
             outbox=outbox,
             organizations=siblings,
-            reader=Reader(store, ports, Inspection(*place), facts, clock),
+            reader=reader,
             **common,
         ),
     }

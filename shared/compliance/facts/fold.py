@@ -9,15 +9,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from shared.compliance.facts.data_use import DataUse
-from shared.compliance.facts.parts import Chosen, Entry, Extracts, Marks
+from shared.compliance.facts.parts import FACTS_VERSION, Chosen, Entry, Extracts, Marks
 from shared.compliance.facts.presence import Presence
 from shared.compliance.facts.quality import Quality
 from shared.compliance.facts.signing_in import SigningIn
 from shared.compliance.selectors import row_name
 from shared.ledger.rollups import DayRollup, day_of, rolled_type
 
-FACTS_VERSION = 1
-"""Raised when the document changes its meaning: days of another version are folded again."""
 MOST_CANDIDATES, MOST_OF_A_ROW = 3600, 32
 _RARE = frozenset(
     {

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from shared.audit.model import RequestContext
-from shared.compliance.facts.fold import FACTS_VERSION, DayFold
+from shared.compliance.facts.parts import FACTS_VERSION
 from shared.core.clock import Clock, parse_rfc3339, period_end
 from shared.ledger.service import Ledger
 from shared.ledger.shards import BrokenShard, Shards, checkpoint_id
@@ -89,6 +89,8 @@ class FactsStore:
 
     async def _fold(self, tenant_id: str, day: str, rollup: Item) -> dict[str, Any]:
         """Fold the entries between a day's first and last one, each bundle held against the hashes of its tile."""
+        from shared.compliance.facts.fold import DayFold
+
         folded = DayFold(day)
         head = await self._shards.head(tenant_id, day[:7])
         if rollup["last"] >= head.size:
