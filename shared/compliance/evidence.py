@@ -254,6 +254,12 @@ class Evidence:
         return tuple(each for each in self.alerts or () if self.period.start <= each.raised_at < self.period.end)
 
     @cached_property
+    def erased(self) -> frozenset[str]:
+        """Persons who were erased, as far as the register and the facts of the period tell."""
+        done = [each.subject for each in self.requests or () if each.state == "executed" and each.kind == "erasure"]
+        return frozenset(done).union(*(day["erased"] for day in self.facts.documents))
+
+    @cached_property
     def end(self) -> datetime:
         """The first moment after the period."""
         return datetime.fromisoformat(self.period.end)

@@ -41,12 +41,7 @@ def person(evidence: Evidence, name: str | None) -> str:
     """A person as tables show one: by an opaque id, and whether the person was erased."""
     if name is None:
         return ""
-    return f"{name} (erased)" if name in _erased(evidence) else name
-
-
-def _erased(evidence: Evidence) -> set[str]:
-    done = {each.subject for each in evidence.requests or () if each.state == "executed" and each.kind == "erasure"}
-    return done | {name for day in evidence.facts.documents for name in day["erased"]}
+    return f"{name} (erased)" if name in evidence.erased else name
 
 
 def _persons(evidence: Evidence, each: Extract) -> str:
