@@ -1,9 +1,9 @@
 """What compliance reports cost: `python -m bench.compliance [--events 10000 100000 1000000]` (in temporary folders).
 
 A company's month of so many events is written into a ledger as it stands when everything is sealed. Then its facts are
-folded, and one report of each framework is built and kept, three times over. Times are of CPU and by the clock, growth is of
-CPU; store reads are counted by the call, memory is what Python allocated for a report. At a million events the entries themselves are not
-written, for no report reads them: facts are folded from memory.
+folded, and one report of each framework is built and kept, three times over. Times are of CPU and by the clock, growth
+is of CPU; store reads are counted by the call, memory is what Python allocated for a report. At a million events the
+entries themselves are not written, for no report reads them: facts are folded from memory.
 """
 
 import argparse
