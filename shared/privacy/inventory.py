@@ -285,6 +285,24 @@ KINDS: tuple[Kind, ...] = (
         "A report: counts.",
         f"{_ITEM} framework from to status generated_at events_in_period by_type.** access_denied.** alerts_raised.**",
     ),
+    Kind(
+        REPORTS,
+        "compliance_report",
+        "A compliance report: what is told of it without reading it.",
+        f"{_ITEM} created_at framework from to status generated_at generated_by events_in_period gate_passed "
+        "summary.* digest parts bytes",
+    ),
+    Kind(REPORTS, "report_part", "A part of the JSON of a compliance report.", f"{_ITEM} text"),
+    Kind(
+        REPORTS,
+        "facts",
+        "The facts of a day: what reports need of its sealed entries. Persons are opaque ids, or hashes of them.",
+        f"{_ITEM} version day events first last counts hours.** distinct_actors statuses.** accounts.** accounts_left "
+        "run_refs.** early.** single_factor.** actors actors_left sessions sessions_left sessions_n ended.** back.** "
+        "sources.** sources_left uses uses_left half_hours.** half_hours_others disclosed.** disclosed_left touched.* "
+        "relied.* based_on_consent with_purpose erased withdrawn granted data_roles.** skew backwards complete "
+        "by_people log_views.** marks.** extracts.** listed.** candidates checkpoints.**",
+    ),
     *(
         _with_event(
             REPORTS,
