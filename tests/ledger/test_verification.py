@@ -178,7 +178,7 @@ async def test_a_finding_says_where(world: World) -> None:
     await remove(world, events[3])
     await world.verify()
     [found] = [event for event in await events_of(world) if event["type"] == "ledger.verify_failed"]
-    assert found["attributes"] == {"what": "deleted", "period": PERIOD, "index": 3}
+    assert found["attributes"] == {"what": "deleted", "period": PERIOD, "index": 3, "event_id": None}
     assert (found["outcome"], found["reason"], found["severity"]) == ("failure", "deleted", "critical")
     assert found["target"] == {"kind": "ledger", "id": PERIOD}
 

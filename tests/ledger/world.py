@@ -31,8 +31,17 @@ from shared.ledger.witness import Counted, Post, Witness
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.secrets import MemorySecrets
 from shared.storage.containers import AUDIT_EVENTS, DEAD_LETTERS, LEDGER
-from shared.storage.documents import DocumentStore, Eq, Item, Query, pages
-from shared.storage.errors import Conflict
+from shared.storage.documents import (
+    MAX_BATCH_OPERATIONS,
+    DocumentStore,
+    Eq,
+    Item,
+    Partition,
+    Query,
+    create,
+    pages,
+)
+from shared.storage.errors import Conflict, TooLarge
 from shared.storage.sqlite import SqliteStore
 from tests.fakes import ClearBox, ManualClock
 from tests.ledger.naive import NaiveTree
@@ -96,14 +105,22 @@ class World:
 
     async def keep(self, events: Sequence[Item]) -> list[Item]:
         """Store events; as they come out of the feed. Those that are there already stay."""
-        kept = []
-        for event in events:
-            partition = (event["tenant_id"], event["period"])
-            try:
-                kept.append(await self.store.create(AUDIT_EVENTS, partition, event))
-            except Conflict:
-                kept.append(await self.store.read(AUDIT_EVENTS, partition, event["id"]))
+        kept: list[Item] = []
+        for partition, group in itertools.groupby(events, lambda event: (event["tenant_id"], event["period"])):
+            for some in itertools.batched(group, MAX_BATCH_OPERATIONS, strict=False):
+                try:
+                    written = await self.store.batch(AUDIT_EVENTS, partition, [create(event) for event in some])
+                except (Conflict, TooLarge):
+                    kept += [await self._keep(partition, event) for event in some]
+                else:
+                    kept += [item for item in written if item is not None]
         return kept
+
+    async def _keep(self, partition: Partition, event: Item) -> Item:
+        try:
+            return await self.store.create(AUDIT_EVENTS, partition, event)
+        except Conflict:
+            return await self.store.read(AUDIT_EVENTS, partition, event["id"])
 
     def statements(self, store: DocumentStore | None = None) -> Statements:
         through = store or self.store
