@@ -208,9 +208,9 @@ async def get_ledger_tile(call: Call[Nothing, Nothing]) -> Answer:
     if tile.level == ENTRIES:
         await record_search(call, "ledger", {"period": period, "tile": tile.path}, tile.width)
     tag = f'"{hashlib.sha256(content).hexdigest()}"'
-    headers = {"ETag": tag, "Cache-Control": _FOREVER}
+    headers = {"ETag": tag, "Cache-Control": _FOREVER, "Vary": "Authorization"}  # the path is the same for every tenant
     if tag in call.if_none_match:
-        return Answer(None, 304, headers)
+        return Answer(None, 304, headers, media_type=_OCTETS)
     return Answer(content, headers=headers, media_type=_OCTETS)
 
 

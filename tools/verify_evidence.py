@@ -7,6 +7,7 @@ the bundle, and no network. What it checks:
 - the parts are complete, belong together, and are exactly what the signed manifest says;
 - each month is whole: its entries 0 to size-1, hashed into the Merkle tree of RFC 9162, give the signed root;
 - nothing in it belongs to another tenant or month, appears twice, or has an id made at another time than it claims;
+- nothing was sealed long after the time that it says it was recorded, and no failed check of the service is on record;
 - the daily totals are those of the entries, counted again;
 - a report that is in it is the one that the manifest names, and stands on months as they are in the bundle;
 - closing statements of earlier months, proof files and checkpoints kept from before agree with the entries;
@@ -64,6 +65,9 @@ MAX_ACTORS = 1000
 MAX_SHOWN = 5
 MAX_LINE = 4 << 20
 SEALED_AFTER = timedelta(minutes=15)  # so young when the bundle was made, an event may not have been sealed yet
+# So long after it was recorded an event is sealed at the latest: the service's own, and those of others
+BEHIND_OWN, BEHIND_PRODUCED = 24 * 3600, 8 * 24 * 3600
+PRODUCED = ("data.", "consent.", "custom.")
 # How large a file of a bundle can be, by its name. Nothing else may be in there.
 KINDS: tuple[tuple[str, int], ...] = (
     (r"README\.txt", 1 << 20),
@@ -658,6 +662,9 @@ class Month:
         self.disclosure_faults: list[str] = []
         self.closings: list[tuple[int, Any]] = []
         self.closed_events = 0
+        self.newest = ""
+        self.behind: list[int] = []
+        self.failed: list[tuple[int, Any]] = []
 
     @property
     def folder(self) -> str:
@@ -673,6 +680,8 @@ class Month:
         if not checks.attempt(f"{label}: complete and unchanged", functools.partial(self.check_entries, checks)):
             return
         checks.attempt(f"{label}: entries make sense", self.check_meaning)
+        checks.attempt(f"{label}: sealed when recorded", self.check_order)
+        checks.attempt(f"{label}: the service's own check", self.check_failed)
         checks.attempt(f"{label}: daily totals", self.check_rollups)
         if self.disclosed or self.disclosure_faults:
             checks.attempt(f"{label}: disclosed personal data", self.check_disclosures)
@@ -775,6 +784,14 @@ class Month:
             self.in_period += 1
         if event["type"] == "ledger.checkpoint":
             self.closings.append((index, event["attributes"]))
+        elif event["type"] == "ledger.verify_failed":
+            self.failed.append((index, event["attributes"]))
+        if at >= self.newest:
+            self.newest = at
+        else:
+            lag = BEHIND_PRODUCED if event["type"].startswith(PRODUCED) else BEHIND_OWN
+            if seconds_of(self.newest[:19]) - seconds_of(at[:19]) > lag:
+                self.behind.append(index)
 
     def disclosures(self, name: str, number: int, width: int) -> dict[int, list[dict[str, Any]]]:
         """What is disclosed of an entry bundle's events, by index."""
@@ -816,6 +833,23 @@ class Month:
             ordered = sorted(bucket)
             require(all(one < two for one, two in itertools.pairwise(ordered)), "an event appears twice")
         return f"{self.size:,} different events of this tenant and month; {self.in_period:,} within the period"
+
+    def check_order(self) -> str:
+        """No entry stands behind others that were recorded long after it."""
+        if self.behind:
+            first = ", ".join(f"{index:,}" for index in self.behind[:MAX_SHOWN])
+            raise Wrong(f"{len(self.behind):,} were put in long after the time that they name, the first: {first}")
+        return "none was put in long after the time that it names"
+
+    def check_failed(self) -> str:
+        """The service has not recorded that its own check failed."""
+        if self.failed:
+            shown = []
+            for index, attributes in self.failed[:MAX_SHOWN]:
+                named = attributes if isinstance(attributes, dict) else {}
+                shown.append(f"entry {index:,}: {named.get('what')} of {named.get('period')}, {named.get('index')}")
+            raise Wrong(f"it failed {len(self.failed):,} times, as the trail says: {'; '.join(shown)}")
+        return "the trail says of no failure"
 
     def check_rollups(self) -> str:
         """The totals of each day are those of its entries."""

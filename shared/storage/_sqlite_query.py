@@ -48,7 +48,7 @@ type Row = tuple[Any, ...]
 """Position, ts, body, order value and id."""
 
 NOTHING: Condition = ("0", [])
-AHEAD, GAVE_UP = -1, -2
+AHEAD, GAVE_UP = "ahead", "gave up"
 """In place of a row's position: where a walk begins, and where it had looked at as much as it may."""
 LEAST_EXAMINED = 100
 

@@ -55,6 +55,7 @@ class Table:
         keys = tuple(f"p{level}" for level in range(len(container.partition_key)))
         arrays = tuple(ArrayIndex.of(name, keys, *each) for each in container.array_indexes)
         match = " AND ".join(f"{key} = ?" for key in (*keys, "id"))
+        given = f"(SELECT position FROM feed WHERE name = '{name}')"  # noqa: S608 - what lies beyond, nobody wrote here
         columns = ", ".join(("position", *keys, "id", "ts", "expires", "body"))
         marks = ", ".join("?" * (len(keys) + 5))
         # Names are checked above and paths in field_value; every value is a bound parameter.
@@ -71,9 +72,10 @@ class Table:
             delete_expired=f"DELETE FROM {name} WHERE {match} AND +expires <= ?",  # noqa: S608
             purge=f"DELETE FROM {name} WHERE position IN "  # noqa: S608
             f"(SELECT position FROM {name} WHERE expires <= ? AND expires < {FOREVER} LIMIT ?)",
-            changes=f"SELECT position, ts, body FROM {name} WHERE position > ? AND +expires > ? "  # noqa: S608
-            "ORDER BY position LIMIT ?",
-            last=f"SELECT position FROM {name} WHERE +expires > ? ORDER BY position DESC LIMIT 1",  # noqa: S608
+            changes=f"SELECT position, ts, body FROM {name} "  # noqa: S608
+            f"WHERE position > ? AND position <= {given} AND +expires > ? ORDER BY position LIMIT ?",
+            last=f"SELECT position FROM {name} "  # noqa: S608
+            f"WHERE position <= {given} AND +expires > ? ORDER BY position DESC LIMIT 1",
         )
 
     def insert_many(self, rows: int) -> str:

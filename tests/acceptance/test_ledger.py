@@ -213,6 +213,7 @@ async def test_tiles_never_change(sealed: App, ada: Account) -> None:
         assert kept[path].content == content
         assert kept[path].headers["cache-control"] == "private, max-age=31536000, immutable"
         assert kept[path].headers["content-type"] == "application/octet-stream"
+        assert kept[path].headers["vary"] == "Authorization"
     encoded = await get(sealed, f"/ledger/{PERIOD}/tile/0%2F000.p%2f3", ada)  # as generated clients write it
     assert encoded.content == kept["0/000.p/3"].content
     bundle = await get(sealed, f"/ledger/{PERIOD}/tile/entries/001.p/{size - 256}", ada)
@@ -228,6 +229,7 @@ async def test_tiles_never_change(sealed: App, ada: Account) -> None:
         unchanged = await sealed.client.get(f"/v1/ledger/{PERIOD}/tile/{path}", headers=headers)
         assert (unchanged.status_code, unchanged.content) == (304, b"")
         assert unchanged.headers["etag"] == before.headers["etag"]
+        assert unchanged.headers["vary"] == "Authorization"
 
 
 @pytest.mark.parametrize(

@@ -694,6 +694,38 @@ def test_an_event_sealed_twice_is_said(tmp_path: Path) -> None:
     assert "an event appears twice" in wrongs(checked(tmp_path, twice.parts()))
 
 
+def with_late(number: int, **changes: Any) -> Evidence:
+    """Entry 200 of March is an event that was recorded at the time of the one of this number."""
+    march = list(WHOLE.events["2026-03"])
+    march[200] = event("2026-03", number, **changes)
+    march[200]["id"] = march[200]["id"][:-12] + "0123456789ab"
+    return Evidence({"2026-03": march, "2026-04": []})
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "is_late"),
+    [
+        (176, "auth.login", False),
+        (175, "auth.login", True),
+        (175, "custom.paid", False),
+        (8, "data.read", False),
+        (6, "data.read", True),
+    ],
+)
+def test_what_was_put_in_long_after_its_time_is_said(tmp_path: Path, number: int, kind: str, is_late: bool) -> None:
+    checks = checked(tmp_path, with_late(number, type=kind).parts())
+    if is_late:
+        assert "1 were put in long after the time that they name, the first: 200" in wrongs(checks)
+    else:
+        assert checks.result == verifier.OK, verifier.table(checks)
+
+
+def test_a_failed_check_of_the_service_is_said(tmp_path: Path) -> None:
+    attributes = {"what": "inserted_behind", "period": "2026-02", "index": 7, "event_id": None}
+    checks = checked(tmp_path, with_late(200, type="ledger.verify_failed", attributes=attributes).parts())
+    assert "it failed 1 times, as the trail says: entry 200: inserted_behind of 2026-02, 7" in wrongs(checks)
+
+
 @pytest.mark.parametrize(
     "attributes",
     [

@@ -21,6 +21,7 @@ from shared.storage.containers import AUDIT_EVENTS, IDENTITY, Container
 from shared.storage.documents import (
     ChangeFeed,
     DocumentStore,
+    Eq,
     Has,
     Item,
     PatchIncrement,
@@ -132,6 +133,37 @@ async def test_a_path_is_taken_literally(tmp_path: Path, clock: ManualClock, nam
     assert (await store.read(IDENTITY, T1, "a"))["id"] == "a"
     await store.close()
     assert set(await asyncio.to_thread(os.listdir, tmp_path)) == {name, name + ".lock"}
+
+
+@pytest.mark.parametrize("position", [-1, -2, 0])
+async def test_a_row_is_read_wherever_somebody_put_it(path: Path, clock: ManualClock, position: int) -> None:
+    store = await SqliteStore.open(path, clock=clock)
+    for name in "abc":
+        await store.create(IDENTITY, T1, item(name, kind="user", created_at=name))
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE items_identity SET position = ? WHERE id = 'b'", (position,))
+    store = await SqliteStore.open(path, clock=clock)
+    page = await store.query(IDENTITY, T1, Query((Eq("kind", "user"),), limit=10))
+    assert [each["id"] for each in page.items] == ["a", "b", "c"]
+    await store.close()
+
+
+async def test_what_somebody_put_beyond_the_feed_holds_up_nothing(path: Path, clock: ManualClock) -> None:
+    store = await SqliteStore.open(path, clock=clock)
+    for name in "ab":
+        await store.create(IDENTITY, T1, item(name))
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE items_identity SET position = 1000000000 WHERE id = 'a'")
+    store = await SqliteStore.open(path, clock=clock)
+    [change] = await store.changes(IDENTITY, 0, 10)
+    assert change.item["id"] == "b"
+    assert await store.last_position(IDENTITY) == change.position
+    assert not await store.wait_for_change(IDENTITY, change.position, 0.01)
+    await store.create(IDENTITY, T1, item("c"))
+    assert [each.item["id"] for each in await store.changes(IDENTITY, change.position, 10)] == ["c"]
+    await store.close()
 
 
 async def test_a_commit_waits_for_the_disk_and_readers_cannot_write(store: SqliteStore) -> None:
