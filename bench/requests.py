@@ -26,7 +26,7 @@ from shared.core.clock import SystemClock
 from shared.core.settings import Settings
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import MAX_PAGE, Cursor, DocumentStore, Eq, Query
-from shared.wiring import open_store
+from shared.wiring.adapters import open_store
 
 ROUNDS = 5
 SECONDS = 3.0

@@ -14,7 +14,7 @@ from shared.core.settings import Settings
 from shared.privacy.key_vault import MAX_HELD, NAMES, KeyVaultSecrets
 from shared.privacy.secrets import ROOTS, SecretsError
 from shared.storage.azure_identity import identify
-from shared.wiring import open_secrets
+from shared.wiring.adapters import open_secrets
 from tests.fakes import ManualClock
 from tests.key_vault.conftest import Open
 from tests.key_vault.support import names, until

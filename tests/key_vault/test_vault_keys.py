@@ -20,7 +20,7 @@ from shared.privacy.vault_keys import KEY, VaultKeys
 from shared.storage.containers import SUBJECT_KEYS
 from shared.storage.documents import Query
 from shared.storage.sqlite import SqliteStore
-from shared.wiring import open_wrapper
+from shared.wiring.adapters import open_wrapper
 from tests.fakes import ManualClock
 from tests.key_vault.conftest import OpenWrapper
 from tests.key_vault.keys import DATA_KEY, private_jwk, rsa_key

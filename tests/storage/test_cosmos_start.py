@@ -16,7 +16,8 @@ from shared.storage._cosmos_definition import definition
 from shared.storage.containers import CONTAINERS
 from shared.storage.cosmos import CosmosStore
 from shared.storage.errors import NotProvisioned, Unavailable
-from shared.wiring import LazyServices, build_services, open_store
+from shared.wiring import LazyServices, build_services
+from shared.wiring.adapters import open_store
 from tests.cosmos_emulator.emulator import KEY, Emulator
 from tests.fakes import ManualClock
 
@@ -49,7 +50,7 @@ async def refused(chosen: Settings, caplog: pytest.LogCaptureFixture) -> str:
     with caplog.at_level(logging.ERROR), pytest.raises(NotProvisioned) as caught:
         await open_store(chosen, ManualClock())
     reason = str(caught.value)
-    (record,) = [each.getMessage() for each in caplog.records if each.name == "shared.wiring"]
+    (record,) = [each.getMessage() for each in caplog.records if each.name == "shared.wiring.adapters"]
     assert record.startswith("store_not_provisioned ")
     assert reason in record
     assert KEY not in record
