@@ -1,6 +1,7 @@
 """The generated page docs/data-inventory.md: what of every stored item is personal."""
 
-from shared.privacy.inventory import KINDS, Kind
+from shared.privacy.inventory import KINDS
+from shared.privacy.inventory_kind import Kind
 from shared.storage.containers import CONTAINERS
 
 _HEAD = """\

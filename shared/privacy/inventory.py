@@ -12,9 +12,9 @@ against it.
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from shared.privacy.inventory_kind import ANY, SYSTEM, Form, Kind, Level
 from shared.storage.containers import (
     ALERTS,
     AUDIT_EVENTS,
@@ -30,42 +30,6 @@ from shared.storage.containers import (
     TENANTS,
     Container,
 )
-
-type Level = Literal["public", "personal", "secret"]
-type Form = Literal["clear", "sealed", "hashed"]
-
-SYSTEM = frozenset({"_etag", "_ts", "ttl"})
-"""Fields of the store itself, which every item may have."""
-ANY = "*"
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of item of a container, and the paths of its fields by level, in words with spaces between them:
-    `clear`, `sealed` and `hashed` are personal, `opens` is secret.
-
-    `name`: the item's `kind`, or what stands before the `|` of its id; "" where it has neither, ANY for all.
-    """
-
-    container: Container
-    name: str
-    about: str
-    public: str
-    clear: str = ""
-    sealed: str = ""
-    hashed: str = ""
-    opens: str = ""
-
-    def fields(self) -> Iterator[tuple[str, Level, Form | None]]:
-        """Every declared path with its level, and in which form what is personal is there."""
-        for path in self.public.split():
-            yield path, "public", None
-        for paths, form in ((self.clear, "clear"), (self.sealed, "sealed"), (self.hashed, "hashed")):
-            for path in paths.split():
-                yield path, "personal", form  # type: ignore[misc] # one of the three
-        for path in self.opens.split():
-            yield path, "secret", None
-
 
 _PUBLIC = (
     "id tenant_id period type outcome reason severity recorded_at occurred_at actor.kind actor.id actor.role "
@@ -194,6 +158,27 @@ KINDS: tuple[Kind, ...] = (
         f"{_ITEM} review_id completed_by created_at population keep change remove digest "
         "decisions decisions.user_id decisions.decision",
         sealed="notes.*.form notes.*.nonce notes.*.sealed",
+    ),
+    Kind(
+        IDENTITY,
+        "webhook",
+        "Where a tenant's events are streamed to; of the address what may be shown.",
+        f"{_ITEM} url address secrets secrets.id secrets.box secrets.since secrets.until types format personal gzip "
+        "enabled created_at updated_at",
+        opens="address.key address.nonce address.sealed secrets.box.key secrets.box.nonce secrets.box.sealed",
+    ),
+    Kind(
+        IDENTITY,
+        "webhook_stream",
+        "How far the stream to a webhook is, by month.",
+        f"{_ITEM} created_at next next.* generation attempts limit failures failing_since retry_at delivered_at "
+        "paused paused_at owner leased_until",
+    ),
+    Kind(
+        IDENTITY,
+        "webhook_delivery",
+        "What came of a message to a webhook, for a week.",
+        f"{_ITEM} created_at message_id outcome status reason first last events bytes milliseconds failures",
     ),
     Kind(IDENTITY, "pulse", "What was told of a tenant last.", f"{_ITEM} policy_day detected_day hour"),
     Kind(IDENTITY, "erasure", "That a person has an open request.", f"{_ITEM} request_id"),
