@@ -21,7 +21,7 @@ from shared.audit.model import PLATFORM_TENANT
 from shared.detection import all_patterns
 from tests.app import ROOT
 
-THREATS = frozenset(all_patterns()) - {"ledger_integrity"}
+THREATS = frozenset(all_patterns()) - {"ledger_integrity", "webhook_paused"}
 """What attackers of an organization do: the ninth pattern is about whoever can write to the store."""
 WITHOUT_DETECTION = """
 import azure.functions as func

@@ -22,13 +22,13 @@ outcome in one minute the first 1,000 are looked at (100 failed sign-ins of one 
 what is beyond them is one alert that counts them and is as severe as the worst of them. What comes beyond after that
 one was closed is counted by another. See [ADR 35](adr/0035-closed-alerts-keep-their-places.md).
 
-`PUT /admin/settings` sets thresholds within the bounds below, mutes a pattern until a time, and keeps allow-lists
-of addresses and accounts; `ledger_integrity` can be neither muted nor set. Mutes and entries hold by event time, from
-when they are set; changing or lifting one later changes nothing of what it hid. What is counted across organizations
-is counted in spite of them: they say what the organization's own alert tells, which names no event of an exempt
-account. Alerts are handled with `PATCH /alerts/{id}`; what happens after one was resolved or dismissed opens another.
-Its `history` holds at most 100 lines: beyond that the oldest that the system wrote after the first are left out; the
-trail has them as `alert.update`.
+`PUT /admin/settings` sets thresholds within the bounds below, mutes a pattern until a time, and keeps allow-lists of
+addresses and accounts; `ledger_integrity` and `webhook_paused` can be neither muted nor set. Mutes and entries hold
+by event time, from when they are set; changing or lifting one later changes nothing of what it hid. What is counted
+across organizations is counted in spite of them: they say what the organization's own alert tells, which names no
+event of an exempt account. Alerts are handled with `PATCH /alerts/{id}`; what happens after one was resolved or
+dismissed opens another. Its `history` holds at most 100 lines: beyond that the oldest that the system wrote after the
+first are left out; the trail has them as `alert.update`.
 
 `python -m tools.backtest` runs the same code over stored history with other thresholds, or over logs of other
 systems: see [backtest.md](backtest.md). This page is generated from the patterns' modules: `make docs`.

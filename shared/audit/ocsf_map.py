@@ -137,6 +137,7 @@ EVENT_TYPES: Mapping[str, Mapped] = {
     "user.unlock": Mapped(ACCOUNT_CHANGE, 12),
     "user.update": _other(ACCOUNT_CHANGE, "Update"),
     "user.view": Mapped(ENTITY_MANAGEMENT, 2),
+    "webhook.pause": _other(ENTITY_MANAGEMENT, "Pause"),
 }
 UNKNOWN = Mapped(API_ACTIVITY)
 

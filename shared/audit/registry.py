@@ -27,6 +27,7 @@ _FAMILIES = (
     "session",
     "system",
     "user",
+    "webhook",
 )
 
 

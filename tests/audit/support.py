@@ -43,6 +43,7 @@ from shared.audit.events.user import (
     UserUpdate,
     UserView,
 )
+from shared.audit.events.webhook import WebhookPause
 from shared.audit.model import PLATFORM_TENANT, SYSTEM, Actor, AuditEvent, DataClass, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
@@ -306,6 +307,17 @@ EXAMPLES: dict[str, Draft] = {
         target=Target("user", BOB, "bob@example.com"),
     ),
     "user.view": by_ada(UserView(), target=Target("user", BOB, "bob@example.com")),
+    "webhook.pause": Draft(
+        TENANT,
+        WebhookPause(
+            cause="failing", failures=120, failing_since="2026-03-14T11:59:00.000000Z", position="2026-03/4711"
+        ),
+        TIMER,
+        outcome="failure",
+        reason="failing",
+        actor=SYSTEM,
+        target=Target("webhook", TENANT),
+    ),
 }
 """One draft of every event type. Its stored form is golden: see test_golden.py."""
 

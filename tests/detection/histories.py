@@ -57,6 +57,11 @@ def _found(kind: str, outcome: str, period: str) -> Fields:
     return {"type": kind, "outcome": outcome, "reason": "edited", "actor": actor, "target": target}
 
 
+def _of_webhook(kind: str, outcome: str, key: str) -> Fields:
+    actor = {"kind": "system", "id": None, "role": None}
+    return {"type": kind, "outcome": outcome, "reason": "failing", "actor": actor, "target": _thing(key, "webhook")}
+
+
 FLAVORS: dict[str, list[Fields]] = {
     "brute_force": [
         *[_login("a", "failure", "bad_credentials")] * 4,
@@ -104,6 +109,10 @@ FLAVORS: dict[str, list[Fields]] = {
     "ledger_integrity": [
         *(_found("ledger.verify_failed", "failure", period) for period in ("2026-02", "2026-03", "2026-03")),
         _found("ledger.checkpoint", "success", "2026-02"),
+    ],
+    "webhook_paused": [
+        *(_of_webhook("webhook.pause", "failure", key) for key in ("w", "w", "x")),
+        _of_webhook("config.change", "success", "w"),
     ],
     "mass_deletion": [
         *[_by("a", "data.delete", target=_thing(f"r{n}", "record")) for n in range(12)],

@@ -88,6 +88,13 @@ RULES: Mapping[str, Rule] = {
         "count(*) >= 1",
         "2",
     ),
+    "webhook_paused": Rule(
+        3600,
+        "m.type = 'webhook.pause' AND m.outcome = 'failure'",
+        "target",
+        "count(*) >= 1",
+        "1",
+    ),
     "mass_deletion": Rule(
         1800,
         "m.type IN ('user.delete', 'data.delete') AND m.outcome = 'success'",

@@ -23,6 +23,7 @@ GOLDEN = {
     "privilege_escalation": ("high", ("T1098.003", "T1078.004")),
     "suspicious_password_change": ("medium", ("T1098", "T1531")),
     "unauthorized_access": ("high", ("T1078", "T1087")),
+    "webhook_paused": ("high", ("T1562.008",)),
 }
 """Public API: an id is never renamed or reused."""
 

@@ -11,6 +11,9 @@ class ConfigChange(ApprovedEvent):
     """Settings of the tenant changed. `key` says which group; the values are sealed under whoever changed them, since
     some of them can name people and addresses. Never holds a secret.
 
+    Keys of a webhook: webhook (it was set or taken away; `state` among the fields: it was paused and goes on),
+    webhook.replay (it was moved to a position), webhook.test (a sample is sent).
+
     Keys of what an operator does with the command line: tenant (suspended or resumed; in the trail of the tenant,
     and in that of platform with the operator's name), user (status, lock or second factor of an account; in the
     trail of platform, beside the event in that of the account), system_admin (one was made), secrets.<name> (reason
