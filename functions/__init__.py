@@ -24,6 +24,7 @@ from functions import (
     profile,
     reports,
     timers,
+    webhooks,
 )
 from functions._api import Endpoint
 from shared.wiring import LazyServices
@@ -47,6 +48,7 @@ _APIS = (
     privacy_export.api,
     profile.api,
     reports.api,
+    webhooks.api,
 )
 ENDPOINTS: tuple[Endpoint, ...] = tuple(e for api in (*_APIS, meta.api) for e in api.endpoints)
 """Every HTTP endpoint of the app, for the OpenAPI document and for tests that walk them all."""

@@ -1,4 +1,5 @@
-"""Change-feed triggers: ledger and detection on the trail, and drains that publish what a crash left in an outbox.
+"""Change-feed triggers: ledger and detection on the trail, streams on the ledger, and drains that publish what a crash
+left in an outbox.
 
 Retries are unlimited: in Azure a batch whose finite retries run out is lost.
 """
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import azure.functions as func
 
-from shared.storage.containers import ALERTS, AUDIT_EVENTS, IDENTITY, REPORTS, Container
+from shared.storage.containers import ALERTS, AUDIT_EVENTS, IDENTITY, LEDGER, REPORTS, Container
 from shared.wiring import LazyServices, Services
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ async def seal(services: Services, items: "Sequence[Item]") -> None:
     await services.sealer.consume(items)
 
 
+async def stream(services: Services, items: "Sequence[Item]") -> None:
+    """Wake the streams of tenants with newly sealed events."""
+    await services.streaming.runner.consume(items)
+
+
 def drain(container: Container) -> Consumer:
     """A consumer that delivers the outbox entries of one container that are still there."""
 
@@ -48,6 +54,7 @@ CONSUMERS: dict[str, tuple[Container, Consumer]] = {
     "drain_identity": (IDENTITY, drain(IDENTITY)),
     "drain_reports": (REPORTS, drain(REPORTS)),
     "seal_ledger": (AUDIT_EVENTS, seal),
+    "stream_events": (LEDGER, stream),
 }
 """Every change-feed function: its container and what it does. The name is its lease prefix, too."""
 

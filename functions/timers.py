@@ -90,6 +90,11 @@ async def flush_rejections(services: Services, request: RequestContext) -> None:
     await services.rejections.flush(request)
 
 
+async def resume_streams(services: Services, request: RequestContext) -> None:
+    """Go on with webhooks that are behind: whose last attempt failed, or whose process ended."""
+    await services.streaming.runner.round(services.rounds)
+
+
 async def witness_checkpoints(services: Services, request: RequestContext) -> None:
     """Offer new checkpoints to the witness, where there is one."""
     witness = services.witness
@@ -103,6 +108,7 @@ TIMERS: dict[str, tuple[str, Job]] = {
     "daily_reports": ("0 5 * * * *", daily_reports),
     "flush_rejections": ("15 * * * * *", flush_rejections),
     "keep_held": ("0 50 4 * * *", keep_held),
+    "resume_streams": ("5 */5 * * * *", resume_streams),
     "retry_dead_letters": ("0 2-59/5 * * * *", retry_dead_letters),
     "run_erasures": ("50 3-59/5 * * * *", run_erasures),
     "sweep_outbox": ("30 */5 * * * *", sweep_outbox),

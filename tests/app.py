@@ -199,6 +199,13 @@ async def services_for(
     settings = settings or Settings(kraftd_data=":memory:", **UNLIMITED)
     store = store or await SqliteStore.open(None, clock=clock)
     passwords = Passwords(TOY_COST)
-    return await build_services(
+    services = await build_services(
         settings, clock=clock, store=store, secrets=secrets, passwords=passwords, wrapper=wrapper
     )
+    services.streaming.delivery.sender.resolve = nowhere
+    return services
+
+
+async def nowhere(_host: str, _port: int) -> list[str]:
+    """No name leads anywhere: tests ask no resolver."""
+    raise OSError("no such name")

@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     asked."""
     ledger_witness_vkey: str | None = Field(default=None, pattern=r"^[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}$")
     """The witness's verifier key, by which its cosignatures are checked. Required with `LEDGER_WITNESS_URL`."""
+    webhook_allow_private: Annotated[bool, BeforeValidator(_flag)] = False
+    """`true`: webhooks may be at private and loopback addresses, the latter outside Azure also without TLS. Never at
+    link-local or metadata addresses. For tests, and for receivers inside a network of yours."""
     trusted_proxy_hops: int = Field(default=1, ge=0, le=10)
     """Entries of `X-Forwarded-For`, from the right, that our own front ends wrote; 0: the header is ignored."""
 

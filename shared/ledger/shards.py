@@ -20,7 +20,7 @@ from typing import Any, Literal
 from shared.ledger._text import decode_base64, encode_base64
 from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, Frontier, ProofError, Reader, nodes_of
 from shared.ledger.tiles import WIDTH, Tile, TileError, hash_reader, tiles_of, width_of
-from shared.storage.containers import LEDGER
+from shared.storage.containers import LEDGER, PERIOD
 from shared.storage.documents import (
     AnyOf,
     Cursor,
@@ -312,6 +312,18 @@ class Shards:
             yield found
         if expected < end:
             raise BrokenShard("entries", f"entry {expected} is missing")
+
+    async def sizes(self, tenant_id: str) -> dict[str, int]:
+        """How many entries each of a tenant's months has, oldest first. A head that says no number is left out."""
+        query = Query((Prefix("id", f"{HEAD}|"),), limit=1000, fields=("id", PERIOD, "size"))
+        found = [item async for page in pages(self._store, LEDGER, (tenant_id,), query) for item in page]
+        heads = [each for each in found if is_period(each[PERIOD]) and each["id"] == head_id(each[PERIOD])]
+        return {each[PERIOD]: each["size"] for each in heads if type(each.get("size")) is int}
+
+    async def entry_items(self, tenant_id: str, period: str, start: int, end: int) -> list[Item]:
+        """What is stored of the entries `start` up to `end` (excluded; at most 1,000), in order: whatever there is."""
+        query = Query((Range("index", ge=start, lt=end),), order_by="index", limit=end - start)
+        return (await self._store.query(LEDGER, (tenant_id, period), query)).items
 
     async def rollups(self, tenant_id: str, period: str, days: Sequence[str]) -> dict[str, Item]:
         """The stored counts of days, by day; none for a day without events."""

@@ -12,7 +12,7 @@ from typing import Literal
 from shared.privacy.blind_index import missing_index
 from shared.privacy.secrets import SecretsError, SecretsPort, SecretVersion, derive
 
-type Kind = Literal["mfa"]
+type Kind = Literal["mfa", "webhook"]
 type SecretBox = dict[str, str]
 
 _NONCE_BYTES = 12

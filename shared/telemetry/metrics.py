@@ -24,6 +24,9 @@ AUDIT_EVENTS = "kraftd.audit.events"
 OUTBOX_AGE = "kraftd.outbox.age"
 REPORT_BUILD = "kraftd.report.duration"
 FUNCTION_RUN = "kraftd.function.duration"
+WEBHOOK_MESSAGES = "kraftd.webhook.messages"
+WEBHOOK_EVENTS = "kraftd.webhook.events"
+WEBHOOK_LAG = "kraftd.webhook.lag"
 
 
 class Durations:
@@ -191,3 +194,25 @@ class ReconcileCounts:
     def __call__(self) -> None:
         """Count one event."""
         self._events.add(1)
+
+
+class WebhookCounts:
+    """Messages to webhooks, by what came of them: `delivered`, `failed`, `paused` (the stream: no further attempts);
+    events delivered, and how long the first of a message had waited since its recording."""
+
+    def __init__(self) -> None:
+        meter = metrics.get_meter("kraftd")
+        self._messages = meter.create_counter(
+            WEBHOOK_MESSAGES, unit="{message}", description="Messages to webhooks, and streams that paused"
+        )
+        self._events = meter.create_counter(WEBHOOK_EVENTS, unit="{event}", description="Events delivered to webhooks")
+        self._lag = meter.create_histogram(
+            WEBHOOK_LAG, unit="s", description="From an event's recording to its delivery to a webhook"
+        )
+
+    def __call__(self, outcome: str, events: int, lag_seconds: float, /) -> None:
+        """Count one message, or one stream that paused."""
+        self._messages.add(1, {"kraftd.outcome": outcome})
+        if outcome == "delivered":
+            self._events.add(events)
+            self._lag.record(max(0.0, lag_seconds))

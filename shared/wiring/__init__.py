@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from shared.core.ids import IdFactory
 from shared.core.settings import MEMORY, Settings
 from shared.storage.containers import container_names
 from shared.telemetry import Timed, get_log
+from shared.wiring.adapters import open_secrets, open_store, open_wrapper
 
 if TYPE_CHECKING:  # the domain is imported when the first request needs it: cold start counts
     from shared.audit.continuity import Continuity
@@ -67,6 +67,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.privacy.person_keys import PersonKeys
     from shared.privacy.secrets import SecretsPort
     from shared.storage.documents import DocumentStore
+    from shared.streaming import Streaming
     from shared.subject_rights.erasure import Erasures
     from shared.subject_rights.export import SubjectExports
     from shared.subject_rights.holds import Holds
@@ -143,9 +144,11 @@ class Services:
     rewrapping: "Rewrapping"
     holds: "Holds"
     runs: Timed
+    streaming: "Streaming"
 
     async def close(self) -> None:
         """Let go of threads and files."""
+        await self.streaming.runner.close()
         self.passwords.close()
         await self.continuity.close()
         try:
@@ -215,69 +218,6 @@ class LazyServices:
         built, self._built = self._built, None
         if built is not None:
             await built.close()
-
-
-async def open_store(settings: Settings, clock: Clock) -> "DocumentStore":
-    """The store that the settings name: Cosmos DB, or the embedded one."""
-    if settings.cosmos_db_endpoint is not None:
-        return await _open_cosmos(settings.cosmos_db_endpoint, settings, clock)
-    from shared.storage.sqlite import SqliteStore
-
-    path = None if settings.kraftd_data == MEMORY else Path(settings.kraftd_data) / "kraftd.sqlite"
-    return await SqliteStore.open(path, clock=clock, ttl_days=settings.cosmos_db_ttl_days)
-
-
-async def _open_cosmos(endpoint: str, settings: Settings, clock: Clock) -> "DocumentStore":
-    from shared.storage.cosmos import CosmosStore
-    from shared.storage.errors import NotProvisioned
-    from shared.telemetry.metrics import StoreCharges
-
-    key = settings.cosmos_db_key
-    store = await CosmosStore.open(
-        endpoint,
-        clock=clock,
-        database=settings.cosmos_db_name,
-        key=key.get_secret_value() if key else None,
-        identity=settings.azure_client_id,
-        accept_self_signed=settings.cosmos_db_emulator,
-        ttl_days=settings.cosmos_db_ttl_days,
-        names=container_names(settings),
-        charged=StoreCharges(),
-    )
-    try:
-        await store.verify()
-    except BaseException as error:
-        if isinstance(error, NotProvisioned):  # the log of an error is its type alone
-            _log.error("store_not_provisioned", reason=str(error))
-        await store.close()
-        raise
-    return store
-
-
-def open_secrets(settings: Settings, clock: Clock) -> "SecretsPort":
-    """The root secrets that the settings name: in Key Vault, in files, or of this process alone."""
-    if settings.key_vault_uri is not None:
-        from shared.privacy.key_vault import KeyVaultSecrets
-
-        return KeyVaultSecrets(settings.key_vault_uri, clock=clock, identity=settings.azure_client_id)
-    if settings.kraftd_data == MEMORY:
-        from shared.privacy.secrets import MemorySecrets
-
-        return MemorySecrets()
-    from shared.privacy.file_secrets import FileSecrets
-
-    return FileSecrets(Path(settings.kraftd_data) / "secrets", clock=clock)
-
-
-def open_wrapper(settings: Settings, clock: Clock, secrets: "SecretsPort") -> "KeyWrapper":
-    """What wraps the keys of persons: Key Vault where the settings name one, else a key among the secrets."""
-    if settings.key_vault_uri is not None:
-        from shared.privacy.vault_keys import VaultKeys
-
-        return VaultKeys(settings.key_vault_uri, clock=clock, identity=settings.azure_client_id)
-    from shared.privacy.key_wrapping import LocalKeys
-
-    return LocalKeys(secrets, clock)
 
 
 async def build_services(
@@ -351,6 +291,7 @@ def _assemble(
     from shared.wiring._identity import identity_services
     from shared.wiring._ledger import ledger_services
     from shared.wiring._life import life_services
+    from shared.wiring._streaming import streaming_services
     from shared.wiring._subject_rights import subject_rights_services
 
     ids, index = IdFactory(clock), BlindIndex(secrets, index_version)
@@ -395,6 +336,7 @@ def _assemble(
         reports=Reports(store, recorder, outbox, directory, clock, timed=report_builds()),
         sign_offs=SignOffs(store, recorder, outbox, clock),
         **ledger,
+        streaming=streaming_services(settings, of_persons, ids, person_keys, secrets, ledger),
         **life_services(settings, common, outbox=outbox, writing=writing, shards=ledger["shards"]),
         **compliance_services(settings, common, outbox, ledger),
         **common,

@@ -35,6 +35,7 @@ ACCEPTED: dict[str, list[tuple[str, object]]] = {
     "TERMS_VERSION": [("2026-01.b:1_c", "2026-01.b:1_c"), ("x" * 64, "x" * 64)],
     "PRIVACY_VERSION": [("2", "2")],
     "LEDGER_ORIGIN": [("audit.example.com/ledger", "audit.example.com/ledger"), ("localhost:8080", "localhost:8080")],
+    "WEBHOOK_ALLOW_PRIVATE": [("true", True), ("FALSE", False)],
     "TRUSTED_PROXY_HOPS": [("0", 0), ("10", 10)],
 }
 REFUSED: dict[str, list[str]] = {
@@ -96,6 +97,7 @@ REFUSED: dict[str, list[str]] = {
         "sesame example",
         "sesame//x",
     ],
+    "WEBHOOK_ALLOW_PRIVATE": ["1", "yes", "sesame"],
     "TRUSTED_PROXY_HOPS": ["-1", "11", "sesame", "77441"],
 }
 DEFAULTS = {
@@ -127,6 +129,7 @@ DEFAULTS = {
     "LEDGER_ORIGIN": "localhost/ledger",
     "LEDGER_WITNESS_URL": None,
     "LEDGER_WITNESS_VKEY": None,
+    "WEBHOOK_ALLOW_PRIVATE": False,
     "TRUSTED_PROXY_HOPS": 1,
 }
 
