@@ -64,6 +64,8 @@ BODIES: dict[str, Any] = {
     "PUT /admin/settings": {"require_mfa": "off"},
     "POST /events": {"type": "custom.test", "actor": {"kind": "service", "id": "billing"}},
     "POST /reports/{}/sign-off": {"statement": "I have read it."},
+    "PUT /webhook": {"url": "https://receiver.example.com/in"},
+    "POST /webhook/replay": {"from_position": "2026-03/0"},
     "PATCH /alerts/{}": {"status": "acknowledged"},
     "PUT /alerts/{}/incident": {"aware_at": "2026-03-15T12:00:00Z", "decision": "not notified", "facts": "A test."},
 }
@@ -145,6 +147,7 @@ async def set_stage(stage: Stage) -> Stage:
         }
         alert = {"id": _ALERTS[which], "tenant_id": admin.tenant_id, **_ALERT}
         await app.store.create(ALERTS, (admin.tenant_id,), alert)
+    await app.client.put("/v1/webhook", json=BODIES["PUT /webhook"], headers=ada.auth)
     return stage
 
 

@@ -33,6 +33,7 @@ ADMINISTRATION = {
 }
 """Endpoints that are walked in test_admin_faults.py."""
 
+WEBHOOK = {"get_webhook", "set_webhook", "delete_webhook", "test_webhook", "replay_webhook"}
 LEDGER = {
     *("get_ledger_checkpoint", "get_ledger_key", "get_ledger_proof", "get_ledger_consistency", "get_ledger_tile"),
     "get_ledger_bundle",
@@ -210,6 +211,7 @@ async def test_every_endpoint_that_writes_is_walked(broken: Broken) -> None:
     walked |= {"withdraw_subject_request", "decide_subject_request", "export_subject", "update_consent"}
     walked |= {"login_mfa", "mfa_enroll", "mfa_confirm", "mfa_disable", "step_up"}  # in test_mfa_faults.py
     walked |= {"complete_access_review", "sign_off_report"}  # in test_evidence_faults.py
+    walked |= WEBHOOK  # in test_webhook_faults.py, but for the reading
     walked |= LEDGER  # in test_ledger_faults.py
     for endpoint in ENDPOINTS:
         if endpoint.name in walked:

@@ -39,6 +39,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "invite_user": {"email": "new@example.com", "role": "viewer"},
     "update_settings": {"require_mfa": "admins"},
     "update_consent": {"consents": [{"purpose": "marketing", "granted": True, "version": "1"}]},
+    "set_webhook": {"url": "https://receiver.example.com/in"},
+    "replay_webhook": {"from_position": "2026-03/0"},
     "update_alert": {"status": "acknowledged"},
     "record_incident": {"aware_at": "2026-03-15T12:00:00Z", "decision": "not notified", "facts": "A test."},
     "update_user": {"role": "viewer"},
@@ -100,20 +102,20 @@ async def settled(app: App) -> Account:
     wanted = BODIES["request_user_erasure"]
     await app.client.post(f"/v1/admin/users/{bob.id}/erasure", json=wanted, headers=admin.auth)
     await app.client.post("/v1/admin/api-keys", json=BODIES["create_api_key"], headers=admin.auth)
+    await app.client.put("/v1/webhook", json=BODIES["set_webhook"], headers=admin.auth)
     await app.host.drain_feed()
     return admin
 
 
-@WALK
-async def test_a_good_call_answers_in_the_declared_shape(
-    app: App, ada: Account, settled: Account, endpoint: Endpoint
-) -> None:
-    caller = settled if endpoint.method == "GET" else ada
+async def _prepared(app: App, ada: Account, caller: Account, endpoint: Endpoint) -> dict[str, Any]:
+    """What has to be there for a good call is; what is particular about the call."""
     good = {"json": await good_body(app, ada, endpoint.name)} if endpoint.name in MFA_BODIES else {}
     if endpoint.name == "refresh_token":
         good = {"json": {"refresh_token": ada.refresh_token}}
     if endpoint.name == "login":
         good = {"json": {"email": ada.email, "password": PASSWORD}}
+    if endpoint.name in ("delete_webhook", "test_webhook", "replay_webhook"):
+        await app.client.put("/v1/webhook", json=BODIES["set_webhook"], headers=ada.auth)
     if endpoint.name == "request_erasure":
         await app.join(ada, f"heir.of.{ada.email}", Role.TENANT_ADMIN)
     if endpoint.name == "complete_access_review":
@@ -121,6 +123,15 @@ async def test_a_good_call_answers_in_the_declared_shape(
     if endpoint.name == "get_ledger_proof":
         await app.host.drain_feed()  # all of them happened at the same moment: any may be the first
         good = {"params": {"event_id": (await app.events(caller.tenant_id))[0]["id"]}}
+    return good
+
+
+@WALK
+async def test_a_good_call_answers_in_the_declared_shape(
+    app: App, ada: Account, settled: Account, endpoint: Endpoint
+) -> None:
+    caller = settled if endpoint.method == "GET" else ada
+    good = await _prepared(app, ada, caller, endpoint)
     if endpoint.response is not None:
         good["headers"] = {"Accept": "application/json"}
     answer = await _call(app, endpoint, caller, **good)

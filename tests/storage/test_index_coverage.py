@@ -168,6 +168,13 @@ async def drive_reports(app: App, ada: Account) -> None:
     assert await app.services.facts.gather(ada.tenant_id, "2026-03-15", request) is False
 
 
+async def drive_webhook(app: App, ada: Account) -> None:
+    """A webhook that has something to deliver, with personal data, and gets nowhere."""
+    body = {"url": "https://receiver.example.com/in", "personal": "opened"}
+    assert (await app.client.put("/v1/webhook", json=body, headers=ada.auth)).status_code == 200
+    await app.host.drain_feed()
+
+
 async def drive(app: App) -> None:
     """Every endpoint, timer and consumer, with something to find."""
     app.services.detection._evaluation._limits = Limits(per_minute=5, hot_from=3)  # so that all is asked for
@@ -185,6 +192,7 @@ async def drive(app: App) -> None:
     assert (await app.client.post("/v1/admin/access-reviews", json=review, headers=ada.auth)).status_code == 201
     assert (await app.client.get("/v1/events/export?type=auth.*", headers=ada.auth)).status_code == 200
     app.clock.advance(minutes=2)
+    await drive_webhook(app, ada)
     for name in TIMERS:
         assert await app.host.run_timer(name)
     for endpoint in ENDPOINTS:

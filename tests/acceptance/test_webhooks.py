@@ -1,0 +1,94 @@
+"""Streaming out: what a tenant's receiver gets, and what is told when it gets nothing any more."""
+
+import json
+
+from tests.app import Account, App, assert_problem
+from tests.streaming.support import SECRET, attached
+
+
+async def test_events_and_alerts_reach_the_receiver_in_order(app: App, ada: Account) -> None:
+    receiver = await attached(app, ada, types=["auth.*", "alert.*", "config.change"])
+    try:
+        for _ in range(6):
+            await app.login(ada.email, "a guess")
+        await app.host.drain_feed()
+        await app.services.streaming.runner.settle()
+        kinds = [event["type"] for event in receiver.inbox.events.values()]
+        assert sorted(set(kinds)) == ["alert.raise", "auth.login", "auth.register", "config.change"]
+        assert kinds.count("auth.login") == 6
+        assert (receiver.inbox.wrong, receiver.refused, receiver.inbox.duplicates) == ([], [], 0)
+        assert "ada@example.com" not in json.dumps([*receiver.inbox.events.values()])
+        found = (await app.client.get("/v1/webhook", headers=ada.auth)).json()
+        assert (found["state"], found["failures"]) == ("active", 0)
+        attempts = (await app.client.get("/v1/webhook/deliveries", headers=ada.auth)).json()["items"]
+        assert {each["outcome"] for each in attempts} == {"delivered"}
+        sealed = [event for event in await app.events(ada.tenant_id) if event["type"] == "config.change"]
+        assert receiver.inbox.events[ada.tenant_id, sealed[0]["id"]]["attributes"]["key"] == "webhook"
+    finally:
+        await receiver.stop()
+
+
+async def test_a_receiver_that_is_away_for_a_day_is_an_alert_and_loses_nothing(app: App, ada: Account) -> None:
+    receiver = await attached(app, ada)
+    before = len(await app.events(ada.tenant_id)) - 1  # what was sealed when the webhook was set: nothing
+    await receiver.stop()
+    await app.host.drain_feed()
+    for _ in range(3):
+        await app.services.streaming.runner.settle()
+        app.clock.advance(hours=13)
+        assert await app.host.run_timer("resume_streams")
+    token = (await app.login(ada.email)).json()["access_token"]
+    ada = Account(ada.id, ada.tenant_id, ada.email, token)
+    found = (await app.client.get("/v1/webhook", headers=ada.auth)).json()
+    assert (found["state"], found["paused_reason"]) == ("paused", "failing")
+    (event,) = await app.events(ada.tenant_id, "webhook.pause")
+    assert (event["type"], event["outcome"], event["actor"]["kind"]) == ("webhook.pause", "failure", "system")
+    await app.host.drain_feed()
+    (alert,) = (await app.client.get("/v1/alerts?pattern=webhook_paused", headers=ada.auth)).json()["items"]
+    assert (alert["severity"], alert["event_ids"]) == ("high", [event["id"]])
+
+    receiver = await attached(app, ada)
+    try:
+        (*_, change) = await app.events(ada.tenant_id, "config.change")
+        assert change["attributes"]["changed_fields"] == ["state", "url"]
+        await app.host.drain_feed()
+        await app.services.streaming.runner.settle()
+        events = await app.events(ada.tenant_id)
+        assert {key[1] for key in receiver.inbox.events} == {each["id"] for each in events}
+        assert len(receiver.inbox.events) > before
+        assert receiver.inbox.wrong == []
+    finally:
+        await receiver.stop()
+
+
+async def test_replay_and_test(app: App, ada: Account) -> None:
+    receiver = await attached(app, ada)
+    try:
+        await app.host.drain_feed()
+        await app.services.streaming.runner.settle()
+        count = len(receiver.inbox.events)
+        body = {"from_position": "2026-03/0"}
+        assert (await app.client.post("/v1/webhook/replay", json=body, headers=ada.auth)).status_code == 200
+        await app.services.streaming.runner.settle()
+        assert receiver.inbox.duplicates == count > 0
+        answer = (await app.client.post("/v1/webhook/test", headers=ada.auth)).json()
+        assert (answer["delivered"], answer["status"], answer["reason"]) == (True, 204, None)
+        assert receiver.inbox.tests == 1
+        keys = [event["attributes"]["key"] for event in await app.events(ada.tenant_id, "config.change")]
+        assert sorted(keys) == ["webhook", "webhook.replay", "webhook.test"]
+    finally:
+        await receiver.stop()
+
+
+async def test_taken_away(app: App, ada: Account) -> None:
+    receiver = await attached(app, ada)
+    try:
+        assert (await app.client.delete("/v1/webhook", headers=ada.auth)).status_code == 204
+        assert_problem(await app.client.get("/v1/webhook", headers=ada.auth), 404, "not_found")
+        await app.host.drain_feed()
+        assert receiver.inbox.messages == 0
+    finally:
+        await receiver.stop()
+    stored = json.dumps(await app.events(ada.tenant_id))
+    assert SECRET not in stored
+    assert SECRET.removeprefix("whsec_") not in stored
