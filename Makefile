@@ -52,6 +52,7 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.sign_in
 	@$(PYTHON) -m bench.ledger
 	@$(PYTHON) -m bench.privacy
+	@$(PYTHON) -m bench.webhooks
 	@$(PYTHON) -m bench.proofs
 	@$(PYTHON) -m bench.search
 	@$(PYTHON) -m bench.detection

@@ -104,13 +104,20 @@ class Walk:
         self.done[name] = frozenset(self.meter.done)
 
 
+async def _nowhere(_host: str, _port: int) -> list[str]:
+    """No name leads anywhere: what is measured is the store."""
+    raise OSError
+
+
 @asynccontextmanager
 async def _app(host: Host) -> AsyncIterator[Walk]:
     clock = _Noon()
     store = await MeteredStore.open(None, clock=clock)
     assert isinstance(store, MeteredStore)  # noqa: S101 - what `open` of a subclass gives
     store.meter = Meter()
-    host.module.services.put(await build_services(Settings(kraftd_data=":memory:"), clock=clock, store=store))
+    services = await build_services(Settings(kraftd_data=":memory:"), clock=clock, store=store)
+    services.streaming.delivery.sender.resolve = _nowhere
+    host.module.services.put(services)
     await host.start(background=False)
     try:
         transport = httpx.ASGITransport(app=host.asgi, client=("203.0.113.9", 50000))
@@ -139,6 +146,7 @@ async def measure(host: Host) -> Walk:
         for name in ("profile", "admin/logs/authorization", "events", "alerts", "reports", *_ADMIN_LISTS):
             await walk.call(f"GET {name}", "GET", f"/{name}", 200, token=token)
         await _one_event(walk, token)
+        await _webhook(walk, token)
         await walk.call("GET events/export", "GET", "/events/export?format=ocsf", 200, token=token, read=False)
         await walk.call("GET reports/{id}, unknown", "GET", f"/reports/{UNKNOWN_ID}", 404, token=token)
         await _sign_off(walk, token)
@@ -152,6 +160,18 @@ async def measure(host: Host) -> Walk:
         await _triggers(walk, wrong)
         await _ingest(walk, producer)
         return walk
+
+
+async def _webhook(walk: Walk, token: str) -> None:
+    """A webhook that leads nowhere."""
+    send = partial(walk.call, token=token)
+    body = {"url": "https://receiver.invalid/", "enabled": False}
+    await send("PUT webhook", "PUT", "/webhook", 200, body=body)
+    await send("GET webhook", "GET", "/webhook", 200)
+    await send("GET webhook/deliveries", "GET", "/webhook/deliveries", 200)
+    await send("POST webhook/test", "POST", "/webhook/test", 200)
+    await send("POST webhook/replay", "POST", "/webhook/replay", 200, body={"from_position": "2026-03/0"})
+    await send("DELETE webhook", "DELETE", "/webhook", 204)
 
 
 async def _one_event(walk: Walk, token: str) -> None:
