@@ -9,6 +9,8 @@ _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _PERIOD = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
+"""Of months: Unix time begins with the first, and what follows on the last is a date still."""
 
 
 class Clock(Protocol):
@@ -49,9 +51,12 @@ def period_of(moment: datetime) -> str:
 
 @lru_cache(maxsize=512)
 def period_end(period: str) -> int:
-    """The Unix second at which the month `YYYY-MM` is over. ValueError for any other text."""
+    """The Unix second at which the month `YYYY-MM` is over. ValueError for any other text.
+
+    Months are those of the years 1970 to 9998: each of them has an end, and nothing else has.
+    """
     matched = _PERIOD.fullmatch(period)
-    if not matched:
+    if not matched or not _FIRST_YEAR <= int(matched[1]) <= _LAST_YEAR:
         raise ValueError("a period is YYYY-MM")
     year, month = int(matched[1]), int(matched[2])
     return int(datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp())

@@ -13,11 +13,15 @@ from shared.audit.model import SYSTEM, Draft, RequestContext, Target
 from shared.core.clock import Clock, period_end
 from shared.ledger._text import encode_base64
 from shared.ledger.checkpoints import Checkpoints
+from shared.ledger.findings import UNREADABLE
 from shared.ledger.merkle import range_hash
 from shared.ledger.shards import BrokenShard, Head, Shards, is_period
 from shared.ledger.statements import Statements
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import DocumentStore, Eq, Query, pages
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
 
 GRACE = timedelta(days=8)
 """After a month's end: a producer's retry may finish, up to seven days later, what its first attempt began."""
@@ -46,8 +50,8 @@ class Closing:
     async def close_due(self, tenant_id: str, request: RequestContext) -> int:
         """Close a tenant's months that are due, and those again that grew; how many were closed.
 
-        A month whose ledger does not follow from what was signed is reported, and holds up no other. StoreError,
-        SecretsError.
+        A month whose ledger does not follow from what was signed, or in which something lies that is not as we write
+        it, is reported, and holds up no other. StoreError, SecretsError.
         """
         told = await self._told(tenant_id)
         closed = 0
@@ -59,11 +63,21 @@ class Closing:
         for period, error in broken.items():
             await self._statements.broken(tenant_id, period, error, request)
         for head in heads:
-            if self._is_due(head):
-                await self._compare(tenant_id, head, told, request)
-                if encode_base64(head.frontier().root()) not in told.get((head.period, head.size), ()):
-                    closed += await self._close(tenant_id, head.period, request)
+            try:
+                closed += self._is_due(head) and await self._one(tenant_id, head, told, request)
+            except UNREADABLE as error:
+                _log.error("ledger_unreadable", error, tenant_id=tenant_id, period=head.period)
+                await self._statements.found(tenant_id, head.period, "entries", "unreadable", request)
         return closed
+
+    async def _one(
+        self, tenant_id: str, head: Head, told: dict[tuple[str, int], set[str]], request: RequestContext
+    ) -> bool:
+        """Close a month unless it was closed as it is; whether it was closed."""
+        await self._compare(tenant_id, head, told, request)
+        if encode_base64(head.frontier().root()) in told.get((head.period, head.size), ()):
+            return False
+        return await self._close(tenant_id, head.period, request)
 
     async def _told(self, tenant_id: str) -> dict[tuple[str, int], set[str]]:
         """What was told of closed months: the roots, by month and size."""
@@ -71,7 +85,8 @@ class Closing:
         query = Query((Eq("type", "ledger.checkpoint"),), order_by="recorded_at", limit=1000, fields=("attributes",))
         async for page in pages(self._store, AUDIT_EVENTS, (tenant_id,), query):
             for item in page:
-                attributes = item["attributes"] if isinstance(item["attributes"], dict) else {}
+                found = item.get("attributes")
+                attributes = found if isinstance(found, dict) else {}
                 period, size = str(attributes.get("period")), attributes.get("size")
                 if is_period(period) and type(size) is int:
                     told.setdefault((period, size), set()).add(str(attributes.get("root")))

@@ -9,6 +9,8 @@ from shared.audit.model import RequestContext
 from shared.ledger.shards import BrokenShard
 from shared.ledger.statements import Statements, What
 
+UNREADABLE = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What comes of reading something that is not as we write it. A store's errors are none of these."""
 MOST_PER_RUN = 100
 """After so many findings a walk ends with the page that it is at, and the next run goes on there."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from shared.audit.entries import entry_of
 from shared.core.clock import parse_rfc3339, rfc3339
+from shared.core.ids import time_of
 from shared.storage.documents import Item
 
 OWN_LAG = timedelta(hours=24)
@@ -45,12 +47,24 @@ class Pending:
         """Whether the event cannot have been stored when it claims to have been recorded.
 
         It came so long after that no crash explains it; or before, by more than clocks differ; or its time of storage
-        is one before which all that was there was sealed (`covered`, Unix time), and it was not.
+        is one before which all that was there was sealed (`covered`, Unix time), and it was not; or its tenant was not
+        there yet, as the tenant's id tells.
         """
         lag = PRODUCER_LAG if self.event["type"].startswith(_PRODUCED) else OWN_LAG
         stored_at = self.event["_ts"]
-        after = datetime.fromtimestamp(stored_at, UTC) - parse_rfc3339(self.event["recorded_at"])
-        return not -CLOCKS_DIFFER <= after <= lag or stored_at < covered
+        recorded_at = parse_rfc3339(self.event["recorded_at"])
+        after = datetime.fromtimestamp(stored_at, UTC) - recorded_at
+        is_older = recorded_at + CLOCKS_DIFFER < _begun(self.event["tenant_id"])
+        return not -CLOCKS_DIFFER <= after <= lag or stored_at < covered or is_older
+
+
+@lru_cache(maxsize=512)
+def _begun(tenant_id: str) -> datetime:
+    """When a tenant registered; of one whose id does not tell (`platform`), the beginning of time."""
+    try:
+        return time_of(tenant_id)
+    except ValueError:
+        return _EPOCH
 
 
 def _check(event: Item) -> None:

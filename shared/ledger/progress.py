@@ -12,13 +12,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.ledger._text import decode_base64, encode_base64
+from shared.ledger.marks import Marked, Marks
 from shared.ledger.merkle import Frontier, ProofError
 from shared.ledger.rollups import DayRollup
+from shared.ledger.shards import BrokenShard
 from shared.ledger.walk import Walk
-from shared.storage.documents import Item
+from shared.storage.documents import DocumentStore, Item, Partition
 
 LAG = timedelta(minutes=10)
 """After that time an event that the feed delivered is sealed, unless the feed itself is behind."""
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""So far the clock of another instance, which wrote the place of a check, may be ahead."""
 PROGRESS = "check"
 RECOUNT = "recount"
 
@@ -69,6 +73,29 @@ class Progress:
     marked: int = 0
     etag: str | None = None
 
+    @classmethod
+    def anew(cls, period: str, now: datetime, marked: Marked, etag: str | None = None) -> Progress:
+        """Where a check begins whose place is not there, or no place: with what is known elsewhere of what it covered.
+
+        The number of its lap is one that no lap before had, lest what they counted be counted again.
+        """
+        return cls(period, lap=Lap(int(now.timestamp()), covered=kept_of(marked, period, now)), etag=etag)
+
+    @property
+    def covered(self) -> int:
+        """The time (Unix) before which all that was stored was sealed; 0: unknown."""
+        return self.lap.covered if self.new.is_whole and self.lap.walk.is_whole else 0
+
+    def take_back(self, now: datetime) -> bool:
+        """Undo times that are still to come, which no check has written; whether there was one."""
+        latest = int((now + CLOCKS_DIFFER).timestamp())
+        lap = self.lap
+        is_odd = max(self.looked_at, lap.started_at, lap.covered) > latest
+        self.looked_at = self.looked_at if self.looked_at <= latest else 0
+        lap.started_at = lap.started_at if lap.started_at <= latest else 0
+        lap.covered = lap.covered if lap.covered <= latest else 0
+        return is_odd
+
     def item(self, tenant_id: str) -> Item:
         """What is stored. Counts are not: they are documents of their own."""
         lap = self.lap
@@ -114,22 +141,45 @@ class Progress:
                     events_done=bool(lap["events_done"]),
                 ),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, ProofError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ProofError) as error:
             raise ValueError("the place of a check is not as we write it") from error
 
 
-def covered_by(item: Item | None, now: datetime) -> int:
+async def covered_of(
+    store: DocumentStore, partition: Partition, item: Item | None, earliest: int, now: datetime
+) -> int:
     """The time (Unix) before which all that was stored of a shard was sealed, as its check says in `item`; 0: unknown.
 
-    A time that no check can have come to yet is somebody else's, and says nothing.
+    Where `item` is no place of a check, what was kept of it elsewhere counts; that is read only if something was stored
+    as long ago as all is sealed, `earliest` (Unix time) being the first of what is asked for. StoreError.
     """
-    try:
-        progress = None if item is None else Progress.of(item)
-    except ValueError:
-        return 0  # the check begins it anew, and says so
-    if progress is None or not (progress.new.is_whole and progress.lap.walk.is_whole):
+    progress = None if item is None else _usable(item)
+    if progress is not None:
+        return _come_to(progress.covered, now)
+    if earliest >= (now - LAG).timestamp():
         return 0
-    return progress.lap.covered if progress.lap.covered <= (now - LAG).timestamp() else 0
+    tenant_id, period = partition
+    try:
+        return kept_of(await Marks(store).of(tenant_id), period, now)
+    except BrokenShard:
+        return 0  # whoever signs says so
+
+
+def _usable(item: Item) -> Progress | None:
+    try:
+        return Progress.of(item)
+    except ValueError:
+        return None  # the check begins it anew, and says so
+
+
+def kept_of(marked: Marked, period: str, now: datetime) -> int:
+    """The same, as it is kept beside the marks of a tenant."""
+    return _come_to(marked.covered.get(period, 0), now)
+
+
+def _come_to(covered: int, now: datetime) -> int:
+    """A time that no check can have come to yet is somebody else's, and says nothing."""
+    return covered if covered <= (now - LAG).timestamp() else 0
 
 
 def recount_item(tenant_id: str, period: str, lap: int, rollup: DayRollup) -> Item:

@@ -21,7 +21,7 @@ from shared.core.ids import IdFactory
 from shared.ledger.checkpoints import Along, Checkpoints
 from shared.ledger.merkle import leaf_hash
 from shared.ledger.pending import Pending
-from shared.ledger.progress import covered_by, progress_id
+from shared.ledger.progress import covered_of, progress_id
 from shared.ledger.rollups import DayRollup, day_of
 from shared.ledger.shards import (
     ROLLUP,
@@ -187,7 +187,8 @@ class Sealer:
             return []
         head = await self._head(tenant_id, period, stored.get(head_id(period)))
         taken, over = _fitting(fresh, head.size)
-        covered = covered_by(stored.get(progress_id(period)), self._clock.now())
+        earliest, place = min(each.event["_ts"] for each in taken), stored.get(progress_id(period))
+        covered = await covered_of(self._store, (tenant_id, period), place, earliest, self._clock.now())
         for pending in taken:
             if pending.is_behind(covered):
                 await self._statements.found(tenant_id, period, "inserted_behind", pending.id, self._request())

@@ -12,11 +12,11 @@ Everything expires with the period's events but the head, which keeps the last c
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from shared.core.clock import period_end
 from shared.ledger._text import decode_base64, encode_base64
 from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, Frontier, ProofError, Reader, nodes_of
 from shared.ledger.tiles import WIDTH, Tile, TileError, hash_reader, tiles_of, width_of
@@ -43,7 +43,6 @@ ROLLUP = "rollup"
 CHECKPOINT = "checkpoint"
 FOREVER = -1
 _SIZE_DIGITS = 19
-_PERIOD = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
 type Part = Literal["entries", "tile", "head", "checkpoint", "rollup"]
@@ -158,8 +157,11 @@ def _number(value: Any) -> int:
 
 
 def is_period(text: str) -> bool:
-    """Whether it is a month, YYYY-MM."""
-    return _PERIOD.fullmatch(text) is not None
+    """Whether it is a month, YYYY-MM, of those that have an end (`period_end`)."""
+    try:
+        return period_end(text) > 0
+    except ValueError:
+        return False
 
 
 def head_id(period: str) -> str:
@@ -227,8 +229,8 @@ class Shards:
         query = Query((AnyOf((Prefix("id", f"{HEAD}|"), Prefix("id", f"{kind}|"))),), limit=1000)
         async for page in pages(self._store, LEDGER, (tenant_id,), query):
             for item in page:
-                period = item["period"]
-                if not is_period(period):
+                period = item.get("period")
+                if not isinstance(period, str) or not is_period(period):
                     continue
                 if item["id"] == f"{kind}|{period}" and kind != HEAD:
                     others.append(item)

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.audit.model import RequestContext
-from shared.core.clock import Clock, period_end, period_of
+from shared.core.clock import Clock, period_of
 from shared.core.ids import lowest_id_at
 from shared.ledger.checkpoints import Checkpoints
-from shared.ledger.findings import Findings
+from shared.ledger.findings import UNREADABLE, Findings
 from shared.ledger.keys import LedgerKeys
-from shared.ledger.marks import Mark, Marked, Marks
-from shared.ledger.progress import LAG, PROGRESS, Progress, recount_id, recount_item
+from shared.ledger.marks import Marked, Marks
+from shared.ledger.opening import Opening, Shard
+from shared.ledger.progress import LAG, Progress, recount_id, recount_item
 from shared.ledger.reconciliation import Reconciliation
 from shared.ledger.recount import differing
 from shared.ledger.rollups import DayRollup
-from shared.ledger.shards import CHECKPOINT, BrokenShard, Head, Shards, later_checkpoints, rollup_id
+from shared.ledger.shards import CHECKPOINT, BrokenShard, Shards, later_checkpoints, rollup_id
 from shared.ledger.statements import Statements
-from shared.ledger.tiles import WIDTH
 from shared.ledger.walk import Log, Walk, Walker
 from shared.storage.containers import LEDGER
 from shared.storage.documents import AnyOf, DocumentStore, Item, Prefix, Query, Range
@@ -37,11 +37,8 @@ RUN = timedelta(seconds=45)
 """How long a run begins further pages of one tenant."""
 LAP_RUNS = 288
 """Runs in which everything is looked at again: with one every five minutes, a day."""
-PAGES_LEAST, PAGES_MOST = 4, 100
+PAGES_LEAST, PAGES_MOST = 16, 100
 """Pages of up to 256 entries and 256 events that a run looks at again."""
-EXPIRY = timedelta(days=1)
-"""So long before a month's retention ends nothing of it is expected any more."""
-
 MOST_OF_REST = 1000
 """Days and checkpoints that a lap looks at when its entries are done."""
 IDLE_SAVE_SECONDS = 3600
@@ -55,38 +52,6 @@ type Verified = Callable[[int], None]
 
 def _unheard(_entries: int) -> None:
     """Nobody asked."""
-
-
-@dataclass(slots=True)
-class _Shard:
-    """A shard in a run: what its head said, how far its check is, and whether that changed. `mark`: of what was last
-    signed of it."""
-
-    head: Head
-    progress: Progress
-    is_open: bool
-    mark: Mark | None
-    is_changed: bool = False
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether there is, or was, something of it."""
-        return self.head.etag is not None or self.progress.etag is not None or self.mark is not None
-
-    @property
-    def reached(self) -> int:
-        """How large it was, as its check and its mark know."""
-        seen = self.progress.new.frontier.size, self.progress.lap.walk.frontier.size
-        return max(*seen, self.mark.size if self.mark else 0)
-
-    def log(self, tenant_id: str) -> Log:
-        """What is walked."""
-        return Log(tenant_id, self.head, self.mark)
-
-    @property
-    def pages(self) -> int:
-        """Of how many pages it is, at least one."""
-        return max(1, -(-self.head.size // WIDTH))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +85,7 @@ class Verification:
         self._statements = statements
         self._checkpoints = checkpoints
         self._clock = clock
-        self._retention_days = retention_days
+        self._opening = Opening(store, clock, retention_days)
         self._walker = Walker(store, keys)
         self._reconciliation = reconciliation
         self._verified = verified
@@ -128,8 +93,9 @@ class Verification:
     async def run(self, tenant_id: str, request: RequestContext) -> None:
         """Check what is new of a tenant's ledger, and the next sample of the rest. StoreError, SecretsError."""
         findings = Findings(self._statements, tenant_id, request)
-        run = _Run(tenant_id, findings, self._clock.now() + RUN, await self._marked(tenant_id, findings))
-        shards = await self._open(run)
+        marked = await self._opening.marked(tenant_id, findings)
+        run = _Run(tenant_id, findings, self._clock.now() + RUN, marked)
+        shards = await self._opening.shards(tenant_id, marked, findings)
         for shard in shards:
             await self._each(run, shard, self._follow(run, shard), None)
         left = min(max(-(-sum(shard.pages for shard in shards) // LAP_RUNS), PAGES_LEAST), PAGES_MOST)
@@ -138,13 +104,14 @@ class Verification:
             if left > 0 and self._goes_on(run):
                 left -= await self._each(run, shard, self._again(run, shard, left), 1)
         for shard in shards:
-            await self._save(run, shard)
+            await self._each(run, shard, self._save(run, shard), None)
+        await self._cover(run, shards)
 
-    async def _each[T](self, run: _Run, shard: _Shard, work: Awaitable[T], otherwise: T) -> T:
+    async def _each[T](self, run: _Run, shard: Shard, work: Awaitable[T], otherwise: T) -> T:
         """Do the work of one shard; what lies in it and is not as we write it is a finding and stops no other shard."""
         try:
             return await work
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             _log.error("ledger_unreadable", error, tenant_id=run.tenant_id, period=shard.head.period)
             await run.findings.add(shard.head.period, "entries", "unreadable")
             return otherwise
@@ -152,52 +119,7 @@ class Verification:
     def _goes_on(self, run: _Run) -> bool:
         return not run.findings.enough and self._clock.now() < run.until
 
-    async def _marked(self, tenant_id: str, findings: Findings) -> Marked:
-        """What was last signed of a tenant's shards; what cannot be read is a finding."""
-        try:
-            return await self._marks.of(tenant_id)
-        except BrokenShard as error:
-            await findings.broken(period_of(self._clock.now()), error)
-            return Marked({})
-
-    async def _open(self, run: _Run) -> list[_Shard]:
-        """The shards of a tenant of which something is expected: those that were begun, and those of the last days.
-
-        And one month in turn: in any of them there may be events although nothing of it was ever sealed.
-        """
-        now = self._clock.now()
-        found, broken, places = await self._shards.heads_and(run.tenant_id, PROGRESS)
-        heads = {head.period: head for head in found}
-        for period, error in broken.items():
-            await run.findings.broken(period, error)
-        progress = {item["period"]: self._place(run.tenant_id, item) for item in places}
-        recent = {period_of(now), period_of(now - EXPIRY), self._in_turn(now)}
-        marks = run.marked.months
-        return [
-            _Shard(
-                heads.get(period, Head(period)),
-                progress.get(period, Progress(period)),
-                period in recent,
-                marks.get(period),
-            )
-            for period in sorted({*heads, *progress, *recent, *marks} - broken.keys())
-            if now.timestamp() < period_end(period) + self._retention_days * 86_400 - EXPIRY.total_seconds()
-        ]
-
-    def _in_turn(self, now: datetime) -> str:
-        """One of the months that are kept; with a run every five minutes each comes within some hours."""
-        runs = int(now.timestamp()) // 300
-        return period_of(now - timedelta(days=28 * (runs % (self._retention_days // 28 + 2))))
-
-    def _place(self, tenant_id: str, item: Item) -> Progress:
-        """How far the check of a shard is."""
-        try:
-            return Progress.of(item)
-        except ValueError:
-            _log.error("check_place_unusable", tenant_id=tenant_id, period=item["period"])
-            return Progress(item["period"], etag=item["_etag"])
-
-    async def _follow(self, run: _Run, shard: _Shard) -> None:
+    async def _follow(self, run: _Run, shard: Shard) -> None:
         """Look at the entries and events that are new."""
         progress, before = shard.progress, run.findings.number
         await self._compare_mark(run, shard)
@@ -215,7 +137,7 @@ class Verification:
             shard.is_changed |= after != progress.after
             progress.after = after
 
-    async def _again(self, run: _Run, shard: _Shard, pages_left: int) -> int:
+    async def _again(self, run: _Run, shard: Shard, pages_left: int) -> int:
         """Take the lap of a shard further; by how many pages."""
         if await self._is_set_back(run, shard):
             return 1
@@ -246,19 +168,19 @@ class Verification:
         shard.progress.looked_at = now
         return done
 
-    async def _page(self, run: _Run, shard: _Shard, log: Log, walk: Walk) -> None:
+    async def _page(self, run: _Run, shard: Shard, log: Log, walk: Walk) -> None:
         before = walk.frontier.size
         await self._walker.page(log, walk, run.findings)
         shard.is_changed |= walk is shard.progress.new
         self._verified(walk.frontier.size - before)
 
-    async def _reconcile(self, run: _Run, shard: _Shard, after: str, before: str | None) -> tuple[str, bool]:
+    async def _reconcile(self, run: _Run, shard: Shard, after: str, before: str | None) -> tuple[str, bool]:
         lap = shard.progress.lap
         covered = lap.covered if lap.walk.is_whole and shard.progress.new.is_whole else _ALWAYS
         partition = (run.tenant_id, shard.head.period)
         return await self._reconciliation.page(partition, after, run.findings, covered=covered, before=before)
 
-    async def _compare_mark(self, run: _Run, shard: _Shard) -> None:
+    async def _compare_mark(self, run: _Run, shard: Shard) -> None:
         """A mark is never set back: what was seen of it is kept with the place of the check."""
         size = shard.mark.size if shard.mark else 0
         if size < shard.progress.marked:
@@ -266,7 +188,7 @@ class Verification:
         elif size > shard.progress.marked:
             shard.progress.marked, shard.is_changed = size, True
 
-    async def _is_set_back(self, run: _Run, shard: _Shard, signed: Sequence[Item] = ()) -> bool:
+    async def _is_set_back(self, run: _Run, shard: Shard, signed: Sequence[Item] = ()) -> bool:
         """Whether there was more of a shard than its head says, which is a finding. `signed`: checkpoints beyond it."""
         head = shard.head
         sizes = [str(item["id"]).partition("|")[2] for item in signed]
@@ -286,7 +208,7 @@ class Verification:
         await run.findings.add(head.period, "head", "set_back", shard.head.size, found=str(reached))
         return True
 
-    async def _sign(self, run: _Run, shard: _Shard) -> None:
+    async def _sign(self, run: _Run, shard: Shard) -> None:
         """Have what was just checked signed, so that whoever fetches it can hold us to it; and its mark kept."""
         head = shard.head
         marked = shard.mark.size if shard.mark else 0
@@ -298,7 +220,7 @@ class Verification:
         except BrokenShard as error:
             await run.findings.broken(head.period, error)
 
-    async def _compare_rest(self, run: _Run, shard: _Shard) -> None:
+    async def _compare_rest(self, run: _Run, shard: Shard) -> None:
         """At the end of a lap's entries: that its counts are those that are stored, that nothing was signed beyond the
         head, and that no entry lies there."""
         walk, period = shard.progress.lap.walk, shard.head.period
@@ -330,7 +252,7 @@ class Verification:
             lap.walk.is_whole = False  # somebody wrote to it: the next lap counts anew
             return {}
 
-    async def _keep_counted(self, run: _Run, shard: _Shard, since: int) -> None:
+    async def _keep_counted(self, run: _Run, shard: Shard, since: int) -> None:
         """Keep what this run has counted for the next one."""
         lap, period = shard.progress.lap, shard.head.period
         for rollup in (lap.walk.days or {}).values():
@@ -338,15 +260,23 @@ class Verification:
                 item = recount_item(run.tenant_id, period, lap.number, rollup)
                 await self._store.upsert(LEDGER, (run.tenant_id, period), item)
 
-    async def _save(self, run: _Run, shard: _Shard) -> None:
+    async def _save(self, run: _Run, shard: Shard) -> None:
         """Keep the place. Should another run have done so meanwhile, its place is as good."""
         if not shard.is_changed:
             return
         partition, item = (run.tenant_id, shard.head.period), shard.progress.item(run.tenant_id)
         try:
             if shard.progress.etag is None:
-                await self._store.create(LEDGER, partition, item)
+                shard.progress.etag = (await self._store.create(LEDGER, partition, item))["_etag"]
             else:
                 await self._store.replace(LEDGER, partition, item, shard.progress.etag)
         except (Conflict, NotFound, PreconditionFailed):
             _log.info("check_overlapped", tenant_id=run.tenant_id, period=shard.head.period)
+
+    async def _cover(self, run: _Run, shards: Sequence[Shard]) -> None:
+        """Keep about once a day beside the marks how far the checks are: who takes one away is found by it."""
+        covered = {each.head.period: each.progress.covered for each in shards if each.progress.etag is not None}
+        try:
+            await self._marks.cover(run.tenant_id, covered, run.marked)
+        except BrokenShard as error:
+            await run.findings.broken(period_of(self._clock.now()), error)
