@@ -51,8 +51,19 @@ async def tidy_tenants(services: Services, request: RequestContext) -> None:
 
 
 async def verify_ledger(services: Services, request: RequestContext) -> None:
-    """Hold what is stored against what was sealed."""
-    await services.rounds.run("verify_ledger", lambda tenant_id: services.verification.run(tenant_id, request))
+    """Hold what is stored against what was sealed; also of tenants that the registry lacks."""
+
+    async def verify(tenant_id: str) -> None:
+        await services.verification.run(tenant_id, request)
+
+    async def turn(tenant_id: str) -> None:
+        try:
+            await verify(tenant_id)
+        finally:
+            if tenant_id == PLATFORM_TENANT:
+                await services.roster.each_missing(verify, request)
+
+    await services.rounds.run("verify_ledger", turn)
 
 
 async def close_months(services: Services, request: RequestContext) -> None:

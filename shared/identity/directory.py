@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
+from shared.core.ids import time_of
 from shared.identity.model import TENANT_ITEM, user_key
 from shared.privacy.blind_index import BlindIndex
 from shared.storage.containers import AUDIT_EVENTS, DIRECTORY, IDENTITY, TENANTS
@@ -189,6 +190,15 @@ class Directory:
         item: Item = {"id": tenant_id, "shard": shard, "enrolled_at": rfc3339(self._clock.now())}
         await self._store.create(TENANTS, (shard,), item)
 
+    async def enroll_again(self, tenant_id: str) -> None:
+        """Put a tenant back that was struck off past the app, as of the time that its id tells. Idempotent."""
+        shard, enrolled_at = shard_of(tenant_id), _registered_at(tenant_id) or self._clock.now()
+        item: Item = {"id": tenant_id, "shard": shard, "enrolled_at": rfc3339(enrolled_at)}
+        try:
+            await self._store.create(TENANTS, (shard,), item)
+        except Conflict:
+            return  # by another run
+
     async def withdraw_tenant(self, tenant_id: str) -> None:
         """Take a tenant that never came to be out of the registry."""
         try:
@@ -215,7 +225,7 @@ class Directory:
 
         What has an event or an item stays: whatever looks after them finds the tenant through the registry.
         """
-        if await self._is_there(tenant_id) or not await self._is_old(tenant_id):
+        if await self.is_there(tenant_id) or not await self._is_old(tenant_id):
             return False
         for container in (IDENTITY, AUDIT_EVENTS):
             page = await self._store.query(container, (tenant_id,), Query(limit=2, fields=("id", "kind")))
@@ -227,9 +237,10 @@ class Directory:
         _log.info("tenant_withdrawn", tenant_id=tenant_id)
         return True
 
-    async def _is_there(self, tenant_id: str) -> bool:
+    async def is_there(self, tenant_id: str) -> bool:
+        """Whether a tenant came to be, and is."""
         try:
-            return bool((await self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM))["kind"] != _VOID)
+            return bool((await self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM)).get("kind") != _VOID)
         except NotFound:
             return False
 
@@ -239,6 +250,16 @@ class Directory:
         except NotFound:
             return False  # withdrawn by another run
         return self._clock.now() - parse_rfc3339(entry["enrolled_at"]) >= _ABANDONED
+
+    async def enrolled(self) -> AsyncIterator[tuple[str, set[str]]]:
+        """Each shard of the registry, and the ids of the tenants in it."""
+        query = Query(limit=MAX_PAGE, fields=("id",))
+        for shard in TENANT_SHARDS:
+            yield shard, {item["id"] async for page in pages(self._store, TENANTS, (shard,), query) for item in page}
+
+    def shard_of(self, tenant_id: str) -> str:
+        """The registry shard of a tenant. ValueError for what is no tenant's id."""
+        return shard_of(tenant_id)
 
     async def tenants(self, after: str | None = None, until: str | None = None) -> AsyncIterator[Tenant]:
         """Every enrolled tenant once, shard by shard: behind one id, up to and with another; they need not be there.
@@ -255,6 +276,14 @@ class Directory:
                     if until is not None and number == last and item["id"] > until:
                         return
                     yield Tenant(item["id"], parse_rfc3339(item["enrolled_at"]))
+
+
+def _registered_at(tenant_id: str) -> datetime | None:
+    """When a tenant registered, as its id tells; None where it does not."""
+    try:
+        return time_of(tenant_id)
+    except ValueError:
+        return None
 
 
 def shard_of(tenant_id: str) -> str:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.ledger.closing import Closing
     from shared.ledger.evidence import Evidence
     from shared.ledger.keys import LedgerKeys
+    from shared.ledger.roster import Roster
     from shared.ledger.sealer import Sealer
     from shared.ledger.service import Ledger
     from shared.ledger.shards import Shards
@@ -136,6 +137,7 @@ class Services:
     evidence: "Evidence"
     witness: "Witness | None"
     verification: "Verification"
+    roster: "Roster"
     closing: "Closing"
     subject_requests: "SubjectRequests"
     subject_exports: "SubjectExports"
@@ -309,7 +311,7 @@ def _assemble(
     watched = WatchedBoxes(box, statements, clock, ids)
     search = EventSearch(store, index, watched, clock)
     trail: dict[str, Any] = {"outbox": outbox, "search": search, "dead_letters": dead_letters}
-    trail |= {"box": watched, "statements": statements}
+    trail |= {"box": watched, "statements": statements, "directory": directory}
     ledger = ledger_services(settings, common, ids, secrets, **trail)
     of_persons: dict[str, Any] = {"outbox": outbox, "search": search, "directory": directory, "index": index, **common}
     return Services(

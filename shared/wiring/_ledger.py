@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # cold start
     from shared.audit.dead_letters import DeadLetters
     from shared.audit.outbox import Outbox
     from shared.audit.search import EventSearch
+    from shared.identity.directory import Directory
     from shared.ledger.statements import Statements
     from shared.ledger.witness import Witness
     from shared.privacy.boxes import PersonalBox
@@ -26,6 +27,7 @@ def ledger_services(
     box: "PersonalBox",
     statements: "Statements",
     dead_letters: "DeadLetters",
+    directory: "Directory",
 ) -> dict[str, Any]:
     """The services of the ledger, by their names in `Services`."""
     from shared.audit.export_runs import ExportRuns
@@ -34,6 +36,7 @@ def ledger_services(
     from shared.ledger.evidence import Evidence
     from shared.ledger.keys import LedgerKeys
     from shared.ledger.reconciliation import Reconciliation
+    from shared.ledger.roster import Roster
     from shared.ledger.sealer import Sealer
     from shared.ledger.service import Ledger
     from shared.ledger.shards import Shards
@@ -65,6 +68,7 @@ def ledger_services(
             retention_days=retention_days,
             verified=VerifyCounts(),
         ),
+        "roster": Roster(store, directory, statements, clock, retention_days),
         "closing": Closing(store, shards, checkpoints, statements, clock, retention_days),
         "evidence": Evidence(
             ledger=ledger,

@@ -1,6 +1,7 @@
 """The ledger watches the trail: what is done to it past the app is an alert, and months that are over are chained."""
 
-from shared.storage.containers import AUDIT_EVENTS
+from shared.identity.directory import shard_of
+from shared.storage.containers import AUDIT_EVENTS, TENANTS
 from tests.app import Account, App
 
 
@@ -31,3 +32,15 @@ async def test_a_month_that_is_over_is_told_in_the_next(app: App, ada: Account) 
     issued = await app.services.checkpoints.issue(ada.tenant_id, "2026-03")
     assert closed["attributes"]["period"] == "2026-03"
     assert closed["attributes"]["size"] == issued.checkpoint.size > 0
+
+
+async def test_a_tenant_that_is_struck_off_the_registry_is_checked_all_the_same(app: App, ada: Account) -> None:
+    await app.host.drain_feed()
+    assert await app.host.run_timer("verify_ledger")
+    (seen,) = await app.events(ada.tenant_id, "auth.register")
+    await app.store.delete(TENANTS, (shard_of(ada.tenant_id),), ada.tenant_id)
+    await app.store.delete(AUDIT_EVENTS, (ada.tenant_id, seen["period"]), seen["id"])
+    assert await app.host.run_timer("verify_ledger")
+    found = await app.events(ada.tenant_id, "ledger.verify_failed")
+    assert sorted(each["attributes"]["what"] for each in found) == ["checkpoint", "deleted"]
+    assert [tenant.id async for tenant in app.services.directory.tenants()] == [ada.tenant_id]

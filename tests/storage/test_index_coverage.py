@@ -226,6 +226,7 @@ async def drive(app: App) -> None:
     await app.services.directory.enroll_tenant(app.services.ids.new())  # whose registration then failed
     app.clock.advance(days=2)
     assert await app.host.run_timer("tidy_tenants")
+    assert not await app.services.roster._is_over(ada.tenant_id)  # of one that is gone from everywhere else
     assert await app.host.run_timer("verify_ledger")  # of events that are old enough to be sealed
     await drive_reports(app, ada)
 
