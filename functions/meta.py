@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # cold start
     from shared.storage.documents import ChangeFeed
 
 api = Api("meta")
+BEHIND_SECONDS = 300
+"""Of a feed that keeps up a change waits for a second or two; five minutes are five of the longest pauses between
+retries."""
 
 
 class MethodNotAllowed(KraftdError):
@@ -32,14 +35,15 @@ class MethodNotAllowed(KraftdError):
 class Check(Shape):
     """One part of readiness."""
 
-    status: Literal["ok", "failed", "unknown"]
+    status: Literal["ok", "behind", "failed", "unknown"]
     lag_seconds: float | None = None
 
 
 class Checks(Shape):
     """The parts of readiness. `keys`: what persons' data is sealed under.
 
-    `feed`: age of the oldest change that a trigger has not handled; unknown on Cosmos DB.
+    `feed`: age of the oldest change that a trigger has not handled; unknown on Cosmos DB. More than five minutes are
+    `behind`: a trigger is stuck, or has a lot to do. Requests are served all the same, so that this alone is no 503.
     """
 
     store: Check
@@ -124,7 +128,7 @@ async def _feed(services: Services) -> dict[str, Any]:
         return {"status": "failed", "lag_seconds": None}
     oldest = [moment for moment in waiting if moment is not None]
     lag = max(0.0, services.clock.now().timestamp() - min(oldest)) if oldest else 0.0
-    return {"status": "ok", "lag_seconds": round(lag, 3)}
+    return {"status": "behind" if lag > BEHIND_SECONDS else "ok", "lag_seconds": round(lag, 3)}
 
 
 async def _oldest(services: Services, store: "ChangeFeed", name: str, container: Container) -> int | None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from shared.audit.export_formats import FORMATS, ExportFormat
 from shared.audit.export_runs import ExportRuns
+from shared.audit.formed import formed, malformed
 from shared.audit.model import Draft, StoredEvent
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
@@ -117,9 +118,12 @@ class Exports:
             limit = min(limit, MOST_ROWS - len(lines), _MOST_PAGE)
             query = Query(where, order_by="recorded_at", limit=limit, after=after, examine=EXAMINED)
             page = await self._store.query(AUDIT_EVENTS, (wanted.tenant_id,), query)
-            await self._search.prepare(page.items, opened=wanted.opened)
-            for number, event in enumerate(page.items, 1):
+            events = [event for event in map(formed, page.items) if event is not None]
+            await self._search.prepare(events, opened=wanted.opened)
+            for number, event in enumerate(events, 1):
                 line = await self._line(wanted, event)
+                if line is None:
+                    continue
                 if lines and size + len(line) > MOST_BYTES:
                     return lines, after
                 lines.append(line)
@@ -134,5 +138,14 @@ class Exports:
                 return lines, after
             limit = max(_LEAST_PAGE, (MOST_BYTES - size) * len(lines) // size) if size else _MOST_PAGE
 
-    async def _line(self, wanted: Wanted, event: StoredEvent) -> bytes:
-        return wanted.form.line(await self._search.shown(event, opened=wanted.opened))
+    async def _line(self, wanted: Wanted, event: StoredEvent) -> bytes | None:
+        """The line of an event; None, once that is logged, of what has no place in the format: it is no event of ours.
+
+        SecretsError, StoreError: it cannot be had now.
+        """
+        shown = await self._search.shown(event, opened=wanted.opened)
+        try:
+            return wanted.form.line(shown)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            malformed(event)
+            return None

@@ -1,11 +1,13 @@
 """Searching the trail of one tenant: filters as the API publishes them, newest first, one audit.search per search."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from shared.audit.events.audit import AuditExport, AuditSearch
+from shared.audit.formed import formed
 from shared.audit.model import StoredEvent
 from shared.audit.sensitive import find_sensitive
 from shared.core.clock import Clock, period_of, rfc3339
@@ -26,6 +28,7 @@ EXAMINED = 10_000
 PERSONAL_FILTERS = frozenset({"email", "ip"})
 """Filters whose values are personal data; ids are opaque."""
 _MONTHS_AT_A_TIME = (1, 11)
+_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class EventSearch:
         """One page of stored events, newest first. `within`: only types that match one of these patterns as well.
 
         The newest month is read first, then the year before, then the rest: most searches end in the first. A page
-        that had to look at too many events in vain is shorter than `limit`, or empty, and has a `next` all the same.
+        that had to look at too many events in vain is shorter than `limit`, or empty, and has a `next` all the same. So
+        is one where something is stored that is no event: it is left out.
         """
         where = await self.filters(tenant_id, wanted, within)
         items: list[StoredEvent] = []
@@ -85,19 +89,20 @@ class EventSearch:
                 if found.items or found.next:
                     return Page(items, _position(items[-1]))
                 continue
-            items += found.items
+            items += [event for event in map(formed, found.items) if event is not None]
             if found.next is not None:
                 return Page(items, found.next)
         return Page(items, None)
 
     async def read(self, tenant_id: str, event_id: str) -> StoredEvent | None:
-        """One stored event, by a point read: its month is in its id. None where the tenant has no such event."""
+        """One stored event, by a point read: its month is in its id. None where the tenant has no such event, or what
+        is there is none."""
         try:
             period = period_of(time_of(event_id))
         except ValueError:
             period = period_of(self._clock.now())  # no id of ours: it takes as long to find nothing
         try:
-            return await self._store.read(AUDIT_EVENTS, (tenant_id, period), event_id)
+            return formed(await self._store.read(AUDIT_EVENTS, (tenant_id, period), event_id))
         except NotFound:
             return None
 
@@ -169,8 +174,8 @@ class EventSearch:
         newest = period_of(self._clock.now() + timedelta(days=1))
         if wanted.to is not None:
             newest = min(newest, period_of(wanted.to - timedelta(microseconds=1)))
-        if after is not None:
-            newest = min(newest, str(after.value)[: len(newest)])
+        if after is not None and _MONTH.fullmatch(month := str(after.value)[: len(newest)]):
+            newest = min(newest, month)
         oldest = period_of(wanted.from_) if wanted.from_ is not None else None
         for count in _MONTHS_AT_A_TIME:
             if oldest is not None and oldest > newest:

@@ -76,7 +76,11 @@ class Inspection:
         size, root = issued.checkpoint.size, issued.note.split("\n")[2]
         if size == 0:
             return Month(month)
-        rollups = await self._shards.rollups(tenant_id, month, [f"{month}-{day}" for day in _DAYS])
+        try:
+            rollups = await self._shards.rollups(tenant_id, month, [f"{month}-{day}" for day in _DAYS])
+        except BrokenShard as error:
+            await self._ledger.broken(tenant_id, month, error, request)
+            return Month(month, fault="the counts of its days are not as they were left")
         grown = max(size, (await self._shards.head(tenant_id, month)).size)
         partition = (tenant_id, month)
         found = await self._store.query(LEDGER, partition, Query((Prefix("id", "finding|"),), limit=100))

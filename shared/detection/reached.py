@@ -13,7 +13,7 @@ from shared.audit.heartbeats import POLICY, Detected
 from shared.core.clock import period_of, rfc3339
 from shared.detection.evaluation import CONSUMER
 from shared.detection.registry import all_patterns
-from shared.ledger.shards import Shards
+from shared.ledger.shards import BrokenShard, Shards
 from shared.storage.containers import ALERTS, DEAD_LETTERS
 from shared.storage.documents import DocumentStore, Eq, Item, Query
 from shared.storage.errors import NotFound
@@ -61,7 +61,10 @@ class Reached:
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         if await _reached(self._store, tenant_id) < rfc3339(start + timedelta(days=1)):
             return None
-        rollups = await self._shards.rollups(tenant_id, period_of(start), [day.isoformat()])
+        try:
+            rollups = await self._shards.rollups(tenant_id, period_of(start), [day.isoformat()])
+        except BrokenShard:
+            return None  # the check of the ledger says so; nothing is told of the day until it is counted again
         events = sum(item["events"] for item in rollups.values())
         query = Query((Eq("kind", LETTER),), order_by="created_at", limit=MOST_WAITING, fields=("consumer",))
         letters = (await self._store.query(DEAD_LETTERS, (tenant_id,), query)).items

@@ -14,7 +14,8 @@ from shared.ledger.keys import LedgerKeys
 from shared.ledger.marks import Mark, Marked, Marks
 from shared.ledger.merkle import ProofError, consistency_proof, consistency_ranges, verify_consistency
 from shared.ledger.note import NoteError
-from shared.ledger.shards import CHECKPOINT, BrokenShard, Head, Shards, checkpoint_id, later_checkpoints
+from shared.ledger.pending import CLOCKS_DIFFER
+from shared.ledger.shards import CHECKPOINT, BrokenShard, Head, SetBack, Shards, checkpoint_id, later_checkpoints
 from shared.storage.containers import LEDGER
 from shared.storage.documents import BatchOperation, DocumentStore, Item, Query, create
 from shared.storage.documents import replace as replaced
@@ -22,7 +23,6 @@ from shared.storage.errors import Conflict, PreconditionFailed, Unavailable
 
 SIGN_EVERY = timedelta(seconds=10)
 _RACES = 10
-_SET_BACK = "a checkpoint of a larger tree was signed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +55,21 @@ class Checkpoints:
         self._clock = clock
 
     def is_due(self, head: Head) -> bool:
-        """Whether the last checkpoint of a shard is SIGN_EVERY old, or there is none."""
-        return head.signed_at is None or self._clock.now() - parse_rfc3339(head.signed_at) >= SIGN_EVERY
+        """Whether the last checkpoint of a shard is SIGN_EVERY old, or there is none, or it is of a time to come."""
+        if head.signed_at is None:
+            return True
+        return not -CLOCKS_DIFFER <= self._clock.now() - parse_rfc3339(head.signed_at) < SIGN_EVERY
 
     async def along(self, tenant_id: str, before: Head, after: Head) -> Along | None:
         """A checkpoint of the tree that is about to be written, `after`, which was grown from the stored one, `before`.
 
         None where more has to be looked at than is at hand, to see that it follows from the one before: `issue` does.
-        BrokenShard: it does not follow. StoreError, SecretsError.
+        BrokenShard: it does not follow; SetBack: there is less than was signed. PreconditionFailed: there was more
+        when that was read. StoreError, SecretsError.
         """
         marked = await self._marks.of(tenant_id)
         mark = marked.months.get(before.period)
+        await self._check_not_set_back(tenant_id, before, mark)
         if mark is None or not 0 < mark.size == before.signed_size <= before.size:
             return None
         origin = self._keys.shard(tenant_id, before.period)
@@ -100,7 +104,7 @@ class Checkpoints:
             last = await self._last(head, origin)
             try:
                 if last is not None and self._serves(head, last.checkpoint.size, at_least):
-                    await self._check_mark(tenant_id, head)
+                    await self.check_mark(tenant_id, head)
                     return last
                 return await self._sign(tenant_id, head, origin, last)
             except (Conflict, PreconditionFailed):
@@ -131,7 +135,7 @@ class Checkpoints:
         mark = marked.months.get(head.period)
         checkpoint = Checkpoint(origin, head.size, head.frontier().root())
         if await self._is_behind(tenant_id, head, mark):
-            raise BrokenShard("head", _SET_BACK)
+            raise SetBack
         before = set() if last is None else {Mark(last.checkpoint.size, last.checkpoint.root)}
         for old in before | (set() if mark is None else {mark}):
             await self._check_growth(tenant_id, head, old, checkpoint)
@@ -145,11 +149,14 @@ class Checkpoints:
         await self._marks.keep(tenant_id, head.period, Mark(checkpoint.size, checkpoint.root), marked)
         return Issued(checkpoint, note, replace(signed, etag=(written[1] or {})["_etag"]))
 
-    async def _check_mark(self, tenant_id: str, head: Head) -> None:
-        """BrokenShard when more was signed than a head has; PreconditionFailed: the head was read before that."""
-        mark = (await self._marks.of(tenant_id)).months.get(head.period)
+    async def check_mark(self, tenant_id: str, head: Head) -> None:
+        """SetBack when more was signed than a head has; PreconditionFailed: the head was read before that. BrokenShard:
+        nobody can read what was signed."""
+        await self._check_not_set_back(tenant_id, head, (await self._marks.of(tenant_id)).months.get(head.period))
+
+    async def _check_not_set_back(self, tenant_id: str, head: Head, mark: Mark | None) -> None:
         if mark is not None and mark.size > head.size and await self._is_behind(tenant_id, head, mark):
-            raise BrokenShard("head", _SET_BACK)
+            raise SetBack
 
     def _signed(self, tenant_id: str, head: Head, note: str) -> tuple[Head, Item]:
         """A head with the checkpoint of all that it has, and the checkpoint's document."""

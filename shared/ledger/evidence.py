@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.audit.export_runs import ExportRuns, RunOver
+from shared.audit.formed import boxes_of
 from shared.audit.model import Draft, RequestContext
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
@@ -225,10 +226,7 @@ class Evidence:
         """What is counted of each day of a month. BrokenShard."""
         days = [f"{period}-{day:02}" for day in range(1, 32)]
         stored = await self._shards.rollups(tenant_id, period, days)
-        try:
-            return {day: DayRollup.from_item(item) for day, item in stored.items()}
-        except ValueError as error:
-            raise BrokenShard("rollup", str(error)) from None
+        return {day: DayRollup.from_item(item) for day, item in stored.items()}
 
     async def _catch_up(
         self, tenant_id: str, period: str, rollups: dict[str, DayRollup], counted: int, size: int
@@ -300,9 +298,10 @@ class Evidence:
         query = Query((In("id", tuple(sealed)),), limit=WIDTH, fields=("id", "personal"))
         found: list[Disclosure] = []
         async for page in pages(self._store, AUDIT_EVENTS, (wanted.tenant_id, period), query):
-            await self._box.prepare(wanted.tenant_id, (who for event in page for who in event["personal"]))
+            held = {event["id"]: boxes_of(event, sealed[event["id"]][1]) for event in page}
+            await self._box.prepare(wanted.tenant_id, (who for boxes in held.values() for who in boxes))
             for event in page:
-                for subject, box in event["personal"].items():
+                for subject, box in held[event["id"]].items():
                     index, commitments = sealed[event["id"]]
                     opened = await self._opened(
                         wanted.tenant_id, subject, event["id"], box, commitments.get(subject, "")

@@ -11,6 +11,7 @@ from typing import Any
 from shared.audit.entries import entry_of
 from shared.core.clock import parse_rfc3339, rfc3339
 from shared.core.ids import time_of
+from shared.ledger.shards import is_period
 from shared.storage.documents import Item
 
 OWN_LAG = timedelta(hours=24)
@@ -82,7 +83,8 @@ def _check(event: Item) -> None:
     if not _UUID7.fullmatch(event_id) or event_id[:8] + event_id[9:13] != made_at:
         raise ValueError("id: was not made at recorded_at")
     recorded_at = rfc3339(moment)
-    if event["recorded_at"] != recorded_at or event["period"] != recorded_at[: len("YYYY-MM")]:
+    period = recorded_at[: len("YYYY-MM")]
+    if event["recorded_at"] != recorded_at or event["period"] != period or not is_period(period):
         raise ValueError("period: is not that of recorded_at")
 
 

@@ -12,10 +12,10 @@ from shared.core.clock import Clock
 from shared.ledger.findings import Findings
 from shared.ledger.progress import LAG
 from shared.ledger.sealer import Sealer
-from shared.ledger.shards import ENTRY
+from shared.ledger.shards import ENTRY, BrokenShard
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import DocumentStore, In, Partition, Query, Range
-from shared.storage.errors import NotFound, Throttled, Unavailable
+from shared.storage.errors import NotFound
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
@@ -55,29 +55,39 @@ class Reconciliation:
         if stored:
             known = Query((In("id", tuple(stored)),), limit=PAGE, fields=("id", "kind"))
             found = (await self._store.query(LEDGER, partition, known)).items
-            for event_id in stored.keys() - {item["id"] for item in found if item.get("kind") == ENTRY}:
-                await self._without_entry(partition, event_id, findings, is_covered=stored[event_id] < covered)
+            for event_id in sorted(stored.keys() - {item["id"] for item in found if item.get("kind") == ENTRY}):
+                if not await self._without_entry(partition, event_id, findings, is_covered=stored[event_id] < covered):
+                    break
         return page.items[-1]["id"] if page.items else after, page.next is not None
 
     async def _without_entry(
         self, partition: Partition, event_id: str, findings: Findings, *, is_covered: bool
-    ) -> None:
-        """Seal an event that has no entry, or say that it should have one."""
+    ) -> bool:
+        """Seal an event that has no entry, or say that it should have one.
+
+        False: nothing can be sealed in this shard now, and it is recorded why. The next lap seals what it finds then.
+        """
         tenant_id, period = partition
         try:
             event = await self._store.read(AUDIT_EVENTS, partition, event_id)
             if is_covered:
                 await self._sealer.pending(event)
                 await findings.add(period, "not_sealed", event_id)
-                return
-            await self._sealer.handle(event)
-        except (Unavailable, Throttled):
-            raise
+                return True
         except NotFound:
-            return  # it expired meanwhile
-        except ValueError as error:  # of the event or of the shard; the sealer has recorded it
-            _log.warning("event_not_reconciled", tenant_id=tenant_id, event_id=event_id, reason=type(error).__name__)
-            findings.number += 1
-        else:
-            _log.warning("event_reconciled", tenant_id=tenant_id, event_id=event_id)
-            self._reconciled()
+            return True  # it expired meanwhile
+        except ValueError as error:
+            return self._not_reconciled(tenant_id, event_id, findings, error)
+        try:
+            await self._sealer.handle(event)
+        except ValueError as error:
+            return self._not_reconciled(tenant_id, event_id, findings, error)
+        _log.warning("event_reconciled", tenant_id=tenant_id, event_id=event_id)
+        self._reconciled()
+        return True
+
+    def _not_reconciled(self, tenant_id: str, event_id: str, findings: Findings, error: ValueError) -> bool:
+        """Count what the sealer has recorded, of the event or of its shard; whether others may be sealed."""
+        _log.warning("event_not_reconciled", tenant_id=tenant_id, event_id=event_id, reason=type(error).__name__)
+        findings.number += 1
+        return not (isinstance(error, BrokenShard) and error.what == "head")

@@ -20,6 +20,8 @@ MAX_EXACT = 1000
 CUSTOM = "custom.*"
 _HOURS = 24
 _HASH_SPACE = 1 << 64
+_MOST = 1 << 52
+"""What can be counted on from, and a store keeps exactly."""
 
 type Row = tuple[str, str, str, str | None]
 """Type, outcome, data class, reason."""
@@ -110,8 +112,9 @@ class DayRollup:
         return self.totals() | {"actors": [f"{each:016x}" for each in self.actors.hashes()]}
 
     @classmethod
-    def from_item(cls, item: Mapping[str, Any]) -> DayRollup:
-        """The inverse of `to_item`; other fields of the item do not matter. ValueError: it is not as we write it."""
+    def from_item(cls, item: Mapping[str, Any], day: str | None = None) -> DayRollup:
+        """The inverse of `to_item`; other fields of the item do not matter. ValueError: it is not as we write it, or
+        not of the day that is wanted."""
         try:
             rollup = cls(item["day"])
             rollup.first, rollup.last = item["first"], item["last"]
@@ -119,7 +122,7 @@ class DayRollup:
             rollup.hours = {kind: list(hours) for kind, hours in item["hours"].items()}
             hashes = [int(each, 16) for each in item["actors"]]
             rollup.actors = DistinctActors(hashes, exact=item["distinct_actors_exact"])
-            is_formed = rollup._is_formed(hashes)
+            is_formed = rollup._is_formed(hashes) and day in (None, rollup.day)
         except (KeyError, TypeError, ValueError, AttributeError):
             is_formed = False
         if not is_formed:
@@ -132,7 +135,7 @@ class DayRollup:
         numbers = [*places, *self.counts.values(), *(n for hours in self.hours.values() for n in hours)]
         return (
             type(self.day) is str
-            and all(type(each) is int and each >= 0 for each in numbers)
+            and all(type(each) is int and 0 <= each < _MOST for each in numbers)
             and all(type(part) is str for row in self.counts for part in row[:3])
             and all(row[3] is None or type(row[3]) is str for row in self.counts)
             and all(type(kind) is str and len(hours) == _HOURS for kind, hours in self.hours.items())

@@ -3,6 +3,9 @@
 Per tenant and month it reads in one query which of the events are sealed, how far the tree is and what was counted, and
 writes in one batch the new entries, full tiles, counts of days and the head, if nobody else moved the head meanwhile.
 So either all of a chunk is sealed or nothing, and a second sealer begins again from where the first one got to.
+
+Only trouble of the store itself is left to the feed, which delivers again. What is wrong with one shard is recorded,
+and its events wait among the dead letters: they are sealed when the shard is whole, and no other tenant waits for that.
 """
 
 from __future__ import annotations
@@ -19,26 +22,30 @@ from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import Unready
 from shared.core.ids import IdFactory
 from shared.ledger.checkpoints import Along, Checkpoints
+from shared.ledger.chunks import RESERVED_BYTES, distinct, filled, fitting, parted
 from shared.ledger.merkle import leaf_hash
 from shared.ledger.pending import Pending
 from shared.ledger.progress import covered_of, progress_id
 from shared.ledger.rollups import DayRollup, day_of
 from shared.ledger.shards import (
+    CHECKPOINT,
+    HEAD,
     ROLLUP,
     BrokenShard,
     Entry,
     Head,
+    Part,
+    SetBack,
     head_id,
     is_period,
     rollup_id,
     tile_item,
 )
 from shared.ledger.statements import Statements
-from shared.ledger.tiles import WIDTH, Tile, grown
+from shared.ledger.tiles import TileError, grown
 from shared.privacy.secrets import SecretsError
 from shared.storage.containers import LEDGER
 from shared.storage.documents import (
-    MAX_BATCH_OPERATIONS,
     BatchOperation,
     DocumentStore,
     In,
@@ -51,19 +58,18 @@ from shared.storage.documents import (
 from shared.storage.documents import (
     replace as replaced,
 )
-from shared.storage.errors import Conflict, NotFound, PreconditionFailed, Throttled, Unavailable
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed, Throttled, TooLarge, Unavailable
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
 
 CONSUMER = "seal_ledger"
-CHUNK_EVENTS = 90
-"""With the head, the days and the tiles that fill up they fit into one query and one batch."""
-CHUNK_BYTES = 1_800_000
-RESERVED_BYTES = 200_000
-"""Of a batch, for head, tiles and counts."""
 RACES = 20
+UNMOVED = 3
+"""So often a batch may be refused for what is there already while the head stays the same: no rival leaves it so."""
 SHARDS_AT_ONCE = 4
+TRANSIENT = (Unavailable, Throttled, Unready)
+"""Trouble of the store, the trail or the keys: what was delivered is delivered again."""
 
 type Sealed = Callable[[int, float], None]
 """Told of each chunk: how many events were sealed, and the seconds since the oldest of them was recorded."""
@@ -71,6 +77,15 @@ type Sealed = Callable[[int, float], None]
 
 def _unheard(_events: int, _lag_seconds: float) -> None:
     """Nobody asked."""
+
+
+class _Taken(Conflict):
+    """Something is there already of what was to be written. `etag`: of the head that it was written behind."""
+
+    def __init__(self, part: Part, etag: str | None) -> None:
+        super().__init__("an item of the shard is there already")
+        self.part: Part = part
+        self.etag = etag
 
 
 class Sealer:
@@ -96,7 +111,8 @@ class Sealer:
         dead_letters.on(CONSUMER, self.handle)
 
     async def handle(self, event: Item) -> None:
-        """Seal one stored event. Whatever keeps it from that is raised."""
+        """Seal one stored event. ValueError (BrokenShard: of its shard): what keeps it from that, once it is recorded.
+        Unavailable, Throttled, Unready: try again."""
         pending = await self.pending(event)
         await self._seal(event["tenant_id"], event["period"], [pending])
 
@@ -110,7 +126,9 @@ class Sealer:
         for item in items:
             try:
                 pending = await self.pending(item)
-            except ValueError as error:
+            except TRANSIENT:
+                raise
+            except Exception as error:  # noqa: BLE001 - one event's trouble must not stop the others
                 await self._dead_letters.put(CONSUMER, item, error)
             else:
                 shards[item["tenant_id"], item["period"]].append(pending)
@@ -129,7 +147,7 @@ class Sealer:
     async def _seal_or_keep(self, tenant_id: str, period: str, found: list[Pending]) -> None:
         try:
             await self._seal(tenant_id, period, found)
-        except (Unavailable, Throttled, Unready):
+        except TRANSIENT:
             raise
         except Exception as error:  # noqa: BLE001 - one tenant's trouble must not stop the others
             for pending in found:  # those that are sealed already are found so at the retry
@@ -148,28 +166,48 @@ class Sealer:
             raise
 
     async def _seal(self, tenant_id: str, period: str, found: Sequence[Pending]) -> None:
-        """Seal events of one shard, in chunks that fit into a batch."""
+        """Seal events of one shard. BrokenShard: what is wrong with it, once that is recorded."""
+        try:
+            await self._seal_chunks(tenant_id, period, found)
+        except TRANSIENT:
+            raise
+        except BrokenShard as error:
+            await self._broken(tenant_id, period, error)
+            raise
+        except Exception as error:
+            _log.error("ledger_unreadable", error, tenant_id=tenant_id, period=period)
+            broken = BrokenShard("entries", "something in the shard is not as a sealer writes it")
+            await self._broken(tenant_id, period, broken)
+            raise broken from error
+
+    async def _seal_chunks(self, tenant_id: str, period: str, found: Sequence[Pending]) -> None:
+        """Seal events in chunks that fit into a batch; each again where a rival was faster."""
         left = list(found)
-        races = 0
+        races = unmoved = 0
+        behind: str | None = None
         while left:
-            chunk, later = _distinct(left)
+            chunk, later = distinct(left)
             try:
                 over = await self._seal_chunk(tenant_id, period, chunk, is_first=not races)
             except (PreconditionFailed, Conflict) as error:
                 races += 1
+                if isinstance(error, _Taken):
+                    unmoved, behind = unmoved + 1 if unmoved and error.etag == behind else 1, error.etag
+                    if unmoved >= UNMOVED:
+                        raise BrokenShard(error.part, "something is where a sealer would write") from error
                 if races >= RACES:
                     raise Unavailable("the head of a shard is contended") from error
                 _log.info("seal_raced", tenant_id=tenant_id, period=period)
                 continue
-            except BrokenShard as error:
-                await self._broken(tenant_id, period, error)
-                raise
             left = over + later
 
     async def _seal_chunk(
         self, tenant_id: str, period: str, chunk: Sequence[Pending], *, is_first: bool
     ) -> list[Pending]:
-        """Seal what is not sealed yet and fits; what is left. PreconditionFailed, Conflict: a rival was faster."""
+        """Seal what is not sealed yet and fits; what is left. PreconditionFailed, Conflict: a rival was faster.
+
+        BrokenShard: of what is stored nothing can be gone on from.
+        """
         days = sorted({day_of(pending.event) for pending in chunk})
         own = [head_id(period), progress_id(period), *(rollup_id(day) for day in days)]
         ids = [*own, *(pending.id for pending in chunk)]
@@ -186,7 +224,7 @@ class Sealer:
         if not fresh:
             return []
         head = await self._head(tenant_id, period, stored.get(head_id(period)))
-        taken, over = _fitting(fresh, head.size)
+        taken, over = fitting(fresh, head.size)
         earliest, place = min(each.event["_ts"] for each in taken), stored.get(progress_id(period))
         covered = await covered_of(self._store, (tenant_id, period), place, earliest, self._clock.now())
         for pending in taken:
@@ -194,29 +232,51 @@ class Sealer:
                 await self._statements.found(tenant_id, period, "inserted_behind", pending.id, self._request())
         rollups = await self._rollups(tenant_id, period, days, stored)
         grown_head, operations = self._operations(tenant_id, head, taken, rollups)
-        along, is_due = await self._along(tenant_id, head, grown_head, is_first=is_first)
+        fills = filled(head.size, grown_head.size) > 0
+        along, is_due = await self._along(tenant_id, head, grown_head, is_first=is_first, fills=fills)
         if along is not None:
             grown_head, operations = along.head, [*operations, along.document]
         item = grown_head.item(tenant_id)
         operations.append(create(item) if head.etag is None else replaced(item, head.etag))
-        await self._store.batch(LEDGER, (tenant_id, period), operations)
+        await self._write(tenant_id, head, operations)
         oldest = min(parse_rfc3339(pending.event["recorded_at"]) for pending in taken)
         self._sealed(len(taken), (self._clock.now() - oldest).total_seconds())
         if is_due:
             await self._signed(tenant_id, period, along)
         return over
 
-    async def _along(
-        self, tenant_id: str, head: Head, grown_head: Head, *, is_first: bool
-    ) -> tuple[Along | None, bool]:
-        """A checkpoint to go along with a batch, if one is due and can be had; and whether one is to be had at all."""
-        if not self._checkpoints.is_due(head):
-            return None, False
+    async def _write(self, tenant_id: str, head: Head, operations: Sequence[BatchOperation]) -> None:
+        """Write a batch behind a head. _Taken, PreconditionFailed: not now; BrokenShard: never."""
         try:
-            return await self._checkpoints.along(tenant_id, head, grown_head) if is_first else None, True
+            await self._store.batch(LEDGER, (tenant_id, head.period), operations)
+        except Conflict as error:
+            item = operations[error.index].item if error.index is not None else None
+            kind = item["kind"] if item is not None else None
+            raise _Taken(kind if kind in (HEAD, CHECKPOINT) else "entries", head.etag) from error
+        except TooLarge as error:
+            is_head = len(json.dumps(head.item(tenant_id))) > RESERVED_BYTES // 2
+            raise BrokenShard("head" if is_head else "rollup", "it is larger than a sealer makes it") from error
+
+    async def _along(
+        self, tenant_id: str, head: Head, grown_head: Head, *, is_first: bool, fills: bool
+    ) -> tuple[Along | None, bool]:
+        """A checkpoint to go along with a batch, if one is due and can be had; and whether one is to be had at all.
+
+        SetBack: nothing may be put behind this head. That is looked at whenever something is signed or a tile fills up,
+        for a full tile takes the place of what is there.
+        """
+        is_due = self._checkpoints.is_due(head)
+        try:
+            if is_due and is_first:
+                return await self._checkpoints.along(tenant_id, head, grown_head), True
+            if is_due or fills:
+                await self._checkpoints.check_mark(tenant_id, head)
+        except SetBack:
+            raise
         except (BrokenShard, SecretsError) as error:
             await self._unsigned(tenant_id, head.period, error)
             return None, False
+        return None, is_due
 
     async def _signed(self, tenant_id: str, period: str, along: Along | None) -> None:
         """After a batch: see that its checkpoint is remembered, or have one made where none went along."""
@@ -247,7 +307,7 @@ class Sealer:
         for day in days:
             known = stored.get(rollup_id(day))
             try:
-                rollups[day] = DayRollup(day) if known is None else DayRollup.from_item(known)
+                rollups[day] = DayRollup(day) if known is None else DayRollup.from_item(known, day)
             except ValueError as error:
                 request = self._request()
                 await self._statements.found(tenant_id, period, "rollup", day, request, found=str(error))
@@ -273,8 +333,11 @@ class Sealer:
         """The head as it is behind these events, and what else is written with it."""
         frontier = head.frontier()
         edge = dict(head.partial(level) for level in head.edge)
-        changed = grown(head.size, edge, frontier.extend(leaf_hash(pending.text) for pending in taken))
-        partials, full = _parted(head, changed)
+        try:
+            changed = grown(head.size, edge, frontier.extend(leaf_hash(pending.text) for pending in taken))
+        except TileError as error:
+            raise BrokenShard("head", str(error)) from None
+        partials, full = parted(head, changed)
         touched = set()
         operations = []
         for index, pending in enumerate(taken, head.size):
@@ -283,7 +346,7 @@ class Sealer:
                 rollups[day].add(pending.event, index)
                 touched.add(day)
             operations.append(create(Entry(pending.id, index, pending.text).item(tenant_id, head.period)))
-        operations += [create(tile_item(tenant_id, head.period, tile, content)) for tile, content in full.items()]
+        operations += [upsert(tile_item(tenant_id, head.period, tile, content)) for tile, content in full.items()]
         for day in sorted(touched):
             own = {"id": rollup_id(day), "tenant_id": tenant_id, "period": head.period, "kind": ROLLUP}
             operations.append(upsert(own | rollups[day].to_item()))
@@ -292,50 +355,3 @@ class Sealer:
     def _request(self) -> RequestContext:
         now = self._clock.now()
         return RequestContext(request_id=self._ids.new(now), route="change_feed", function=CONSUMER, started_at=now)
-
-
-def _distinct(found: Sequence[Pending]) -> tuple[list[Pending], list[Pending]]:
-    """As many as one batch may hold, each id once; and the others."""
-    chunk: dict[str, Pending] = {}
-    later = []
-    for pending in found:
-        if pending.id in chunk or len(chunk) == CHUNK_EVENTS:
-            later.append(pending)
-        else:
-            chunk[pending.id] = pending
-    return list(chunk.values()), later
-
-
-def _fitting(fresh: Sequence[Pending], size: int) -> tuple[list[Pending], list[Pending]]:
-    """The longest beginning that fits into one batch behind `size` leaves, with all that it changes; and the rest."""
-    days: set[str] = set()
-    space = CHUNK_BYTES - RESERVED_BYTES
-    for number, pending in enumerate(fresh):
-        days.add(day_of(pending.event))
-        space -= len(json.dumps(pending.text.decode())) + 500
-        operations = number + 1 + len(days) + _filled(size, size + number + 1) + 2  # head, checkpoint
-        if operations > MAX_BATCH_OPERATIONS or (space < 0 and number):
-            return list(fresh[:number]), list(fresh[number:])
-    return list(fresh), []
-
-
-def _filled(size: int, new_size: int) -> int:
-    """How many tiles are full after growing that were not before."""
-    count = 0
-    while new_size:
-        size, new_size = size // WIDTH, new_size // WIDTH
-        count += new_size - size
-    return count
-
-
-def _parted(head: Head, changed: dict[Tile, bytes]) -> tuple[dict[int, bytes], dict[Tile, bytes]]:
-    """Of the tiles that growing changed: the new partial ones at the edge, by level, and the full ones."""
-    partials = dict(head.edge)
-    full = {}
-    for tile, content in sorted(changed.items()):
-        partials.pop(tile.level, None)
-        if tile.width == WIDTH:
-            full[tile] = content
-        else:
-            partials[tile.level] = content
-    return partials, full

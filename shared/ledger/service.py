@@ -31,7 +31,7 @@ from shared.ledger.merkle import (
 )
 from shared.ledger.note import NoteError, VerifierKey, parse_note
 from shared.ledger.proof import Proof
-from shared.ledger.shards import BrokenShard, Entry, Head, Shards
+from shared.ledger.shards import BrokenShard, Entry, Head, Shards, head_id, is_period
 from shared.ledger.statements import Statements
 from shared.ledger.tiles import ENTRIES, WIDTH, Tile, TileError, encode_bundle, parse_path, width_of
 from shared.storage.documents import Cursor
@@ -133,11 +133,18 @@ class Ledger:
     async def shards(
         self, tenant_id: str, limit: int, after: Cursor | None, request: RequestContext
     ) -> tuple[list[dict[str, Any]], Cursor | None]:
-        """A page of a tenant's shards, the newest month first, as the API shows them; and the next page's cursor."""
+        """A page of a tenant's shards, the newest month first, as the API shows them; and the next page's cursor.
+
+        What somebody put there that is no month's is recorded and left out. Clash `ledger_broken`.
+        """
         found = await self._shards.page(tenant_id, limit, after)
         shown = []
         for item in found.items:
-            async with self._guarded(tenant_id, item["id"].partition("|")[2], request):
+            period = item["period"]
+            if not is_period(period) or item["id"] != head_id(period):
+                await self._statements.found(tenant_id, self.present, "head", "no_month", request, found=item["id"])
+                continue
+            async with self._guarded(tenant_id, period, request):
                 shown.append(self._shown(Head.of(item)))
         return shown, found.next
 

@@ -12,13 +12,14 @@ Everything expires with the period's events but the head, which keeps the last c
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from shared.core.clock import period_end
+from shared.core.clock import parse_rfc3339, period_end
 from shared.ledger._text import decode_base64, encode_base64
 from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, Frontier, ProofError, Reader, nodes_of
+from shared.ledger.rollups import DayRollup
 from shared.ledger.tiles import WIDTH, Tile, TileError, hash_reader, tiles_of, width_of
 from shared.storage.containers import LEDGER, PERIOD
 from shared.storage.documents import (
@@ -43,6 +44,9 @@ ROLLUP = "rollup"
 CHECKPOINT = "checkpoint"
 FOREVER = -1
 _SIZE_DIGITS = 19
+_MOST_ENTRIES = 1 << 53
+"""What a store keeps exactly of a number."""
+_MOST_LEVELS = 8
 
 
 type Part = Literal["entries", "tile", "head", "checkpoint", "rollup"]
@@ -56,6 +60,13 @@ class BrokenShard(ValueError):
         super().__init__(message)
         self.what = what
         self.found = found
+
+
+class SetBack(BrokenShard):
+    """A head says less than was signed: nothing can be put behind it without writing over what was sealed."""
+
+    def __init__(self) -> None:
+        super().__init__("head", "a checkpoint of a larger tree was signed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +89,9 @@ class Head:
 
     def frontier(self) -> Frontier:
         """The tree's right edge, to grow from. BrokenShard when the head is not as we write it."""
-        for level, content in self.edge.items():
-            if len(content) != width_of(level, self.size >> KEPT_LEVELS * (level + 1), self.size) * HASH_BYTES:
+        for level in range(_MOST_LEVELS):
+            width = width_of(level, self.size >> KEPT_LEVELS * (level + 1), self.size)
+            if len(self.edge.get(level, b"")) != width * HASH_BYTES:
                 raise BrokenShard("head", "a partial tile is not as wide as the size says")
         try:
             return Frontier(self.size, self.nodes)
@@ -112,13 +124,13 @@ class Head:
         """The inverse of `item`. BrokenShard when it is not as we write it."""
         try:
             return cls(
-                period=str(item["period"]),
+                period=_month(item["period"]),
                 size=_number(item["size"]),
                 nodes=tuple(decode_base64(each) for each in item["nodes"]),
-                edge={int(level): decode_base64(content) for level, content in item["edge"].items()},
-                signed_size=_number(item["signed_size"]),
-                signed_at=item["signed_at"],
-                note=item["note"],
+                edge={_level(level): decode_base64(content) for level, content in item["edge"].items()},
+                signed_size=_number(item["signed_size"], least=-1),
+                signed_at=_text_or_none(item["signed_at"], parse_rfc3339),
+                note=_text_or_none(item["note"], str.encode),
                 witnessed_size=_number(item.get("witnessed_size", 0)),
                 etag=item["_etag"],
             )
@@ -150,9 +162,32 @@ class Entry:
             raise BrokenShard("entries", "an entry is not as a sealer writes it") from None
 
 
-def _number(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError("not a whole number")
+def _number(value: Any, *, least: int = 0) -> int:
+    if type(value) is not int or not least <= value < _MOST_ENTRIES:
+        raise TypeError("not a number of entries")
+    return value
+
+
+def _level(text: str) -> int:
+    level = int(text)
+    if str(level) != text or not 0 <= level < _MOST_LEVELS:
+        raise ValueError("no level of a tile")
+    return level
+
+
+def _month(text: Any) -> str:
+    if type(text) is not str or not is_period(text):
+        raise ValueError("not a month")
+    return text
+
+
+def _text_or_none(value: Any, read: Callable[[str], object]) -> str | None:
+    """Text that can be read as it has to be, or nothing."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    read(value)
     return value
 
 
@@ -328,9 +363,18 @@ class Shards:
         return (await self._store.query(LEDGER, (tenant_id, period), query)).items
 
     async def rollups(self, tenant_id: str, period: str, days: Sequence[str]) -> dict[str, Item]:
-        """The stored counts of days, by day; none for a day without events."""
+        """The stored counts of days, by day; none for a day without events. BrokenShard when some are not as a sealer
+        writes them."""
         items = await self._by_ids((tenant_id, period), [rollup_id(day) for day in days])
-        return {item["day"]: item for item in items.values()}
+        found = {item_id.partition("|")[2]: item for item_id, item in items.items()}
+        for day, item in found.items():
+            try:
+                counted = DayRollup.from_item(item, day)
+            except ValueError as error:
+                raise BrokenShard("rollup", str(error)) from None
+            if not item.get("events") == counted.events > 0:
+                raise BrokenShard("rollup", "the counts of a day do not add up")
+        return found
 
     async def checkpoint(self, tenant_id: str, period: str, size: int) -> Item | None:
         """The signed checkpoint of a size, if one was made."""

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.ledger.sealer import CHUNK_EVENTS, RACES
+from shared.ledger.chunks import CHUNK_EVENTS
+from shared.ledger.sealer import RACES
 from shared.ledger.shards import Shards, head_id
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import Item

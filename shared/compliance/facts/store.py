@@ -42,7 +42,11 @@ class FactsStore:
 
     async def gather(self, tenant_id: str, day: str, request: RequestContext) -> bool:
         """Fold a day, unless its facts are those of all that is sealed of it; whether it was folded. StoreError."""
-        rollups = await self._shards.rollups(tenant_id, day[:7], [day])
+        try:
+            rollups = await self._shards.rollups(tenant_id, day[:7], [day])
+        except BrokenShard as error:
+            await self._ledger.broken(tenant_id, day[:7], error, request)
+            return False
         held = await self._held(tenant_id, [day])
         found = await self._complete(tenant_id, rollups, held, request)
         return found != held
