@@ -9,9 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from shared.audit.entries import entry_of
-from shared.core.clock import parse_rfc3339, rfc3339
+from shared.core.clock import parse_rfc3339, period_end, rfc3339
 from shared.core.ids import time_of
-from shared.ledger.shards import is_period
 from shared.storage.documents import Item
 
 OWN_LAG = timedelta(hours=24)
@@ -84,8 +83,9 @@ def _check(event: Item) -> None:
         raise ValueError("id: was not made at recorded_at")
     recorded_at = rfc3339(moment)
     period = recorded_at[: len("YYYY-MM")]
-    if event["recorded_at"] != recorded_at or event["period"] != period or not is_period(period):
+    if event["recorded_at"] != recorded_at or event["period"] != period:
         raise ValueError("period: is not that of recorded_at")
+    period_end(period)  # ValueError: a month that nothing can be kept for
 
 
 def _is_text_or_null(value: Any) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from shared.audit.dead_letters import DeadLetters
 from shared.audit.model import RequestContext
-from shared.core.clock import Clock, parse_rfc3339, rfc3339
+from shared.core.clock import Clock, parse_rfc3339, period_of
 from shared.core.errors import Unready
 from shared.core.ids import IdFactory
 from shared.ledger.checkpoints import Along, Checkpoints
@@ -161,7 +161,8 @@ class Sealer:
             tenant_id, period, event_id = (event.get(name) for name in ("tenant_id", "period", "id"))
             if isinstance(tenant_id, str) and isinstance(event_id, str):
                 _log.warning("event_unsealable", event_id=event_id, tenant_id=tenant_id, reason=str(error))
-                held = period if isinstance(period, str) and is_period(period) else rfc3339(self._clock.now())[:7]
+                present = period_of(self._clock.now())
+                held = period if isinstance(period, str) and is_period(period) and period < present else present
                 await self._statements.found(tenant_id, held, "unsealable", event_id, self._request())
             raise
 

@@ -47,6 +47,8 @@ _SIZE_DIGITS = 19
 _MOST_ENTRIES = 1 << 53
 """What a store keeps exactly of a number."""
 _MOST_LEVELS = 8
+_LONGEST_NOTE = 65_536
+"""Three lines and a signature for each key; there is room for hundreds."""
 
 
 type Part = Literal["entries", "tile", "head", "checkpoint", "rollup"]
@@ -185,7 +187,7 @@ def _text_or_none(value: Any, read: Callable[[str], object]) -> str | None:
     """Text that can be read as it has to be, or nothing."""
     if value is None:
         return None
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > _LONGEST_NOTE:
         raise TypeError("not text")
     read(value)
     return value

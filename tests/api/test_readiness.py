@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from functions.meta import BEHIND_SECONDS
 from shared.privacy.key_probe import KeyProbe
 from shared.privacy.key_wrapping import KeyDamaged, LocalKeys, Wrapped
 from shared.privacy.person_keys import HELD_OVER
@@ -111,3 +112,21 @@ async def test_without_the_key_of_persons_keys_the_app_is_not_ready(app: App) ->
         wrapper.error = error
         app.clock.advance(minutes=1)
         assert await status() == (503, "failed")
+
+
+async def test_a_feed_that_stands_still_is_told_and_requests_are_served(app: App) -> None:
+    await app.register()
+
+    async def feed() -> tuple[int, str, str, float]:
+        answer = await app.client.get("/v1/health/ready")
+        check = answer.json()["checks"]["feed"]
+        return answer.status_code, answer.json()["status"], check["status"], check["lag_seconds"]
+
+    app.clock.advance(seconds=BEHIND_SECONDS)
+    assert (await feed())[:3] == (200, "ok", "ok")
+    app.clock.advance(seconds=473)
+    status, whole, told, lag = await feed()
+    assert (status, whole, told) == (200, "ok", "behind")
+    assert 773 <= lag < 775
+    await app.host.drain_feed()
+    assert await feed() == (200, "ok", "ok", 0.0)
