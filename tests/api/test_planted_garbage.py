@@ -51,8 +51,8 @@ async def test_no_garbage_is_a_500_or_stops_the_feed(app: App, ada: Account) -> 
     assert await get(BUNDLE) == 200
 
     counts = await app.store.read(LEDGER, here, rollup_id(DAY))
-    for change in ({"day": [1]}, {"events": None}):
-        await app.store.replace(LEDGER, here, {**counts, **change})
+    for garbled in ({"day": [1]}, {"events": None}):
+        await app.store.replace(LEDGER, here, {**counts, **garbled})
         assert_problem(await app.client.get(BUNDLE, headers=ada.auth), 409, "ledger_broken")
     await app.store.replace(LEDGER, here, {name: value for name, value in counts.items() if name != "day"})
     assert_problem(await app.client.get(BUNDLE, headers=ada.auth), 409, "ledger_broken")
