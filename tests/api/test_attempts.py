@@ -20,6 +20,9 @@ SECRETS = {"password", "current_password", "new_password", "code", "recovery_cod
 OTHERS = "of an event that was refused: it is about other persons, none of whom may be who sent it"
 UNTOLD = {
     ("invite_user", "email"): "a stranger's, who has no box of the own before there is an invitation",
+    ("complete_access_review", "decisions"): OTHERS,
+    ("set_webhook", "url"): "sealed wherever it is kept: an address may hold a receiver's token",
+    **{("set_webhook", each): "a secret" for each in ("secret", "new_secret")},
     **{("write_events", each): OTHERS for each in ("actor", "target", "subjects", "attributes", "personal", "events")},
 }
 """Fields of mutations with a rank that a refusal does not keep, and why."""
