@@ -99,7 +99,7 @@ class Recorder:
             "attributes": draft.event.stored_attributes(kind.personal),
             "personal": {subject: sealed.box for subject, sealed in boxes.items()},
             "commitments": {subject: sealed.commitment for subject, sealed in boxes.items()},
-            **await self._index_values(draft),
+            **await self._index_values(draft, frozenset(personal.keys() - boxes.keys())),
             "schema": SCHEMA,
         }
 
@@ -110,18 +110,19 @@ class Recorder:
         }
         return {subject: sealed for subject, sealed in boxes.items() if sealed is not None}
 
-    async def _index_values(self, draft: Draft) -> dict[str, str | None]:
+    async def _index_values(self, draft: Draft, erased: frozenset[str]) -> dict[str, str | None]:
+        """The keyed hashes, but for those of persons of whom nothing is kept: by a hash they would be found again."""
         tenant, request = draft.tenant_id, draft.request
         actor_email = draft.actor.email or draft.email_typed
-        target_email = draft.target.email if draft.target else None
-        actor_key = await self._email_key(tenant, actor_email)
-        same = target_email == actor_email
-        return {
-            "actor_key": actor_key,
-            "target_key": actor_key if same else await self._email_key(tenant, target_email),
-            "ip_key": await self._index.for_address(request.ip) if request.ip else None,
-            "ua_key": (await self._index.for_user_agent(tenant, request.user_agent) if request.user_agent else None),
-        }
+        actor_key = target_key = ip_key = ua_key = None
+        if not erased or erased.isdisjoint(_askers(draft)):
+            actor_key = await self._email_key(tenant, actor_email)
+            ip_key = await self._index.for_address(request.ip) if request.ip else None
+            ua_key = await self._index.for_user_agent(tenant, request.user_agent) if request.user_agent else None
+        if draft.target is not None and draft.target.id not in erased:
+            same = actor_key is not None and draft.target.email == actor_email
+            target_key = actor_key if same else await self._email_key(tenant, draft.target.email)
+        return {"actor_key": actor_key, "target_key": target_key, "ip_key": ip_key, "ua_key": ua_key}
 
     async def _email_key(self, tenant_id: str, email: str | None) -> str | None:
         return await self._index.for_email(tenant_id, email) if email else None
@@ -230,6 +231,14 @@ def _personal_of(draft: Draft, kind: EventType) -> dict[str, Personal]:
         if owner is not None and value is not None:
             found.setdefault(owner, {})[name] = value
     return {subject: data for subject, data in found.items() if data}
+
+
+def _askers(draft: Draft) -> set[str | None]:
+    """Whose e-mail, address and user agent an event was made with: the actor's, or the account's that was tried."""
+    found = {draft.person, draft.actor.id}
+    if draft.actor.id is None and draft.target is not None and draft.target.kind == "user":
+        found.add(draft.target.id)
+    return found
 
 
 def _owner(draft: Draft, whose: str) -> str | None:

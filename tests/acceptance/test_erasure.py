@@ -375,6 +375,41 @@ async def test_events_of_a_producer_are_erased_by_its_own_id(app: App, ada: Acco
     await erase(app)
     (stored_event,) = await app.events(ada.tenant_id, "data.read")
     assert (stored_event["personal"], list(stored_event["commitments"])) == ({}, [patient])
-    await app.client.post("/v1/events", json=event, headers=(await signed_in(app, ada)).auth)
+    ada = await signed_in(app, ada)
+    await app.client.post("/v1/events", json=event, headers=ada.auth)
     (_, later) = await app.events(ada.tenant_id, "data.read")
     assert (later["personal"], later["commitments"], later["subjects"]) == ({}, {}, [patient])
+
+
+async def test_later_events_keep_no_hash_of_an_erased_person(app: App, ada: Account, bob: Account) -> None:
+    """By a hash of the e-mail, the address or the browser they would be found again; others' hashes stay. A producer
+    that goes on telling of the person holds the erasure up no more than anybody else."""
+
+    async def tell(kind: str, actor: str, target: str) -> dict[str, Any]:
+        known = {"email": bob.email, "ip": "198.51.100.213", "user_agent": "Browser/77"}
+        event: dict[str, Any] = {"type": "data.read", "data_class": "phi", "actor": {"kind": kind, "id": actor}}
+        others = {who: {"email": "carol@example.com", "ip": "192.0.2.1"} for who in (actor, target) if who != bob.id}
+        event |= {"target": {"kind": "user", "id": target}, "personal": {bob.id: known, **others}}
+        answer = await app.client.post("/v1/events", json=event, headers=ada.auth)
+        assert answer.status_code == 201, answer.text
+        (item,) = answer.json()["items"]
+        (found,) = [each for each in await app.events(ada.tenant_id, "data.read") if each["id"] == item["id"]]
+        return found
+
+    def keys(event: dict[str, Any]) -> dict[str, Any]:
+        return {name: event[name] is not None for name in ("actor_key", "target_key", "ip_key", "ua_key")}
+
+    everything = dict.fromkeys(("actor_key", "target_key", "ip_key", "ua_key"), True)
+    assert keys(await tell("user", bob.id, bob.id)) == everything
+    await ask(app, bob)
+    await run(app)
+    nothing = dict.fromkeys(everything, False)
+    assert keys(await tell("user", bob.id, bob.id)) == nothing
+    assert keys(await tell("user", bob.id, "carol")) == {**nothing, "target_key": True}
+    assert keys(await tell("user", "carol", bob.id)) == {**everything, "target_key": False, "ua_key": False}
+    assert await app.services.erasures.check(Person(ada.tenant_id, bob.id)) == []
+    app.clock.advance(seconds=SETTLED.total_seconds())
+    ada = await signed_in(app, ada)
+    await tell("user", bob.id, bob.id)
+    await run(app)
+    assert [each["state"] for each in await register(app, ada)] == ["executed"]

@@ -64,6 +64,21 @@ async def live(app: App, admin: Account) -> Account:
     return bob
 
 
+async def tell_later(app: App, admin: Account, bob: Account) -> None:
+    """A producer that was not told goes on with what it knows of the person."""
+    known = {"email": bob.email, "ip": SEEDS["address"], "user_agent": SEEDS["user_agent"], "bio": SEEDS["bio"]}
+    event: dict[str, Any] = {"type": "data.read", "data_class": "phi", "actor": {"kind": "user", "id": bob.id}}
+    event |= {"target": {"kind": "user", "id": bob.id}, "personal": {bob.id: known}, "producer_id": "later"}
+    answer = await app.client.post("/v1/events", json=event, headers=admin.auth | {"Idempotency-Key": "later"})
+    assert answer.status_code == 201, answer.text
+    await app.host.drain_feed()
+
+
+async def _token(app: App, who: Account) -> str:
+    token: str = (await app.login(who.email)).json()["access_token"]
+    return token
+
+
 async def test_the_hunt(host: Host, clock: ManualClock, tmp_path: Path) -> None:
     path = tmp_path / "kraftd.sqlite"
     store = await SqliteStore.open(path, clock=clock)
@@ -95,6 +110,8 @@ async def test_the_hunt(host: Host, clock: ManualClock, tmp_path: Path) -> None:
         await app.host.drain_feed()
         states = {(each["about"], each["state"]) for each in await all_requests(app, admin.tenant_id)}
         assert states == {("erasure", "executed"), ("export", "running")}
+        assert await left(app, bob) == []
+        await tell_later(app, Account(admin.id, admin.tenant_id, admin.email, await _token(app, admin)), bob)
         assert await left(app, bob) == []
         clock.advance(days=8)
         await run(app)
