@@ -148,7 +148,7 @@ class Erasures:
             await self._defer(item, "last_admin", now + AGAIN, request)
             return None
         email = user["email"] if user is not None else await self._last_email(tenant_id, subject)
-        keys = {} if email is None else await self._keyed(tenant_id, email)
+        keys = item.get("keys", {}) if email is None else await self._keyed(tenant_id, email)
         begun = {"state": "running", "cause": None, "started_at": rfc3339(now), "keys": keys}
         return await self._save(look_again({**item, **begun, "pass": 1, "place": None}, rfc3339(now)))
 

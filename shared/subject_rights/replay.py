@@ -17,7 +17,7 @@ from shared.privacy.blind_index import BlindIndex
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import DocumentStore, Eq, Query, pages
 from shared.subject_rights.erasure import Erasures
-from shared.subject_rights.model import ERASURE, KIND
+from shared.subject_rights.model import ERASURE, KIND, Person
 from shared.subject_rights.service import SubjectRequests
 
 COMMAND = "replay-erasures"
@@ -81,7 +81,7 @@ class Replays:
 
     async def replay(self, lines: Sequence[Line], operator: str | None) -> int:
         """Carry erasures out again, but for the later passes, which are the timer's; of how many there was something
-        left. In the trail of each tenant, and in that of `platform` with the operator's name, before any is done."""
+        left: what a restore brought back, or an earlier version did not take out. In the trail of each tenant, and in that of `platform` with the operator's name, before any is done."""
         event = changed("erasures", "replayed", 0, len(lines), operator)
         told = await self._trail.draft(PLATFORM_TENANT, event, COMMAND, operator, Target("tenant", PLATFORM_TENANT))
         await self._recorder.record(told)
@@ -96,7 +96,10 @@ class Replays:
         event = PrivacyErasure(request_id=line.request_id, counts={})
         target = Target("user", line.subject)
         draft = await self._trail.draft(line.tenant_id, event, COMMAND, operator, target, reason="replayed")
-        return await self._requests.replay(line.tenant_id, line.subject, line.request_id, line.received_at, draft)
+        left = bool(await self._erasures.check(Person(line.tenant_id, line.subject)))
+        return await self._requests.replay(
+            line.tenant_id, line.subject, line.request_id, line.received_at, draft, left=left
+        )
 
 
 def read_line(text: str) -> Line:

@@ -160,16 +160,21 @@ class SubjectRequests:
             )
         return await self._open(_Asked(principal, target, reason, request, self._ids.new()))
 
-    async def replay(self, tenant_id: str, subject: str, request_id: str, received_at: str, draft: Draft) -> bool:
-        """Keep the request of an erasure that a restore undid, to be carried out at once; False when it is there, and
-        the person's key is a tombstone: it was not undone. `draft`: the event that says so."""
+    async def replay(
+        self, tenant_id: str, subject: str, request_id: str, received_at: str, draft: Draft, *, left: bool
+    ) -> bool:
+        """Keep the request of an erasure that a restore undid, to be carried out at once; False when it is there, the
+        person's key is a tombstone, and nothing is `left` of them: it was not undone. `draft`: the event that says
+        so."""
         held = await self._read(tenant_id, request_id)
-        if held is not None and await self._keys.stored(tenant_id, subject) == "tombstone":
+        if held is not None and not left and await self._keys.stored(tenant_id, subject) == "tombstone":
             return False
         event = await self._recorder.finish(draft)
         item = new_request(tenant_id, subject, None, event, request_id, parse_rfc3339(received_at))
         now = rfc3339(self._clock.now())
         item |= {"replayed": True, "overdue_at": now, "work_at": now, "next_at": now}
+        if held is not None and "keys" in held:  # the account is gone: nobody else knows the e-mail any more
+            item["keys"] = held["keys"]
         step = create(item) if held is None else replace(item, if_match=held["_etag"])
         await self._outbox.commit(IDENTITY, tenant_id, [step, upsert(marker(item))], [event])
         return True

@@ -13,6 +13,7 @@ import pytest
 from devhost.host import Host
 from shared.core.settings import Settings
 from shared.privacy.file_secrets import FileSecrets
+from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.sqlite import SqliteStore
 from shared.subject_rights.replay import Line, read_line, written
 from tests.app import UNLIMITED, Account, App, running
@@ -137,6 +138,35 @@ async def finished(app: App, ada: Account, bob: Account, request_id: str) -> Non
 async def signed_in(app: App, ada: Account) -> Account:
     token = (await app.login(ada.email)).json()["access_token"]
     return Account(ada.id, ada.tenant_id, ada.email, token)
+
+
+async def test_hashes_that_an_earlier_version_kept_are_taken_out(app: App, ada: Account) -> None:
+    """Of an erased person nothing was undone, and yet something is left: it is erased again, and what the open request
+    knows of the e-mail is kept for it."""
+    await app.login("bob@example.com", "before there is an account")
+    bob = await with_a_past(app, ada, "bob@example.com")
+    request_id = await ask(app, bob)
+    await run(app)
+    await settle(app)
+    (event, *_) = [each for each in await app.events(ada.tenant_id, "auth.login") if each["target"]["id"] == bob.id]
+    (tried,) = await app.events("platform", "auth.login")
+    for each, fields in ((event, {"ip_key": "k:ip", "ua_key": "k:ua"}), (tried, {"ip_key": "k:ip"})):
+        partition = (each["tenant_id"], each["period"])
+        held = await app.store.read(AUDIT_EVENTS, partition, each["id"])
+        keys = (await requests(app, ada.tenant_id))[bob.id]["keys"]
+        earlier = {"actor_key": keys["platform_key"]} if each is tried else {}
+        await app.store.replace(AUDIT_EVENTS, partition, held | fields | earlier)
+    assert await left(app, bob) == [f"audit_events: {event['id']}"]
+    line = Line(
+        tenant_id=ada.tenant_id, subject=bob.id, request_id=request_id, received_at="2026-03-15T12:00:00.000000Z"
+    )
+    assert await app.services.replays.replay([line], "op") == 1
+    await settle(app)
+    assert (await requests(app, ada.tenant_id))[bob.id]["state"] == "executed"
+    assert await left(app, bob) == []
+    (tried,) = await app.events("platform", "auth.login")
+    assert (tried["actor_key"], tried["ip_key"]) == (None, None)
+    assert await app.services.replays.replay([line], "op") == 0
 
 
 GOOD = '{"tenant_id":"t","subject":"s","request_id":"r","received_at":"2026-03-15T12:00:00.000000Z"}'
