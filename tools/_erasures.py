@@ -5,9 +5,12 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.subject_rights.model import Person
 from shared.subject_rights.replay import Line, read_line, written
 from shared.wiring import Services
+
+NO_EMAIL = """
+NOT LOOKED FOR, since nothing tells the e-mail any more: its entry in the directory, open invitations to it, and events
+that know it by its hash only (invitations, sign-ins without an account). Give it with --email."""
 
 
 class ListError(Exception):
@@ -37,11 +40,14 @@ async def replay_erasures(services: Services, options: argparse.Namespace) -> st
 
 
 async def check_erasure(services: Services, options: argparse.Namespace) -> str:
-    """Look for a person in every copy that the app knows."""
-    left = await services.erasures.check(Person(options.tenant, options.subject))
+    """Look for a person in every copy that the app knows, and say what could not be looked for."""
+    person = await services.erasures.person(options.tenant, options.subject, options.email)
+    left = await services.erasures.check(person)
+    without = "" if person.email_key is not None else NO_EMAIL
     if left:
-        raise ListError("\n".join([f"{len(left)} places hold something of this person:", *left]))
-    return "nothing is left of this person in any copy that the app knows"
+        raise ListError("\n".join([f"{len(left)} places hold something of this person:", *left, *without.splitlines()]))
+    by = "by the id" if without else "by the id and by the e-mail"
+    return f"nothing is left of this person in any copy that the app knows, {by}" + without
 
 
 def _read(path: Path, *, may_be_new: bool = False) -> list[Line]:

@@ -82,6 +82,11 @@ async def _reset_mfa(services: Services, options: argparse.Namespace) -> str:
     return f"account {options.account} {'has no second factor any more' if done else 'had no second factor'}"
 
 
+async def _check_erasure(services: Services, options: argparse.Namespace) -> str:
+    options.email = None if options.email is None else _checked("--email", Email, options.email)
+    return await check_erasure(services, options)
+
+
 def _account(options: argparse.Namespace) -> str:
     return _checked("ACCOUNT", Email if "@" in options.account else Line, options.account)
 
@@ -202,9 +207,10 @@ def _parser() -> argparse.ArgumentParser:
         ("replay-erasures", replay_erasures, "after a restore: erase again whom such a file lists"),
     ):
         add(name, run, text).add_argument("file", metavar="FILE", help="one JSON object in each line")
-    check = add("check-erasure", check_erasure, "look for a person in every copy that the app knows")
+    check = add("check-erasure", _check_erasure, "look for a person in every copy that the app knows")
     check.add_argument("tenant", help="id of the tenant")
     check.add_argument("subject", help="id of the person")
+    check.add_argument("--email", help="the person's e-mail, by which more is found; it is not kept")
     rotate = add("rotate-keys", _rotate, "add a version of each secret that can be rotated, or of the named ones")
     rotate.add_argument(
         "secret", nargs="*", choices=LOCAL_ROOTS, metavar="SECRET", help=f"one of {', '.join(LOCAL_ROOTS)}"

@@ -29,7 +29,7 @@ from shared.storage.errors import NotFound, PreconditionFailed, Throttled, Unava
 from shared.subject_rights.copies import Copies, Trail, walks
 from shared.subject_rights.export_register import ExportRegister
 from shared.subject_rights.holds import held_until, holds_at
-from shared.subject_rights.model import EXPORT, KIND, WAITING, Cause, Person, look_again, marker_key, over
+from shared.subject_rights.model import ERASURE, EXPORT, KIND, WAITING, Cause, Person, look_again, marker_key, over
 from shared.subject_rights.redaction import STRANGER
 from shared.subject_rights.service import SubjectRequests
 from shared.telemetry import get_log
@@ -113,6 +113,19 @@ class Erasures:
     async def check(self, person: Person) -> list[str]:
         """Where something of a person is left, in every copy that we know; nothing after an erasure."""
         return [each async for each in self._left(person)]
+
+    async def person(self, tenant_id: str, subject: str, email: str | None = None) -> Person:
+        """Whom to check for: with the keyed hashes of `email`, of the account's if it is there, or those that a request
+        keeps until its last pass. Without any (`email_key` None) nothing can be looked for that only they lead to."""
+        newest = Query((Eq("kind", KIND), Eq("subject", subject)), order_by="created_at", descending=True, limit=20)
+        found = (await self._store.query(IDENTITY, (tenant_id,), newest)).items
+        started = next((each for each in found if each["about"] == ERASURE and each.get("started_at")), {})
+        user = await self._leaving.user(tenant_id, subject)
+        known = email or (user["email"] if user is not None else None)
+        if known is None:
+            return Person(tenant_id, subject, **started.get("keys", {}))
+        until = {"until": started["started_at"]} if started and user is None else {}
+        return Person(tenant_id, subject, **(await self._keyed(tenant_id, known) | until))
 
     async def _look_at(self, item: Item, until: datetime, request: RequestContext) -> None:
         """Whatever is to be done about a request now. PreconditionFailed, NotFound: somebody else is at it."""

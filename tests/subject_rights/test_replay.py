@@ -13,7 +13,7 @@ import pytest
 from devhost.host import Host
 from shared.core.settings import Settings
 from shared.privacy.file_secrets import FileSecrets
-from shared.storage.containers import AUDIT_EVENTS
+from shared.storage.containers import AUDIT_EVENTS, DIRECTORY
 from shared.storage.sqlite import SqliteStore
 from shared.subject_rights.replay import Line, read_line, written
 from tests.app import UNLIMITED, Account, App, running
@@ -86,7 +86,7 @@ async def test_a_restore_from_before_the_erasure(host: Host, tmp_path: Path) -> 
         "received_at": "2026-03-15T12:00:00.000000Z",
     }
     assert listed.stat().st_mode & 0o077 == 0
-    nothing = "nothing is left of this person in any copy that the app knows"
+    nothing = "nothing is left of this person in any copy that the app knows, by the id and by the e-mail"
     assert await operator(data, "check-erasure", ada.tenant_id, bob.id) == nothing
 
     await asyncio.to_thread(shutil.rmtree, data)
@@ -105,6 +105,33 @@ async def test_a_restore_from_before_the_erasure(host: Host, tmp_path: Path) -> 
         await finished(app, ada, bob, request_id)
     finally:
         await stop(context)
+
+
+async def test_the_check_says_what_it_could_not_look_for(host: Host, tmp_path: Path) -> None:
+    """After the last pass nothing tells the e-mail: what only that leads to is found when it is given."""
+    data = tmp_path / "data"
+    deployment = Deployment(host, data)
+    app, context = await deployment.start()
+    ada = await app.register("ada@example.com")
+    bob = await with_a_past(app, ada, "bob@example.com")
+    reserved = await app.services.directory.key(bob.email)
+    entry = await app.store.read(DIRECTORY, (reserved,), reserved)
+    await ask(app, bob)
+    await run(app)
+    await settle(app)
+    deployment.clock.advance(days=8)
+    await run(app)
+    restored = {name: value for name, value in entry.items() if not name.startswith("_")}
+    await app.store.create(DIRECTORY, (reserved,), restored)
+    await stop(context)
+    said = await operator(data, "check-erasure", ada.tenant_id, bob.id)
+    assert "app knows, by the id\nNOT LOOKED FOR" in said
+    assert "--email" in said
+    for email in (bob.email, "BOB@Example.com"):
+        said = await operator(data, "check-erasure", ada.tenant_id, bob.id, "--email", email, code=1)
+        assert said == f"operator: 1 places hold something of this person:\ndirectory: {reserved}"
+    said = await operator(data, "check-erasure", ada.tenant_id, bob.id, "--email", "nobody", code=1)
+    assert said.startswith("operator: --email: ")
 
 
 async def now_of(deployment: Deployment) -> ManualClock:
