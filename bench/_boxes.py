@@ -20,7 +20,7 @@ from shared.core.canonical import canonical
 from shared.core.clock import SystemClock, parse_rfc3339
 from shared.core.ids import IdFactory
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.boxes import NONCE_BYTES, SALT_BYTES, Opened, Personal, PersonalBox, Sealed, SealedBoxes
+from shared.privacy.boxes import NONCE_BYTES, SALT_BYTES, BoxDamaged, Opened, Personal, PersonalBox, Sealed, SealedBoxes
 from shared.privacy.guards import Guards
 from shared.privacy.key_wrapping import LocalKeys
 from shared.privacy.person_keys import PersonKeys
@@ -101,6 +101,10 @@ class Unsealed:
     async def seal(self, tenant_id: str, subject: str, event_id: str, personal: Personal) -> Sealed:
         """As it is."""
         return Sealed({"data": personal}, "")
+
+    async def check_erased(self, tenant_id: str, subject: str, event_id: str) -> None:
+        """Nobody is."""
+        raise BoxDamaged("a box is gone")
 
     async def prepare(self, tenant_id: str, subjects: Iterable[str], *, sealing: bool = False) -> None:
         """Nothing."""

@@ -120,20 +120,28 @@ class EventSearch:
         """An event as the API shows it: the stored form without the store's own fields, its boxes opened.
 
         A commitment without a box, or without its key, is what is left of an erased person; where boxes are not
-        `opened` they are withheld. A box that was changed is `damaged`.
+        `opened` they are withheld. A box that was changed is `damaged`, and so is one that is gone although neither the
+        event nor the person's key says that it was erased.
         """
-        personal: dict[str, Any] = {subject: {"erased": True} for subject in event["commitments"]}
-        for subject, box in event["personal"].items():
-            personal[subject] = await self._opened(event, subject, box) if opened else {"withheld": True}
+        boxes, personal = event["personal"], dict[str, Any]()
+        for subject in dict.fromkeys((*event["commitments"], *boxes)):
+            if subject not in boxes and event.get("erased_at") is not None:
+                personal[subject] = {"erased": True}
+            else:
+                personal[subject] = await self._opened(event, subject, boxes) if opened else {"withheld": True}
         kept = {name: value for name, value in event.items() if not name.startswith("_") and name != "ttl"}
         return {**kept, "personal": personal}
 
-    async def _opened(self, event: StoredEvent, subject: str, box: dict[str, Any]) -> dict[str, Any]:
+    async def _opened(self, event: StoredEvent, subject: str, boxes: Mapping[str, Any]) -> dict[str, Any]:
+        tenant_id, event_id = event["tenant_id"], event["id"]
         try:
+            if subject not in boxes:
+                await self._box.check_erased(tenant_id, subject, event_id)
+                return {"erased": True}
             recorded = event["commitments"].get(subject, "")
-            held = await self._box.open(event["tenant_id"], subject, event["id"], box, recorded)
+            held = await self._box.open(tenant_id, subject, event_id, boxes[subject], recorded)
         except BoxDamaged as error:
-            _log.error("personal_box_damaged", error, event_id=event["id"], tenant_id=event["tenant_id"])
+            _log.error("personal_box_damaged", error, event_id=event_id, tenant_id=tenant_id)
             return {"damaged": True}
         return {"erased": True} if held is None else held.personal
 

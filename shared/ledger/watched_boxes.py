@@ -1,6 +1,6 @@
 """Boxes that are watched: one that does not open, although its person's key is there, is a finding of the ledger.
 
-It was changed, or moved, past the application; so was a person's key that does not unwrap. Whoever reads gets no data,
+It was changed, moved, or taken out, past the application; so was a person's key that does not unwrap. Whoever reads gets no data,
 the trail a `ledger.verify_failed`: once for each box, or for each key and month, however often it is read.
 """
 
@@ -48,6 +48,14 @@ class WatchedBoxes:
             return await self._boxes.open(tenant_id, subject, event_id, box, commitment)
         except BoxDamaged as error:
             await self._tell(tenant_id, subject, event_id, of_key=isinstance(error, KeyOfBoxDamaged))
+            raise
+
+    async def check_erased(self, tenant_id: str, subject: str, event_id: str) -> None:
+        """As the boxes do; told of like a box that does not open."""
+        try:
+            await self._boxes.check_erased(tenant_id, subject, event_id)
+        except BoxDamaged:
+            await self._tell(tenant_id, subject, event_id, of_key=False)
             raise
 
     async def _tell(self, tenant_id: str, subject: str, event_id: str, *, of_key: bool) -> None:

@@ -79,6 +79,11 @@ class PersonalBox(Protocol):
         ...
 
 
+    async def check_erased(self, tenant_id: str, subject: str, event_id: str) -> None:
+        """BoxDamaged unless a person was erased, of whom an event has a commitment and no box, and does not say so."""
+        ...
+
+
 class SealedBoxes:
     """Boxes under the keys of persons."""
 
@@ -127,6 +132,12 @@ class SealedBoxes:
         if commitment is not None and _text(hashlib.sha256(content).digest()) != commitment:
             raise BoxDamaged("a box holds something else than what was recorded")
         return opened
+
+
+    async def check_erased(self, tenant_id: str, subject: str, event_id: str) -> None:
+        """Ask the store, and no memory, for a tombstone."""
+        if await self._keys.stored(tenant_id, subject) != "tombstone":
+            raise BoxDamaged("a box is gone although its person was not erased")
 
 
 def commitment_of(salt: bytes, personal: Personal) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shared.audit.entries import ENTRY_FIELDS, EntryError, entry_of
+from shared.audit.formed import boxes_of
 from shared.audit.model import RequestContext, StoredEvent
 from shared.core.clock import Clock
 from shared.detection import all_patterns
@@ -139,7 +140,7 @@ class Records:
         personal: dict[str, Any] = {}
         salts: dict[str, str] = {}
         for subject in scope.ids:
-            if subject not in event["commitments"] and subject not in event["personal"]:
+            if subject not in event["commitments"] and subject not in boxes_of(event, event["commitments"]):
                 continue
             try:
                 opened = await self._opened(event, subject)
@@ -155,8 +156,10 @@ class Records:
 
     async def _opened(self, event: StoredEvent, subject: str) -> Opened | None:
         """What is in a person's box; None for an erased one. BoxDamaged, also for what was not recorded so."""
-        box = event["personal"].get(subject)
+        box = boxes_of(event, event["commitments"]).get(subject)
         if box is None:
+            if event.get("erased_at") is None:
+                await self._box.check_erased(event["tenant_id"], subject, event["id"])
             return None
         recorded = event["commitments"].get(subject, "")
         return await self._box.open(event["tenant_id"], subject, event["id"], box, recorded)

@@ -8,6 +8,7 @@ and so does everything else that the ledger covers: its entry is the same before
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from shared.audit.formed import boxes_of
 from shared.audit.model import StoredEvent
 from shared.subject_rights.model import Person
 
@@ -50,8 +51,8 @@ def _persons(event: StoredEvent, person: Person) -> frozenset[str]:
 
 
 def _without(event: StoredEvent, persons: frozenset[str]) -> StoredEvent:
-    kept = {subject: box for subject, box in event["personal"].items() if subject not in persons}
-    changed = {**event, "personal": kept}
+    kept = {subject: box for subject, box in boxes_of(event, {}).items() if subject not in persons}
+    changed = {**event, "personal": kept} if len(kept) < len(boxes_of(event, {})) else dict(event)
     if _asker(event) in persons:
         changed |= dict.fromkeys(_OF_WHOEVER_ASKED)
     if event["target"] is not None and event["target"]["id"] in persons:

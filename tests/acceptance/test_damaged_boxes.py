@@ -107,6 +107,28 @@ async def test_a_box_sealed_anew_with_other_words(app: App, ada: Account) -> Non
     assert await shown(app, ada, event) == {ada.id: {"damaged": True}}, "nor without a commitment"
 
 
+@pytest.mark.parametrize("personal", [{}, None, [], "erased"], ids=["gone", "null", "array", "text"])
+async def test_a_box_that_was_taken_out_is_no_erasure(app: App, ada: Account, personal: Any) -> None:
+    """The person's key is there, and the event does not say that anything was erased; no call fails."""
+    event = await stored(app, ada, "auth.register")
+    await put(app, event, personal=personal)
+    for _ in range(2):
+        assert await shown(app, ada, event) == {ada.id: {"damaged": True}}
+    listed = (await app.client.get("/v1/events?type=auth.register", headers=ada.auth)).json()["items"]
+    assert [each["personal"] for each in listed] == [{ada.id: {"damaged": True}}]
+    app.clock.advance(seconds=1)
+    text = "".join([part.text for part in await walk(app, ada.auth, format="jsonl")])
+    assert text.count('"damaged"') == 1
+    answer = await app.client.get("/v1/privacy/export", headers=ada.auth)
+    (record,) = [each for each in answer.json()["events"] if each["event"]["id"] == event["id"]]
+    assert record["personal"] == {ada.id: {"damaged": True}}
+    assert await told(app, ada) == [("box", event["id"])]
+    await app.services.person_keys.erase(ada.tenant_id, ada.id)
+    assert await shown(app, ada, event) == {ada.id: {"erased": True}}
+    await put(app, await stored_as(app, event), erased_at=event["recorded_at"], personal={})
+    assert await shown(app, ada, event) == {ada.id: {"erased": True}}
+
+
 async def test_it_is_an_alert(app: App, ada: Account) -> None:
     event = await stored(app, ada, "auth.register")
     await put(app, event, personal={ada.id: {}})
