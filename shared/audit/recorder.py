@@ -13,7 +13,8 @@ from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Unready
 from shared.core.ids import IdFactory
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.boxes import Personal, PersonalBox, Sealed
+from shared.privacy.boxes import KeyOfBoxDamaged, Personal, PersonalBox, Sealed
+from shared.privacy.secrets import SecretsError
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import MAX_BATCH_OPERATIONS, DocumentStore, Partition, create
 from shared.storage.errors import Conflict, StoreError, Throttled, TooLarge
@@ -25,6 +26,9 @@ _CHUNKS_AT_ONCE = 4
 _EVENTS_AT_ONCE = 32
 _PERSONS = frozenset({"user", "invitation"})
 """Kinds of targets that are people: an invitation stands for somebody who is no user yet."""
+_WITHOUT_BOXES = ("access.", "auth.", "consent.", "mfa.", "privacy.", "session.", "user.delete")
+"""Types that are recorded even if a person's key is damaged, and then hold nothing personal of them: nobody is locked
+out by it, and everybody can be deleted and erased. What a producer tells of a person is never left out so."""
 
 
 type Counted = Callable[[str, str, str], None]
@@ -72,7 +76,7 @@ class Recorder:
         recorded_at = rfc3339(now)
         event_id = self._ids.new(now)
         personal = _personal_of(draft, kind)
-        boxes = await self._seal(draft.tenant_id, event_id, personal)
+        boxes = await self._seal(draft, kind, event_id, personal)
         return {
             "id": event_id,
             "tenant_id": draft.tenant_id,
@@ -103,12 +107,29 @@ class Recorder:
             "schema": SCHEMA,
         }
 
-    async def _seal(self, tenant_id: str, event_id: str, personal: Mapping[str, Personal]) -> dict[str, Sealed]:
-        """A box for each person, but for those who were erased."""
-        boxes = {
-            subject: await self._box.seal(tenant_id, subject, event_id, data) for subject, data in personal.items()
-        }
-        return {subject: sealed for subject, sealed in boxes.items() if sealed is not None}
+    def watch[B: PersonalBox](self, box: B) -> B:
+        """Seal with boxes that record, through this recorder, what they find damaged."""
+        self._box = box
+        return box
+
+    async def _seal(
+        self, draft: Draft, kind: EventType, event_id: str, personal: Mapping[str, Personal]
+    ) -> dict[str, Sealed]:
+        """A box for each person, but for those who were erased, or whose key is damaged where that has to do.
+
+        SecretsError where it has not: what cannot be sealed is not written at all.
+        """
+        boxes: dict[str, Sealed] = {}
+        for subject, data in personal.items():
+            try:
+                sealed = await self._box.seal(draft.tenant_id, subject, event_id, data)
+            except KeyOfBoxDamaged as error:
+                if subject in draft.personal or not kind.name.startswith(_WITHOUT_BOXES):
+                    raise SecretsError(str(error)) from None
+                continue
+            if sealed is not None:
+                boxes[subject] = sealed
+        return boxes
 
     async def _index_values(self, draft: Draft, erased: frozenset[str]) -> dict[str, str | None]:
         """The keyed hashes, but for those of persons of whom nothing is kept: by a hash they would be found again."""

@@ -19,8 +19,9 @@ from shared.core.clock import Clock, rfc3339
 from shared.core.errors import FieldError, Invalid
 from shared.core.ids import IdFactory
 from shared.identity.model import Principal, user_key
-from shared.privacy.boxes import PersonalBox
+from shared.privacy.boxes import KeyOfBoxDamaged, PersonalBox
 from shared.privacy.guards import Guards
+from shared.privacy.secrets import SecretsError
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import DocumentStore, In, Item, Query, create
 from shared.storage.errors import Conflict, NotFound
@@ -162,7 +163,10 @@ class AccessReviews:
         await self._box.prepare(tenant_id, [each.user_id for each in noted], sealing=True)
         notes: Item = {}
         for each in noted:
-            sealed = await self._box.seal(tenant_id, each.user_id, review_id, {"note": each.note})
+            try:
+                sealed = await self._box.seal(tenant_id, each.user_id, review_id, {"note": each.note})
+            except KeyOfBoxDamaged as error:
+                raise SecretsError(str(error)) from None  # what cannot be sealed is not kept at all
             if sealed is not None:
                 notes[each.user_id] = sealed.box
         counts = Counter(each.decision for each in review.decisions)

@@ -33,8 +33,12 @@ class WatchedBoxes:
         self._recent: deque[datetime] = deque(maxlen=MOST)
 
     async def seal(self, tenant_id: str, subject: str, event_id: str, personal: Personal) -> Sealed | None:
-        """As the boxes do."""
-        return await self._boxes.seal(tenant_id, subject, event_id, personal)
+        """As the boxes do. A KeyOfBoxDamaged is recorded before it is raised; StoreError when that could not be."""
+        try:
+            return await self._boxes.seal(tenant_id, subject, event_id, personal)
+        except KeyOfBoxDamaged:
+            await self._tell(tenant_id, subject, event_id, of_key=True)
+            raise
 
     async def prepare(self, tenant_id: str, subjects: Iterable[str], *, sealing: bool = False) -> None:
         """As the boxes do."""

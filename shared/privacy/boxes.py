@@ -20,7 +20,6 @@ from typing import Any, Protocol
 from shared.core.canonical import canonical
 from shared.privacy.key_wrapping import KeyDamaged
 from shared.privacy.person_keys import PersonKeys
-from shared.privacy.secrets import SecretsError
 
 type Personal = dict[str, Any]
 
@@ -64,7 +63,7 @@ class PersonalBox(Protocol):
     """Closes and opens personal data of one person in one event. SecretsError, StoreError: keys cannot be had now."""
 
     async def seal(self, tenant_id: str, subject: str, event_id: str, personal: Personal) -> Sealed | None:
-        """Close `personal`; None for a person who was erased, of whom nothing is kept."""
+        """Close `personal`; None for a person who was erased, of whom nothing is kept. KeyOfBoxDamaged."""
         ...
 
     async def prepare(self, tenant_id: str, subjects: Iterable[str], *, sealing: bool = False) -> None:
@@ -101,7 +100,7 @@ class SealedBoxes:
             held = self._keys.held(tenant_id, subject)
             cipher = held or await self._keys.for_sealing(tenant_id, subject)
         except KeyDamaged as error:
-            raise SecretsError(str(error)) from None  # what cannot be sealed is not written at all
+            raise KeyOfBoxDamaged(str(error)) from None
         if cipher is None:
             return None
         random = self._random_bytes(SALT_BYTES + NONCE_BYTES)

@@ -308,7 +308,7 @@ def _assemble(
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
     identity = identity_services(settings, common, ids, outbox, directory, passwords, index, secrets, box=box)
     statements = Statements(store, recorder)
-    watched = WatchedBoxes(box, statements, clock, ids)
+    watched = recorder.watch(WatchedBoxes(box, statements, clock, ids))
     search = EventSearch(store, index, watched, clock)
     trail: dict[str, Any] = {"outbox": outbox, "search": search, "dead_letters": dead_letters}
     trail |= {"box": watched, "statements": statements, "directory": directory}

@@ -16,7 +16,9 @@ from shared.privacy.person_keys import CACHE_FOR, KEY_BYTES, key_id
 from shared.storage.containers import AUDIT_EVENTS, SUBJECT_KEYS
 from shared.storage.documents import DocumentStore
 from shared.storage.errors import StoreError
-from tests.app import Account, App
+from tests.app import PASSWORD, Account, App, assert_problem
+from shared.subject_rights.erasure import SETTLED
+from shared.subject_rights.model import Person
 from tests.exporting import walk
 from tests.faults import FaultyStore
 from tests.storage.conftest import LOCAL
@@ -153,6 +155,43 @@ async def test_a_key_that_does_not_unwrap_is_told_once_for_all_its_boxes(app: Ap
         assert {str(each["personal"]) for each in listed} == {str({bob.id: {"damaged": True}})}
         assert await told(app, ada) == [("person_key", None)]
         app.clock.advance(seconds=-CACHE_FOR.total_seconds())
+
+
+async def test_a_key_that_is_damaged_locks_nobody_out(app: App, ada: Account) -> None:
+    """Signing in, exporting and erasing go on and record nothing personal; whatever else has to seal is refused."""
+    app.clock.advance(seconds=1)
+    people = [await app.join(ada, f"{name}@example.com", Role.USER) for name in ("bob", "carol", "dan")]
+    bob, carol, dan = people
+    for each in people:
+        key = await app.store.read(SUBJECT_KEYS, (ada.tenant_id,), key_id(each.id))
+        await app.store.replace(SUBJECT_KEYS, (ada.tenant_id,), key | {"wrapped": "AAAA"})
+    app.clock.advance(seconds=CACHE_FOR.total_seconds())
+    answer = await app.login(bob.email)
+    assert answer.status_code == 200, answer.text
+    auth = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    signed_in = (await app.events(ada.tenant_id, "auth.login"))[-1]
+    assert signed_in["actor"]["id"] == bob.id
+    assert (signed_in["personal"], signed_in["commitments"], signed_in["ip_key"]) == ({}, {}, None)
+    assert_problem(await app.client.get("/v1/profile", headers=auth), 503, "secrets_unavailable")
+    told_of = {"type": "data.read", "data_class": "phi", "actor": {"kind": "service", "id": "s"}}
+    told_of["personal"] = {bob.id: {"email": bob.email}}
+    assert_problem(await app.client.post("/v1/events", json=told_of, headers=ada.auth), 503, "secrets_unavailable")
+    exported = await app.client.get("/v1/privacy/export", headers=auth)
+    assert exported.status_code == 200, exported.text
+    assert {"damaged": True} in [each["personal"].get(bob.id) for each in exported.json()["events"]]
+    body = {"reason": "to be forgotten", "password": PASSWORD}
+    assert (await app.client.post("/v1/privacy/erasure", json=body, headers=auth)).status_code == 202
+    asked = await app.client.post(f"/v1/admin/users/{carol.id}/erasure", json={"reason": "left"}, headers=ada.auth)
+    assert asked.status_code == 202, asked.text
+    gone = await app.client.delete(f"/v1/admin/users/{dan.id}?reason=left", headers=ada.auth)
+    assert gone.status_code == 204, gone.text
+    for wait in (1, SETTLED.total_seconds()):
+        app.clock.advance(seconds=wait)
+        assert await app.host.run_timer("run_erasures")
+    for each in (bob, carol):
+        assert await app.services.erasures.check(Person(ada.tenant_id, each.id)) == []
+    found = await app.events(ada.tenant_id, "ledger.verify_failed")
+    assert sorted((each["reason"], *each["subjects"]) for each in found) == sorted(("person_key", p.id) for p in people)
 
 
 async def test_a_key_that_is_gone_opens_as_erased(app: App, ada: Account) -> None:
