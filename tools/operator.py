@@ -118,10 +118,15 @@ async def _rotate(services: Services, options: argparse.Namespace) -> str:
 
 async def _rewrap(services: Services, options: argparse.Namespace) -> str:
     """Which may be run while the app runs, and again after it was cut off."""
-    done = await services.rewrapping.run(operator=options.operator)
-    said = f"{done.wrapped} keys of persons were wrapped anew, {done.current} were already"
+    done = await services.rewrapping.run(operator=options.operator, verify=options.verify)
+    tried = "and unwrap" if options.verify else "and were not tried (--verify tries them)"
+    said = f"{done.wrapped} keys of persons were wrapped anew, {done.current} were current {tried}"
     if done.damaged:
         raise _Refused(f"{said}; {done.damaged} do not unwrap and stay as they are (see person_key_damaged in the log)")
+    if services.settings.key_vault_uri is None:
+        newest = (await services.secrets.versions("persons"))[0].version
+        if not await services.wrapper.is_current(newest):
+            said += f"; the newest version {newest} is not in use yet: run rewrap again an hour after the rotation"
     return said
 
 
@@ -215,7 +220,8 @@ def _parser() -> argparse.ArgumentParser:
     rotate.add_argument(
         "secret", nargs="*", choices=LOCAL_ROOTS, metavar="SECRET", help=f"one of {', '.join(LOCAL_ROOTS)}"
     )
-    add("rewrap", _rewrap, "wrap the keys of all persons under the newest version of the key that wraps them")
+    rewrap = add("rewrap", _rewrap, "wrap the keys of all persons under the newest version of the key that wraps them")
+    rewrap.add_argument("--verify", action="store_true", help="try also those that are wrapped under it already")
     return parser
 
 

@@ -77,7 +77,6 @@ class PersonalBox(Protocol):
         lead to the `commitment` that was recorded with it (None: nobody asks)."""
         ...
 
-
     async def check_erased(self, tenant_id: str, subject: str, event_id: str) -> None:
         """BoxDamaged unless a person was erased, of whom an event has a commitment and no box, and does not say so."""
         ...
@@ -131,7 +130,6 @@ class SealedBoxes:
         if commitment is not None and _text(hashlib.sha256(content).digest()) != commitment:
             raise BoxDamaged("a box holds something else than what was recorded")
         return opened
-
 
     async def check_erased(self, tenant_id: str, subject: str, event_id: str) -> None:
         """Ask the store, and no memory, for a tombstone."""

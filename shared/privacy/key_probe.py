@@ -5,19 +5,23 @@ import secrets as random_source
 from datetime import datetime, timedelta
 
 from shared.core.clock import Clock
+from shared.privacy.key_check import PersonsPin
 from shared.privacy.key_wrapping import KeyDamaged, KeyWrapper
 from shared.privacy.person_keys import HELD_OVER, KEY_BYTES, PAUSE
 from shared.privacy.secrets import SecretsError, SecretsUnreached
+from shared.storage.errors import StoreError
 
 GOOD_FOR = timedelta(minutes=1)
 LONGEST_SECONDS = 5.0
 
 
 class KeyProbe:
-    """Wraps a key that is nobody's and unwraps it again, at most once a minute whoever asks how often."""
+    """Wraps a key that is nobody's and unwraps it again, and that of the store (`pin`), at most once a minute whoever
+    asks how often."""
 
-    def __init__(self, wrapper: KeyWrapper, clock: Clock) -> None:
+    def __init__(self, wrapper: KeyWrapper, clock: Clock, pin: PersonsPin | None = None) -> None:
         self._wrapper = wrapper
+        self._pin = pin
         self._clock = clock
         self._lock = asyncio.Lock()
         self._asked_at: datetime | None = None
@@ -39,6 +43,10 @@ class KeyProbe:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 is_same = await self._wrapper.unwrap(await self._wrapper.wrap(key)) == key
+                if self._pin is not None:
+                    await self._pin.check()
+        except StoreError:  # which is told of elsewhere
+            return self._failure
         except (TimeoutError, SecretsUnreached) as error:
             good_at = self._good_at
             held = good_at is not None and abs(self._clock.now() - good_at) < HELD_OVER

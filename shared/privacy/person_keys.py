@@ -163,8 +163,9 @@ class PersonKeys:
             return None
         return "tombstone" if found["kind"] == TOMBSTONE else "key"
 
-    async def rewrap(self, tenant_id: str) -> Rewrapped:
-        """Wrap the keys of a tenant's persons under the current key-encryption key, some side by side.
+    async def rewrap(self, tenant_id: str, *, verify: bool = False) -> Rewrapped:
+        """Wrap the keys of a tenant's persons under the current key-encryption key, some side by side. `verify`: those
+        that are wrapped under it already are unwrapped all the same, to see whether they can be.
 
         SecretsError, StoreError: it is to be begun again, and passes over what is done. What does not unwrap is left
         as it is, logged and counted. Keys that are made, or erased, meanwhile are left to whoever does that.
@@ -173,7 +174,9 @@ class PersonKeys:
         total = Rewrapped()
         async for page in pages(self._store, SUBJECT_KEYS, (tenant_id,), Query((Eq("kind", KEY),), limit=100)):
             for chunk in batched(page, _REWRAPPED_AT_ONCE, strict=False):
-                done = await asyncio.gather(*(self._rewrap(tenant_id, item) for item in chunk), return_exceptions=True)
+                done = await asyncio.gather(
+                    *(self._rewrap(tenant_id, item, verify=verify) for item in chunk), return_exceptions=True
+                )
                 for outcome in done:
                     if isinstance(outcome, BaseException):
                         raise outcome
@@ -190,10 +193,12 @@ class PersonKeys:
         if not is_same:
             raise SecretsError("persons' keys: what was wrapped does not unwrap")
 
-    async def _rewrap(self, tenant_id: str, item: Item) -> Rewrapped:
+    async def _rewrap(self, tenant_id: str, item: Item, *, verify: bool) -> Rewrapped:
         try:
             held = _wrapped(item)
             if await self._wrapper.is_current(held.kek):
+                if verify:
+                    await self._wrapper.unwrap(held)
                 return Rewrapped(current=1)
             wrapped = await self._wrapper.wrap(await self._wrapper.unwrap(held))
         except KeyDamaged as error:

@@ -12,6 +12,7 @@ from shared.core.ids import IdFactory
 from shared.identity.directory import Directory
 from shared.identity.operator_trail import OperatorTrail
 from shared.privacy.blind_index import BlindIndex
+from shared.privacy.key_check import PersonsPin
 from shared.privacy.person_keys import PersonKeys, Rewrapped
 
 COMMAND = "rewrap"
@@ -24,6 +25,7 @@ class Rewrapping:
         self,
         *,
         keys: PersonKeys,
+        pin: PersonsPin,
         directory: Directory,
         recorder: Recorder,
         index: BlindIndex,
@@ -31,19 +33,22 @@ class Rewrapping:
         ids: IdFactory,
     ) -> None:
         self._keys = keys
+        self._pin = pin
         self._directory = directory
         self._recorder = recorder
         self._trail = OperatorTrail(clock, ids, index)
 
-    async def run(self, *, operator: str | None = None) -> Rewrapped:
+    async def run(self, *, operator: str | None = None, verify: bool = False) -> Rewrapped:
         """All tenants, one after the other; what was found. SecretsError, StoreError: it is to be begun again.
+        `verify`: try also the keys that are wrapped under the current version.
 
         That it is begun is in the trail of `platform` before anything is done, and what was done after it.
         """
         await self._record("rewrap_begun", {}, operator)
-        total = await self._keys.rewrap(PLATFORM_TENANT)
+        total = await self._keys.rewrap(PLATFORM_TENANT, verify=verify)
         async for tenant in self._directory.tenants():
-            total += await self._keys.rewrap(tenant.id)
+            total += await self._keys.rewrap(tenant.id, verify=verify)
+        await self._pin.renew()
         counts = {"wrapped": total.wrapped, "current": total.current, "damaged": total.damaged}
         await self._record("rewrapped", counts, operator)
         return total

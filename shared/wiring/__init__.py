@@ -232,7 +232,7 @@ async def build_services(
     wrapper: "KeyWrapper | None" = None,
 ) -> Services:
     """The app on its store. What is given takes the place of what the settings would make (tests, benchmarks)."""
-    from shared.privacy.key_check import pin_index
+    from shared.privacy.key_check import PersonsPin, pin_index
     from shared.privacy.secrets import ROOTS
 
     clock = clock or SystemClock()
@@ -245,7 +245,10 @@ async def build_services(
         undo.push_async_callback(wrapper.close)
         store = store or await open_store(settings, clock)
         undo.push_async_callback(store.close)
-        services = _assemble(settings, clock, store, secrets, await pin_index(store, secrets), passwords, wrapper)
+        index_version = await pin_index(store, secrets)
+        if settings.key_vault_uri is None:  # in a vault no other key has the name of a version; readiness looks there
+            await PersonsPin(store, wrapper).check()
+        services = _assemble(settings, clock, store, secrets, index_version, passwords, wrapper)
         undo.pop_all()
     return services
 
@@ -278,6 +281,7 @@ def _assemble(
     from shared.ledger.watched_boxes import WatchedBoxes
     from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import SealedBoxes
+    from shared.privacy.key_check import PersonsPin
     from shared.privacy.key_probe import KeyProbe
     from shared.privacy.person_keys import PersonKeys
     from shared.telemetry.metrics import (
@@ -298,7 +302,7 @@ def _assemble(
 
     ids, index = IdFactory(clock), BlindIndex(secrets, index_version)
     person_keys = PersonKeys(store, wrapper, clock)
-    box = SealedBoxes(person_keys)
+    box, pin = SealedBoxes(person_keys), PersonsPin(store, wrapper)
     writing = Writing(clock)
     recorder = Recorder(store, clock, ids, box, index, writing, timed=audit_writes(), counted=EventCounts())
     outbox = Outbox(store, recorder, clock, ids, OutboxCounts(), writing)
@@ -321,7 +325,7 @@ def _assemble(
         secrets=secrets,
         index=index,
         wrapper=wrapper,
-        key_probe=KeyProbe(wrapper, clock),
+        key_probe=KeyProbe(wrapper, clock, pin),
         person_keys=person_keys,
         outbox=outbox,
         dead_letters=dead_letters,
@@ -332,7 +336,7 @@ def _assemble(
         directory=directory,
         passwords=passwords,
         **identity,
-        **subject_rights_services(settings, of_persons, ids, person_keys, watched, identity, ledger),
+        **subject_rights_services(settings, of_persons, ids, person_keys, pin, watched, identity, ledger),
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
         alerts=AlertService(store, outbox, recorder, clock, rules),
         reports=Reports(store, recorder, outbox, directory, clock, timed=report_builds()),

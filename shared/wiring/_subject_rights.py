@@ -12,6 +12,7 @@ def subject_rights_services(
     trail: dict[str, Any],
     ids: IdFactory,
     keys: Any,
+    pin: Any,
     box: Any,
     identity: dict[str, Any],
     ledger: dict[str, Any],
@@ -54,13 +55,13 @@ def subject_rights_services(
         ids=ids,
     )
     erasures = Erasures(keys=keys, leaving=leaving, requests=requests, exports=register, **trail)
-    rewrapping = {name: trail[name] for name in ("recorder", "directory", "index", "clock")}
+    rewrapping: dict[str, Any] = {name: trail[name] for name in ("recorder", "directory", "index", "clock")}
     listed = {name: trail[name] for name in ("store", "recorder", "directory", "index", "clock")}
     return {
         "holds": Holds(trail["store"], trail["clock"], timedelta(days=settings.cosmos_db_ttl_days)),
         "subject_requests": requests,
         "subject_exports": exports,
         "erasures": erasures,
-        "rewrapping": Rewrapping(keys=keys, ids=ids, **rewrapping),
+        "rewrapping": Rewrapping(keys=keys, pin=pin, ids=ids, **rewrapping),
         "replays": Replays(requests=requests, erasures=erasures, ids=ids, **listed),
     }

@@ -158,11 +158,19 @@ async def test_persons_keys_are_wrapped_anew(tmp_path: Path) -> None:
     await services.close()
     said = run(tmp_path, "rotate-keys", "persons")
     assert said == "secret persons has a new version v2; it is used within five minutes, run rewrap in an hour"
+    said = run(tmp_path, "rewrap").splitlines()[-1]
+    assert said == (
+        "0 keys of persons were wrapped anew, 4 were current and were not tried (--verify tries them); "
+        "the newest version v2 is not in use yet: run rewrap again an hour after the rotation"
+    )
+    refused = run(tmp_path, "rewrap", "--verify", code=1).splitlines()[-1]
+    assert "3 were current and unwrap; 1 do not unwrap and stay" in refused
     for path in (tmp_path / "secrets").glob("persons.*"):
         os.utime(path, (path.stat().st_mtime - 86_400,) * 2)  # a day later
     refused = run(tmp_path, "rewrap", code=1).splitlines()[-1]
-    wanted = "operator: 3 keys of persons were wrapped anew, 0 were already; 1 do not unwrap and stay as they are"
-    assert refused.startswith(wanted), "the operator's own, too"
+    wanted = "operator: 3 keys of persons were wrapped anew, 0 were current and were not tried"
+    assert refused.startswith(wanted)
+    assert "; 1 do not unwrap and stay as they are" in refused, "the operator's own, too"
     (tmp_path / "secrets" / "persons.v1").unlink()
     services = await services_of(tmp_path)
     for person in ("one", "another"):

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from shared.core.clock import SystemClock
 from shared.core.settings import Settings
-from shared.privacy.key_check import pin_index
+from shared.privacy.key_check import PersonsPin, pin_index
+from shared.privacy.key_probe import KeyProbe
+from shared.privacy.key_wrapping import LocalKeys
 from shared.privacy.secrets import MemorySecrets, RootName, SecretsError, SecretVersion
+from shared.storage.containers import DIRECTORY
 from shared.storage.sqlite import SqliteStore
 from shared.wiring import build_services
 from tests.fakes import ManualClock
@@ -125,6 +129,57 @@ async def test_another_secret_of_the_same_name_is_refused() -> None:
     await pin_index(store, MemorySecrets())
     with pytest.raises(SecretsError, match=r"another one \(v1\)"):
         await pin_index(store, MemorySecrets())
+    await store.close()
+
+
+@pytest.mark.parametrize("made_anew", [True, False], ids=["another", "other version"])
+async def test_without_the_key_of_persons_keys_nothing_starts(tmp_path: Path, made_anew: bool) -> None:
+    """A file that was lost is made anew at the start: under that one everything personal would be damaged."""
+    folder = tmp_path / "data"
+    settings = Settings(kraftd_data=str(folder))
+    await (await build_services(settings, clock=ManualClock())).close()
+    kept = folder / "secrets" / "persons.v1"
+    held = kept.read_bytes()
+    kept.unlink()
+    if not made_anew:
+        write(folder, "persons.v2", held)
+    message = "another key than the v1" if made_anew else "wrapped under is not there"
+    for _ in range(2):
+        with pytest.raises(SecretsError, match=f"persons.*{message}"):
+            await build_services(settings, clock=ManualClock())
+    write(folder, "persons.v1", held)
+    await (await build_services(settings, clock=ManualClock())).close()
+
+
+async def test_a_rewrap_moves_what_the_store_holds_on_to(tmp_path: Path) -> None:
+    """Then the old version may go, and not before."""
+    folder, clock = tmp_path / "data", ManualClock()
+    settings = Settings(kraftd_data=str(folder))
+    services = await build_services(settings, clock=clock)
+    write(folder, "persons.v2", b"2" * 32)
+    clock.set(SystemClock().now())
+    clock.advance(minutes=10)
+    assert (await services.rewrapping.run()).damaged == 0
+    await services.key_probe.check()
+    await services.close()
+    (folder / "secrets" / "persons.v1").unlink()
+    await (await build_services(settings, clock=clock)).close()
+
+
+async def test_readiness_tells_of_another_key() -> None:
+    store, clock = await SqliteStore.open(None, clock=ManualClock()), ManualClock()
+    for number, secrets in enumerate((MemorySecrets(), MemorySecrets())):
+        wrapper = LocalKeys(secrets, clock)
+        probe = KeyProbe(wrapper, clock, PersonsPin(store, wrapper))
+        if number == 0:
+            await probe.check()
+        else:
+            with pytest.raises(SecretsError, match="another key"):
+                await probe.check()
+    held = await store.read(DIRECTORY, ("key_check|persons",), "key_check|persons")
+    await store.replace(DIRECTORY, ("key_check|persons",), held | {"value": "%"})
+    with pytest.raises(SecretsError, match="another key"):
+        await PersonsPin(store, wrapper).check()
     await store.close()
 
 

@@ -179,6 +179,14 @@ async def test_a_key_that_does_not_unwrap_is_counted_and_left(app: App, secrets:
     assert (await app.store.read(SUBJECT_KEYS, (TENANT,), key_id("p001")))["wrapped"] == "AAAA"
 
 
+async def test_keys_that_are_current_are_tried_when_asked_for(app: App) -> None:
+    await people(app, 3)
+    held = await app.store.read(SUBJECT_KEYS, (TENANT,), key_id("p001"))
+    await app.store.replace(SUBJECT_KEYS, (TENANT,), held | {"wrapped": "AAAA"})
+    assert await another(app).rewrap(TENANT) == Rewrapped(current=3)
+    assert await another(app).rewrap(TENANT, verify=True) == Rewrapped(current=2, damaged=1)
+
+
 async def test_a_version_that_does_not_open_what_it_closed_wraps_nothing(
     app: App, secrets: Rotated, wrapper: Keys
 ) -> None:
