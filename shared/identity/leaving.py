@@ -10,9 +10,9 @@ from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.errors import Unready
 from shared.identity.factors import factor_key
-from shared.identity.model import TENANT_ITEM, admins_of, attempts_key, is_active_admin, user_key
+from shared.identity.model import TENANT_ITEM, Role, admins_of, attempts_key, is_active_admin, user_key
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import BatchOperation, DocumentStore, Item, delete, replace
+from shared.storage.documents import BatchOperation, DocumentStore, Eq, Item, Query, delete, replace
 from shared.storage.errors import NotFound, PreconditionFailed
 
 _RACES = 20
@@ -64,12 +64,20 @@ class Leaving:
         return found if found["kind"] == "user" else None
 
     async def is_last_admin(self, user: Item) -> bool:
-        """Whether a user is the only active tenant_admin of an organization."""
+        """Whether a user is the only active tenant_admin of an organization, or the only active system_admin."""
+        if user["role"] == Role.SYSTEM_ADMIN:
+            return user["status"] == "active" and await self._is_last(user)
         try:
             await recounted(self._store, user["tenant_id"], -is_active_admin(user))
         except LastAdmin:
             return True
         return False
+
+    async def _is_last(self, user: Item) -> bool:
+        where = (Eq("kind", "user"), Eq("role", user["role"]), Eq("status", "active"))
+        query = Query(where, order_by="created_at", descending=True, limit=2)
+        found = (await self._store.query(IDENTITY, (user["tenant_id"],), query)).items
+        return all(each["user_id"] == user["user_id"] for each in found)
 
     async def remove(self, tenant_id: str, user_id: str, request: RequestContext) -> bool:
         """Remove an account, with its event; False when there is none. LastAdmin. Sessions die with the account; the

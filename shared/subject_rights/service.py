@@ -63,6 +63,10 @@ from shared.telemetry import get_log
 _log = get_log(__name__)
 
 _RACES = 20
+_LAST = (
+    "You are the last active tenant_admin: make another one first, or have the operator close the tenant.",
+    "You are the last active system_admin: have the operator make another one first.",
+)
 
 type Decision = Literal["extended", "refused"]
 type _Changed = tuple[Item, list[BatchOperation]]
@@ -126,17 +130,14 @@ class SubjectRequests:
         """Ask to be erased; the request, the one that is open if there is one.
 
         Forbidden (403 wrong_password), AccountLocked (423): as for a new password. Clash (409 last_admin) for the last
-        active tenant_admin. All audited.
+        active tenant_admin, or system_admin. All audited.
         """
         target = Target("user", principal.user_id, principal.email)
         asked = _Asked(principal, target, reason, request, self._ids.new())
         unchanged = await self._own_account.prove(principal, password, lambda why: asked.draft("failure", why), request)
         if await self._leaving.is_last_admin(principal.user):
             await self._recorder.record(asked.draft("failure", "last_admin"))
-            raise Clash(
-                "last_admin",
-                "You are the last active tenant_admin: make another one first, or have the operator close the tenant.",
-            )
+            raise Clash("last_admin", _LAST[principal.role is Role.SYSTEM_ADMIN])
         return await self._open(asked, unchanged)
 
     async def ask_for(self, principal: Principal, user_id: str, reason: str, request: RequestContext) -> Item:

@@ -229,6 +229,19 @@ async def test_the_last_admin_cannot_be_erased(app: App, ada: Account, bob: Acco
     assert {each["state"] for each in await register(app, dan)} == {"executed"}
 
 
+async def test_the_last_system_admin_cannot_be_erased(app: App) -> None:
+    """Nor when they became it since they asked."""
+    root = await app.system_admin()
+    assert "system_admin: have the operator" in assert_problem(await ask(app, root), 409, "last_admin")["detail"]
+    other = await app.system_admin("other@example.com")
+    for each in (root, other):
+        assert (await ask(app, each)).status_code == 202, "neither is the last one now"
+        app.clock.advance(seconds=1)
+    await run(app)
+    states = {each["subject"]: (each["state"], each["cause"]) for each in await register(app, other)}
+    assert states == {root.id: ("running", None), other.id: ("deferred", "last_admin")}
+
+
 async def test_rank_decides_for_others(app: App, ada: Account, bob: Account) -> None:
     assert_problem(await ask_for(app, ada, ada.id), 403, "forbidden")
     assert_problem(await ask_for(app, bob, ada.id), 403, "forbidden")
