@@ -84,10 +84,10 @@ async def record_search(call: Call[Any, Any], log: str, filters: dict[str, Any],
     from shared.audit.search import searched
 
     caller = call.known
-    event = searched(log, filters, by_person=caller.person is not None)
-    await call.services.recorder.record(
-        Draft(caller.tenant_id, event, call.request, actor=caller.actor, person=caller.person, record_count=count)
-    )
+    kept, personal = await call.services.directory.set_apart(caller.tenant_id, caller.person, "email", filters)
+    event = searched(log, kept, by_person=caller.person is not None, by=filters)
+    about: dict[str, Any] = {"person": caller.person, "personal": personal, "record_count": count}
+    await call.services.recorder.record(Draft(caller.tenant_id, event, call.request, actor=caller.actor, **about))
 
 
 def reads_personal(call: Call[Any, Any]) -> bool:

@@ -48,10 +48,13 @@ async def export_events(call: Call[Nothing, ExportQuery]) -> Answer:
     wanted = Wanted(known.tenant_id, query.wanted(), query.format, reads_personal(call))
     given = await read_place(call)
 
+    asked = {name: value for name, value in query.asked().items() if name != "format"}
+    kept, personal = await call.services.directory.set_apart(known.tenant_id, known.person, "email", asked)
+
     def draft(until: str) -> Draft:
-        filters = {name: value for name, value in query.asked().items() if name != "format"} | {"to": until}
-        event = exported(query.format, filters, by_person=known.person is not None)
-        return Draft(known.tenant_id, event, call.request, actor=known.actor, person=known.person)
+        end = {"to": until}
+        event = exported(query.format, kept | end, by_person=known.person is not None, by=asked | end)
+        return Draft(known.tenant_id, event, call.request, actor=known.actor, person=known.person, personal=personal)
 
     try:
         part = await call.services.exports.part(wanted, Place(*given) if given else None, draft)

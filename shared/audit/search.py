@@ -223,20 +223,24 @@ def _position(event: StoredEvent) -> Cursor:
     return Cursor(event["recorded_at"], event["id"])
 
 
-def searched(log: str, filters: Mapping[str, Any], *, by_person: bool) -> AuditSearch:
-    """The event of a search."""
-    return AuditSearch(log=log, **_kept(filters, by_person=by_person))
+def searched(
+    log: str, filters: Mapping[str, Any], *, by_person: bool, by: Mapping[str, Any] | None = None
+) -> AuditSearch:
+    """The event of a search. `by`: all that it was by, where some filters are kept elsewhere."""
+    return AuditSearch(log=log, **_kept(filters, by or filters, by_person=by_person))
 
 
-def exported(form: Any, filters: Mapping[str, Any], *, by_person: bool) -> AuditExport:
-    """The event of an export in a format."""
-    return AuditExport(format=form, **_kept(filters, by_person=by_person))
+def exported(
+    form: Any, filters: Mapping[str, Any], *, by_person: bool, by: Mapping[str, Any] | None = None
+) -> AuditExport:
+    """The event of an export in a format. `by`: as for a search."""
+    return AuditExport(format=form, **_kept(filters, by or filters, by_person=by_person))
 
 
-def _kept(filters: Mapping[str, Any], *, by_person: bool) -> dict[str, Any]:
+def _kept(filters: Mapping[str, Any], by: Mapping[str, Any], *, by_person: bool) -> dict[str, Any]:
     """Filters in an event: a person's are sealed, of a program's those are left out that name someone, or could be
     what must never enter the trail."""
-    names = tuple(sorted(filters))
+    names = tuple(sorted(by))
     if by_person:
         return {"filtered_by": names, "filters": dict(filters)}
     kept = {

@@ -4,7 +4,7 @@ An e-mail is reserved before its account is committed and confirmed after. Reser
 an unconfirmed one older than a minute looks whether its account is there, and confirms it or takes it over.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -76,6 +76,22 @@ class Directory:
         except NotFound:
             return None
         return Entry(item["tenant_id"], item["user_id"])
+
+    async def set_apart(
+        self, tenant_id: str, person: str | None, name: str, filters: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """The filters of a search by `person`, without the one of that name if it is somebody else's e-mail; and that,
+        by whose it is: in the event it is sealed under them, so that it goes with them. Who has no account in the
+        tenant is nobody, and a program (None) keeps no such filter at all."""
+        value = filters.get(name)
+        if person is not None and isinstance(value, str) and "@" in value:
+            try:
+                entry = await self.find(value)
+            except ValueError:  # no e-mail
+                entry = None
+            if entry is not None and entry.tenant_id == tenant_id and entry.user_id != person:
+                return {each: filters[each] for each in filters if each != name}, {entry.user_id: {name: value}}
+        return dict(filters), {}
 
     async def reserve(self, email: str, entry: Entry) -> str:
         """Reserve an e-mail for a user to be; its directory id. EmailTaken when somebody has it."""

@@ -148,15 +148,17 @@ class Members:
             where.append(AnyOf(tuple(Prefix(path, begins) for path in SEARCHED)))
         query = Query(tuple(where), order_by="created_at", descending=True, limit=limit, after=after)
         found = await self._store.query(IDENTITY, (principal.tenant_id,), query)
+        filters, personal = await self._directory.set_apart(principal.tenant_id, principal.person, "q", wanted.given)
         await self._recorder.record(
             Draft(
                 principal.tenant_id,
-                UserList(filters=wanted.given),
+                UserList(filters=filters),
                 request,
                 actor=principal.actor,
                 person=principal.person,
                 data_class="personal",
                 record_count=len(found.items),
+                personal=personal,
             )
         )
         return found

@@ -1,7 +1,7 @@
 """Boxes that are watched: one that does not open, although its person's key is there, is a finding of the ledger.
 
-It was changed, moved, or taken out, past the application; so was a person's key that does not unwrap. Whoever reads gets no data,
-the trail a `ledger.verify_failed`: once for each box, or for each key and month, however often it is read.
+It was changed, moved or taken out, past the application; so was a person's key that does not unwrap. Whoever reads
+gets no data, the trail a `ledger.verify_failed`: once for each box, or each key and month, however often it is read.
 """
 
 from collections import OrderedDict, deque

@@ -81,7 +81,10 @@ class Replays:
 
     async def replay(self, lines: Sequence[Line], operator: str | None) -> int:
         """Carry erasures out again, but for the later passes, which are the timer's; of how many there was something
-        left: what a restore brought back, or an earlier version did not take out. In the trail of each tenant, and in that of `platform` with the operator's name, before any is done."""
+        left: what a restore brought back, or an earlier version did not take out.
+
+        In the trail of each tenant, and in that of `platform` with the operator's name, before any is done.
+        """
         event = changed("erasures", "replayed", 0, len(lines), operator)
         told = await self._trail.draft(PLATFORM_TENANT, event, COMMAND, operator, Target("tenant", PLATFORM_TENANT))
         await self._recorder.record(told)

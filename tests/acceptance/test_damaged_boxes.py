@@ -16,9 +16,9 @@ from shared.privacy.person_keys import CACHE_FOR, KEY_BYTES, key_id
 from shared.storage.containers import AUDIT_EVENTS, SUBJECT_KEYS
 from shared.storage.documents import DocumentStore
 from shared.storage.errors import StoreError
-from tests.app import PASSWORD, Account, App, assert_problem
 from shared.subject_rights.erasure import SETTLED
 from shared.subject_rights.model import Person
+from tests.app import PASSWORD, Account, App, assert_problem
 from tests.exporting import walk
 from tests.faults import FaultyStore
 from tests.storage.conftest import LOCAL

@@ -122,6 +122,33 @@ async def test_a_person_is_erased(app: App, ada: Account, bob: Account) -> None:
     assert again.id != bob.id, "the e-mail is free, and whoever comes is somebody else"
 
 
+async def test_an_e_mail_that_others_searched_for_goes(app: App, ada: Account, bob: Account) -> None:
+    """It is sealed under whose it is, and not under who typed it."""
+    for path in ("events?type=auth.*&email=BOB@example.com", "admin/users?q=bob@example.com"):
+        answer = await app.client.get(f"/v1/{path}", headers=ada.auth)
+        assert answer.status_code == 200, answer.text
+    app.clock.advance(seconds=1)
+    await app.client.get("/v1/events/export?email=bob@example.com", headers=ada.auth)
+    app.clock.advance(seconds=1)
+    for own in (ada.email, "nobody@example.com"):
+        await app.client.get(f"/v1/events?email={own}", headers=ada.auth)
+
+    async def found() -> list[dict[str, Any]]:
+        events = [e for e in await app.events(ada.tenant_id) if e["type"].startswith(("audit.", "user.list"))]
+        return [{who: str(box["data"]).lower() for who, box in each["personal"].items()} for each in events]
+
+    for each in (await found())[:3]:
+        assert bob.email in each[bob.id]
+        assert bob.email not in each[ada.id]
+    assert [set(each) for each in (await found())[3:]] == [{ada.id}] * 2, "the own e-mail, and one of nobody's"
+    await ask(app, bob)
+    await erase(app)
+    assert [bob.email in str(each) for each in await found()] == [False] * 5
+    assert all(ada.id in each for each in await found()), "who searched, and the rest of it, stays"
+    (event, *_) = await app.events(ada.tenant_id, "audit.search")
+    assert event["attributes"]["filtered_by"] == ["email", "type"]
+
+
 async def test_what_others_hold_is_left_alone(app: App, ada: Account, bob: Account) -> None:
     """Of an event about two persons only the boxes of one go; the other's opens as before."""
     await app.client.put(f"/v1/admin/users/{bob.id}", json={"company": "Example"}, headers=ada.auth)

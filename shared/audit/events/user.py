@@ -9,7 +9,8 @@ from shared.audit.registry import event_type
 @event_type("user.list", data_class="personal")
 class UserList(AuditEvent):
     """Someone read a page of the tenant's users; the envelope's record_count says how many. One event for each page,
-    since each shows other people. The filters can hold names and e-mails, so they are sealed under the reader."""
+    since each shows other people. The filters can hold names and e-mails, so they are sealed under the reader; the
+    e-mail of an account under whose it is."""
 
     filters: Annotated[dict[str, Any], PersonalOf("actor")]
 
