@@ -201,13 +201,7 @@ KINDS: tuple[Kind, ...] = (
         hashed="id",
     ),
     Kind(DIRECTORY, "user", "Which tenant a user is of.", "id tenant_id"),
-    Kind(
-        DIRECTORY,
-        "key_check",
-        "Under which secret the store was indexed, and what wraps the keys of persons.",
-        "id version",
-        opens="value",
-    ),
+    Kind(DIRECTORY, "key_check", "Under which secrets the store was made.", "id version", opens="value"),
     Kind(
         DIRECTORY,
         "ledger_signed",

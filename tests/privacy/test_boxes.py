@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
-from shared.privacy.boxes import SALT_BYTES, BoxDamaged, Personal, SealedBoxes, commitment_of
+from shared.privacy.boxes import SALT_BYTES, BoxDamaged, KeyOfBoxDamaged, Personal, SealedBoxes, commitment_of
 from shared.privacy.key_wrapping import LocalKeys
 from shared.privacy.person_keys import CACHE_FOR, PersonKeys, Rewrapped, key_id
 from shared.privacy.secrets import MemorySecrets, SecretsError, SecretVersion
@@ -241,7 +241,7 @@ async def test_a_key_that_was_tampered_with_is_damage_and_stops_writes(world: Wo
     await world.store.replace(SUBJECT_KEYS, (TENANT,), await world.stored() | change)
     with pytest.raises(BoxDamaged):
         await world.boxes().open(TENANT, PERSON, EVENT, sealed.box)
-    with pytest.raises(SecretsError):
+    with pytest.raises(KeyOfBoxDamaged):
         await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
 
 

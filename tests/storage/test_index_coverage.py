@@ -30,7 +30,6 @@ from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, IDENTITY, Contai
 from shared.storage.documents import AnyOf, Defined, Eq, Filter, Has, In, Page, Partition, Prefix, Query, Range
 from shared.storage.sqlite import SqliteStore
 from shared.subject_rights.holds import Holds, _Month
-from shared.subject_rights.model import Person
 from tests.app import PASSWORD, ROOT, Account, App, running
 from tests.calls import NOWHERE, QUERIES, path_of
 from tests.fakes import ManualClock
@@ -146,7 +145,10 @@ async def drive_erasures(app: App, ada: Account) -> None:
     app.clock.advance(seconds=1)
     assert await app.host.run_timer("run_erasures")
     assert len([line async for line in app.services.replays.carried_out()]) == 2
-    await app.services.erasures.check(Person(ada.tenant_id, people[0].id))
+    await app.services.erasures.check(await app.services.erasures.person(ada.tenant_id, people[0].id))
+    root = await app.system_admin("root-2@example.com")
+    body = {"reason": "wants to be forgotten", "password": PASSWORD}
+    await app.client.post("/v1/privacy/erasure", json=body, headers=root.auth)
     held = Holds(app.store, app.clock, timedelta(days=30))
     for subject, period in ((None, "2026-03"), (people[0].id, "2026-03"), (people[0].id, "2026-02")):
         month = _Month(ada.tenant_id, period, app.clock.now(), [{"subject": subject}])
