@@ -37,6 +37,11 @@ async def stream(services: Services, items: "Sequence[Item]") -> None:
     await services.streaming.runner.consume(items)
 
 
+async def build_reports(services: Services, items: "Sequence[Item]") -> None:
+    """Build the reports that were ordered."""
+    await services.report_orders.consume(items)
+
+
 def drain(container: Container) -> Consumer:
     """A consumer that delivers the outbox entries of one container that are still there."""
 
@@ -49,6 +54,7 @@ def drain(container: Container) -> Consumer:
 
 
 CONSUMERS: dict[str, tuple[Container, Consumer]] = {
+    "build_reports": (REPORTS, build_reports),
     "detect_threats": (AUDIT_EVENTS, detect),
     "drain_alerts": (ALERTS, drain(ALERTS)),
     "drain_identity": (IDENTITY, drain(IDENTITY)),

@@ -13,11 +13,30 @@ from shared.wiring import LazyServices, Services
 type Job = Callable[[Services, RequestContext], Awaitable[None]]
 
 SWEEP_AGE = timedelta(minutes=1)
+FOLDED_DAYS = 7
+"""Days before today whose events are folded for reports by the timer: late events and missed runs included."""
 
 
 async def daily_reports(services: Services, request: RequestContext) -> None:
     """Build every daily report that is due."""
     await services.reports.build_due(request)
+
+
+async def gather_facts(services: Services, request: RequestContext) -> None:
+    """Fold the days that are over and were not yet, so that reports of them are quick."""
+    today = request.started_at.date()
+    days = [(today - timedelta(days=back)).isoformat() for back in range(FOLDED_DAYS, 0, -1)]
+
+    async def gather(tenant_id: str) -> None:
+        if tenant_id != PLATFORM_TENANT:
+            await services.facts.gather_days(tenant_id, days, request)
+
+    await services.rounds.run("gather_facts", gather)
+
+
+async def retry_reports(services: Services, request: RequestContext) -> None:
+    """Build the reports whose builder failed, ended, or had to wait."""
+    await services.rounds.run("retry_reports", services.report_orders.retry)
 
 
 async def sweep_outbox(services: Services, request: RequestContext) -> None:
@@ -118,9 +137,11 @@ TIMERS: dict[str, tuple[str, Job]] = {
     "close_months": ("0 20 4 * * *", close_months),
     "daily_reports": ("0 5 * * * *", daily_reports),
     "flush_rejections": ("15 * * * * *", flush_rejections),
+    "gather_facts": ("40 20 * * * *", gather_facts),
     "keep_held": ("0 50 4 * * *", keep_held),
     "resume_streams": ("5 */5 * * * *", resume_streams),
     "retry_dead_letters": ("0 2-59/5 * * * *", retry_dead_letters),
+    "retry_reports": ("40 1-59/10 * * * *", retry_reports),
     "run_erasures": ("50 3-59/5 * * * *", run_erasures),
     "sweep_outbox": ("30 */5 * * * *", sweep_outbox),
     "tell_of_life": ("20 10 * * * *", tell_of_life),

@@ -8,9 +8,9 @@ from uuid import UUID, uuid5
 
 from pydantic import TypeAdapter
 
+from shared.compliance.kinds import COMPLIANCE as KIND
 from shared.compliance.render.json import FORMAT
 from shared.compliance.report_model import Report
-from shared.compliance.reporting import KIND
 from shared.core.canonical import canonical
 from shared.storage.documents import Item
 

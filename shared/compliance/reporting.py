@@ -11,6 +11,7 @@ from shared.audit.model import SYSTEM, Actor, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.compliance.evidence import Organization, Organizations, Period
+from shared.compliance.kinds import COMPLIANCE as KIND
 from shared.compliance.report_model import Report, Summary
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import FieldError, Invalid, NotFoundError
@@ -20,12 +21,14 @@ from shared.storage.errors import Conflict, NotFound
 from shared.telemetry import get_log
 
 if TYPE_CHECKING:  # cold start: what builds reports is imported with the first of them
+    from shared.compliance.facts.store import FactsStore
     from shared.compliance.reading import Reader
 
 _log = get_log(__name__)
 
-KIND = "compliance_report"
 MOST_DAYS = 366
+QUICK_DAYS, QUICK_EVENTS = 93, 2_000
+"""So many days, and events of them that are not folded, a report within a request has at most: a second or two."""
 _EARLIER = 50
 """Reports before that are looked through for the one of the same framework."""
 
@@ -44,15 +47,19 @@ class ComplianceReports:
         recorder: Recorder,
         outbox: Outbox,
         organizations: Organizations,
+        facts: FactsStore,
         reader: Callable[[], Reader],
         clock: Clock,
+        retention_days: int,
     ) -> None:
         self._store = store
         self._recorder = recorder
         self._outbox = outbox
         self._organizations = organizations
+        self._facts = facts
         self._reader = reader
         self._clock = clock
+        self._ttl = retention_days * 86_400
 
     async def build(
         self,
@@ -82,6 +89,19 @@ class ComplianceReports:
             return held
         report = await self.make(organization, framework, period, request, actor=actor, wanted=name)
         return await self._keep(report, request, actor)
+
+    async def checked(self, tenant_id: str, framework: str, from_day: date, to_day: date) -> Period:
+        """The period of a report that can be. Invalid (422), NotFoundError (404), StoreError: as `build` has it."""
+        organization = await self._organizations.organization(tenant_id)
+        if organization is None:
+            raise NotFoundError("not_found", "There is no such organization.")
+        return self._checked(framework, from_day, to_day, organization)
+
+    async def is_quick(self, tenant_id: str, period: Period) -> bool:
+        """Whether a report of a period is made within a request: next to nothing is to be folded for it. StoreError."""
+        if len(period.days) > QUICK_DAYS:
+            return False
+        return await self._facts.unfolded(tenant_id, period.days) <= QUICK_EVENTS
 
     async def make(
         self,
@@ -123,8 +143,8 @@ class ComplianceReports:
         text = encode(report)
         parts = list(parts_of(report.tenant_id, report.id, text))
         for part in parts:
-            await self._store.upsert(REPORTS, (report.tenant_id,), part)
-        head = head_of(report, text, len(parts))
+            await self._store.upsert(REPORTS, (report.tenant_id,), part | {"ttl": self._ttl})
+        head = head_of(report, text, len(parts)) | {"ttl": self._ttl}
         event = await self._recorder.finish(
             Draft(
                 report.tenant_id,
@@ -133,6 +153,11 @@ class ComplianceReports:
                     period_from=report.from_day,
                     period_to=report.to_day,
                     digest=head["digest"],
+                    satisfied=report.summary.satisfied,
+                    exceptions=report.summary.exception,
+                    not_evidenced=report.summary.not_evidenced,
+                    not_applicable=report.summary.not_applicable,
+                    gate_passed=report.gate.passed,
                 ),
                 request,
                 actor=actor,

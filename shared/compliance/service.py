@@ -8,6 +8,7 @@ from shared.audit.events.report import ReportGenerate, ReportRead
 from shared.audit.model import SYSTEM, Actor, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
+from shared.compliance.kinds import COMPLIANCE, DAILY, ORDER
 from shared.compliance.model import FRAMEWORK, Activity, Day, digest_of, new_report, report_id, same_content
 from shared.core.clock import Clock, period_of, rfc3339
 from shared.storage.containers import AUDIT_EVENTS, REPORTS
@@ -16,6 +17,8 @@ from shared.storage.documents import (
     Cursor,
     DocumentStore,
     Eq,
+    Filter,
+    In,
     Item,
     Page,
     Query,
@@ -138,9 +141,12 @@ class Reports:
             activity.add(events)
         return activity
 
-    async def page(self, tenant_id: str, *, limit: int, after: Cursor | None) -> Page:
-        """Reports of a tenant, newest period first."""
-        query = Query((Eq("kind", "report"),), order_by="from", descending=True, limit=limit, after=after)
+    async def page(self, tenant_id: str, *, limit: int, after: Cursor | None, framework: str | None = None) -> Page:
+        """Reports of a tenant, daily ones and those of frameworks, and orders of such; newest period first."""
+        where: tuple[Filter, ...] = (In("kind", (DAILY, COMPLIANCE, ORDER)),)
+        if framework is not None:
+            where = (*where, Eq("framework", framework))
+        query = Query(where, order_by="from", descending=True, limit=limit, after=after)
         return await self._store.query(REPORTS, (tenant_id,), query)
 
     async def read(self, tenant_id: str, wanted: str, actor: Actor, request: RequestContext) -> Item | None:

@@ -8,6 +8,7 @@ from shared.audit.events.report import ReportSignOff
 from shared.audit.model import Actor, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
+from shared.compliance.kinds import COMPLIANCE, DAILY, ORDER, order_id
 from shared.compliance.model import digest_of
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import Clash
@@ -58,7 +59,7 @@ class SignOffs:
             "role": actor.role,
             "at": rfc3339(self._clock.now()),
             "statement": statement,
-            "digest": digest_of(report),
+            "digest": report["digest"] if report["kind"] == COMPLIANCE else digest_of(report),
         }
         finished = await self._recorder.finish(_draft(tenant_id, report, item, actor, request))
         try:
@@ -79,11 +80,13 @@ class SignOffs:
         return sorted(found.items, key=lambda each: (each["at"], each["user_id"]))
 
     async def _report(self, tenant_id: str, report_id: str) -> Item | None:
-        try:
-            item = await self._store.read(REPORTS, (tenant_id,), report_id)
-        except NotFound:
-            return None
-        return item if item["kind"] == "report" else None
+        for item_id in (report_id, order_id(report_id)):
+            try:
+                item = await self._store.read(REPORTS, (tenant_id,), item_id)
+            except NotFound:
+                continue
+            return item if item["kind"] in (DAILY, COMPLIANCE, ORDER) else None
+        return None
 
 
 def _draft(tenant_id: str, report: Item, item: Item, actor: Actor, request: RequestContext) -> Draft:

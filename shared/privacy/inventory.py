@@ -278,6 +278,12 @@ KINDS: tuple[Kind, ...] = (
         f"{_ITEM} created_at framework from to status generated_at generated_by events_in_period gate_passed "
         "summary.* digest parts bytes",
     ),
+    Kind(
+        REPORTS,
+        "report_order",
+        "A compliance report that was asked for and is not there yet.",
+        f"{_ITEM} report_id framework from to created_at ordered_by.** status due_at attempts reason",
+    ),
     Kind(REPORTS, "report_part", "A part of the JSON of a compliance report.", f"{_ITEM} text"),
     Kind(
         REPORTS,

@@ -83,6 +83,7 @@ REPORTS = Container(
     name="reports",
     partition_key=("tenant_id",),
     indexes=(("kind", "created_at"), ("kind", "from")),
+    also_indexed=("framework",),
     default_ttl_seconds=-1,
 )
 SUBJECT_KEYS = Container(name="subject_keys", partition_key=("tenant_id",), also_indexed=("kind",))

@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.audit.recorder import Recorder
     from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
+    from shared.compliance.delivery import Delivery
     from shared.compliance.facts.store import FactsStore
+    from shared.compliance.orders import ReportOrders
     from shared.compliance.reporting import ComplianceReports
     from shared.compliance.service import Reports
     from shared.compliance.sign_off import SignOffs
@@ -128,6 +130,8 @@ class Services:
     sign_offs: "SignOffs"
     facts: "FactsStore"
     compliance: "ComplianceReports"
+    report_orders: "ReportOrders"
+    report_delivery: "Delivery"
     sealer: "Sealer"
     shards: "Shards"
     ledger_keys: "LedgerKeys"
@@ -270,8 +274,6 @@ def _assemble(
     from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
     from shared.audit.writing import Writing
-    from shared.compliance.service import Reports
-    from shared.compliance.sign_off import SignOffs
     from shared.detection import AlertService, DetectionService
     from shared.detection.rules import StoredRules
     from shared.identity.directory import Directory
@@ -291,7 +293,6 @@ def _assemble(
         OutboxCounts,
         audit_writes,
         function_runs,
-        report_builds,
     )
     from shared.wiring._compliance import compliance_services
     from shared.wiring._identity import identity_services
@@ -339,11 +340,9 @@ def _assemble(
         **subject_rights_services(settings, of_persons, ids, person_keys, pin, watched, identity, ledger),
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
         alerts=AlertService(store, outbox, recorder, clock, rules),
-        reports=Reports(store, recorder, outbox, directory, clock, timed=report_builds()),
-        sign_offs=SignOffs(store, recorder, outbox, clock),
         **ledger,
         streaming=streaming_services(settings, of_persons, ids, person_keys, secrets, ledger),
         **life_services(settings, common, outbox=outbox, writing=writing, shards=ledger["shards"]),
-        **compliance_services(settings, common, outbox, ledger),
+        **compliance_services(settings, common, ids, outbox, directory, ledger),
         **common,
     )

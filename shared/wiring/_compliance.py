@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shared.compliance.evidence import Account, AlertRow, Declaration, Organization, Policies, RequestRow
 from shared.compliance.thresholds import WorkingHours
 from shared.core.clock import parse_rfc3339, rfc3339
+from shared.core.ids import IdFactory
 from shared.core.settings import Settings
 from shared.detection.alerts import ALERT_KIND, BY_SYSTEM, CLOSED
 from shared.identity.model import TENANT_ITEM
@@ -22,16 +23,29 @@ from shared.subject_rights.model import KIND as REQUEST
 if TYPE_CHECKING:  # cold start
     from shared.audit.outbox import Outbox
     from shared.compliance.reading import Reader
+    from shared.identity.directory import Directory
 
 _OPEN_BEFORE = timedelta(days=400)
 """So long before a period an alert may have been first seen, and still be told of."""
 _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-def compliance_services(settings: Settings, common: dict[str, Any], outbox: "Outbox", ledger: dict[str, Any]) -> Any:
+def compliance_services(
+    settings: Settings,
+    common: dict[str, Any],
+    ids: IdFactory,
+    outbox: "Outbox",
+    directory: "Directory",
+    ledger: dict[str, Any],
+) -> dict[str, Any]:
     """The services of compliance, by their names in `Services`. `ledger`: those of the ledger."""
+    from shared.compliance.delivery import Delivery
     from shared.compliance.facts.store import FactsStore
+    from shared.compliance.orders import ReportOrders
     from shared.compliance.reporting import ComplianceReports
+    from shared.compliance.service import Reports
+    from shared.compliance.sign_off import SignOffs
+    from shared.telemetry.metrics import report_builds
 
     store, clock = common["store"], common["clock"]
     place = (store, ledger["ledger"], ledger["shards"], clock, settings.cosmos_db_ttl_days)
@@ -45,14 +59,32 @@ def compliance_services(settings: Settings, common: dict[str, Any], outbox: "Out
         ports = Ports(siblings, siblings, siblings, siblings)
         return Reader(store, ports, Inspection(*place), facts, clock)
 
+    reports = ComplianceReports(
+        outbox=outbox,
+        organizations=siblings,
+        facts=facts,
+        reader=reader,
+        retention_days=settings.cosmos_db_ttl_days,
+        **common,
+    )
+    orders = ReportOrders(outbox=outbox, reports=reports, ids=ids, **common)
+    sign_offs = SignOffs(outbox=outbox, **common)
+    of_ledger = {name: ledger[name] for name in ("ledger", "shards", "evidence")}
+    delivery = Delivery(
+        store=store,
+        recorder=common["recorder"],
+        reports=reports,
+        orders=orders,
+        sign_offs=sign_offs,
+        **of_ledger,
+    )
     return {
         "facts": facts,
-        "compliance": ComplianceReports(
-            outbox=outbox,
-            organizations=siblings,
-            reader=reader,
-            **common,
-        ),
+        "reports": Reports(store, common["recorder"], outbox, directory, clock, timed=report_builds()),
+        "compliance": reports,
+        "report_orders": orders,
+        "report_delivery": delivery,
+        "sign_offs": sign_offs,
     }
 
 

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from functions import ENDPOINTS
-from shared.identity.model import Role
+from shared.identity.model import TENANT_ITEM, Role
 from shared.identity.operations import NewAdmin
-from shared.storage.containers import ALERTS, REPORTS
-from shared.storage.documents import Eq, Query
+from shared.storage.containers import ALERTS, IDENTITY, REPORTS
+from shared.storage.documents import Eq, PatchSet, Query
 from tests.app import PASSWORD, ROOT, Account, App, registration
 
 PAGE = (ROOT / "docs/access-control.md").read_text(encoding="utf-8")
@@ -63,6 +63,7 @@ BODIES: dict[str, Any] = {
     "POST /admin/api-keys": {"name": "reader", "scopes": ["alerts:read"]},
     "PUT /admin/settings": {"require_mfa": "off"},
     "POST /events": {"type": "custom.test", "actor": {"kind": "service", "id": "billing"}},
+    "POST /reports": {"framework": "soc2", "from": "2026-03-14", "to": "2026-03-15"},
     "POST /reports/{}/sign-off": {"statement": "I have read it."},
     "PUT /webhook": {"url": "https://receiver.example.com/in"},
     "POST /webhook/replay": {"from_position": "2026-03/0"},
@@ -115,6 +116,8 @@ class Stage:
 async def set_stage(stage: Stage) -> Stage:
     app = stage.app
     ada, grace = await app.register("ada@example.com"), await app.register("grace@example.org")
+    began = [PatchSet("created_at", "2026-03-14T00:00:00.000000Z")]  # there is no report of a day before
+    await app.store.patch(IDENTITY, (ada.tenant_id,), TENANT_ITEM, began)
     await app.services.operations.make_system_admin(NewAdmin("root@example.com", PASSWORD, "Some", "Operator"))
     root = (await app.login("root@example.com")).json()
     profile = (await app.client.get("/v1/profile", headers={"Authorization": f"Bearer {root['access_token']}"})).json()

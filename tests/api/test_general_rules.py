@@ -14,7 +14,9 @@ from functions._api import Endpoint, ListQuery, Nothing
 from functions._http import SECURITY_HEADERS
 from functions._openapi import error_statuses
 from functions._shapes import Problem
-from shared.identity.model import Role
+from shared.identity.model import TENANT_ITEM, Role
+from shared.storage.containers import IDENTITY
+from shared.storage.documents import PatchSet
 from tests.app import PASSWORD, Account, App, assert_problem, registration, running
 from tests.calls import NOWHERE, QUERIES, path_of
 from tests.fakes import ManualClock
@@ -31,6 +33,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "population": [NOWHERE],
         "decisions": [{"user_id": NOWHERE, "decision": "keep"}],
     },
+    "create_report": {"framework": "soc2", "from": "2026-03-14", "to": "2026-03-15"},
     "create_api_key": {"name": "reader", "scopes": ["alerts:read"]},
     "request_erasure": {"reason": "wants to be forgotten", "password": PASSWORD},
     "request_user_erasure": {"reason": "wants to be forgotten"},
@@ -120,6 +123,9 @@ async def _prepared(app: App, ada: Account, caller: Account, endpoint: Endpoint)
         await app.join(ada, f"heir.of.{ada.email}", Role.TENANT_ADMIN)
     if endpoint.name == "complete_access_review":
         good = {"json": {"population": [ada.id], "decisions": [{"user_id": ada.id, "decision": "keep"}]}}
+    if endpoint.name == "create_report":
+        began = [PatchSet("created_at", "2026-03-14T00:00:00.000000Z")]  # there is no report of a day before
+        await app.store.patch(IDENTITY, (ada.tenant_id,), TENANT_ITEM, began)
     if endpoint.name == "get_ledger_proof":
         await app.host.drain_feed()  # all of them happened at the same moment: any may be the first
         good = {"params": {"event_id": (await app.events(caller.tenant_id))[0]["id"]}}

@@ -15,7 +15,8 @@ from shared.audit.outbox import is_entry
 from shared.compliance.facts.store import KIND as FACTS
 from shared.compliance.facts.store import facts_id
 from shared.compliance.parts import PART_KIND, decode, encode, part_prefix
-from shared.compliance.reporting import KIND, DamagedReport, default_period
+from shared.compliance.kinds import COMPLIANCE as KIND
+from shared.compliance.reporting import DamagedReport, default_period
 from shared.core.errors import Invalid, NotFoundError
 from shared.detection.alerts import overdue_alert
 from shared.ledger.progress import progress_id

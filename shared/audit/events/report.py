@@ -1,6 +1,6 @@
 """report.*: evidence that was made and read."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from shared.audit.model import AuditEvent, PersonalOf
 from shared.audit.registry import event_type
@@ -8,12 +8,22 @@ from shared.audit.registry import event_type
 
 @event_type("report.generate", outcomes=("success", "failure"))
 class ReportGenerate(AuditEvent):
-    """A report was built. `digest` is the SHA-256 of its canonical JSON, hex; the target is the report."""
+    """A report was built, or could not be (`reason` says why). `digest` is the SHA-256 of its canonical JSON, hex; the
+    target is the report. Of a framework's report: how many controls have which status, and whether the trail of the
+    period could be relied on."""
 
+    sparse: ClassVar[frozenset[str]] = frozenset(
+        {"satisfied", "exceptions", "not_evidenced", "not_applicable", "gate_passed"}
+    )
     framework: str
     period_from: str
     period_to: str
-    digest: str
+    digest: str | None
+    satisfied: int | None = None
+    exceptions: int | None = None
+    not_evidenced: int | None = None
+    not_applicable: int | None = None
+    gate_passed: bool | None = None
 
 
 @event_type("report.read")

@@ -51,6 +51,20 @@ class FactsStore:
         found = await self._complete(tenant_id, rollups, held, request)
         return found != held
 
+    async def unfolded(self, tenant_id: str, days: Sequence[str]) -> int:
+        """How many sealed events of days have no facts yet. StoreError."""
+        rollups: dict[str, Item] = {}
+        for month in dict.fromkeys(day[:7] for day in days):
+            rollups |= await self._shards.rollups(tenant_id, month, [day for day in days if day[:7] == month])
+        held = await self._held(tenant_id, days, ("day", "version", "events", "first", "last", "counts"))
+        return sum(rollup["events"] for day, rollup in rollups.items() if not is_current(held.get(day), rollup))
+
+    async def gather_days(self, tenant_id: str, days: Sequence[str], request: RequestContext) -> int:
+        """Fold the days of which not all that is sealed is in their facts, oldest first; how many. StoreError."""
+        if not days or not await self.unfolded(tenant_id, days):
+            return 0
+        return sum([await self.gather(tenant_id, day, request) for day in sorted(days)])
+
     async def days(
         self, tenant_id: str, days: Sequence[str], rollups: Mapping[str, Item], request: RequestContext
     ) -> dict[str, Item]:
@@ -61,9 +75,11 @@ class FactsStore:
         wanted = {day: rollups[day] for day in days if day in rollups}
         return await self._complete(tenant_id, wanted, await self._held(tenant_id, days), request)
 
-    async def _held(self, tenant_id: str, days: Sequence[str]) -> dict[str, Item]:
+    async def _held(
+        self, tenant_id: str, days: Sequence[str], fields: tuple[str, ...] | None = None
+    ) -> dict[str, Item]:
         within = Range("id", ge=facts_id(min(days)), le=facts_id(max(days)))
-        query = Query((within,), limit=_A_MONTH)
+        query = Query((within,), limit=_A_MONTH, fields=fields)
         found = [item async for page in pages(self._store, REPORTS, (tenant_id,), query) for item in page]
         return {item["day"]: item for item in found}
 

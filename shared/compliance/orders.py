@@ -1,0 +1,243 @@
+"""Reports that were asked for and are not there yet.
+
+An order stands beside the reports until its report does. The change feed brings it to a builder, which takes it for
+some minutes; what is left by a crash, or has to be tried again, a timer hands out anew. One report comes of it however
+often it is asked for, delivered or built: the report's id follows from framework and period.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from shared.audit.events.report import ReportGenerate
+from shared.audit.model import SYSTEM, Actor, Draft, RequestContext, Target
+from shared.audit.outbox import Outbox
+from shared.audit.recorder import Recorder
+from shared.compliance.kinds import ORDER as KIND
+from shared.compliance.kinds import order_id
+from shared.compliance.reporting import ComplianceReports
+from shared.core.clock import Clock, parse_rfc3339, rfc3339
+from shared.core.errors import KraftdError, Unready
+from shared.core.ids import IdFactory
+from shared.storage.containers import REPORTS
+from shared.storage.documents import DocumentStore, Eq, Item, Query, pages, replace
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError, Throttled, Unavailable
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
+
+SETTLED = timedelta(hours=1)
+"""How long after the end of a period events of it may still come to be sealed: its report is not made before."""
+TAKEN = timedelta(minutes=15)
+"""So long an order is its builder's; then another may take it."""
+MOST_ATTEMPTS = 6
+"""Then a report has failed: somebody has to look, and may ask again."""
+_FIRST_PAUSE = timedelta(minutes=2)
+_FAILED_TTL = 30 * 86_400
+_RACES = 20
+
+
+class ReportOrders:
+    """Takes orders of reports, and has them built."""
+
+    def __init__(
+        self,
+        *,
+        store: DocumentStore,
+        recorder: Recorder,
+        outbox: Outbox,
+        reports: ComplianceReports,
+        clock: Clock,
+        ids: IdFactory,
+    ) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._outbox = outbox
+        self._reports = reports
+        self._clock = clock
+        self._ids = ids
+
+    async def ask(
+        self, tenant_id: str, framework: str, from_day: date, to_day: date, actor: Actor, request: RequestContext
+    ) -> Item:
+        """The head of a report: of the one that is there, or is made at once where that is quick; else its order.
+
+        Invalid (422) for a framework or a period that cannot be, NotFoundError (404) for no such organization,
+        StoreError, Unready.
+        """
+        from shared.compliance.parts import report_id
+
+        period = await self._reports.checked(tenant_id, framework, from_day, to_day)
+        wanted = report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat())
+        held = await self._reports.head(tenant_id, wanted) or await self.open(tenant_id, wanted)
+        if held is not None and held["status"] != "failed":
+            return held
+        settled = parse_rfc3339(period.end) + SETTLED
+        if held is None and self._clock.now() >= settled and await self._reports.is_quick(tenant_id, period):
+            return await self._reports.build(tenant_id, framework, from_day, to_day, request, actor=actor)
+        return await self._place(tenant_id, framework, from_day, to_day, actor)
+
+    async def order(self, tenant_id: str, framework: str, from_day: date, to_day: date) -> Item:
+        """The head of a report that is there, else its order: of a schedule, which waits for nothing. As `ask`."""
+        from shared.compliance.parts import report_id
+
+        await self._reports.checked(tenant_id, framework, from_day, to_day)
+        wanted = report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat())
+        held = await self._reports.head(tenant_id, wanted) or await self.open(tenant_id, wanted)
+        return held or await self._place(tenant_id, framework, from_day, to_day, SYSTEM)
+
+    async def open(self, tenant_id: str, report_id: str) -> Item | None:
+        """The order of a report; None when there is none. StoreError."""
+        try:
+            return await self._store.read(REPORTS, (tenant_id,), order_id(report_id))
+        except NotFound:
+            return None
+
+    async def _place(self, tenant_id: str, framework: str, from_day: date, to_day: date, actor: Actor) -> Item:
+        """Put an order down, unless one is there that is not given up."""
+        from shared.compliance.parts import report_id
+
+        now = self._clock.now()
+        wanted = report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat())
+        settled = parse_rfc3339(f"{to_day.isoformat()}T00:00:00Z") + SETTLED
+        item: Item = {
+            "id": order_id(wanted),
+            "tenant_id": tenant_id,
+            "kind": KIND,
+            "report_id": wanted,
+            "framework": framework,
+            "from": from_day.isoformat(),
+            "to": to_day.isoformat(),
+            "created_at": rfc3339(now),
+            "ordered_by": {"kind": actor.kind, "id": actor.id, "role": actor.role},
+            "status": "queued",
+            "due_at": rfc3339(max(now, settled)),
+            "attempts": 0,
+        }
+        for _ in range(_RACES):
+            try:
+                return await self._store.create(REPORTS, (tenant_id,), item)
+            except Conflict:
+                held = await self.open(tenant_id, wanted)
+            if held is None:
+                continue  # built, or taken away, in between
+            if held["status"] != "failed":
+                return held
+            try:
+                return await self._store.replace(REPORTS, (tenant_id,), item, held["_etag"])
+            except (NotFound, PreconditionFailed):
+                continue
+        raise Unavailable("an order came and went too often")
+
+    async def consume(self, items: Sequence[Item]) -> None:
+        """Build what new orders of a batch ask for, of any tenants. Unavailable, Throttled, Unready: deliver it again.
+
+        Another failure is the order's own: it stays, is tried again by the timer, and given up in the end.
+        """
+        for item in items:
+            if item.get("kind") == KIND and item.get("status") == "queued":
+                await self._build(item["tenant_id"], item["id"])
+
+    async def retry(self, tenant_id: str) -> int:
+        """Build what orders of a tenant are due that no builder has, oldest first; how many were built."""
+        built = 0
+        query = Query((Eq("kind", KIND),), order_by="created_at", limit=100, fields=("status", "due_at"))
+        now = rfc3339(self._clock.now())
+        async for orders in pages(self._store, REPORTS, (tenant_id,), query):
+            for each in orders:
+                if each["status"] != "failed" and each["due_at"] <= now:
+                    built += await self._build(tenant_id, each["id"])
+        return built
+
+    async def _build(self, tenant_id: str, wanted: str) -> bool:
+        """Build one order's report, if it is due and nobody has it; whether it was. Its failure is noted in it."""
+        order = await self._taken(tenant_id, wanted)
+        if order is None:
+            return False
+        request = RequestContext(self._ids.new(), "feed/build_reports", "build_reports", self._clock.now())
+        try:
+            if order["attempts"] > MOST_ATTEMPTS:  # builders that ended without a word
+                await self._give_up(order, "not_built", request)
+                return False
+            days = (date.fromisoformat(order["from"]), date.fromisoformat(order["to"]))
+            by = Actor(**order["ordered_by"])
+            await self._reports.build(tenant_id, order["framework"], *days, request, actor=by)
+        except (Unavailable, Throttled, Unready):
+            await self._put_back(order, attempts=order["attempts"] - 1)
+            raise
+        except KraftdError as verdict:
+            _log.warning("report_refused", tenant_id=tenant_id, report_id=order["report_id"], code=verdict.code)
+            await self._give_up(order, verdict.code, request)
+            return False
+        except Exception as error:  # noqa: BLE001 - the others must not be held up
+            _log.error("report_not_built", error, tenant_id=tenant_id, report_id=order["report_id"])
+            if order["attempts"] >= MOST_ATTEMPTS:
+                await self._give_up(order, "not_built", request)
+            else:
+                await self._put_back(order, pause=_FIRST_PAUSE * (1 << order["attempts"]))
+            return False
+        await self._done(order)
+        return True
+
+    async def _taken(self, tenant_id: str, wanted: str) -> Item | None:
+        """An order as its builder's for some minutes; None when it is gone, given up, not due, or another's."""
+        now = self._clock.now()
+        try:
+            order = await self._store.read(REPORTS, (tenant_id,), wanted)
+            if order["status"] == "failed" or order["due_at"] > rfc3339(now):
+                return None
+            mine: dict[str, Any] = {"status": "building", "due_at": rfc3339(now + TAKEN)}
+            mine["attempts"] = order["attempts"] + 1
+            return await self._store.replace(REPORTS, (tenant_id,), order | mine, order["_etag"])
+        except (NotFound, PreconditionFailed):
+            _log.info("report_order_taken", order_id=wanted, tenant_id=tenant_id)
+            return None
+
+    async def _put_back(self, order: Item, *, pause: timedelta = timedelta(0), attempts: int | None = None) -> None:
+        """Let go of an order, for now or for later. If the store does not let us, its time runs out."""
+        left = order | {"status": "queued", "due_at": rfc3339(self._clock.now() + pause)}
+        left["attempts"] = order["attempts"] if attempts is None else attempts
+        try:
+            await self._store.replace(REPORTS, (order["tenant_id"],), left, order["_etag"])
+        except StoreError as error:
+            _log.info("report_order_left", order_id=order["id"], error_type=type(error).__qualname__)
+
+    async def _give_up(self, order: Item, reason: str, request: RequestContext) -> None:
+        """Call a report failed, and tell the trail; unless another builder has the order by now."""
+        failed = order | {"status": "failed", "reason": reason, "ttl": _FAILED_TTL}
+        told = ReportGenerate(
+            framework=order["framework"], period_from=order["from"], period_to=order["to"], digest=None
+        )
+        by = Actor(**order["ordered_by"])
+        event = await self._recorder.finish(
+            Draft(
+                order["tenant_id"],
+                told,
+                request,
+                outcome="failure",
+                reason=reason,
+                actor=by,
+                target=Target("report", order["report_id"]),
+                person=by.id if by.kind == "user" else None,
+            )
+        )
+        try:
+            step = replace(failed, if_match=order["_etag"])
+            await self._outbox.commit(REPORTS, order["tenant_id"], [step], [event])
+        except (NotFound, PreconditionFailed):
+            _log.info("report_order_taken", order_id=order["id"], tenant_id=order["tenant_id"])
+
+    async def _done(self, order: Item) -> None:
+        try:
+            await self._store.delete(REPORTS, (order["tenant_id"],), order["id"])
+        except NotFound:
+            _log.info("report_order_gone", order_id=order["id"], tenant_id=order["tenant_id"])
+
+
+def shown_order(item: Item) -> dict[str, Any]:
+    """An order as the API shows it: a report that is not there yet."""
+    names = ("framework", "from", "to", "status", "reason")
+    told = {name: item[name] for name in names if name in item}
+    return {"id": item["report_id"], "ordered_at": item["created_at"], **told}
