@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,10 @@ from devhost.host import Host
 from shared.compliance.model import Activity, Day, new_report
 from shared.core.settings import Settings
 from shared.detection.patterns import brute_force
+from shared.identity.model import TENANT_ITEM
 from shared.ledger.checkpoints import SIGN_EVERY
-from shared.storage.containers import REPORTS
+from shared.storage.containers import IDENTITY, REPORTS
+from shared.storage.documents import PatchSet
 from shared.wiring import build_services
 
 FILE = Path(__file__).with_name("store_budget.json")
@@ -193,6 +195,23 @@ async def _sign_off(walk: Walk, token: str) -> None:
     await walk.call("GET reports/{id}, signed off", "GET", url, 200, token=token)
 
 
+async def _framework_report(walk: Walk, token: str) -> None:
+    """A report on a framework, of the day before; the organization is as old as that."""
+    services = await walk.host.module.services.get()
+    tenant_id = (await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})).json()["tenant_id"]
+    began = PatchSet("created_at", "2026-03-14T00:00:00.000000Z")
+    await services.store.patch(IDENTITY, (tenant_id,), TENANT_ITEM, [began])
+    body = {"framework": "soc2", "from": "2026-03-14", "to": "2026-03-15"}
+    made = await walk.call("POST reports", "POST", "/reports", 201, token=token, body=body)
+    await walk.call("POST reports, there already", "POST", "/reports", 201, token=token, body=body)
+    url = f"/reports/{made['id']}"
+    for what, asked in (("of a framework", ""), ("its HTML", "?format=html"), ("its bundle", "?format=bundle")):
+        await walk.call(f"GET reports/{{id}}, {what}", "GET", url + asked, 200, token=token, read=False)
+    await walk.call("GET controls", "GET", "/controls", 200, token=token)
+    order = await services.report_orders.order(tenant_id, "gdpr", date(2026, 3, 14), date(2026, 3, 15))
+    await walk.run("feed: an order of a report", partial(services.report_orders.consume, [order]))
+
+
 async def _own_account(walk: Walk, token: str) -> None:
     """What users do to themselves."""
     tokens = (await walk.client.post("/login", json={"email": EMAIL, "password": PASSWORD})).json()
@@ -336,6 +355,7 @@ async def _triggers(walk: Walk, wrong: dict[str, str]) -> None:
         await walk.run(f"feed: a failure that {what}", walk.host.drain_feed)
     await _alerts(walk, token)
     await _ledger(walk, token)
+    await _framework_report(walk, token)
     await walk.run("timer run_erasures, one person", partial(walk.host.run_timer, "run_erasures"))
     for timer in sorted(each.name for each in walk.host.functions if type(each.trigger).__name__ == "TimerTrigger"):
         await walk.run(f"timer {timer}, two tenants", partial(walk.host.run_timer, timer))

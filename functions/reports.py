@@ -203,7 +203,7 @@ async def list_reports(call: Call[Nothing, ReportsQuery]) -> Answer:
     response=OneReport,
     errors=(404, 409),
     produces={
-        "text/html; charset=utf-8": "`html`: to read and to print.",
+        "text/html": "`html`: to read and to print.",
         "application/pdf": "`pdf`: PDF/A-3.",
         "application/zip": "`csv`: a file for each table. `bundle`: one part of an evidence bundle with the report.",
         "application/oscal+json": "`oscal`: assessment results.",
@@ -257,7 +257,7 @@ async def _file(call: Call[Nothing, ReportQuery], head: "Item", form: Any, place
         headers["Content-Security-Policy"] = f"{policy()}; frame-ancestors 'none'"
     if cut.next is not None:
         headers["Link"] = _link(form, await write_place(call, [cut.number + 1, cut.next, cut.digest]))
-    return Answer(cut.body, headers=headers, media_type=cut.file.media_type)
+    return Answer(cut.body, headers=headers, media_type=cut.file.media_type.partition(";")[0])
 
 
 async def _bundle(call: Call[Nothing, ReportQuery], head: "Item", place: list[Any] | None) -> Answer:

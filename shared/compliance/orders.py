@@ -143,7 +143,7 @@ class ReportOrders:
     async def retry(self, tenant_id: str) -> int:
         """Build what orders of a tenant are due that no builder has, oldest first; how many were built."""
         built = 0
-        query = Query((Eq("kind", KIND),), order_by="created_at", limit=100, fields=("status", "due_at"))
+        query = Query((Eq("kind", KIND),), order_by="created_at", limit=100, fields=("id", "status", "due_at"))
         now = rfc3339(self._clock.now())
         async for orders in pages(self._store, REPORTS, (tenant_id,), query):
             for each in orders:

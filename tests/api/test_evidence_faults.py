@@ -1,15 +1,18 @@
-"""A store that fails at any one call of an access review or a sign-off: each that was made has its event, and no event
-is without one; asked again, it is there once."""
+"""A store that fails at any one call of an access review, a sign-off or the order of a report: each that was made has
+its event, and no event is without one; asked again, it is there once."""
 
 from datetime import timedelta
 
 import httpx
+import pytest
 
 from shared.compliance.model import Activity, Day, new_report
+from shared.compliance.parts import report_id as report_id_of
 from shared.compliance.sign_off import sign_off_key
 from shared.identity.access_reviews import KIND
+from shared.identity.model import TENANT_ITEM
 from shared.storage.containers import IDENTITY, REPORTS
-from shared.storage.documents import Eq, Item, Query
+from shared.storage.documents import Eq, Item, PatchSet, Query
 from shared.storage.errors import NotFound, StoreError
 from tests.api.test_admin_faults import Admin, admin  # noqa: F401 - the fixture
 from tests.api.test_faults import MODES
@@ -71,6 +74,32 @@ async def test_a_sign_off(admin: Admin) -> None:  # noqa: F811 - the fixture
         assert len(await admin.events("report.sign_off", report["id"])) == 1
 
     await admin.walk(prepare, act, check, 201)
+
+
+async def test_an_order_of_a_report(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811 - the fixture
+    """Its building is walked in tests/compliance/test_orders.py."""
+    monkeypatch.setattr("shared.compliance.reporting.QUICK_EVENTS", -1)
+    ada, today, app = admin.ada, admin.app.clock.now().date(), admin.app
+    began = PatchSet("created_at", "2025-06-01T00:00:00.000000Z")
+    await admin.broken.store.patch(IDENTITY, (ada.tenant_id,), TENANT_ITEM, [began])
+
+    async def prepare(attempt: int) -> dict[str, str]:
+        days = (today - timedelta(days=attempt + 1), today - timedelta(days=attempt))
+        return {"framework": "gdpr", "from": days[0].isoformat(), "to": days[1].isoformat()}
+
+    async def act(body: dict[str, str]) -> httpx.Response:
+        return await admin.ask("POST", "/v1/reports", body)
+
+    async def check(body: dict[str, str], answer: httpx.Response) -> None:
+        """The feed was drained by now: what was ordered is there."""
+        report_id = report_id_of(ada.tenant_id, *body.values())
+        head = await app.services.compliance.head(ada.tenant_id, report_id)
+        assert head or answer.status_code == 503
+        assert len(await admin.events("report.generate", report_id)) == bool(head)
+        again = await act(body)
+        assert (again.status_code, again.json()["id"]) == (201 if head else 202, report_id)
+
+    await admin.walk(prepare, act, check, 202)
 
 
 async def test_a_heartbeat(admin: Admin) -> None:  # noqa: F811 - the fixture

@@ -88,8 +88,11 @@ async def app(host: Host) -> AsyncIterator[App]:
 
 @pytest.fixture
 async def ada(app: App) -> Account:
-    """The tenant_admin of a tenant of her own."""
-    return await app.register(f"ada{next(_numbers)}@example.com")
+    """The tenant_admin of a tenant of her own, which began the day before: there is a day that can be reported on."""
+    admin = await app.register(f"ada{next(_numbers)}@example.com")
+    began = PatchSet("created_at", "2026-03-14T00:00:00.000000Z")
+    await app.store.patch(IDENTITY, (admin.tenant_id,), TENANT_ITEM, [began])
+    return admin
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +126,6 @@ async def _prepared(app: App, ada: Account, caller: Account, endpoint: Endpoint)
         await app.join(ada, f"heir.of.{ada.email}", Role.TENANT_ADMIN)
     if endpoint.name == "complete_access_review":
         good = {"json": {"population": [ada.id], "decisions": [{"user_id": ada.id, "decision": "keep"}]}}
-    if endpoint.name == "create_report":
-        began = [PatchSet("created_at", "2026-03-14T00:00:00.000000Z")]  # there is no report of a day before
-        await app.store.patch(IDENTITY, (ada.tenant_id,), TENANT_ITEM, began)
     if endpoint.name == "get_ledger_proof":
         await app.host.drain_feed()  # all of them happened at the same moment: any may be the first
         good = {"params": {"event_id": (await app.events(caller.tenant_id))[0]["id"]}}

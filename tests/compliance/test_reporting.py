@@ -14,8 +14,8 @@ import pytest
 from shared.audit.outbox import is_entry
 from shared.compliance.facts.store import KIND as FACTS
 from shared.compliance.facts.store import facts_id
-from shared.compliance.parts import PART_KIND, decode, encode, part_prefix
 from shared.compliance.kinds import COMPLIANCE as KIND
+from shared.compliance.parts import PART_KIND, decode, encode, part_prefix
 from shared.compliance.reporting import DamagedReport, default_period
 from shared.core.errors import Invalid, NotFoundError
 from shared.detection.alerts import overdue_alert

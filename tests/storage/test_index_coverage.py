@@ -168,11 +168,11 @@ async def drive_reports(app: App, ada: Account) -> None:
         today = app.clock.now().date()
         build = app.services.compliance.build(ada.tenant_id, "soc2", today - timedelta(days=3), today, request)
         assert (await build)["status"] == "ready"
-    body = {"framework": "gdpr", "from": str(today - timedelta(days=2)), "to": str(today)}
-    ada = Account(ada.id, ada.tenant_id, ada.email, (await app.login(ada.email)).json()["access_token"])
-    assert (await app.client.post("/v1/reports", json=body, headers=ada.auth)).status_code == 202
+    ordered = await app.services.report_orders.order(ada.tenant_id, "gdpr", today - timedelta(days=2), today)
+    assert ordered["status"] == "queued"
     app.clock.advance(hours=2)
-    await app.services.report_orders.retry(ada.tenant_id)
+    assert await app.services.report_orders.retry(ada.tenant_id) == 1
+    assert await app.services.facts.unfolded(ada.tenant_id, [str(today - timedelta(days=1))]) == 0
     assert await app.services.facts.gather(ada.tenant_id, "2026-03-15", request) is False
 
 
