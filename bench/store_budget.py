@@ -208,8 +208,8 @@ async def _framework_report(walk: Walk, token: str) -> None:
     for what, asked in (("of a framework", ""), ("its HTML", "?format=html"), ("its bundle", "?format=bundle")):
         await walk.call(f"GET reports/{{id}}, {what}", "GET", url + asked, 200, token=token, read=False)
     await walk.call("GET controls", "GET", "/controls", 200, token=token)
-    order = await services.report_orders.order(tenant_id, "gdpr", date(2026, 3, 14), date(2026, 3, 15))
-    await walk.run("feed: an order of a report", partial(services.report_orders.consume, [order]))
+    order = await services.framework_reports.orders.order(tenant_id, "gdpr", date(2026, 3, 14), date(2026, 3, 15))
+    await walk.run("feed: an order of a report", partial(services.framework_reports.orders.consume, [order]))
 
 
 async def _own_account(walk: Walk, token: str) -> None:

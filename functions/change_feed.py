@@ -39,7 +39,7 @@ async def stream(services: Services, items: "Sequence[Item]") -> None:
 
 async def build_reports(services: Services, items: "Sequence[Item]") -> None:
     """Build the reports that were ordered."""
-    await services.report_orders.consume(items)
+    await services.framework_reports.orders.consume(items)
 
 
 def drain(container: Container) -> Consumer:

@@ -176,7 +176,7 @@ async def create_report(call: Call[ReportBody, Nothing]) -> Answer:
     `Location` is where it will be."""
     body, caller = call.body, call.principal
     wanted = (caller.tenant_id, body.framework, body.from_, body.to)
-    item = await call.services.report_orders.ask(*wanted, caller.actor, call.request)
+    item = await call.services.framework_reports.orders.ask(*wanted, caller.actor, call.request)
     shown = _shown(item)
     status = 201 if shown["status"] == "ready" else 202
     return Answer(shown, status=status, headers={"Location": f"/api/v1/reports/{shown['id']}"})
@@ -217,7 +217,7 @@ async def get_report(call: Call[Nothing, ReportQuery]) -> Answer:
     from shared.compliance.sign_off import shown_sign_off
 
     wanted, caller, form = call.path["id"], call.known, call.query.format
-    delivery = call.services.report_delivery
+    delivery = call.services.framework_reports.delivery
     item = await delivery.find(caller.tenant_id, wanted)
     if item is None:
         raise await call.services.access.unknown_id(caller, "report", wanted, call.request)
@@ -246,7 +246,7 @@ async def _in_form(call: Call[Nothing, ReportQuery], item: "Item", form: str) ->
 
 
 async def _file(call: Call[Nothing, ReportQuery], head: "Item", form: Any, place: list[Any] | None) -> Answer:
-    delivery, known = call.services.report_delivery, call.known
+    delivery, known = call.services.framework_reports.delivery, call.known
     cut = await delivery.cut(head, form, (place[0], place[1], place[2]) if place else None)
     if place is None:
         await delivery.tell(head, form, known.actor, call.request)
@@ -272,9 +272,9 @@ async def _bundle(call: Call[Nothing, ReportQuery], head: "Item", place: list[An
         raise Forbidden("forbidden", "Bundles are not for API keys.")
     event = exported("bundle", {"report": head["id"]}, by_person=True)
     draft = Draft(known.tenant_id, event, call.request, actor=known.actor, person=known.person)
-    part = await call.services.report_delivery.bundle(head, Place(*place) if place else None, draft)
+    part = await call.services.framework_reports.delivery.bundle(head, Place(*place) if place else None, draft)
     if place is None:
-        await call.services.report_delivery.tell(head, "bundle", known.actor, call.request)
+        await call.services.framework_reports.delivery.tell(head, "bundle", known.actor, call.request)
     name = f"{head['framework']}-{head['from']}-{head['to']}-bundle-{part.number:05d}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Record-Count": str(part.entries)}
     if part.next is not None:

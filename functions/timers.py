@@ -34,9 +34,14 @@ async def gather_facts(services: Services, request: RequestContext) -> None:
     await services.rounds.run("gather_facts", gather)
 
 
+async def order_reports(services: Services, request: RequestContext) -> None:
+    """Order the reports of schedules that are due; the change feed has them built."""
+    await services.rounds.run("order_reports", services.framework_reports.schedules.order_due)
+
+
 async def retry_reports(services: Services, request: RequestContext) -> None:
     """Build the reports whose builder failed, ended, or had to wait."""
-    await services.rounds.run("retry_reports", services.report_orders.retry)
+    await services.rounds.run("retry_reports", services.framework_reports.orders.retry)
 
 
 async def sweep_outbox(services: Services, request: RequestContext) -> None:
@@ -140,6 +145,7 @@ TIMERS: dict[str, tuple[str, Job]] = {
     "gather_facts": ("40 20 * * * *", gather_facts),
     "keep_held": ("0 50 4 * * *", keep_held),
     "resume_streams": ("5 */5 * * * *", resume_streams),
+    "order_reports": ("40 7-59/15 * * * *", order_reports),
     "retry_dead_letters": ("0 2-59/5 * * * *", retry_dead_letters),
     "retry_reports": ("40 1-59/10 * * * *", retry_reports),
     "run_erasures": ("50 3-59/5 * * * *", run_erasures),

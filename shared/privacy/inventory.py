@@ -278,6 +278,7 @@ KINDS: tuple[Kind, ...] = (
         f"{_ITEM} created_at framework from to status generated_at generated_by events_in_period gate_passed "
         "summary.* digest parts bytes",
     ),
+    Kind(REPORTS, "schedule", "Up to which day a schedule of reports was ordered.", f"{_ITEM} next_from"),
     Kind(
         REPORTS,
         "report_order",

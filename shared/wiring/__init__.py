@@ -25,9 +25,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.audit.recorder import Recorder
     from shared.audit.rounds import Rounds
     from shared.audit.search import EventSearch
-    from shared.compliance.delivery import Delivery
     from shared.compliance.facts.store import FactsStore
-    from shared.compliance.orders import ReportOrders
     from shared.compliance.reporting import ComplianceReports
     from shared.compliance.service import Reports
     from shared.compliance.sign_off import SignOffs
@@ -77,6 +75,7 @@ if TYPE_CHECKING:  # the domain is imported when the first request needs it: col
     from shared.subject_rights.replay import Replays
     from shared.subject_rights.rewrapping import Rewrapping
     from shared.subject_rights.service import SubjectRequests
+    from shared.wiring._compliance import FrameworkReports
 
 _log = get_log(__name__)
 
@@ -130,8 +129,7 @@ class Services:
     sign_offs: "SignOffs"
     facts: "FactsStore"
     compliance: "ComplianceReports"
-    report_orders: "ReportOrders"
-    report_delivery: "Delivery"
+    framework_reports: "FrameworkReports"
     sealer: "Sealer"
     shards: "Shards"
     ledger_keys: "LedgerKeys"

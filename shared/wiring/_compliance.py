@@ -1,6 +1,7 @@
 """Putting the services of compliance together, and what they ask of their siblings."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,24 @@ from shared.subject_rights.model import KIND as REQUEST
 
 if TYPE_CHECKING:  # cold start
     from shared.audit.outbox import Outbox
+    from shared.compliance.delivery import Delivery
+    from shared.compliance.orders import ReportOrders
     from shared.compliance.reading import Reader
+    from shared.compliance.schedules import ReportSchedules, Schedule
     from shared.identity.directory import Directory
 
 _OPEN_BEFORE = timedelta(days=400)
 """So long before a period an alert may have been first seen, and still be told of."""
 _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameworkReports:
+    """What has reports on frameworks made, and hands them out."""
+
+    orders: "ReportOrders"
+    schedules: "ReportSchedules"
+    delivery: "Delivery"
 
 
 def compliance_services(
@@ -43,6 +56,7 @@ def compliance_services(
     from shared.compliance.facts.store import FactsStore
     from shared.compliance.orders import ReportOrders
     from shared.compliance.reporting import ComplianceReports
+    from shared.compliance.schedules import ReportSchedules
     from shared.compliance.service import Reports
     from shared.compliance.sign_off import SignOffs
     from shared.telemetry.metrics import report_builds
@@ -78,12 +92,12 @@ def compliance_services(
         sign_offs=sign_offs,
         **of_ledger,
     )
+    schedules = ReportSchedules(store=store, orders=orders, schedules=siblings, clock=clock)
     return {
         "facts": facts,
         "reports": Reports(store, common["recorder"], outbox, directory, clock, timed=report_builds()),
         "compliance": reports,
-        "report_orders": orders,
-        "report_delivery": delivery,
+        "framework_reports": FrameworkReports(orders, schedules, delivery),
         "sign_offs": sign_offs,
     }
 
@@ -127,6 +141,15 @@ class Siblings:
             working_hours=_working_hours(own.get("working_hours")),
             legal_hold=bool(own.get("legal_hold")),
         )
+
+    async def schedules(self, tenant_id: str) -> "tuple[str, Sequence[Schedule]]":
+        """As the port says."""
+        from shared.compliance.schedules import Schedule
+
+        tenant = await self._tenant(tenant_id)
+        own = settings_of(tenant) if tenant else {}
+        wanted = [Schedule(each["framework"], each["every"], each["hour"]) for each in own.get("schedules", [])]
+        return str(own.get("time_zone", "UTC")), wanted
 
     async def accounts(self, tenant_id: str) -> Sequence[Account]:
         """As the port says."""

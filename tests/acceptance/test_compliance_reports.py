@@ -117,7 +117,7 @@ async def test_a_report_is_asked_for_read_in_every_form_and_signed_off(
 async def test_a_long_form_comes_in_parts_of_one_file(app: App, ada: Account, eve: Account) -> None:
     report_id = (await ask(app, ada)).json()["id"]
     whole = await get(app, eve, report_id, format="csv")
-    app.services.report_delivery._part_bytes = len(whole.content) // 3
+    app.services.framework_reports.delivery._part_bytes = len(whole.content) // 3
     first = await get(app, eve, report_id, format="csv")
     parts, answer = [first.content], first
     while "link" in answer.headers:

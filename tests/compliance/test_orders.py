@@ -48,7 +48,7 @@ async def local() -> AsyncIterator[Bureau]:
 
 
 def orders(bureau: Bureau) -> ReportOrders:
-    return bureau.services.report_orders
+    return bureau.services.framework_reports.orders
 
 
 async def place(bureau: Bureau, framework: str = "soc2") -> Item:

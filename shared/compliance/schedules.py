@@ -1,0 +1,142 @@
+"""Reports that are made by themselves: which periods are due of a schedule, and ordering each of them once.
+
+A period is whole UTC days; the organization's time zone decides when its report is made. Pure, but for the marks that
+say how far each schedule is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal, Protocol
+from zoneinfo import ZoneInfo
+
+from shared.compliance.orders import SETTLED, ReportOrders
+from shared.core.clock import Clock
+from shared.core.errors import Invalid
+from shared.storage.containers import REPORTS
+from shared.storage.documents import DocumentStore, Item
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed
+from shared.telemetry import get_log
+
+_log = get_log(__name__)
+
+KIND = "schedule"
+type Every = Literal["daily", "weekly", "monthly"]
+MOST_MISSED: dict[Every, int] = {"daily": 31, "weekly": 9, "monthly": 6}
+"""Periods that a schedule makes up for; what is longer ago may be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A report to be made by itself: of the day, the week (Monday to Sunday) or the month before, from `hour` on."""
+
+    framework: str
+    every: Every
+    hour: int
+
+
+class SchedulesOf(Protocol):
+    """Where the schedules of organizations are."""
+
+    async def schedules(self, tenant_id: str) -> tuple[str, Sequence[Schedule]]:
+        """The time zone of an organization, and its schedules as they are now. StoreError."""
+        ...
+
+
+def starts(every: Every, day: date) -> date:
+    """The first day of the period that a day is in."""
+    if every == "weekly":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if every == "monthly" else day
+
+
+def following(every: Every, start: date) -> date:
+    """The first day of the period after the one that begins on a day."""
+    if every == "monthly":
+        return (start + timedelta(days=32)).replace(day=1)
+    return start + timedelta(days=7 if every == "weekly" else 1)
+
+
+def due_at(schedule: Schedule, end: date, zone: str) -> datetime:
+    """When the report of a period that ends before a day is made: at the hour of that day in the time zone, and not
+    before the period's last events are sealed. An hour that the clocks leave out is the one after; of one that they
+    repeat it is the first."""
+    local = datetime.combine(end, time(schedule.hour), ZoneInfo(zone))
+    settled = datetime(end.year, end.month, end.day, tzinfo=UTC) + SETTLED
+    return max(local.astimezone(UTC), settled)
+
+
+def due(schedule: Schedule, zone: str, now: datetime, reached: date | None) -> Iterator[tuple[date, date]]:
+    """The periods (first day, day after the last) whose reports are due, oldest first. `reached`: the first day of the
+    first one that was not ordered; None for a new schedule, whose first report is of the last period that is due."""
+    start = starts(schedule.every, now.date())
+    latest: list[tuple[date, date]] = []
+    while len(latest) < (1 if reached is None else MOST_MISSED[schedule.every]):
+        end, start = start, starts(schedule.every, start - timedelta(days=1))
+        if reached is not None and start < reached:
+            break
+        if due_at(schedule, end, zone) <= now:
+            latest.append((start, end))
+    yield from reversed(latest)
+
+
+class ReportSchedules:
+    """Orders what is due."""
+
+    def __init__(self, *, store: DocumentStore, orders: ReportOrders, schedules: SchedulesOf, clock: Clock) -> None:
+        self._store = store
+        self._orders = orders
+        self._schedules = schedules
+        self._clock = clock
+
+    async def order_due(self, tenant_id: str) -> int:
+        """Order the reports of an organization that are due; how many periods were gone through. StoreError.
+
+        The mark of a schedule moves behind a period once its order is there, so a crash between repeats the order,
+        which changes nothing.
+        """
+        zone, schedules = await self._schedules.schedules(tenant_id)
+        done = 0
+        for schedule in schedules:
+            done += await self._order(tenant_id, schedule, zone)
+        return done
+
+    async def _order(self, tenant_id: str, schedule: Schedule, zone: str) -> int:
+        mark = await self._mark(tenant_id, schedule)
+        reached = date.fromisoformat(mark["next_from"]) if mark else None
+        periods = list(due(schedule, zone, self._clock.now(), reached))
+        for start, end in periods:
+            try:
+                await self._orders.order(tenant_id, schedule.framework, start, end)
+            except Invalid:  # a period before the organization began
+                _log.info("report_not_due", tenant_id=tenant_id, framework=schedule.framework, day=start.isoformat())
+        if periods:
+            await self._move(tenant_id, schedule, mark, periods[-1][1])
+        return len(periods)
+
+    async def _mark(self, tenant_id: str, schedule: Schedule) -> Item | None:
+        try:
+            return await self._store.read(REPORTS, (tenant_id,), _mark_id(schedule))
+        except NotFound:
+            return None
+
+    async def _move(self, tenant_id: str, schedule: Schedule, mark: Item | None, to: date) -> None:
+        moved: Item = {
+            "id": _mark_id(schedule),
+            "tenant_id": tenant_id,
+            "kind": KIND,
+            "next_from": to.isoformat(),
+        }
+        try:
+            if mark is None:
+                await self._store.create(REPORTS, (tenant_id,), moved)
+            else:
+                await self._store.replace(REPORTS, (tenant_id,), moved, mark["_etag"])
+        except (Conflict, NotFound, PreconditionFailed):
+            _log.info("schedule_moved_elsewhere", tenant_id=tenant_id, framework=schedule.framework)
+
+
+def _mark_id(schedule: Schedule) -> str:
+    return f"{KIND}|{schedule.framework}|{schedule.every}"
