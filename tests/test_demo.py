@@ -3,11 +3,13 @@
 One real run is what all is well with; each test then takes something away from it, or adds something.
 """
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,8 +53,8 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def real() -> Seen:
-    return run(ROOT)
+def real(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    return run(ROOT, tmp_path_factory.mktemp("reports"))
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_it_ends_with_0_and_a_summary_when_all_is_well(
     seen: Seen, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr("devhost.demo.__main__.run", lambda _: seen)
+    monkeypatch.setattr("devhost.demo.__main__.run", lambda *_: seen)
     assert main(()) == 0
     told = capsys.readouterr()
     assert "\n8 attacks found, and nothing else, in " in told.out
@@ -100,7 +102,7 @@ def test_it_ends_with_1_and_what_is_wrong_otherwise(
     seen: Seen, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr("devhost.demo.__main__.run", lambda _: seen)
+    monkeypatch.setattr("devhost.demo.__main__.run", lambda *_: seen)
     seen.reports[clean(seen)] = []
     assert main(()) == 1
     told = capsys.readouterr()
@@ -108,10 +110,32 @@ def test_it_ends_with_1_and_what_is_wrong_otherwise(
     assert "attacks found" not in told.out
 
 
+def test_it_ends_with_a_report_on_each_framework_on_disk(seen: Seen) -> None:
+    assert [each.framework for each in seen.made] == ["gdpr", "soc2", "hipaa", "pci_dss", "iso_27001"]
+    for made in seen.made:
+        report = json.loads((made.folder / "report.json").read_bytes())
+        assert report["events_in_period"] == made.events > 250
+        assert report["gate"]["passed"]
+        assert sum(report["summary"].values()) == len(report["controls"])
+        names = {each.name for each in made.folder.iterdir()}
+        assert names >= {"report.html", "report.pdf", "report.json", "bundle-00001.zip", "verify_evidence.py"}
+        assert f"{made.folder}/" in "".join(page_of(seen, str).split())
+
+
+def test_each_report_has_to_be_there_and_to_be_right(seen: Seen) -> None:
+    first, second, *_, last = seen.made
+    seen.made[:] = [replace(first, fault="bad"), replace(second, gate_passed=False), *seen.made[2:-1]]
+    assert faults(seen) == [
+        f"the report on {first.framework}: bad",
+        f"the report on {second.framework} does not rely on the trail",
+        f"there is no report on {last.framework}",
+    ]
+
+
 def test_it_fails_without_detection(tmp_path: Path) -> None:
     (tmp_path / "function_app.py").write_text(WITHOUT_DETECTION, encoding="utf-8")
     (tmp_path / "host.json").write_text((ROOT / "host.json").read_text(encoding="utf-8"), encoding="utf-8")
-    done = demo("--app", str(tmp_path))
+    done = demo("--app", str(tmp_path), "--reports", str(tmp_path / "reports"))
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     assert len(lines) == len(THREATS) + 2  # one list of passwords is tried in two organizations and on nobody

@@ -2,8 +2,9 @@
 
 It serves the app from a temporary store with `python -m devhost`, drives it over HTTP on the real clock, as people,
 services and attackers would (devhost/simulation), stops it, and prints the alerts, the trail of one attack and a
-report. Exit code 1, with what is wrong, when an attack raised no alert, an alert has no attack, a call left other
-events than it should, or one organization sees something of another.
+report. A report on each framework is left in `.demo`, and its bundle is checked offline. Exit code 1, with what is
+wrong, when an attack raised no alert, an alert has no attack, a call left other events than it should, a report cannot
+be relied on, or one organization sees something of another.
 """
 
 import argparse
@@ -26,11 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo. Exit code 0 when all is as it should be, else 1."""
     parser = argparse.ArgumentParser(prog="python -m devhost.demo", description="Eight attacks, and what finds them.")
     parser.add_argument("--app", type=Path, default=Path(), help="directory of function_app.py (default: this one)")
+    parser.add_argument("--reports", type=Path, default=Path(".demo"), help="where reports go (default: .demo)")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is ended then, too
     start = time.monotonic()
     try:
-        seen = run(options.app)
+        seen = run(options.app, options.reports)
     except (DemoError, SimulationError, HostError, httpx.HTTPError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

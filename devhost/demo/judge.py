@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from devhost.demo.seen import Json, Seen
 from devhost.simulation.attacks import PATTERNS
 from shared.audit.model import PLATFORM_TENANT
+from shared.compliance.catalogue import FRAMEWORKS
 
 _USER = "v1/admin/users/{id}"
 LEAVES: dict[tuple[str, str, int], str] = {
@@ -75,6 +76,15 @@ def _about_reports(seen: Seen) -> Iterator[str]:
     for tenant in seen.truth["tenants"]:
         if not seen.reports.get(tenant["id"]):
             yield f"{tenant['name']} has no report"
+    for framework in FRAMEWORKS:
+        made = [each for each in seen.made if each.framework == framework]
+        if not made:
+            yield f"there is no report on {framework}"
+        for each in made:
+            if each.fault is not None:
+                yield f"the report on {framework}: {each.fault}"
+            if not each.gate_passed:
+                yield f"the report on {framework} does not rely on the trail"
 
 
 def _about_calls(seen: Seen) -> Iterator[str]:

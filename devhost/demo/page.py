@@ -11,8 +11,10 @@ _DETAIL = "account_takeover"
 
 
 def page_of(seen: Seen, style: Callable[[str], str]) -> str:
-    """Attacks and their alerts, who has none, one attack's trail, one report. `style` marks a heading."""
-    return "\n".join([*_attacks(seen, style), *_clean(seen, style), *_trail(seen, style), *_report(seen, style)])
+    """Attacks and their alerts, who has none, one attack's trail, one report, and those on disk. `style` marks a
+    heading."""
+    sections = (_attacks, _clean, _trail, _report, _made)
+    return "\n".join([line for section in sections for line in section(seen, style)])
 
 
 def _attacks(seen: Seen, style: Callable[[str], str]) -> Iterator[str]:
@@ -80,6 +82,16 @@ def _report(seen: Seen, style: Callable[[str], str]) -> Iterator[str]:
             ("denied", str(report["access_denied"]["total"])),
         ):
             yield from textwrap.wrap(f"{name}  {text}", _WIDTH, initial_indent="  ", subsequent_indent=" " * 10)
+
+
+def _made(seen: Seen, style: Callable[[str], str]) -> Iterator[str]:
+    yield ""
+    yield style("Reports on frameworks, as of the next morning: HTML, PDF, JSON and a bundle that verifies")
+    rows = [("framework", "satisfied", "exception", "not evidenced", "not applicable", "where")]
+    for each in seen.made:
+        counts = [str(each.counts[name]) for name in ("satisfied", "exception", "not_evidenced", "not_applicable")]
+        rows.append((each.framework, counts[0], counts[1], counts[2], counts[3], f"{each.folder}/"))
+    yield from _columns(rows)
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

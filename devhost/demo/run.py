@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from devhost.demo.reports import make_reports
 from devhost.demo.seen import Answered, Json, Seen
 from devhost.launch import served
 from devhost.simulation.driver import Driver, RealTime
@@ -34,8 +35,9 @@ class DemoError(Exception):
     """The demo cannot go on."""
 
 
-def run(app: Path) -> Seen:
-    """Serve, drive, look, stop, read. DemoError, SimulationError, HostError or httpx.HTTPError when that fails."""
+def run(app: Path, reports: Path) -> Seen:
+    """Serve, drive, look, stop, read, and report into the directory `reports`. DemoError, SimulationError, HostError or
+    httpx.HTTPError when that fails."""
     plan = make_plan(
         Options(tenants=TENANTS, users=USERS, days=1, attacks=ATTACKS, start=SystemClock().now(), live=True)
     )
@@ -44,6 +46,8 @@ def run(app: Path) -> Seen:
         with served(app, data, settings=SETTINGS) as url:
             asyncio.run(_drive(plan, url, seen))
         asyncio.run(_read(data, seen))
+        tenant_id = seen.truth["tenants"][0]["id"]
+        seen.made = asyncio.run(make_reports(data, tenant_id, seen.trails[tenant_id], reports))
     return seen
 
 

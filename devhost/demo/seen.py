@@ -2,11 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from shared.audit.model import PLATFORM_TENANT
 
 type Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A report on disk. `counts`: how many controls have which status. `fault`: what is wrong with it, or None."""
+
+    framework: str
+    counts: Json
+    gate_passed: bool
+    events: int
+    folder: Path
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +38,8 @@ class Answered:
 @dataclass(slots=True)
 class Seen:
     """All by tenant id. `shown`: the alerts that the API shows; `alerts`: those that the store holds in the end, of
-    nobody's tenant, too. `trails`: oldest event first; `logs`: what the API shows of them to an administrator."""
+    nobody's tenant, too. `trails`: oldest event first; `logs`: what the API shows of them to an administrator. `made`:
+    the reports of the first organization on frameworks, on disk."""
 
     truth: Json = field(default_factory=dict)
     calls: list[Answered] = field(default_factory=list)
@@ -34,6 +48,7 @@ class Seen:
     logs: dict[str, list[Json]] = field(default_factory=dict)
     alerts: dict[str, list[Json]] = field(default_factory=dict)
     trails: dict[str, list[Json]] = field(default_factory=dict)
+    made: list[Made] = field(default_factory=list)
 
     @property
     def tenants(self) -> dict[str, str]:

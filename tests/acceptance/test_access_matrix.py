@@ -116,9 +116,10 @@ class Stage:
 async def set_stage(stage: Stage) -> Stage:
     app = stage.app
     ada, grace = await app.register("ada@example.com"), await app.register("grace@example.org")
-    began = [PatchSet("created_at", "2026-03-14T00:00:00.000000Z")]  # there is no report of a day before
-    await app.store.patch(IDENTITY, (ada.tenant_id,), TENANT_ITEM, began)
     await app.services.operations.make_system_admin(NewAdmin("root@example.com", PASSWORD, "Some", "Operator"))
+    began = [PatchSet("created_at", "2026-03-14T00:00:00.000000Z")]  # there is no report of a day before
+    for tenant_id in (ada.tenant_id, "platform"):
+        await app.store.patch(IDENTITY, (tenant_id,), TENANT_ITEM, began)
     root = (await app.login("root@example.com")).json()
     profile = (await app.client.get("/v1/profile", headers={"Authorization": f"Bearer {root['access_token']}"})).json()
     operator = Account(profile["id"], "platform", profile["email"], root["access_token"], root["refresh_token"])
