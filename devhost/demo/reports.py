@@ -81,7 +81,7 @@ async def _bundle(services: Services, head: Item, request: RequestContext, folde
 
 def _checked(folder: Path, parts: Sequence[Path], key: str) -> str | None:
     """What the offline verifier has against a bundle; None when it accepts it."""
-    command = [sys.executable, "-I", folder / _VERIFIER, *parts, "--vkey", key]
+    command: list[str | Path] = [sys.executable, "-I", folder / _VERIFIER, *parts, "--vkey", key]
     done = subprocess.run(  # noqa: S603 - our own program, as it came with the bundle
         command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False
     )
