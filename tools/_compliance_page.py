@@ -54,6 +54,8 @@ sealed with their persons: sessions stand in for them.
 Attributes by which producers' `data.*` events can say more: `purpose`, `recipient`, `recipient_address`,
 `description`, `legal_basis` (`consent` is looked at), `reason`, `ticket`.
 
+How to get a report, by a call or by a schedule: [reports.md](reports.md).
+
 ## What an operator may see in the logs
 
 | event | means |
@@ -61,6 +63,14 @@ Attributes by which producers' `data.*` events can say more: `purpose`, `recipie
 | `facts_folded` | the facts of a day were made; as a report or the gatherer asked for them |
 | `report_built_elsewhere` | two builders made one report at once; the first one's is kept |
 | `report_part_gone` | a part of a report that was not kept was removed by another builder |
+| `report_order_taken` | an order was gone, or another builder's, when a builder wanted it |
+| `report_order_left` | a builder could not put an order back; its time runs out after 15 minutes |
+| `report_order_gone` | another builder had finished an order |
+| `report_not_built` | a defect: the report is tried again, and failed after six attempts |
+| `report_refused` | a report that was ordered cannot be, as its code says; it failed |
+| `report_not_due` | a schedule passed over a period before the organization began |
+| `schedule_moved_elsewhere` | two runs ordered the same reports; nothing is there twice |
+| `report_damaged` | what is stored of a report is not what was built: somebody changed the store |
 
 This page is generated: `make docs`.
 """

@@ -61,6 +61,8 @@ class SignOffs:
             "statement": statement,
             "digest": report["digest"] if report["kind"] == COMPLIANCE else digest_of(report),
         }
+        if "ttl" in report:
+            item["ttl"] = report["ttl"]  # kept as long as what it is about
         finished = await self._recorder.finish(_draft(tenant_id, report, item, actor, request))
         try:
             await self._outbox.commit(REPORTS, tenant_id, [create(item)], [finished])

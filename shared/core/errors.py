@@ -6,7 +6,7 @@
     ├── Forbidden           403 forbidden, step_up_required, mfa_enrollment_required, wrong_password, wrong_code
     ├── NotFoundError       404 not_found, not_witnessed, period_expired
     ├── Clash               409 email_taken, last_admin, mfa_not_enrolled, mfa_required, not_sealed, ledger_broken,
-    │                           report_not_ready, signed_off_already
+    │                           report_not_ready, report_damaged, signed_off_already
     ├── VersionConflict     412 version_conflict
     ├── TooLargeBody        413 body_too_large
     ├── Invalid             422 invalid_request, with one FieldError per field; idempotency_key_reused
