@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,12 @@ from pyotp import TOTP
 
 from bench._figures import figure, table
 from bench._metered import Meter, MeteredStore
+from bench._report_calls import framework_report, sign_off
 from bench._servers import ROOT
 from devhost.host import Host
-from shared.compliance.model import Activity, Day, new_report
 from shared.core.settings import Settings
 from shared.detection.patterns import brute_force
-from shared.identity.model import TENANT_ITEM
 from shared.ledger.checkpoints import SIGN_EVERY
-from shared.storage.containers import IDENTITY, REPORTS
-from shared.storage.documents import PatchSet
 from shared.wiring import build_services
 
 FILE = Path(__file__).with_name("store_budget.json")
@@ -151,7 +148,7 @@ async def measure(host: Host) -> Walk:
         await _webhook(walk, token)
         await walk.call("GET events/export", "GET", "/events/export?format=ocsf", 200, token=token, read=False)
         await walk.call("GET reports/{id}, unknown", "GET", f"/reports/{UNKNOWN_ID}", 404, token=token)
-        await _sign_off(walk, token)
+        await sign_off(walk, token)
         await _administration(walk, token)
         producer = await _producer(walk, token)
         await walk.call("GET health/ready", "GET", "/health/ready", 200)
@@ -182,34 +179,6 @@ async def _one_event(walk: Walk, token: str) -> None:
     newest = found.json()["items"][0]["id"]
     await walk.call("GET events/{id}", "GET", f"/events/{newest}", 200, token=token)
     await walk.call("GET events/{id}, unknown", "GET", f"/events/{UNKNOWN_ID}", 404, token=token)
-
-
-async def _sign_off(walk: Walk, token: str) -> None:
-    """A report that is ready, as a day would have left it."""
-    services = await walk.host.module.services.get()
-    tenant_id = (await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})).json()["tenant_id"]
-    report = new_report(tenant_id, Day(_START.date() - timedelta(days=1)), Activity(), _START, final=True)
-    await services.store.create(REPORTS, (tenant_id,), report)
-    url, body = f"/reports/{report['id']}", {"statement": "I have read it."}
-    await walk.call("POST reports/{id}/sign-off", "POST", f"{url}/sign-off", 201, token=token, body=body)
-    await walk.call("GET reports/{id}, signed off", "GET", url, 200, token=token)
-
-
-async def _framework_report(walk: Walk, token: str) -> None:
-    """A report on a framework, of the day before; the organization is as old as that."""
-    services = await walk.host.module.services.get()
-    tenant_id = (await walk.client.get("/profile", headers={"Authorization": f"Bearer {token}"})).json()["tenant_id"]
-    began = PatchSet("created_at", "2026-03-14T00:00:00.000000Z")
-    await services.store.patch(IDENTITY, (tenant_id,), TENANT_ITEM, [began])
-    body = {"framework": "soc2", "from": "2026-03-14", "to": "2026-03-15"}
-    made = await walk.call("POST reports", "POST", "/reports", 201, token=token, body=body)
-    await walk.call("POST reports, there already", "POST", "/reports", 201, token=token, body=body)
-    url = f"/reports/{made['id']}"
-    for what, asked in (("of a framework", ""), ("its HTML", "?format=html"), ("its bundle", "?format=bundle")):
-        await walk.call(f"GET reports/{{id}}, {what}", "GET", url + asked, 200, token=token, read=False)
-    await walk.call("GET controls", "GET", "/controls", 200, token=token)
-    order = await services.framework_reports.orders.order(tenant_id, "gdpr", date(2026, 3, 14), date(2026, 3, 15))
-    await walk.run("feed: an order of a report", partial(services.framework_reports.orders.consume, [order]))
 
 
 async def _own_account(walk: Walk, token: str) -> None:
@@ -355,7 +324,7 @@ async def _triggers(walk: Walk, wrong: dict[str, str]) -> None:
         await walk.run(f"feed: a failure that {what}", walk.host.drain_feed)
     await _alerts(walk, token)
     await _ledger(walk, token)
-    await _framework_report(walk, token)
+    await framework_report(walk, token)
     await walk.run("timer run_erasures, one person", partial(walk.host.run_timer, "run_erasures"))
     for timer in sorted(each.name for each in walk.host.functions if type(each.trigger).__name__ == "TimerTrigger"):
         await walk.run(f"timer {timer}, two tenants", partial(walk.host.run_timer, timer))

@@ -342,13 +342,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(GUARDS, "", "What a health check writes.", "id"),
     Kind(GUARDS, "round", "Where a timer goes on.", "id after"),
-    Kind(
-        SIGNALS,
-        "",
-        "A failed sign-in, by address, for nine days.",
-        "id tenant_id account at",
-        hashed="ip_key",
-    ),
+    Kind(SIGNALS, "", "A failed sign-in, by address, for nine days.", "id tenant_id account at", hashed="ip_key"),
     Kind(LEASES, ANY, "How far a trigger is.", "id container function position updated_at"),
     Kind(
         DEAD_LETTERS,
