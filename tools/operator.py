@@ -9,6 +9,7 @@ import asyncio
 import getpass
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, StringConstraints, TypeAdapter, ValidationError
@@ -32,6 +33,15 @@ type ReasonText = Annotated[
     str, StringConstraints(min_length=3, max_length=500), AfterValidator(printable), AfterValidator(not_blank)
 ]
 type Command = Callable[[Services, argparse.Namespace], Awaitable[str]]
+
+
+_VERIFYING = "five minutes, older ones go on verifying"
+_AFTER = {
+    "tokens": _VERIFYING,
+    "ledger": _VERIFYING,
+    "persons": "five minutes, run rewrap in an hour",
+    "index": "15 minutes, run reindex then",
+}
 
 
 class _Refused(Exception):
@@ -104,15 +114,14 @@ async def _rotate(services: Services, options: argparse.Namespace) -> str:
         raise _Refused("kraftd-persons is a key of the vault: rotate it there, then run rewrap")
     done = []
     for root in options.secret or ROOTS:
+        if root == "index" and not options.secret:
+            done.append("secret index stays as it is: reindex has to be run after it, so it is rotated by name only")
+            continue
         try:
             version = await services.operations.rotate(root, operator=options.operator)
         except ValueError as refusal:
-            if options.secret:
-                raise _Refused(str(refusal)) from None
-            done.append(f"secret {root} stays as it is: {refusal}")
-        else:
-            after = "run rewrap in an hour" if root == "persons" else "older ones go on verifying"
-            done.append(f"secret {root} has a new version {version}; it is used within five minutes, {after}")
+            raise _Refused(str(refusal)) from None
+        done.append(f"secret {root} has a new version {version}; it is used within {_AFTER[root]}")
     return "\n".join(done)
 
 
@@ -128,6 +137,34 @@ async def _rewrap(services: Services, options: argparse.Namespace) -> str:
         if not await services.wrapper.is_current(newest):
             said += f"; the newest version {newest} is not in use yet: run rewrap again an hour after the rotation"
     return said
+
+
+async def _reindex(services: Services, options: argparse.Namespace) -> str:
+    """The step of a rotation that is due. Which may be run while the app runs, and again after it was cut off."""
+    try:
+        done = await services.operations.index_rotation.reindex(operator=options.operator)
+    except ValueError as refusal:
+        raise _Refused(str(refusal)) from None
+    if done.is_sweep:
+        return f"{done.removed} entries under the old version were removed; the rotation is over"
+    said = f"{done.moved} e-mails have an entry under the new version, {done.current} had one already"
+    said += f", {done.sealed} second factors were sealed anew"
+    if done.contended:
+        raise _Refused(f"{said}; {done.contended} are claimed by others (see email_contended in the log): run it again")
+    return f"{said}; run it again in 15 minutes"
+
+
+async def _drop_index(services: Services, options: argparse.Namespace) -> str:
+    rotation = services.operations.index_rotation
+    written_until = await rotation.written_until()
+    needed_until = None
+    if written_until is not None and not options.early:
+        needed_until = written_until + timedelta(days=services.settings.cosmos_db_ttl_days + 31)
+    try:
+        await rotation.drop(options.version, needed_until, operator=options.operator)
+    except ValueError as refusal:
+        raise _Refused(str(refusal)) from None
+    return f"version {options.version} of the secret index is not used any more; disable it in 15 minutes"
 
 
 async def _recount_rollups(services: Services, options: argparse.Namespace) -> str:
@@ -219,6 +256,12 @@ def _parser() -> argparse.ArgumentParser:
     rotate = add("rotate-keys", _rotate, "add a version of each secret that can be rotated, or of the named ones")
     rotate.add_argument(
         "secret", nargs="*", choices=LOCAL_ROOTS, metavar="SECRET", help=f"one of {', '.join(LOCAL_ROOTS)}"
+    )
+    add("reindex", _reindex, "after rotate-keys index: do the next step of the rotation")
+    drop = add("drop-index", _drop_index, "look for nothing under the oldest version of the secret index any more")
+    drop.add_argument("version", help="the oldest version that is kept")
+    drop.add_argument(
+        "--early", action="store_true", help="although events of it may be there, which nobody finds then"
     )
     rewrap = add("rewrap", _rewrap, "wrap the keys of all persons under the newest version of the key that wraps them")
     rewrap.add_argument("--verify", action="store_true", help="try also those that are wrapped under it already")

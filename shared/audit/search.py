@@ -160,10 +160,10 @@ class EventSearch:
         if wanted.subject is not None:
             where.append(Has("subjects", wanted.subject))
         if wanted.ip is not None:
-            where.append(Eq("ip_key", await self._index.for_address(wanted.ip)))
+            where.append(_any_of(("ip_key",), await self._index.every_address(wanted.ip)))
         if wanted.email is not None:
-            key = await self._index.for_email(tenant_id, wanted.email)
-            where.append(AnyOf((Eq("actor_key", key), Eq("target_key", key))))
+            keys = await self._index.every_email(tenant_id, wanted.email)
+            where.append(_any_of(("actor_key", "target_key"), keys))
         if wanted.from_ is not None or wanted.to is not None:
             where.append(
                 Range(
@@ -217,6 +217,12 @@ def _earlier(period: str, months: int) -> str:
     """The period so many months before another one."""
     year, month = divmod(int(period[:4]) * 12 + int(period[5:7]) - 1 - months, 12)
     return f"{year:04}-{month + 1:02}"
+
+
+def _any_of(paths: Sequence[str], keys: Sequence[str]) -> Filter:
+    """One of some fields is one of the hashes that a value has."""
+    found = tuple(Eq(path, key) for key in keys for path in paths)
+    return found[0] if len(found) == 1 else AnyOf(found)
 
 
 def _position(event: StoredEvent) -> Cursor:

@@ -8,6 +8,7 @@ with it is withdrawn, and an evaluation under way at that moment starts over. So
 events alone.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ MOST = 10_000
 """Sign-ins of an account that are looked at, the latest ones."""
 LONGEST = timedelta(days=90)
 """The furthest that any pattern's question may reach back."""
+_KEYED = re.compile(r"([^:]+):[0-9a-f]{64}")
 
 
 class Sighting(NamedTuple):
@@ -83,7 +85,18 @@ def _is_new(observed: Observed, question: Question, seen: Sequence[Sighting]) ->
     if fresh is not None and any(each.is_registration and each.at >= fresh for each in before):
         return False
     visited: Visit = observed.fact
-    return not any(
-        question.span.holds(each.at) and (each.ip_key == visited.ip_key or each.ua_key == visited.ua_key)
-        for each in before
-    )
+    within = [each for each in before if question.span.holds(each.at)]
+    if within and not any(_is_comparable(each, visited) for each in within):
+        return False
+    return not any(each.ip_key == visited.ip_key or each.ua_key == visited.ua_key for each in within)
+
+
+def _is_comparable(each: Sighting, visited: Visit) -> bool:
+    """Whether they can meet at all: hashes under different versions of the index secret say nothing of each other."""
+    return _under(each.ip_key) == _under(visited.ip_key) or _under(each.ua_key) == _under(visited.ua_key)
+
+
+def _under(key: str | None) -> str | None:
+    """The version of a keyed hash; None for what is none."""
+    found = _KEYED.fullmatch(key or "")
+    return found and found[1]

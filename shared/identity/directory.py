@@ -4,10 +4,11 @@ An e-mail is reserved before its account is committed and confirmed after. Reser
 an unconfirmed one older than a minute looks whether its account is there, and confirms it or takes it over.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.ids import time_of
@@ -25,7 +26,11 @@ _ABANDONED = timedelta(days=1)
 _VOID = "void_tenant"
 _VOID_USER = "void_user"
 _VOID_SECONDS = 7 * 86_400
+_EMAIL = "email|"
 TENANT_SHARDS = tuple(f"{number:02d}" for number in range(16))
+
+
+type Adopted = Literal["moved", "current", "contended", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +70,25 @@ class Directory:
         self._clock = clock
 
     async def key(self, email: str) -> str:
-        """The directory id of an e-mail, the same for every spelling of its normal form."""
-        return f"email|{await self._index.for_directory(email)}"
+        """The directory ids that an e-mail may stand under, the same for every spelling of its normal form.
+
+        Almost always one. While a version of the index secret is kept beside another, one for each, oldest first, with
+        a space between them: `release` and `free` look at all of them.
+        """
+        return _joined(reversed(await self._index.every_directory(email)))
+
+    async def stranger_id(self, email: str) -> str:
+        """The id of an e-mail that has no account."""
+        return f"{_EMAIL}{await self._index.for_directory(email)}"
 
     async def find(self, email: str) -> Entry | None:
         """Whose account an e-mail names, confirmed or not; the caller reads the user to be sure."""
-        key = await self.key(email)
-        try:
-            item = await self._store.read(DIRECTORY, (key,), key)
-        except NotFound:
-            return None
-        return Entry(item["tenant_id"], item["user_id"])
+        ids = _joined(await self._index.in_directory(email)).split()
+        found = await asyncio.gather(*(self._read(each) for each in reversed(ids)))
+        held = [each for each in found if each is not None]
+        for item in sorted(held, key=lambda each: each["state"] != "confirmed"):  # of the like, that of the newest
+            return Entry(item["tenant_id"], item["user_id"])
+        return None
 
     async def set_apart(
         self, tenant_id: str, person: str | None, name: str, filters: Mapping[str, Any]
@@ -94,8 +107,22 @@ class Directory:
         return dict(filters), {}
 
     async def reserve(self, email: str, entry: Entry) -> str:
-        """Reserve an e-mail for a user to be; its directory id. EmailTaken when somebody has it."""
-        key = await self.key(email)
+        """Reserve an e-mail for a user to be; its directory key. EmailTaken when somebody has it.
+
+        Under every version that counts, from the oldest on: whoever does not know the newest one yet meets the same
+        reservation, and so does who does not ask the oldest any more.
+        """
+        mine: list[str] = []
+        for each in _joined(await self._index.in_directory(email)).split():
+            try:
+                await self._reserve(each, entry)
+            except EmailTaken:
+                await self.free(" ".join(mine), entry)
+                raise
+            mine.append(each)
+        return " ".join(mine)
+
+    async def _reserve(self, key: str, entry: Entry) -> None:
         mine: Item = {
             "id": key,
             "state": "reserved",
@@ -109,20 +136,20 @@ class Directory:
             except Conflict:
                 if not await self._take_over(key, mine):
                     continue
-            return key
+            return
 
     async def _take_over(self, key: str, mine: Item) -> bool:
         """Write over an abandoned reservation. False when it was freed meanwhile; EmailTaken when it holds."""
-        try:
-            held = await self._store.read(DIRECTORY, (key,), key)
-        except NotFound:
+        held = await self._read(key)
+        if held is None:
             return False
         taken = EmailTaken(Entry(held["tenant_id"], held["user_id"]))
         age = self._clock.now() - parse_rfc3339(held["reserved_at"])
         if held["state"] == "confirmed" or age < _PATIENCE:
             raise taken
         if await self._exists(taken.entry):
-            await self.confirm(key, taken.entry)
+            await self._confirm(key, taken.entry)
+            await self._know(taken.entry)
             raise taken
         try:
             await self._store.replace(DIRECTORY, (key,), mine, if_match=held["_etag"])
@@ -138,33 +165,88 @@ class Directory:
         return bool(held["kind"] != _VOID_USER)
 
     async def confirm(self, key: str, entry: Entry) -> None:
-        """Make a reservation final, and the user id known. TakenOver when it is somebody else's. Idempotent."""
+        """Make a reservation final, and the user id known. TakenOver when it is somebody else's. Idempotent.
+
+        Under a version that counts no more there is nothing to confirm: `adopt` saw to the account.
+        """
+        counts = tuple(f"{_EMAIL}{version}:" for version in (await self._index.ring()).directory)
         try:
-            held = await self._store.read(DIRECTORY, (key,), key)
-        except NotFound:
-            raise TakenOver from None
-        if held["user_id"] != entry.user_id:
+            for each in key.split():
+                if each.startswith(counts):
+                    await self._confirm(each, entry)
+        except TakenOver:
+            await self.free(key, entry)
+            raise
+        await self._know(entry)
+
+    async def _confirm(self, key: str, entry: Entry) -> None:
+        held = await self._read(key)
+        if held is None or held["user_id"] != entry.user_id:
             raise TakenOver
         if held["state"] != "confirmed":
             try:
                 await self._store.replace(DIRECTORY, (key,), {**held, "state": "confirmed"}, if_match=held["_etag"])
             except (PreconditionFailed, NotFound):
-                await self.confirm(key, entry)
-                return
+                await self._confirm(key, entry)
+
+    async def _know(self, entry: Entry) -> None:
         by_id: Item = {"id": user_key(entry.user_id), "tenant_id": entry.tenant_id}
         try:
             await self._store.create(DIRECTORY, (by_id["id"],), by_id)
         except Conflict:
             return  # a second confirmation of the same user
 
-    async def free(self, key: str, entry: Entry) -> None:
-        """Give back a reservation that is still this user's; any other is left alone."""
+    async def adopt(self, email: str, entry: Entry) -> Adopted:
+        """Give an account's e-mail its entry under every version that counts. Idempotent, whatever cuts it off.
+
+        `contended`: somebody else holds it, or its own reservation is not there: nothing is changed, look again later.
+        `gone`: the account was removed meanwhile, and nothing of it stays.
+        """
+        ids = _joined(await self._index.in_directory(email)).split()
+        before = [await self._read(each) for each in ids]
+        if before[0] is None or before[0]["user_id"] != entry.user_id:
+            return "contended" if await self._exists(entry) else "gone"
+        if all(
+            each is not None and (each["user_id"], each["state"]) == (entry.user_id, "confirmed") for each in before
+        ):
+            return "current"
         try:
-            held = await self._store.read(DIRECTORY, (key,), key)
-            if held["user_id"] == entry.user_id:
-                await self._store.delete(DIRECTORY, (key,), key, if_match=held["_etag"])
+            for each, there in zip(ids, before, strict=True):
+                if there is None or there["user_id"] != entry.user_id:
+                    await self._reserve(each, entry)
+            if not await self._exists(entry):  # its removal may have looked for an entry that was not there yet
+                await self.free(" ".join(ids), entry)
+                return "gone"
+            for each in ids:
+                await self._confirm(each, entry)
+        except (EmailTaken, TakenOver):
+            return "contended"
+        await self._know(entry)
+        return "moved"
+
+    async def sweep(self, email: str, entry: Entry) -> int:
+        """Remove an account's entries under versions that count no more; how many there were."""
+        counting = await self._index.in_directory(email)
+        older = [each for each in await self._index.every_directory(email) if each not in counting]
+        return sum([await self._free(each, entry) for each in _joined(older).split()])
+
+    async def free(self, key: str, entry: Entry) -> None:
+        """Give back a reservation that is still this user's; any other is left alone.
+
+        From the newest version to the oldest: as long as one is left, whoever asks finds the e-mail taken.
+        """
+        for each in reversed(key.split()):
+            await self._free(each, entry)
+
+    async def _free(self, key: str, entry: Entry) -> bool:
+        held = await self._read(key)
+        if held is None or held["user_id"] != entry.user_id:
+            return False
+        try:
+            await self._store.delete(DIRECTORY, (key,), key, if_match=held["_etag"])
         except (NotFound, PreconditionFailed):
-            return  # gone or somebody else's by now: nothing to free
+            return False  # gone or somebody else's by now: nothing to free
+        return True
 
     async def release(self, key: str, entry: Entry) -> None:
         """Forget a user that is gone: the e-mail is free, the id unknown. Idempotent."""
@@ -176,11 +258,15 @@ class Directory:
             return  # released before, or never confirmed
 
     async def is_of(self, key: str, user_id: str) -> bool:
-        """Whether an e-mail, by its directory id, is a user's."""
+        """Whether an e-mail, by its directory key, is a user's."""
+        held = [await self._read(each) for each in key.split()]
+        return any(each is not None and each["user_id"] == user_id for each in held)
+
+    async def _read(self, key: str) -> Item | None:
         try:
-            return bool((await self._store.read(DIRECTORY, (key,), key))["user_id"] == user_id)
+            return await self._store.read(DIRECTORY, (key,), key)
         except NotFound:
-            return False
+            return None
 
     async def void_user(self, entry: Entry) -> bool:
         """Make sure that a user who is not there never comes to be; False when it is there. As `void_tenant`."""
@@ -300,6 +386,10 @@ def _registered_at(tenant_id: str) -> datetime | None:
         return time_of(tenant_id)
     except ValueError:
         return None
+
+
+def _joined(values: Iterable[str]) -> str:
+    return " ".join(f"{_EMAIL}{each}" for each in values)
 
 
 def shard_of(tenant_id: str) -> str:

@@ -13,12 +13,14 @@ from shared.core.ids import IdFactory
 from shared.identity.confirmation import confirm_member
 from shared.identity.consents import Policy
 from shared.identity.directory import Directory, Entry
+from shared.identity.index_rotation import IndexRotation
 from shared.identity.model import TENANT_ITEM, Registration, Role, new_tenant, new_user
 from shared.identity.operator_trail import OperatorTrail, changed
 from shared.identity.passwords import Passwords
 from shared.ledger.recount import Recount
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.secrets import RootName, RotatableSecrets, SecretsPort, check_rotatable
+from shared.privacy.secret_boxes import SecretBoxes
+from shared.privacy.secrets import RootName, RotatableSecrets, SecretsPort
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, DocumentStore, Item, create, replace
 from shared.storage.errors import NotFound, PreconditionFailed, StoreError
@@ -53,6 +55,7 @@ class Operations:
         policy: Policy,
         index: BlindIndex,
         secrets: SecretsPort,
+        boxes: SecretBoxes,
     ) -> None:
         self._store = store
         self._recorder = recorder
@@ -64,6 +67,9 @@ class Operations:
         self._policy = policy
         self._secrets = secrets
         self._trail = OperatorTrail(clock, ids, index)
+        self.index_rotation = IndexRotation(
+            store=store, recorder=recorder, directory=directory, boxes=boxes, index=index, clock=clock, ids=ids
+        )
 
     async def make_system_admin(self, admin: NewAdmin, *, operator: str | None = None) -> str:
         """A new account with the role system_admin in the tenant `platform`; its id. EmailTaken; Invalid (422) for the
@@ -156,13 +162,17 @@ class Operations:
         """Add a version of a root secret; its name. ValueError, saying why, for one that cannot be rotated.
 
         That it is begun is in the trail before anything is done: a crash may leave a version that nobody reported, and
-        never one that nobody asked for. SecretsError when the version could not be written.
+        never one that nobody asked for. SecretsError when the version could not be written. What goes with a version of
+        `index` is the matter of `index_rotation`.
         """
-        check_rotatable(root)
         if not isinstance(self._secrets, RotatableSecrets):
             raise ValueError("secrets in memory cannot be rotated")  # noqa: TRY004 - a matter of settings
+        if root == "index":
+            await self.index_rotation.check()
         await self._record_rotation(root, root, "rotation_begun", operator)
         version = await self._secrets.rotate(root)
+        if root == "index":
+            await self.index_rotation.begin(version)
         await self._record_rotation(root, f"{root}:{version}", "rotated", operator)
         return version
 

@@ -209,7 +209,7 @@ class Identity:
         Unauthenticated (401 invalid_credentials), the same for a wrong password and an unknown e-mail, at the same
         cost; AccountLocked (423) after too many of either, whatever the password.
         """
-        entry = await self._directory.find(email) or Entry(PLATFORM_TENANT, await self._directory.key(email))
+        entry = await self._directory.find(email) or Entry(PLATFORM_TENANT, await self._directory.stranger_id(email))
         user, tenant, failures = await self._attempt_on(entry)
         if user is None or tenant is None:
             user, tenant, failures = await self._stranger_of(email, entry, failures)
@@ -236,7 +236,7 @@ class Identity:
 
     async def _stranger_of(self, email: str, entry: Entry, failures: Failures) -> tuple[Item, Item, Failures]:
         """What stands for an e-mail without an account, so that it is treated as one that has one (docs/adr/0016)."""
-        key = await self._directory.key(email)
+        key = await self._directory.stranger_id(email)
         if entry.user_id != key:  # reserved, and its account is not there yet, or no more
             failures = await self._lockout.failures(PLATFORM_TENANT, key)
         stranger: Item = {

@@ -12,6 +12,7 @@ from shared.audit.recorder import Recorder
 from shared.core.errors import Unready
 from shared.identity.approvals import NOT_SAID, Approval, check_approval
 from shared.identity.model import TENANT_ITEM, Principal
+from shared.privacy.blind_index import BlindIndex
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import DocumentStore, Item, replace
 from shared.storage.errors import NotFound, PreconditionFailed
@@ -50,6 +51,18 @@ async def read_settings(store: DocumentStore, tenant_id: str) -> dict[str, Any]:
         return settings_of(await store.read(IDENTITY, (tenant_id,), TENANT_ITEM))
     except NotFound:
         return dict(DEFAULTS)
+
+
+async def read_settings_of_events(store: DocumentStore, index: BlindIndex, tenant_id: str) -> dict[str, Any]:
+    """As `read_settings`, with an entry of each allowed address for every hash that events may have of it."""
+    settings = await read_settings(store, tenant_id)
+    lists = settings["allow_lists"]
+    if not lists["addresses"] or len((await index.ring()).kept) == 1:
+        return settings
+    addresses = [
+        {**each, "key": key} for each in lists["addresses"] for key in await index.every_address(each["value"])
+    ]
+    return {**settings, "allow_lists": {**lists, "addresses": addresses}}
 
 
 class TenantSettings:

@@ -104,6 +104,12 @@ class HeldVersions:
             raise self._unknown()
         return found
 
+    async def renew(self) -> None:
+        """Ask now: this process added a version."""
+        if self._task is not None:
+            await self._wait(self._task)
+        await self._refresh()
+
     async def close(self) -> None:
         """End a refresh that is under way, and start no other."""
         self._closed = True

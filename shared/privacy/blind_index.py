@@ -8,34 +8,51 @@ known). Form: `<key version>:<hex>`.
 import functools
 import hashlib
 import hmac
+from datetime import datetime
 
 from shared.privacy.emails import normal_email
+from shared.privacy.index_versions import IndexVersions, KeptVersion, Ring
 from shared.privacy.secrets import SecretsError, SecretsPort, SecretVersion, derive
 from shared.telemetry import get_log
+
+_ADDRESS, _DIRECTORY = "blind-index/address", "blind-index/directory"
 
 _log = get_log(__name__)
 
 
 class BlindIndex:
-    """Computes index values under one version of the `index` root secret, the one that the store was indexed under.
+    """Computes index values under the versions of the `index` root secret that the store was indexed under.
 
-    That one and no other, however new: values under another one would meet nothing that is stored. SecretsError
-    (503) from every call while it is not to be had.
+    Those and no others, however new: values under another one would meet nothing that is stored. `for_…` is what is
+    written now; `every_…` is what may stand in the store, the newest first. SecretsError (503) from every call while a
+    version that it needs is not to be had; StoreError while nobody can tell which versions these are.
     """
 
-    def __init__(self, secrets: SecretsPort, version: str) -> None:
+    def __init__(self, secrets: SecretsPort, versions: IndexVersions | str) -> None:
+        """`versions`: those of a store; or one and only one, by its name."""
         self._secrets = secrets
-        self._version = version
+        self._versions = None if isinstance(versions, str) else versions
+        self._fixed = Ring((KeptVersion(versions),)) if isinstance(versions, str) else None
         self._warned = False
 
     @property
-    def version(self) -> str:
-        """The version of the root secret that the store holds on to."""
-        return self._version
+    def versions(self) -> IndexVersions:
+        """The store's versions, for whoever changes them. ValueError where there is one for good."""
+        if self._versions is None:
+            raise ValueError("this index has one version for good")
+        return self._versions
+
+    async def ring(self) -> Ring:
+        """The versions that are kept."""
+        return self._fixed if self._fixed is not None else await self.versions.ring()
 
     async def for_email(self, tenant_id: str, email: str) -> str:
         """The index value of an e-mail within one tenant, the same for every spelling of its normal form."""
-        return _keyed(await self.root(), f"blind-index/tenant/{tenant_id}/email", normal_email(email))
+        return _keyed(await self.root(), _email_label(tenant_id), normal_email(email))
+
+    async def every_email(self, tenant_id: str, email: str) -> tuple[str, ...]:
+        """All index values that events of one tenant may have for an e-mail."""
+        return await self._every(_email_label(tenant_id), normal_email(email))
 
     async def for_user_agent(self, tenant_id: str, user_agent: str) -> str:
         """The index value of a user agent within one tenant."""
@@ -43,32 +60,66 @@ class BlindIndex:
 
     async def for_address(self, address: str) -> str:
         """The index value of an IP address, the same in every tenant."""
-        return _keyed(await self.root(), "blind-index/address", address)
+        return _keyed(await self.root(), _ADDRESS, address)
+
+    async def every_address(self, address: str) -> tuple[str, ...]:
+        """All index values that events may have for an IP address."""
+        return await self._every(_ADDRESS, address)
 
     async def for_directory(self, email: str) -> str:
-        """The index value of an e-mail in the directory, the same in every tenant."""
-        return _keyed(await self.root(), "blind-index/directory", normal_email(email))
+        """The index value of an e-mail outside of any tenant, the same in every tenant."""
+        return _keyed(await self.root(), _DIRECTORY, normal_email(email))
+
+    async def in_directory(self, email: str) -> tuple[str, ...]:
+        """The index values that the directory knows an e-mail by, the oldest first: one, or two during a rotation."""
+        ring = await self.ring()
+        return await self._under(ring.directory, _DIRECTORY, normal_email(email))
+
+    async def every_directory(self, email: str) -> tuple[str, ...]:
+        """All index values that the directory may still have for an e-mail, those that count no more included."""
+        return await self._every(_DIRECTORY, normal_email(email))
 
     async def for_operator(self, name: str) -> str:
         """An opaque id for an operator, the same in every tenant: who did two things can be told without a name."""
         return f"operator-{_keyed(await self.root(), 'blind-index/operator', name).rpartition(':')[2][:32]}"
 
     async def check(self) -> None:
-        """SecretsError unless values can be computed."""
-        await self.root()
+        """SecretsError unless values can be computed under every version."""
+        for version in (await self.ring()).versions:
+            await self.secret(version)
 
-    async def root(self) -> SecretVersion:
-        """The version itself, for other keys that must stay as long as the store's values do."""
-        newest = (await self._secrets.versions("index"))[0]
-        if newest.version == self._version:
-            return newest
-        if not self._warned:
+    async def root(self, at: datetime | None = None) -> SecretVersion:
+        """The version that is written under, now or at a moment, for other keys that go with the store's values."""
+        ring = await self.ring()
+        if len(ring.kept) == 1:
+            version = ring.newest.version
+        else:
+            version = ring.written(self.versions.now() if at is None else at)
+        await self._warn_of_newer(ring)
+        return await self.secret(version)
+
+    async def _every(self, label: str, value: str) -> tuple[str, ...]:
+        return await self._under(tuple(reversed((await self.ring()).versions)), label, value)
+
+    async def _under(self, versions: tuple[str, ...], label: str, value: str) -> tuple[str, ...]:
+        return tuple([_keyed(await self.secret(version), label, value) for version in versions])
+
+    async def _warn_of_newer(self, ring: Ring) -> None:
+        newest = (await self._secrets.versions("index"))[0].version
+        if newest not in ring.versions and not self._warned:
             self._warned = True
-            _log.warning("index_secret_version_ignored", newest=newest.version, used=self._version)
-        found = await self._secrets.find("index", self._version)
+            _log.warning("index_secret_version_ignored", newest=newest, used=ring.newest.version)
+
+    async def secret(self, version: str) -> SecretVersion:
+        """One version of the root secret."""
+        found = await self._secrets.find("index", version)
         if found is None:
-            raise missing_index(self._version)
+            raise missing_index(version)
         return found
+
+
+def _email_label(tenant_id: str) -> str:
+    return f"blind-index/tenant/{tenant_id}/email"
 
 
 def missing_index(version: str) -> SecretsError:

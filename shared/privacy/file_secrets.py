@@ -2,7 +2,8 @@
 
 Rotating: put 32 random bytes beside the others as `tokens.v2` (mode 0600 from the start: `umask 077`). The running app
 sees it within two minutes and signs with it after SETTLING; `tokens.v1` verifies until its file is deleted. A file is
-never changed: what it held is what its version means. Do not add versions of `index` (docs/secrets.md).
+never changed: what it held is what its version means. A version of `index` is used only
+once a command said so (docs/secrets.md).
 """
 
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from shared.core.clock import Clock, SystemClock
 from shared.privacy._held_versions import HeldVersions, Loaded
-from shared.privacy.secrets import LOCAL_ROOTS, ROOT_BYTES, RootName, SecretsError, SecretVersion, check_rotatable
+from shared.privacy.secrets import LOCAL_ROOTS, ROOT_BYTES, RootName, SecretsError, SecretVersion
 from shared.telemetry import get_log
 
 _VERSION = re.compile(r"v[1-9][0-9]{0,8}")
@@ -51,8 +52,9 @@ class FileSecrets:
 
     async def rotate(self, name: RootName) -> str:
         """Add a file beside the others; the name of its version."""
-        check_rotatable(name)
-        return self._files[name].add()
+        version = self._files[name].add()
+        await self._held[name].renew()
+        return version
 
     async def close(self) -> None:
         """Read no more."""

@@ -4,7 +4,8 @@ What a guard is about (an address, an e-mail, a key that a client chose) never s
 hashes, and their key changes with the month. Near the turn of a month both keys are looked at, so that nothing is let
 go early; clocks of instances may differ by `SKEW`. Every item carries a `ttl` that outlives its purpose. A StoreError
 passes through: the caller decides, and as a rule refuses. The root of the keys is the version of the `index` secret
-that the store was indexed under, whatever versions come: instances that see different ones agree all the same.
+that the store writes under at a moment, whatever versions there are besides: instances that see different ones agree
+all the same. When it rotates, both are looked at as at the turn of a month.
 """
 
 import hashlib
@@ -143,9 +144,8 @@ class Guards:
         return Taken(False, wait / 1_000_000)
 
     async def _window_id(self, kind: str, key: str, length: timedelta, number: int) -> str:
-        """The id of one window: its key is that of the month in which it begins, whoever asks, and when."""
-        month = period_of(_EPOCH + number * length)
-        return await self._id(kind, month, f"{length // _MICROSECOND}|{number}|{key}")
+        """The id of one window: its key is that of the moment at which it begins, whoever asks, and when."""
+        return await self._id(kind, _EPOCH + number * length, f"{length // _MICROSECOND}|{number}|{key}")
 
     async def _count(self, current: str, before: str, ttl: int) -> tuple[int, int]:
         """Count one more in a window: how many there are now, and how many the window before it had."""
@@ -182,15 +182,22 @@ class Guards:
             return None
 
     async def _ids(self, kind: str, key: str, reach: timedelta) -> list[str]:
-        """The ids that a key may have had within `reach`, the newest last: one, or two around the turn of a month."""
+        """The ids that a key may have had within `reach`, the newest last: one, or more around the turn of a month or
+        of the index secret."""
         now = self._clock.now()
-        months = dict.fromkeys((period_of(now - reach - SKEW), period_of(now)))
-        return [await self._id(kind, month, key) for month in months]
+        start = now - reach - SKEW
+        turns = [each for each in (_month_of(now),) if each > start] + (await self._index.ring()).turns(start, now)
+        ids = [await self._id(kind, moment, key) for moment in sorted([start, *turns, now])]
+        return list(dict.fromkeys(ids))
 
-    async def _id(self, kind: str, month: str, text: str) -> str:
-        root = await self._index.root()
+    async def _id(self, kind: str, moment: datetime, text: str) -> str:
+        root, month = await self._index.root(moment), period_of(moment)
         digest = hmac.digest(derive(root.value, f"guard/{kind}/{month}"), _bytes(text), hashlib.sha256)
         return f"{kind}|{digest.hex()}"
+
+
+def _month_of(moment: datetime) -> datetime:
+    return moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def _check(kind: str, seconds: int, longest: int) -> None:

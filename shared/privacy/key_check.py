@@ -1,8 +1,9 @@
-"""Which version of the `index` secret the store was indexed under, and a check that ours is the same.
+"""Which versions of the `index` secret the store was indexed under, and a check that ours are the same.
 
 The directory and every blind-index value are keyed hashes: under another key no e-mail would be found, accounts would
-be orphaned and their e-mails free to be registered again. So the store keeps the version's name with a value that only
-the right key gives: that version is used for good, and the app does not start without it (docs/adr/0009).
+be orphaned and their e-mails free to be registered again. So the store keeps the versions' names with a value that only
+the right key gives: those versions are used and no other, and the app does not start without them (docs/adr/0009,
+0052).
 
 The key that wraps persons' keys is held on to in the same way, by a key of nobody's that is wrapped under it: under
 another one everything personal would look damaged. That one may be rotated, so `rewrap` wraps it anew.
@@ -13,56 +14,61 @@ import binascii
 import hashlib
 import hmac
 
-from shared.privacy.blind_index import missing_index
+from shared.core.clock import Clock
+from shared.privacy.blind_index import BlindIndex, missing_index
+from shared.privacy.index_versions import ITEM, IndexVersions, KeptVersion, Ring, check_value
 from shared.privacy.key_wrapping import KeyDamaged, KeyWrapper, Wrapped
-from shared.privacy.secrets import SecretsError, SecretsPort, SecretVersion, derive
+from shared.privacy.secrets import SecretsError, SecretsPort, SecretVersion
 from shared.storage.containers import DIRECTORY
 from shared.storage.documents import DocumentStore, Item
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.telemetry import get_log
 
-_ID = "key_check|index"
 _PERSONS_ID = "key_check|persons"
 _OF_NOBODY = hashlib.sha256(b"kraftd/persons/key-check").digest()
 
 _log = get_log(__name__)
 
 
-async def pin_index(store: DocumentStore, secrets: SecretsPort) -> str:
-    """The version that the store was indexed under; a new store takes the newest, once for all instances.
+async def open_index(store: DocumentStore, secrets: SecretsPort, clock: Clock) -> BlindIndex:
+    """The index of a store, under the versions that it was indexed under. SecretsError as for `pin_index`."""
+    return BlindIndex(secrets, IndexVersions(store, clock, await pin_index(store, secrets)))
 
-    SecretsError when that version is not to be had, or is another secret of the same name.
+
+async def pin_index(store: DocumentStore, secrets: SecretsPort) -> Ring:
+    """The versions that the store was indexed under; a new store takes the newest, once for all instances.
+
+    SecretsError when one of them is not to be had, or is another secret of the same name.
     """
     try:
-        held = await store.read(DIRECTORY, (_ID,), _ID)
+        held = await store.read(DIRECTORY, (ITEM,), ITEM)
     except NotFound:
         held = await _take(store, (await secrets.versions("index"))[0])
-    version: str = held["version"]
-    root = await secrets.find("index", version)
+    ring = Ring.of(held)
+    for each in ring.kept:
+        await _check(each, secrets)
+    return ring
+
+
+async def _check(kept: KeptVersion, secrets: SecretsPort) -> None:
+    root = await secrets.find("index", kept.version)
     if root is None:
-        _log.error("index_secret_missing", version=version)
-        raise missing_index(version)
-    if not hmac.compare_digest(held["value"], _check_value(root)):
-        _log.error("index_secret_differs", version=version)
+        _log.error("index_secret_missing", version=kept.version)
+        raise missing_index(kept.version)
+    if not hmac.compare_digest(kept.value, check_value(root)):
+        _log.error("index_secret_differs", version=kept.version)
         raise SecretsError(
-            f"secret index: the data was indexed under another one ({version}); put that one back. "
+            f"secret index: the data was indexed under another one ({kept.version}); put that one back. "
             "This version cannot rotate it."
         )
-    return version
 
 
 async def _take(store: DocumentStore, newest: SecretVersion) -> Item:
     """Bind an empty store to a version, or find that another instance did."""
     try:
-        return await store.create(
-            DIRECTORY, (_ID,), {"id": _ID, "version": newest.version, "value": _check_value(newest)}
-        )
+        return await store.create(DIRECTORY, (ITEM,), Ring((KeptVersion(newest.version, check_value(newest)),)).item())
     except Conflict:
-        return await store.read(DIRECTORY, (_ID,), _ID)
-
-
-def _check_value(root: SecretVersion) -> str:
-    return hmac.digest(derive(root.value, "key-check"), root.version.encode(), hashlib.sha256).hex()
+        return await store.read(DIRECTORY, (ITEM,), ITEM)
 
 
 class PersonsPin:

@@ -23,7 +23,7 @@ from shared.core.endpoints import check_endpoint
 from shared.core.sdk_logs import quiet_sdks
 from shared.privacy._held_versions import LOAD_SECONDS, HeldVersions, Load, Loaded
 from shared.privacy._vault import SETTINGS, asking, counting, id_of, version_of
-from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion, check_rotatable
+from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion
 from shared.storage.azure_identity import identify
 from shared.telemetry import get_log
 
@@ -79,12 +79,12 @@ class KeyVaultSecrets:
 
     async def rotate(self, name: RootName) -> str:
         """Add a version in the vault; its id. It takes the right to set secrets, which the app itself need not have."""
-        check_rotatable(name)
         if name == "persons":
             raise ValueError("kraftd-persons is a key of the vault: rotate it there, then run rewrap")
         value = base64.b64encode(random_source.token_bytes(ROOT_BYTES)).decode()
         with asking(f"secret {NAMES[name]}"):
             made = await self._connected().set_secret(NAMES[name], value)
+        await self._held[name].renew()
         return made.properties.version or ""
 
     async def close(self) -> None:

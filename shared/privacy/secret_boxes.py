@@ -1,7 +1,7 @@
 """Small secrets of tenants at rest: what the app itself has to read again, unlike passwords and tokens.
 
 AES-256-GCM under a key of its own per kind and tenant, derived from the `index` root secret: the version that the store
-holds on to for good (docs/adr/0009), for what was sealed must still open after a rotation. Each box names its version.
+writes under (docs/adr/0052), for its versions stay until nothing needs them. Each box names its version.
 """
 
 import base64
@@ -9,7 +9,7 @@ import secrets as random_source
 from collections.abc import Callable
 from typing import Literal
 
-from shared.privacy.blind_index import missing_index
+from shared.privacy.blind_index import BlindIndex, missing_index
 from shared.privacy.secrets import SecretsError, SecretsPort, SecretVersion, derive
 
 type Kind = Literal["mfa", "webhook"]
@@ -19,12 +19,15 @@ _NONCE_BYTES = 12
 
 
 class SecretBoxes:
-    """Seals and opens. SecretsError (503) while the key is not to be had."""
+    """Seals and opens. SecretsError (503) while the key is not to be had.
+
+    `version`: the index whose version is to seal; or one for good, by its name.
+    """
 
     def __init__(
         self,
         secrets: SecretsPort,
-        version: str,
+        version: BlindIndex | str,
         random_bytes: Callable[[int], bytes] = random_source.token_bytes,
     ) -> None:
         self._secrets = secrets
@@ -35,7 +38,7 @@ class SecretBoxes:
         """A box (JSON) that opens only for the same kind, tenant and owner."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        root, nonce = await self._root(self._version), self._random_bytes(_NONCE_BYTES)
+        root, nonce = await self._current(), self._random_bytes(_NONCE_BYTES)
         sealed = AESGCM(_key(root, kind, tenant_id)).encrypt(nonce, value.encode(), _bound_to(tenant_id, owner))
         return {"key": root.version, "nonce": _text(nonce), "sealed": _text(sealed)}
 
@@ -51,6 +54,15 @@ class SecretBoxes:
         except InvalidTag:
             raise SecretsError(f"a sealed secret ({kind}) does not open: it was changed, or moved") from None
         return value.decode()
+
+    async def renewed(self, kind: Kind, tenant_id: str, owner: str, box: SecretBox) -> SecretBox:
+        """The same secret in a box under the current version; the box itself if it is under that one."""
+        if box["key"] == (await self._current()).version:
+            return box
+        return await self.seal(kind, tenant_id, owner, await self.open(kind, tenant_id, owner, box))
+
+    async def _current(self) -> SecretVersion:
+        return await (self._root(self._version) if isinstance(self._version, str) else self._version.root())
 
     async def _root(self, version: str) -> SecretVersion:
         found = await self._secrets.find("index", version)

@@ -88,7 +88,7 @@ class RotatableSecrets(Protocol):
 
     async def rotate(self, name: RootName) -> str:
         """Add a version with a value of its own; its name. Instances see it by themselves. SecretsError when it cannot
-        be written; ValueError for a root that cannot be rotated."""
+        be written; ValueError for a root that is rotated elsewhere."""
         ...
 
 
@@ -109,15 +109,6 @@ class MemorySecrets:
 
     async def close(self) -> None:
         """Nothing to let go of."""
-
-
-def check_rotatable(name: RootName) -> None:
-    """ValueError, saying why, unless versions of that root may be added (docs/adr/0009)."""
-    if name == "index":
-        raise ValueError(
-            "the secret index cannot be rotated: what the store finds by an e-mail or an address was hashed, and "
-            "second factors were sealed, under the version that it holds on to"
-        )
 
 
 def signing_version(versions: Sequence[SecretVersion], now: datetime, lifetime: timedelta) -> SecretVersion:

@@ -67,9 +67,8 @@ def walks(person: Person) -> list[Walk]:
     """Every way to events that hold something of a person. The order is fixed: a place names one by its number."""
     found = [Walk(person.tenant_id, (Has("subjects", person.subject),))]
     for tenant_id in dict.fromkeys((person.tenant_id, PLATFORM_TENANT)):
-        key = person.key_in(tenant_id)
-        if key is not None:
-            before = Range("recorded_at", lt=person.until)
+        before = Range("recorded_at", lt=person.until)
+        for key in person.keys_in(tenant_id):
             found += [Walk(tenant_id, (Eq(path, key), before)) for path in ("actor_key", "target_key")]
     return found
 
@@ -196,11 +195,12 @@ class Copies:
                 yield (await self._store.read(IDENTITY, partition, key))["id"]
             except NotFound:
                 continue
-        if person.email_key is None:
+        keys = person.keys_in(person.tenant_id)
+        if not keys:
             return
         older = Range("created_at", lt=person.until)
         async for item in self._all(IDENTITY, person.tenant_id, Eq("kind", INVITATION), older):
-            if await self._index.for_email(person.tenant_id, item["email"]) == person.email_key:
+            if not set(keys).isdisjoint(await self._index.every_email(person.tenant_id, item["email"])):
                 yield item["id"]
 
     async def remove(self, person: Person, item_id: str) -> None:

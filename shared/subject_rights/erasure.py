@@ -169,8 +169,8 @@ class Erasures:
         """What finds a person's e-mail once the account is gone: see `Person`."""
         return {
             "directory_key": await self._directory.key(email),
-            "email_key": await self._index.for_email(tenant_id, email),
-            "platform_key": await self._index.for_email(PLATFORM_TENANT, email),
+            "email_key": " ".join(await self._index.every_email(tenant_id, email)),
+            "platform_key": " ".join(await self._index.every_email(PLATFORM_TENANT, email)),
             "until": rfc3339(self._clock.now()),
         }
 
@@ -194,6 +194,8 @@ class Erasures:
         """Erase whatever there is, from where the last run got to. LastAdmin; _Interrupted."""
         person, counts = Person.of(item), dict(item["counts"])
         if item["place"] is None:
+            item = await self._with_account_entries(item)
+            person = Person.of(item)
             await self._keys.erase(person.tenant_id, person.subject)
             counts["accounts"] += await self._account(person, request)
             await self._others(person, counts)
@@ -217,6 +219,17 @@ class Erasures:
                 if after is None:
                     break
         return item
+
+    async def _with_account_entries(self, item: Item) -> Item:
+        """The request with all entries of an account that is still there: a rotation may have added one since."""
+        rotating = len((await self._index.ring()).kept) > 1
+        user = await self._leaving.user(item["tenant_id"], item["subject"]) if rotating and item["keys"] else None
+        if user is None:
+            return item
+        key = await self._directory.key(user["email"])
+        if key == item["keys"]["directory_key"]:
+            return item
+        return await self._save({**item, "keys": {**item["keys"], "directory_key": key}})
 
     async def _tombstones(self, person: Person, persons: frozenset[str]) -> None:
         """An invitation's key goes with its event; a stranger's is everybody's of that month."""

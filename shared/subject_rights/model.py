@@ -40,7 +40,8 @@ _WHILE_OPEN = frozenset({"work_at", "next_at", "keys", "pass", "place", "kept"})
 @dataclass(frozen=True, slots=True)
 class Person:
     """Who is erased: the id that events know the person by, and where the e-mail is known its keyed hashes: in the
-    directory, in the tenant and in `platform`. By these only what is older than `until` (RFC 3339) is the person's: who
+    directory, in the tenant and in `platform`; several, with a space between, where versions of the index secret are
+    kept beside each other. By these only what is older than `until` (RFC 3339) is the person's: who
     is invited anew, or tries the e-mail later, is not erased with it."""
 
     tenant_id: str
@@ -55,11 +56,12 @@ class Person:
         """The person of a request."""
         return cls(item["tenant_id"], item["subject"], **item.get("keys", {}))
 
-    def key_in(self, tenant_id: str) -> str | None:
-        """The keyed hash of the e-mail in the events of a tenant: the person's own, or `platform`."""
+    def keys_in(self, tenant_id: str) -> tuple[str, ...]:
+        """The keyed hashes of the e-mail in the events of a tenant: the person's own, or `platform`."""
+        found = self.platform_key if tenant_id == PLATFORM_TENANT else None
         if tenant_id == self.tenant_id:
-            return self.email_key
-        return self.platform_key if tenant_id == PLATFORM_TENANT else None
+            found = self.email_key
+        return tuple((found or "").split())
 
 
 def request_key(request_id: str) -> str:

@@ -40,12 +40,12 @@ def redactions(events: Iterable[StoredEvent], person: Person) -> Iterator[Redact
 def _persons(event: StoredEvent, person: Person) -> frozenset[str]:
     """The ids that stand for a person in an event: the own one; by the e-mail, invitations and strangers."""
     found = {person.subject} if event["tenant_id"] == person.tenant_id else set[str]()
-    key, target = person.key_in(event["tenant_id"]), event["target"]
-    if key is None or event["recorded_at"] >= person.until:
+    keys, target = person.keys_in(event["tenant_id"]), event["target"]
+    if not keys or event["recorded_at"] >= person.until:
         return frozenset(found)
-    if key == event["target_key"] and target is not None and target["kind"] == INVITATION:
+    if event["target_key"] in keys and target is not None and target["kind"] == INVITATION:
         found.add(target["id"])
-    if key == event["actor_key"]:
+    if event["actor_key"] in keys:
         found |= {each for each in event["commitments"] if each.startswith(STRANGER)}
     return frozenset(found)
 

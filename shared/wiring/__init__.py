@@ -234,7 +234,7 @@ async def build_services(
     wrapper: "KeyWrapper | None" = None,
 ) -> Services:
     """The app on its store. What is given takes the place of what the settings would make (tests, benchmarks)."""
-    from shared.privacy.key_check import PersonsPin, pin_index
+    from shared.privacy.key_check import PersonsPin, open_index
     from shared.privacy.secrets import ROOTS
 
     clock = clock or SystemClock()
@@ -247,10 +247,10 @@ async def build_services(
         undo.push_async_callback(wrapper.close)
         store = store or await open_store(settings, clock)
         undo.push_async_callback(store.close)
-        index_version = await pin_index(store, secrets)
+        index = await open_index(store, secrets, clock)
         if settings.key_vault_uri is None:  # in a vault no other key has the name of a version; readiness looks there
             await PersonsPin(store, wrapper).check()
-        services = _assemble(settings, clock, store, secrets, index_version, passwords, wrapper)
+        services = _assemble(settings, clock, store, secrets, index, passwords, wrapper)
         undo.pop_all()
     return services
 
@@ -260,7 +260,7 @@ def _assemble(
     clock: Clock,
     store: "DocumentStore",
     secrets: "SecretsPort",
-    index_version: str,
+    index: "BlindIndex",
     passwords: "Passwords | None",
     wrapper: "KeyWrapper",
 ) -> Services:
@@ -276,10 +276,9 @@ def _assemble(
     from shared.detection.rules import StoredRules
     from shared.identity.directory import Directory
     from shared.identity.passwords import Passwords
-    from shared.identity.tenant_settings import read_settings
+    from shared.identity.tenant_settings import read_settings_of_events
     from shared.ledger.statements import Statements
     from shared.ledger.watched_boxes import WatchedBoxes
-    from shared.privacy.blind_index import BlindIndex
     from shared.privacy.boxes import SealedBoxes
     from shared.privacy.key_check import PersonsPin
     from shared.privacy.key_probe import KeyProbe
@@ -299,7 +298,7 @@ def _assemble(
     from shared.wiring._streaming import streaming_services
     from shared.wiring._subject_rights import subject_rights_services
 
-    ids, index = IdFactory(clock), BlindIndex(secrets, index_version)
+    ids = IdFactory(clock)
     person_keys = PersonKeys(store, wrapper, clock)
     box, pin = SealedBoxes(person_keys), PersonsPin(store, wrapper)
     writing = Writing(clock)
@@ -307,7 +306,7 @@ def _assemble(
     outbox = Outbox(store, recorder, clock, ids, OutboxCounts(), writing)
     dead_letters = DeadLetters(store, clock, DeadLetterCounts())
     directory, passwords = Directory(store, index, clock), passwords or Passwords()
-    rules = StoredRules(partial(read_settings, store))
+    rules = StoredRules(partial(read_settings_of_events, store, index))
     common: dict[str, Any] = {"store": store, "recorder": recorder, "clock": clock}
     identity = identity_services(settings, common, ids, outbox, directory, passwords, index, secrets, box=box)
     statements = Statements(store, recorder)

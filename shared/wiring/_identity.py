@@ -74,7 +74,7 @@ def identity_services(
     lockout = Lockout(outbox=outbox, rules=rules, **common)
     access = Access(tokens=tokens, directory=directory, rejections=rejections, **common)
     life = SessionLife(outbox=outbox, access=access, sessions=sessions, **common)
-    boxes = SecretBoxes(secrets, index.version)
+    boxes = SecretBoxes(secrets, index)
     Confirmation(outbox=outbox, directory=directory, ids=ids, **common)  # the outbox holds on to it
     factors = _second_factors({**common, "outbox": outbox}, ids, passwords, sessions, life, access, boxes, lockout)
     accounts: dict[str, Any] = {"outbox": outbox, "directory": directory, "passwords": passwords, "ids": ids, **common}
@@ -99,7 +99,7 @@ def identity_services(
         "session_life": life,
         "own_account": OwnAccount(outbox=outbox, lockout=lockout, passwords=passwords, sessions=life, **common),
         "account_operations": AccountOperations(index=index, outbox=outbox, directory=directory, ids=ids, **common),
-        "operations": Operations(index=index, secrets=secrets, **accounts),
+        "operations": Operations(index=index, secrets=secrets, boxes=boxes, **accounts),
         "identity": identity,
         "consents": Consents(outbox=outbox, policy=policy, **common),
     }

@@ -138,16 +138,20 @@ def test_keys_are_rotated_in_files_of_their_own(tmp_path: Path) -> None:
     said = run(tmp_path, "rotate-keys")
     assert "secret tokens has a new version v2" in said
     assert "secret ledger has a new version v2" in said
-    assert "secret index stays as it is: the secret index cannot be rotated: what the store finds" in said
+    assert "secret index stays as it is: reindex has to be run after it" in said
     assert "new version v3" in run(tmp_path, "rotate-keys", "tokens")
-    refused = run(tmp_path, "rotate-keys", "tokens", "index", code=1)
-    assert refused.startswith("operator: the secret index cannot be rotated: ")
+    said = run(tmp_path, "rotate-keys", "tokens", "index")
+    assert "secret index has a new version v2; it is used within 15 minutes, run reindex then" in said
+    refused = run(tmp_path, "rotate-keys", "index", code=1)
+    assert refused == "operator: the rotation to v2 is not over: run reindex"
+    assert run(tmp_path, "reindex", code=1).startswith("operator: not before ")
+    assert run(tmp_path, "drop-index", "v1", code=1) == "operator: the directory is not rid of it: run reindex"
     assert "invalid choice" in run(tmp_path, "rotate-keys", "every one", code=2)
     files = sorted(path.name for path in (tmp_path / "secrets").iterdir())
     tokens = ["tokens.v1", "tokens.v2", "tokens.v3", "tokens.v4"]
-    assert files == ["index.v1", "ledger.v1", "ledger.v2", "persons.v1", *tokens]
+    assert files == ["index.v1", "index.v2", "ledger.v1", "ledger.v2", "persons.v1", *tokens]
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()} == {0o600}
-    assert len({path.read_bytes() for path in (tmp_path / "secrets").iterdir()}) == 8
+    assert len({path.read_bytes() for path in (tmp_path / "secrets").iterdir()}) == 9
 
 
 async def test_persons_keys_are_wrapped_anew(tmp_path: Path) -> None:

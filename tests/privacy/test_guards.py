@@ -31,6 +31,7 @@ INDEX = BlindIndex(MemorySecrets(lambda count: bytes(range(count))), "v1")
 EMAIL = "ada@example.com"
 MODES: tuple[Mode, ...] = ("before", "after")
 HOSTILE = ["", " ", "x" * 1_000_000, "ünï", "\0", "\ud800", "a/b?c#d\\e", "203.0.113.9", "\U0001f512" * 999, "|"]
+MARCH, APRIL = datetime(2026, 3, 9, tzinfo=UTC), datetime(2026, 4, 9, tzinfo=UTC)
 MONTH_S_END = datetime(2026, 4, 1, tzinfo=UTC)
 PLAIN = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 moves_the_clock = pytest.mark.moves_the_clock
@@ -352,10 +353,10 @@ async def test_any_text_is_a_key(harness: Harness, key: str) -> None:
 async def test_keys_kinds_and_months_are_told_apart() -> None:
     async with embedded() as harness:
         guard = guards(harness)
-        ids = {await guard._id(kind, month, key) for kind in "ab" for month in ("2026-03", "2026-04") for key in "xy"}
+        ids = {await guard._id(kind, month, key) for kind in "ab" for month in (MARCH, APRIL) for key in "xy"}
         assert len(ids) == 8
         other = Guards(harness.store, BlindIndex(MemorySecrets(), "v1"), harness.clock)
-        assert await other._id("a", "2026-03", "x") not in ids
+        assert await other._id("a", MARCH, "x") not in ids
 
 
 async def test_instances_that_see_different_newest_versions_of_the_index_secret_agree() -> None:

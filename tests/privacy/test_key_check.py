@@ -7,6 +7,7 @@ import pytest
 
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
+from shared.privacy.index_versions import Ring
 from shared.privacy.key_check import PersonsPin, pin_index
 from shared.privacy.key_probe import KeyProbe
 from shared.privacy.key_wrapping import LocalKeys
@@ -104,13 +105,14 @@ async def test_two_instances_with_different_newest_versions_end_with_one() -> No
     for first, second in [(Versions("b", "a"), Versions("a")), (Versions("a"), Versions("b", "a"))]:
         store = await SqliteStore.open(None, clock=ManualClock())
         knows_both = Versions("b", "a")
-        pinned = [await pin_index(store, first), await pin_index(store, knows_both)]
-        assert len(set(pinned)) == 1
+        rings = [await pin_index(store, first), await pin_index(store, knows_both)]
+        pinned = [each.newest.version for each in rings]
+        assert len(set(rings)) == 1
         if await second.find("index", pinned[0]) is None:
             with pytest.raises(SecretsError, match="version b, which is not there"):
                 await pin_index(store, second)
         else:
-            assert await pin_index(store, second) == pinned[0]
+            assert await pin_index(store, second) == rings[0]
         await store.close()
 
 
@@ -119,7 +121,7 @@ async def test_two_instances_at_the_same_time_end_with_one() -> None:
     racers = [Versions("b", "a"), Versions("c", "b", "a"), Versions("a", "b", "c")]
     everything = Versions("a", "b", "c")
     pinned = await asyncio.gather(*(pin_index(store, each) for each in racers), return_exceptions=True)
-    (kept,) = {each for each in pinned if isinstance(each, str)}
+    (kept,) = {each for each in pinned if isinstance(each, Ring)}
     assert await pin_index(store, everything) == kept
     await store.close()
 
