@@ -201,7 +201,13 @@ KINDS: tuple[Kind, ...] = (
         hashed="id",
     ),
     Kind(DIRECTORY, "user", "Which tenant a user is of.", "id tenant_id"),
-    Kind(DIRECTORY, "key_check", "Under which secrets the store was made.", "id version", opens="value"),
+    Kind(
+        DIRECTORY,
+        "key_check",
+        "Under which secrets the store was made.",
+        "id version later.version later.added_at later.indexed_at later.swept_at",
+        opens="value later.value",
+    ),
     Kind(
         DIRECTORY,
         "ledger_signed",

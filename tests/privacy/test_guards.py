@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from shared.core.settings import Settings
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.guards import MARGIN_SECONDS, SKEW, Claimed, Guards
+from shared.privacy.index_versions import SETTLING, IndexVersions, KeptVersion, Ring
 from shared.privacy.secrets import MemorySecrets, SecretsError
 from shared.storage.containers import Container
 from shared.storage.documents import DocumentStore, Item, Partition
@@ -432,3 +433,35 @@ def test_the_bounds_fit_the_months() -> None:
     """Whatever reaches back meets two months at most, the shortest month included."""
     reach = timedelta(days=14) + 2 * SKEW
     assert math.ceil(reach / timedelta(days=1)) < 28
+
+
+@moves_the_clock
+async def test_a_marker_and_a_count_hold_across_a_rotation_of_the_index_secret() -> None:
+    """Also between an instance whose clock is past the turn and one whose is not."""
+    async with embedded() as harness:
+        secrets = Versions("v2", "v1")
+        ring = Ring((KeptVersion("v1"), KeptVersion("v2", added_at=harness.clock.now())))
+        behind_clock = ManualClock(harness.clock.now())
+        behind, ahead = (
+            Guards(harness.store, BlindIndex(secrets, Fixed(harness.store, clock, ring)), clock)
+            for clock in (behind_clock, harness.clock)
+        )
+        assert (await behind.claim("a", "before", 1, 14 * 86_400)).mine
+        for clock in (behind_clock, harness.clock):
+            clock.advance(seconds=SETTLING.total_seconds() - 60)
+        harness.clock.advance(seconds=120)
+        assert await ahead.claim("a", "before", 2, 14 * 86_400) == Claimed(False, 1)
+        assert (await ahead.claim("a", "amid", 3, 3600)).mine
+        assert await behind.claim("a", "amid", 4, 3600) == Claimed(False, 3)
+        assert await behind.held("a", "amid", 3600) == 3
+        taken = [await each.take("login", "k", 2, 86_400) for each in (behind, ahead, behind, ahead)]
+        assert [each.allowed for each in taken] == [True, True, False, False]
+        harness.clock.advance(days=7)
+        assert await ahead.claim("a", "before", 5, 14 * 86_400) == Claimed(False, 1)
+
+
+class Fixed(IndexVersions):
+    """Versions that are not asked for again."""
+
+    async def ring(self) -> Ring:
+        return self._ring

@@ -7,15 +7,18 @@ import pytest
 
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
-from shared.privacy.index_versions import Ring
+from shared.privacy.blind_index import BlindIndex
+from shared.privacy.index_versions import FRESH_FOR, LOADED, SETTLING, IndexVersions, Ring
 from shared.privacy.key_check import PersonsPin, pin_index
 from shared.privacy.key_probe import KeyProbe
 from shared.privacy.key_wrapping import LocalKeys
 from shared.privacy.secrets import MemorySecrets, RootName, SecretsError, SecretVersion
 from shared.storage.containers import DIRECTORY
+from shared.storage.errors import Unavailable
 from shared.storage.sqlite import SqliteStore
 from shared.wiring import build_services
 from tests.fakes import ManualClock
+from tests.faults import FaultyStore
 
 EMAIL = "ada@example.com"
 
@@ -199,3 +202,50 @@ async def test_services_let_go_of_the_secrets_at_the_end() -> None:
     services = await build_services(Settings(kraftd_data=":memory:"), clock=ManualClock(), secrets=secrets)
     await services.close()
     assert secrets.closed == 1
+
+
+async def test_amid_a_rotation_nothing_starts_without_both_versions() -> None:
+    """The item names them, so a start anew knows; one that is another secret of the same name is refused, too."""
+    clock = ManualClock()
+    store = await SqliteStore.open(None, clock=clock)
+    both = Versions("b", "a")
+    await pin_index(store, Versions("a"))
+    versions = IndexVersions(store, clock, await pin_index(store, both))
+    added = await versions.add((await both.versions("index"))[0])
+    assert added.versions == ("a", "b")
+    assert await pin_index(store, both) == added
+    for missing, held in (("a", Versions("b")), ("b", Versions("a"))):
+        with pytest.raises(SecretsError, match=f"version {missing}, which is not there"):
+            await pin_index(store, held)
+    other = Versions("b", "a")
+    other._held = (SecretVersion("b", b"x" * 32), other._held[1])
+    with pytest.raises(SecretsError, match=r"another one \(b\)"):
+        await pin_index(store, other)
+    await store.close()
+
+
+async def test_a_version_is_used_once_every_instance_has_it() -> None:
+    """Looked for after LOADED, written after SETTLING, on instances that hear of it late, too."""
+    clock = ManualClock()
+    store = FaultyStore(await SqliteStore.open(None, clock=clock))
+    secrets = Versions("b", "a")
+    await pin_index(store, Versions("a"))
+    versions, late = [IndexVersions(store, clock, await pin_index(store, secrets)) for _ in range(2)]
+    index, other = BlindIndex(secrets, versions), BlindIndex(secrets, late)
+    await versions.add((await secrets.versions("index"))[0])
+    assert len(await index.every_address("192.0.2.1")) == 1
+    clock.advance(seconds=LOADED.total_seconds())
+    assert [each[0] for each in await index.every_address("192.0.2.1")] == ["b", "a"]
+    assert (await index.for_address("192.0.2.1"))[0] == "a"
+    store.arm(1, times=None)
+    assert await other.every_address("192.0.2.1"), "for five minutes what it knew is good enough"
+    clock.advance(seconds=FRESH_FOR.total_seconds())
+    with pytest.raises(Unavailable):
+        await other.every_address("192.0.2.1")
+    store.mend()
+    assert len(await other.in_directory(EMAIL)) == 2
+    clock.advance(seconds=SETTLING.total_seconds())
+    assert {(await each.for_address("192.0.2.1"))[0] for each in (index, other)} == {"b"}
+    with pytest.raises(ValueError, match="any more"):
+        await versions.indexed("a")
+    await store.close()
