@@ -10,10 +10,12 @@ import pytest
 
 from devhost.host import Host
 from shared.audit.model import PLATFORM_TENANT
+from shared.core.clock import rfc3339
 from shared.core.errors import Unready
 from shared.identity.directory import Directory, EmailTaken, Entry, TakenOver
 from shared.identity.factors import factor_key
 from shared.identity.model import Role, user_key
+from shared.identity.tenant_settings import read_settings, read_settings_of_events
 from shared.privacy.index_versions import ITEM, OVERLAP, SETTLING, Ring
 from shared.storage.containers import DIRECTORY, IDENTITY
 from shared.storage.documents import DocumentStore, Item
@@ -139,7 +141,12 @@ async def test_a_rotation_with_traffic(app: App, secrets: Rotating) -> None:
     assert (await ring(app)).versions[0] == "v2"
 
 
-async def test_an_erasure_finds_what_stands_under_the_old_version(app: App) -> None:
+async def test_an_erasure_finds_what_stands_under_the_old_version(host: Host, clock: ManualClock) -> None:
+    async with running(host, clock, secrets=Rotating()) as app:
+        await erased_amid_a_rotation(app)
+
+
+async def erased_amid_a_rotation(app: App) -> None:
     ada = await app.register(EMAIL)
     await app.login("bert@example.com", "before there is an account")  # known by the hash alone
     bert = await app.join(ada, "bert@example.com", Role.USER)
@@ -296,3 +303,20 @@ async def test_a_reindex_that_was_cut_off_is_begun_again(host: Host, clock: Manu
             assert getattr((await ring(app)).newest, step) is not None
         for each in people:
             assert await entries(app, each.email) == {"v2": each.id}
+
+
+async def test_an_allowed_address_is_allowed_under_both_versions(host: Host, clock: ManualClock) -> None:
+    async with running(host, clock, secrets=Rotating()) as app:
+        store, index, ada = app.store, app.services.index, await app.register(EMAIL)
+        until = rfc3339(clock.now() + timedelta(days=9))
+        body = {"allow_lists": {"addresses": [{"value": "192.0.2.1", "reason": "an office", "until": until}]}}
+        answer = await app.client.put("/v1/admin/settings", json=body, headers=ada.auth)
+        assert answer.status_code == 200, answer.text
+        stored = await read_settings(store, ada.tenant_id)
+        assert await read_settings_of_events(store, index, ada.tenant_id) == stored
+        await app.services.operations.rotate("index")
+        clock.advance(seconds=SETTLING.total_seconds())
+        lists = (await read_settings_of_events(store, index, ada.tenant_id))["allow_lists"]
+        assert [each["key"] for each in lists["addresses"]] == list(await index.every_address("192.0.2.1"))
+        assert stored["allow_lists"]["addresses"][0]["key"] == lists["addresses"][1]["key"]
+        assert await index.for_address("192.0.2.1") == lists["addresses"][0]["key"]

@@ -17,7 +17,8 @@ class ConfigChange(ApprovedEvent):
     Keys of what an operator does with the command line: tenant (suspended or resumed; in the trail of the tenant,
     and in that of platform with the operator's name), user (status, lock or second factor of an account; in the
     trail of platform, beside the event in that of the account), system_admin (one was made), secrets.<name> (reason
-    rotation_begun, before anything is done, then rotated; of persons also rewrap_begun and rewrapped),
+    rotation_begun, before anything is done, then rotated; of persons also rewrap_begun and rewrapped; of index also
+    reindex_begun, reindexed, index_swept and version_dropped),
     ledger.rollups (counts of the named days are put right; in both trails, before it is done), erasures (so many
     were replayed after a restore). The actor's id is the same for all that one operator does; `operator` is the
     name that was given.
