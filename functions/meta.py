@@ -95,7 +95,7 @@ async def _secrets(services: Services) -> str:
     try:
         for name in ROOTS:
             await services.secrets.versions(name)
-        await services.index.check()  # which holds to one version
+        await services.index.check()  # which holds to versions of its own
     except SecretsError:
         return "failed"
     return "ok"

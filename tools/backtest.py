@@ -136,7 +136,7 @@ def _concerns(truth: Truth, tenant_id: str, span: Span, patterns: Mapping[str, P
 
 async def _key(truth: Truth, index: BlindIndex) -> str | None:
     """The key that an alert of an attack has: addresses are not stored in clear."""
-    return await index.for_address(truth.key) if truth.key and is_address(truth.key) else truth.key
+    return await index.for_address(truth.key, truth.start) if truth.key and is_address(truth.key) else truth.key
 
 
 def _progress() -> Any:

@@ -58,9 +58,9 @@ class BlindIndex:
         """The index value of a user agent within one tenant."""
         return _keyed(await self.root(), f"blind-index/tenant/{tenant_id}/user_agent", user_agent)
 
-    async def for_address(self, address: str) -> str:
-        """The index value of an IP address, the same in every tenant."""
-        return _keyed(await self.root(), _ADDRESS, address)
+    async def for_address(self, address: str, at: datetime | None = None) -> str:
+        """The index value of an IP address, the same in every tenant: as written now, or at a moment."""
+        return _keyed(await self.root(at), _ADDRESS, address)
 
     async def every_address(self, address: str) -> tuple[str, ...]:
         """All index values that events may have for an IP address."""
@@ -84,8 +84,8 @@ class BlindIndex:
         return f"operator-{_keyed(await self.root(), 'blind-index/operator', name).rpartition(':')[2][:32]}"
 
     async def check(self) -> None:
-        """SecretsError unless values can be computed under every version."""
-        for version in (await self.ring()).versions:
+        """SecretsError unless values can be computed under every version that we know of. The store is not asked."""
+        for version in (self._fixed or self.versions.held).versions:
             await self.secret(version)
 
     async def root(self, at: datetime | None = None) -> SecretVersion:

@@ -153,10 +153,15 @@ class IndexVersions:
         """The time by which versions begin."""
         return self._clock.now()
 
+    @property
+    def held(self) -> Ring:
+        """The versions in use, as this instance last heard."""
+        return self._ring.known(self._clock.now())
+
     async def ring(self) -> Ring:
         """The versions that are in use. StoreError when nobody could tell for FRESH_FOR."""
         await self._keep_fresh()
-        return self._ring if len(self._ring.kept) == 1 else self._ring.known(self._clock.now())
+        return self._ring if len(self._ring.kept) == 1 else self.held
 
     async def _keep_fresh(self) -> None:
         age = abs(self._clock.now() - self._asked_at)
