@@ -4,21 +4,23 @@ import contextlib
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devhost.host import Host
-from shared.core.clock import SystemClock
+from shared.core.clock import SystemClock, parse_rfc3339, rfc3339
 from shared.core.errors import Unready
 from shared.core.settings import Settings
 from shared.identity.model import TENANT_ITEM, Role
 from shared.identity.operations import NewAdmin
 from shared.ledger.shards import rollup_id
 from shared.privacy.file_secrets import FileSecrets
+from shared.privacy.index_versions import ITEM
 from shared.privacy.person_keys import key_id
-from shared.storage.containers import AUDIT_EVENTS, IDENTITY, LEDGER, SUBJECT_KEYS
+from shared.storage.containers import AUDIT_EVENTS, DIRECTORY, IDENTITY, LEDGER, SUBJECT_KEYS
 from shared.storage.documents import Eq, Item, Query
 from shared.storage.errors import StoreError
 from shared.storage.sqlite import SqliteStore
@@ -317,3 +319,40 @@ async def test_a_system_admin_is_in_the_trail_and_nobody_becomes_one_over_http(a
         "/v1/admin/invitations", json={"email": "x@example.com", "role": "system_admin"}, headers=ada.auth
     )
     assert_problem(invited, 422, "invalid_request", "role")
+
+
+async def test_the_index_secret_is_rotated_step_by_step(tmp_path: Path) -> None:
+    services = await services_of(tmp_path)
+    admin = NewAdmin("root@example.com", PASSWORD, "Ada", "Admin")
+    await services.operations.make_system_admin(admin)
+    await services.close()
+    run(tmp_path, "rotate-keys", "index")
+    await an_hour_earlier(tmp_path, "added_at")
+    said = "1 e-mails have an entry under the new version, 0 had one already, 0 second factors were sealed anew"
+    assert run(tmp_path, "reindex") == f"{said}; run it again in 15 minutes"
+    assert run(tmp_path, "reindex", code=1).startswith("operator: not before ")
+    await an_hour_earlier(tmp_path, "indexed_at")
+    assert run(tmp_path, "reindex") == "1 entries under the old version were removed; the rotation is over"
+    assert run(tmp_path, "reindex", code=1) == "operator: no rotation of the index secret is under way"
+    assert "it stays for 30 days at least" in run(tmp_path, "drop-index", "v1", code=1)
+    await an_hour_earlier(tmp_path, "added_at", hours=24 * 31)
+    assert "events that are found by it may be there until" in run(tmp_path, "drop-index", "v1", code=1)
+    said = "version v1 of the secret index is not used any more; disable it in 15 minutes"
+    assert run(tmp_path, "drop-index", "v1", "--early") == said
+    (tmp_path / "secrets" / "index.v1").unlink()
+    services = await services_of(tmp_path)
+    try:
+        assert await services.directory.find("root@example.com") is not None
+    finally:
+        await services.close()
+
+
+async def an_hour_earlier(folder: Path, name: str, hours: int = 1) -> None:
+    """As if a step of the rotation had been taken so long before."""
+    services = await services_of(folder)
+    held = await services.store.read(DIRECTORY, (ITEM,), ITEM)
+    moment = rfc3339(parse_rfc3339(held["later"][0][name]) - timedelta(hours=hours))
+    await services.store.replace(
+        DIRECTORY, (ITEM,), {**held, "later": [{**held["later"][0], name: moment}]}, if_match=held["_etag"]
+    )
+    await services.close()
