@@ -148,7 +148,7 @@ async def _reindex(services: Services, options: argparse.Namespace) -> str:
     if done.is_sweep:
         return f"{done.removed} entries under the old version were removed; the rotation is over"
     said = f"{done.moved} e-mails have an entry under the new version, {done.current} had one already"
-    said += f", {done.sealed} second factors were sealed anew"
+    said += f", {done.sealed} second factors and webhooks were sealed anew"
     if done.contended:
         raise _Refused(f"{said}; {done.contended} are claimed by others (see email_contended in the log): run it again")
     return f"{said}; run it again in 15 minutes"

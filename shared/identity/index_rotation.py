@@ -1,11 +1,11 @@
-"""Rotating the index secret: the directory and second factors move to a new version while the app runs (docs/adr/0052).
+"""Rotating the index secret: accounts move to a new version while the app runs (docs/adr/0052).
 
 `begin` adds a version. Once every instance knows it, `reindex` gives each account's e-mail its entry under it, and
-seals second factors anew; run again, it removes the entries under the version before. Events keep the hashes that they
-were written with. Whatever is cut off is begun again: what is done already is passed over.
+seals second factors and webhooks anew; run again, it removes the entries under the version before. Events keep the
+hashes that they were written with. Whatever is cut off is begun again: what is done already is passed over.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -29,6 +29,9 @@ _log = get_log(__name__)
 
 _RACES = 10
 
+type Renew = Callable[[str], Awaitable[int]]
+"""Seals a tenant's secrets under the current key; how many were not."""
+
 
 @dataclass(slots=True)
 class Reindexed:
@@ -37,7 +40,8 @@ class Reindexed:
     `moved`: accounts whose e-mail has an entry under the new version now; `current`: had it before.
 
     `contended`: e-mails that two accounts or an unfinished registration claim; while there are any, the run is not
-    complete and has to be begun again. `sealed`: second factors sealed anew; `removed`: entries under the old version.
+    complete and has to be begun again. `sealed`: second factors and webhooks sealed anew; `removed`: entries under the
+    old version.
     """
 
     is_sweep: bool
@@ -69,6 +73,11 @@ class IndexRotation:
         self._index = index
         self._clock = clock
         self._trail = OperatorTrail(clock, ids, index)
+        self._others: list[Renew] = []
+
+    def also(self, renew: Renew) -> None:
+        """Have others seal anew what they keep of a tenant."""
+        self._others.append(renew)
 
     async def check(self) -> None:
         """ValueError while another rotation is under way."""
@@ -96,8 +105,12 @@ class IndexRotation:
             raise ValueError(f"not before {rfc3339(since)}: every instance has to know how far the rotation is")
         await self._record(newest.version, "reindex_begun", {}, operator)
         done = Reindexed(is_sweep=not moving)
-        async for user in self._users():
-            await (self._move(user, done) if moving else self._sweep(user, done))
+        async for tenant_id in self._tenants():
+            async for user in self._users(tenant_id):
+                await (self._move(user, done) if moving else self._sweep(user, done))
+                done.sealed += await self._seal(user["tenant_id"], user["user_id"])  # twice: clocks may differ
+            for renew in self._others:
+                done.sealed += await renew(tenant_id)
         counts = asdict(done)
         counts.pop("is_sweep")
         await self._record(newest.version, "reindexed" if moving else "index_swept", counts, operator)
@@ -126,15 +139,16 @@ class IndexRotation:
         ring = await self._index.versions.reread()
         return None if len(ring.kept) == 1 else ring.kept[1].begins_at
 
-    async def _users(self) -> AsyncIterator[Item]:
+    async def _tenants(self) -> AsyncIterator[str]:
+        yield PLATFORM_TENANT
+        async for tenant in self._directory.tenants():
+            yield tenant.id
+
+    async def _users(self, tenant_id: str) -> AsyncIterator[Item]:
         accounts = Query((Eq("kind", "user"),), order_by="created_at")
-        async for items in pages(self._store, IDENTITY, (PLATFORM_TENANT,), accounts):
+        async for items in pages(self._store, IDENTITY, (tenant_id,), accounts):
             for item in items:
                 yield item
-        async for tenant in self._directory.tenants():
-            async for items in pages(self._store, IDENTITY, (tenant.id,), accounts):
-                for item in items:
-                    yield item
 
     async def _move(self, user: Item, done: Reindexed) -> None:
         adopted = await self._directory.adopt(user["email"], Entry(user["tenant_id"], user["user_id"]))
@@ -145,7 +159,6 @@ class IndexRotation:
         elif adopted == "contended":
             _log.warning("email_contended", tenant_id=user["tenant_id"], user_id=user["user_id"])
             done.contended += 1
-        done.sealed += await self._seal(user["tenant_id"], user["user_id"])
 
     async def _sweep(self, user: Item, done: Reindexed) -> None:
         done.removed += await self._directory.sweep(user["email"], Entry(user["tenant_id"], user["user_id"]))

@@ -38,6 +38,7 @@ _PUBLIC = (
     "commitments.* schema erased_at"
 )
 _SEALED = "personal.*.form personal.*.nonce personal.*.sealed"
+_INDEXED = "id version later.version later.added_at later.indexed_at later.swept_at"
 _HASHED = "actor_key target_key ip_key ua_key"
 
 
@@ -201,13 +202,7 @@ KINDS: tuple[Kind, ...] = (
         hashed="id",
     ),
     Kind(DIRECTORY, "user", "Which tenant a user is of.", "id tenant_id"),
-    Kind(
-        DIRECTORY,
-        "key_check",
-        "Under which secrets the store was made.",
-        "id version later.version later.added_at later.indexed_at later.swept_at",
-        opens="value later.value",
-    ),
+    Kind(DIRECTORY, "key_check", "Under which secrets the store was made.", _INDEXED, opens="value later.value"),
     Kind(
         DIRECTORY,
         "ledger_signed",

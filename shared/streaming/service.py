@@ -197,6 +197,22 @@ class Webhooks:
             "beginning": beginning.decode("ascii", "replace")[:_SHOWN_CHARACTERS],
         }
 
+    async def renew(self, tenant_id: str) -> int:
+        """Seal address and secrets under the current key, if they are not; 1 when there was something to seal."""
+        for _ in range(_RACES):
+            held = await self._streams.webhook(tenant_id)
+            if held is None:
+                return 0
+            address = await self._boxes.renewed("webhook", tenant_id, "url", dict(held.address))
+            boxes = [await self._boxes.renewed("webhook", tenant_id, each.id, dict(each.box)) for each in held.secrets]
+            secrets = tuple(replace(each, box=box) for each, box in zip(held.secrets, boxes, strict=True))
+            renewed = replace(held, address=address, secrets=secrets)
+            if renewed == held:
+                return 0
+            if await self._streams.renewed(renewed):
+                return 1
+        raise _contended()
+
     async def attempts(self, tenant_id: str, *, limit: int, after: Cursor | None) -> Page:
         """A page of the last attempts, newest first."""
         return await self._streams.attempts(tenant_id, limit, after)

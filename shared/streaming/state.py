@@ -9,7 +9,7 @@ from shared.core.clock import rfc3339
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, Cursor, DocumentStore, Eq, Page, Query, upsert
 from shared.storage.documents import replace as replaced
-from shared.storage.errors import NotFound
+from shared.storage.errors import NotFound, PreconditionFailed
 from shared.streaming.model import DELIVERY, STREAM, WEBHOOK, Attempt, Progress, Webhook
 
 LEASE = timedelta(seconds=60)
@@ -28,6 +28,14 @@ class Streams:
             return Webhook.of(await self._store.read(IDENTITY, (tenant_id,), WEBHOOK))
         except NotFound:
             return None
+
+    async def renewed(self, webhook: Webhook) -> bool:
+        """Write a webhook over the version it was read in; False when it is another one by now, or none."""
+        try:
+            await self._store.replace(IDENTITY, (webhook.tenant_id,), webhook.item(), webhook.etag)
+        except (PreconditionFailed, NotFound):
+            return False
+        return True
 
     async def progress(self, tenant_id: str) -> Progress | None:
         """How far a tenant's stream is, if it has one."""

@@ -316,6 +316,8 @@ def _assemble(
     trail |= {"box": watched, "statements": statements, "directory": directory}
     ledger = ledger_services(settings, common, ids, secrets, **trail)
     of_persons: dict[str, Any] = {"outbox": outbox, "search": search, "directory": directory, "index": index, **common}
+    streaming = streaming_services(settings, of_persons, ids, person_keys, secrets, ledger)
+    identity["operations"].index_rotation.also(streaming.webhooks.renew)
     return Services(
         settings=settings,
         ids=ids,
@@ -338,7 +340,7 @@ def _assemble(
         detection=DetectionService(store, outbox, recorder, dead_letters, clock, ids, rules=rules),
         alerts=AlertService(store, outbox, recorder, clock, rules),
         **ledger,
-        streaming=streaming_services(settings, of_persons, ids, person_keys, secrets, ledger),
+        streaming=streaming,
         **life_services(settings, common, outbox=outbox, writing=writing, shards=ledger["shards"]),
         **compliance_services(settings, common, ids, outbox, directory, ledger),
         **common,

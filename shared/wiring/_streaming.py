@@ -50,7 +50,7 @@ def streaming_services(
     shared: dict[str, Any] = {
         "streams": Streams(store),
         "backlog": Backlog(store, ledger["shards"], trail["search"], is_erased, ledger["ledger"].is_over),
-        "boxes": SecretBoxes(secrets, trail["index"].version),
+        "boxes": SecretBoxes(secrets, trail["index"]),
         "outbox": trail["outbox"],
         "recorder": trail["recorder"],
         "clock": trail["clock"],

@@ -328,8 +328,8 @@ async def test_the_index_secret_is_rotated_step_by_step(tmp_path: Path) -> None:
     await services.close()
     run(tmp_path, "rotate-keys", "index")
     await an_hour_earlier(tmp_path, "added_at")
-    said = "1 e-mails have an entry under the new version, 0 had one already, 0 second factors were sealed anew"
-    assert run(tmp_path, "reindex") == f"{said}; run it again in 15 minutes"
+    said = "1 e-mails have an entry under the new version, 0 had one already, 0 second factors and webhooks were sealed"
+    assert run(tmp_path, "reindex") == f"{said} anew; run it again in 15 minutes"
     assert run(tmp_path, "reindex", code=1).startswith("operator: not before ")
     await an_hour_earlier(tmp_path, "indexed_at")
     assert run(tmp_path, "reindex") == "1 entries under the old version were removed; the rotation is over"

@@ -145,6 +145,7 @@ async def drive_erasures(app: App, ada: Account) -> None:
         assert answer.status_code == 202
     app.clock.advance(seconds=1)
     assert await app.host.run_timer("run_erasures")
+    assert [each async for each in app.services.operations.index_rotation._users(ada.tenant_id)]
     assert len([line async for line in app.services.replays.carried_out()]) == 2
     await app.services.erasures.check(await app.services.erasures.person(ada.tenant_id, people[0].id))
     root = await app.system_admin("root-2@example.com")
