@@ -106,7 +106,8 @@ class BlindIndex:
 
     async def _warn_of_newer(self, ring: Ring) -> None:
         newest = (await self._secrets.versions("index"))[0].version
-        if newest not in ring.versions and not self._warned:
+        named = ring.versions if self._versions is None else self._versions.named
+        if newest not in named and not self._warned:
             self._warned = True
             _log.warning("index_secret_version_ignored", newest=newest, used=ring.newest.version)
 

@@ -154,6 +154,11 @@ class IndexVersions:
         return self._clock.now()
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """Names of all versions that this instance heard of, those not in use yet included."""
+        return self._ring.versions
+
+    @property
     def held(self) -> Ring:
         """The versions in use, as this instance last heard."""
         return self._ring.known(self._clock.now())
