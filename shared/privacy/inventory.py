@@ -38,7 +38,6 @@ _PUBLIC = (
     "commitments.* schema erased_at"
 )
 _SEALED = "personal.*.form personal.*.nonce personal.*.sealed"
-_INDEXED = "id version later.version later.added_at later.indexed_at later.swept_at"
 _HASHED = "actor_key target_key ip_key ua_key"
 
 
@@ -69,7 +68,7 @@ def _outbox(container: Container) -> Kind:
     )
 
 
-_ITEM = "id tenant_id kind"
+_ITEM, _INDEXED = "id tenant_id kind", "id version later.version later.added_at later.indexed_at later.swept_at"
 
 KINDS: tuple[Kind, ...] = (
     Kind(AUDIT_EVENTS, "", "An event of the trail.", _PUBLIC, sealed=_SEALED, hashed=_HASHED),
