@@ -143,7 +143,7 @@ async def test_an_event_that_was_changed_or_taken_away_leaves_as_it_was_sealed(q
     await quick.run()
     placed = [each["event"] for each in sent(quick)["data"]["events"]]
     assert [each["type"] for each in placed] == [first["type"], second["type"]]
-    assert [each["personal"] for each in placed] == [{"ada": {"email": "ada@example.com"}}, {"ada": {"erased": True}}]
+    assert [each["personal"] for each in placed] == [{"ada": {"email": "ada@example.com"}}, {"ada": {"damaged": True}}]
 
 
 @pytest.mark.parametrize("failure", [400, 401, 404, 429, 500, 503, 302, "timeout", "connection_lost", "bad_answer"])
