@@ -14,8 +14,9 @@ from functions import ENDPOINTS
 from functions._api import Endpoint, ListQuery
 from shared.identity.model import Role
 from shared.ledger.shards import Head
-from shared.storage.containers import LEDGER
+from shared.storage.containers import IDENTITY, LEDGER
 from shared.storage.sqlite import SqliteStore
+from shared.streaming.model import Attempt, Position, Progress
 from tests.acceptance.test_access_matrix import BODIES, Stage, set_stage
 from tests.app import Account, App, assert_problem, running
 from tests.fakes import ManualClock
@@ -152,6 +153,10 @@ async def more_of_each(app: App, account: Account) -> dict[str, str]:
     """A second page for each list of a tenant; the header of a session that is later than all of it."""
     await app.client.post("/v1/admin/api-keys", json={"name": "x", "scopes": ["alerts:read"]}, headers=account.auth)
     await app.invite(account, "one.more@example.com")
+    attempt = Attempt("m", Position("2026-03", 0), Position("2026-03", 0), 1, 1, 1)
+    for number in range(2):
+        progress = Progress(tenant_id=account.tenant_id, next={}, created_at="", attempts=100 + number)
+        await app.store.create(IDENTITY, (account.tenant_id,), attempt.item(progress, app.clock.now()))
     month_before = Head("2026-02").item(account.tenant_id)
     await app.store.create(LEDGER, (account.tenant_id, "2026-02"), month_before)
     await raise_alerts(app, account, another := await app.join(account, "another@example.com"))

@@ -128,7 +128,7 @@ async def test_patterns_are_published_with_the_thresholds_of_the_tenant(app: App
     answer = await app.client.put("/v1/admin/settings", json={"thresholds": thresholds}, headers=ada.auth)
     assert answer.json()["thresholds"] == thresholds
     items = (await app.client.get("/v1/alert-patterns", headers=ada.auth)).json()["items"]
-    assert len(items) == 9
+    assert len(items) == 10
     (brute_force,) = (each for each in items if each["id"] == "brute_force")
     assert brute_force["thresholds"] == {"threshold": 8, "window_seconds": 900, "critical_from": 20}
     await attack(app, ada, 7)

@@ -125,12 +125,12 @@ async def test_a_restarted_host_goes_on_where_it_was(host: Host, clock: ManualCl
         assert [each["count"] for each in items] == [7]
 
 
-async def test_health_costs_one_write(world: World) -> None:
+async def test_health_costs_one_write_and_one_read(world: World) -> None:
     world.asked()
     answer = await world.app.client.get("/v1/health/ready")
     assert answer.status_code == 200
     assert answer.json()["checks"]["feed"] == {"status": "unknown", "lag_seconds": None}
-    assert world.asked() == ["upsert"]
+    assert world.asked() == ["upsert", "read"]
 
 
 async def test_secrets_in_memory_open_a_database_once(host: Host, clock: ManualClock, emulator: Emulator) -> None:

@@ -190,7 +190,8 @@ async def test_a_key_that_nobody_can_ask_for_is_not_a_log_out(app: App, vault: V
 async def test_a_start_without_the_vault_is_not_ready_and_tries_again(
     host: Host, clock: ManualClock, vault: Vault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running(host, clock, secrets=vault.client(), wrapper=elsewhere(clock)) as app:
+    wrapper = elsewhere(clock)
+    async with running(host, clock, secrets=vault.client(), wrapper=wrapper) as app:
         services = app.services
         vault.faults = [Fault(status=403, times=FOREVER)]
 
@@ -200,7 +201,7 @@ async def test_a_start_without_the_vault_is_not_ready_and_tries_again(
                 clock=clock,
                 store=services.store,
                 secrets=vault.client(load_seconds=1.0),
-                wrapper=elsewhere(clock),
+                wrapper=wrapper,
             )
 
         before = host.module.services._build
