@@ -88,9 +88,8 @@ class ProofShape(Shape):
     text: str
 
 
-class EventShape(Shape):
-    """One event of the trail, its personal data opened: `{"erased": true}` in place of an erased person's, and
-    `{"withheld": true}` for API keys."""
+class SealedEventShape(Shape):
+    """An event as the ledger holds it: its canonical JSON (RFC 8785) is what the leaf hashes."""
 
     id: str
     tenant_id: str
@@ -109,13 +108,19 @@ class EventShape(Shape):
     data_class: Literal["none", "personal", "confidential", "phi", "cardholder"]
     record_count: int
     attributes: dict[str, Any]
-    personal: dict[str, dict[str, Any]]
     commitments: dict[str, str]
+    schema_: int = Field(alias="schema")
+
+
+class EventShape(SealedEventShape):
+    """One event of the trail, its personal data opened: `{"erased": true}` in place of an erased person's, and
+    `{"withheld": true}` for API keys."""
+
+    personal: dict[str, dict[str, Any]]
     actor_key: str | None
     target_key: str | None
     ip_key: str | None
     ua_key: str | None
-    schema_: int = Field(alias="schema")
     erased_at: str | None = Field(default=None, description="When personal data of a person was erased from it.")
     proof: ProofShape | None = Field(default=None, description="That it is sealed, where that was asked for.")
 

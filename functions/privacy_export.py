@@ -3,11 +3,11 @@
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from functions._api import Answer, Api, Body, Call, Nothing, Shape
 from functions._cursors import read_place, refused, write_place
-from functions._shapes import ActorShape, ContextShape, ReferenceShape, UserShape
+from functions._shapes import SealedEventShape, UserShape
 from functions.alerts import AlertShape
 from functions.privacy import RequestShape
 from shared.core.text import Opaque
@@ -75,32 +75,6 @@ class OwnSessionShape(Shape):
     expires_at: str
     idle_expires_at: str
     mfa_at: str | None
-
-
-class SealedEventShape(Shape):
-    """An event as the ledger holds it: its canonical JSON (RFC 8785) is what the leaf hashes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-    id: str
-    tenant_id: str
-    period: str
-    type: str
-    outcome: Literal["success", "failure", "denied", "error"]
-    reason: str | None
-    severity: Literal["info", "low", "medium", "high", "critical"]
-    recorded_at: str
-    occurred_at: str
-    actor: ActorShape
-    target: ReferenceShape | None
-    subjects: list[str]
-    source: ReferenceShape
-    context: ContextShape
-    data_class: Literal["none", "personal", "confidential", "phi", "cardholder"]
-    record_count: int
-    attributes: dict[str, Any]
-    commitments: dict[str, str]
-    schema_: int = Field(alias="schema")
 
 
 class InclusionShape(Shape):

@@ -93,13 +93,9 @@ class Backlog:
         page = await self._store.query(AUDIT_EVENTS, (tenant_id, period), Query((In("id", ids),), limit=len(ids)))
         stored = {item["id"]: item for item in page.items}
         erased = await self._erased(tenant_id, wanted)
-        shown = await self._opener.shown_all(
+        return await self._opener.shown_all(
             [_merged(each, stored.get(each.event["id"], {}), erased) for each in wanted]
         )
-        gone = {person: {"erased": True} for person in erased}
-        return [
-            each | {"personal": {who: gone.get(who, data) for who, data in each["personal"].items()}} for each in shown
-        ]
 
     async def _erased(self, tenant_id: str, wanted: Sequence[_Sealed]) -> frozenset[str]:
         persons = sorted({person for each in wanted for person in each.event["commitments"]})

@@ -86,6 +86,7 @@ class Instance:
         self.active = True
         self.streams = Streams(through)
         box = ClearBox()
+        box.erased = self.erased
         recorder = Recorder(through, clock, self.ids, box, index)
         search = EventSearch(through, index, box, clock)
         boxes = SecretBoxes(world.secrets, "v1")
