@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any
@@ -23,28 +22,8 @@ from tests.audit.support import ADA, OTHER, TENANT
 from tests.compliance.bureau import BEGAN, FROM, NOW, TO, Bureau, new_bureau
 from tests.fakes import ManualClock
 from tests.faults import Crash, FaultyStore
-from tests.storage.conftest import LOCAL, open_cosmos
 
 BY_ADA = Actor("user", ADA, "tenant_admin")
-
-
-@pytest.fixture(params=LOCAL)
-async def bureau(request: pytest.FixtureRequest) -> AsyncIterator[Bureau]:
-    """On either store."""
-    clock = ManualClock(BEGAN)
-    cosmos = request.param == "cosmos"
-    store = await open_cosmos(request.getfixturevalue("emulator"), clock) if cosmos else None
-    made = await new_bureau(store or await SqliteStore.open(None, clock=clock), clock)
-    yield made
-    await made.services.close()
-
-
-@pytest.fixture
-async def local() -> AsyncIterator[Bureau]:
-    clock = ManualClock(BEGAN)
-    made = await new_bureau(await SqliteStore.open(None, clock=clock), clock)
-    yield made
-    await made.services.close()
 
 
 def orders(bureau: Bureau) -> ReportOrders:

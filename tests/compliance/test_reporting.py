@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from typing import Any
 
@@ -23,33 +22,10 @@ from shared.ledger.progress import progress_id
 from shared.ledger.shards import ENTRY, rollup_id
 from shared.storage.containers import ALERTS, AUDIT_EVENTS, IDENTITY, LEDGER, REPORTS
 from shared.storage.documents import Item
-from shared.storage.sqlite import SqliteStore
 from tests.audit.support import OTHER, TENANT
-from tests.compliance.bureau import BEGAN, FROM, NOW, SAID, TO, Bureau, new_bureau
-from tests.fakes import ManualClock
-from tests.storage.conftest import LOCAL, open_cosmos
+from tests.compliance.bureau import BEGAN, FROM, NOW, SAID, TO, Bureau
 
 MONTH = "2026-03"
-
-
-@pytest.fixture(params=LOCAL)
-async def bureau(request: pytest.FixtureRequest) -> AsyncIterator[Bureau]:
-    """On either store."""
-    clock = ManualClock(BEGAN)
-    if request.param == "cosmos":
-        made = await new_bureau(await open_cosmos(request.getfixturevalue("emulator"), clock), clock)
-    else:
-        made = await new_bureau(await SqliteStore.open(None, clock=clock), clock)
-    yield made
-    await made.services.close()
-
-
-@pytest.fixture
-async def local() -> AsyncIterator[Bureau]:
-    clock = ManualClock(BEGAN)
-    made = await new_bureau(await SqliteStore.open(None, clock=clock), clock)
-    yield made
-    await made.services.close()
 
 
 async def of_kind(bureau: Bureau, kind: str) -> list[Item]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -23,20 +23,8 @@ from tests.audit.support import TENANT
 from tests.compliance.bureau import BEGAN, NOW, Bureau, new_bureau
 from tests.fakes import ManualClock
 from tests.faults import Crash, FaultyStore
-from tests.storage.conftest import LOCAL, open_cosmos
 
 ZONES = ("UTC", "Europe/Warsaw", "Pacific/Auckland", "America/Los_Angeles", "Asia/Kathmandu", "Pacific/Kiritimati")
-
-
-@pytest.fixture(params=LOCAL)
-async def bureau(request: pytest.FixtureRequest) -> AsyncIterator[Bureau]:
-    """On either store."""
-    clock = ManualClock(BEGAN)
-    cosmos = request.param == "cosmos"
-    store = await open_cosmos(request.getfixturevalue("emulator"), clock) if cosmos else None
-    made = await new_bureau(store or await SqliteStore.open(None, clock=clock), clock)
-    yield made
-    await made.services.close()
 
 
 def at(text: str) -> datetime:
