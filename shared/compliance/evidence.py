@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.compliance.report_model import Gate, Shard
@@ -17,6 +17,11 @@ from shared.core.clock import parse_rfc3339, rfc3339
 
 if TYPE_CHECKING:  # cold start: wiring imports this module
     from shared.compliance.facts.merged import Facts
+
+
+@lru_cache(maxsize=16)
+def _days(first: date, end: date) -> tuple[str, ...]:
+    return tuple((first + timedelta(days=number)).isoformat() for number in range((end - first).days))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +34,7 @@ class Period:
     @property
     def days(self) -> tuple[str, ...]:
         """Its days, YYYY-MM-DD."""
-        return tuple(
-            (self.from_day + timedelta(days=number)).isoformat() for number in range((self.to_day - self.from_day).days)
-        )
+        return _days(self.from_day, self.to_day)
 
     @property
     def months(self) -> tuple[str, ...]:

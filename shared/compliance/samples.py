@@ -56,10 +56,13 @@ def _places(seed: str, population: int, size: int) -> set[int]:
 
 
 def _chosen(facts: Facts, day: str, row: Row, seed: str, count: int) -> list[EventRef]:
-    found = []
+    keyed = []
     for told in facts.candidates(day, row):
-        index, event_id, at, *own = told.split(" ")
-        kind, moment = (own[0] if own else row[0]), f"{day}T{at}Z"
-        order = hashlib.sha256(f"{seed}\n{event_id}".encode()).digest()
-        found.append((order, EventRef(day[:7], int(index), event_id, moment, kind, row[1])))
-    return [ref for _, ref in sorted(found, key=lambda each: each[0])[:count]]
+        event_id = told.split(" ", 2)[1]
+        keyed.append((hashlib.sha256(f"{seed}\n{event_id}".encode()).digest(), told))
+    return [_ref(day, row, told) for _, told in sorted(keyed, key=lambda each: each[0])[:count]]
+
+
+def _ref(day: str, row: Row, told: str) -> EventRef:
+    index, event_id, at, *own = told.split(" ")
+    return EventRef(day[:7], int(index), event_id, f"{day}T{at}Z", own[0] if own else row[0], row[1])

@@ -263,8 +263,10 @@ class Facts:
     @cached_property
     def actors(self) -> dict[str, str]:
         """Who acted, by id: of which kind."""
-        lines = [line.split("\t", 2) for day in self._found for line in day["actors"].split("\n") if line]
-        return {name: kind for name, kind, _ in lines}
+        found: dict[str, str] = {}
+        for day in self._found:
+            found.update(line.split("\t", 2)[:2] for line in day["actors"].split("\n") if line)
+        return found
 
     @cached_property
     def sources(self) -> dict[str, tuple[int, float, tuple[float, float]]]:

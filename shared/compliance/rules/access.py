@@ -132,7 +132,8 @@ def off_hours(evidence: Evidence) -> list[tuple[str, str, int]]:
             known[edges] = {str(slot) for slot, moment in enumerate(moments) if not hours.hold(moment, zone)}
         free = known[edges]
         for who, slots in (day["half_hours"] | {"others": day["half_hours_others"]}).items():
-            outside = sum(int(n) for slot, _, n in (each.partition(":") for each in slots.split()) if slot in free)
+            parts = slots.replace(":", " ").split()
+            outside = sum(int(n) for slot, n in zip(parts[::2], parts[1::2], strict=True) if slot in free)
             if outside:
                 found.append((day["day"], who, outside))
     return found
