@@ -275,7 +275,9 @@ async def _ingest(walk: Walk, key: str) -> None:
     named = event | {"producer_id": "p-1"}
     await send("POST events, producer_id", "POST", "/events", 201, body=named)
     await send("POST events, producer_id again", "POST", "/events", 201, body=named)
+    await walk.host.drain_feed()
     await send("POST events, 500 of them", "POST", "/events", 201, body={"events": [event] * 500})
+    await walk.run("feed: 500 events", walk.host.drain_feed)
 
 
 async def _own_id(walk: Walk, token: str) -> str:

@@ -24,6 +24,9 @@ param operatorPrincipalId string = ''
 @description('`serverless` (one region, pay per request), or the most request units per second that the database scales to, such as 4000.')
 param cosmosThroughput string = 'serverless'
 
+@description('Name of an account that the database was restored into (docs/disaster-recovery.md), in the resource group. Empty: the one that is made.')
+param cosmosAccountName string = ''
+
 @description('A second region of the database, which takes over when the first fails. Empty: none. Not with serverless.')
 param secondLocation string = ''
 
@@ -144,7 +147,7 @@ module database 'modules/cosmos.bicep' = {
   name: 'database'
   scope: group
   params: {
-    name: '${abbreviations.cosmosAccount}${token}'
+    name: empty(cosmosAccountName) ? '${abbreviations.cosmosAccount}${token}' : cosmosAccountName
     location: location
     secondLocation: secondLocation
     tags: tags

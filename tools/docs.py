@@ -22,6 +22,7 @@ from shared.core.settings import Settings
 from tools._compliance_page import compliance_page
 from tools._detection_page import detection_page
 from tools._inventory_page import inventory_page
+from tools._scaling_page import scaling_page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _HEAD = """\
@@ -196,6 +197,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "compliance-report.schema.json": schema_text,
     "subject-export.schema.json": subject_export_schema,
     "compliance.md": compliance_page,
+    "scaling.md": scaling_page,
 }
 """Every generated page: its name below docs/ and what makes its text."""
 

@@ -1,0 +1,235 @@
+"""The pages for operators against what they speak of: links, messages, parameters, files, providers."""
+
+import ast
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from functions import ENDPOINTS
+from functions.change_feed import CONSUMERS
+from functions.timers import OF_ERASURE, of_role
+from tests.app import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    [
+        *DOCS.rglob("*.md"),
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        ROOT / "SECURITY.md",
+        ROOT / "tests/infra/README.md",
+    ]
+)
+_FENCE = re.compile(r"^( *)(```|~~~).*?^\1\2[ \t]*$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(<?([^)>\s]+)>?\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+_HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
+
+
+def without_code(text: str) -> str:
+    """Markdown without what stands in fences and between backticks, where brackets are no links."""
+    return _CODE.sub("", _FENCE.sub("", text))
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as the hosting platforms make it."""
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").lower()
+    return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+
+
+def anchors(text: str) -> set[str]:
+    found: dict[str, int] = {}
+    made = set()
+    for heading in _HEADING.findall(_FENCE.sub("", text)):
+        name = slug(heading)
+        made.add(f"{name}-{found[name]}" if name in found else name)
+        found[name] = found.get(name, 0) + 1
+    return made
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    """Relative links of a page that lead nowhere, be it the file or the heading."""
+    found = []
+    for link in _LINK.findall(without_code(text)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if target != page and not target.exists():
+            found.append(link)
+        elif anchor and target.suffix == ".md":
+            named = text if target == page else target.read_text(encoding="utf-8")
+            found += [link] if anchor not in anchors(named) else []
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    assert broken_links(page, page.read_text(encoding="utf-8")) == []
+
+
+def test_there_are_links_and_a_broken_one_is_found() -> None:
+    assert sum(len(_LINK.findall(page.read_text(encoding="utf-8"))) for page in PAGES) > 200
+    text = (
+        "# A `b`: c, d\n# A b c d\n[x](#a-b-c-d) [y](#a-b-c-d-1) [z](#no) [u](no.md) [w](operations.md#no) `[c](no)`\n"
+    )
+    assert broken_links(DOCS / "page.md", text) == ["#no", "no.md", "operations.md#no"]
+
+
+def rows(page: str) -> Iterator[list[str]]:
+    """The cells of every row of every table of a page, heads and rules left out."""
+    lines = [*(DOCS / page).read_text(encoding="utf-8").splitlines(), ""]
+    for line, after in itertools.pairwise(lines):
+        if line.startswith("|") and not line.startswith("|---") and not after.startswith("|---"):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def first_cells(page: str) -> list[str]:
+    return [cells[0] for cells in rows(page)]
+
+
+@cache
+def texts() -> frozenset[str]:
+    """Every text in the program but its docstrings; of one that is put together `…` stands for what is put in."""
+    found: set[str] = set()
+    for folder in ("shared", "functions", "devhost", "tools"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                    node.value.value = ""
+                elif isinstance(node, ast.JoinedStr):
+                    found.add("".join(str(p.value) if isinstance(p, ast.Constant) else "…" for p in node.values))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.add(node.value)
+    for path in (ROOT / "infra").rglob("*"):
+        found |= {path.read_text(encoding="utf-8")} if path.is_file() else set()
+    return frozenset(found)
+
+
+def is_said(message: str) -> bool:
+    return any(message in text for text in texts())
+
+
+def test_every_message_that_is_explained_is_one_of_the_programs() -> None:
+    """What stands in parentheses behind a message is an example of it."""
+    cells = [re.sub(r"\(`[^`]*`\)", "", cell) for cell in first_cells("troubleshooting.md")]
+    messages = {message for cell in cells for message in _CODE.findall(cell)}
+    assert len(messages) > 90
+    assert {message for message in messages if not is_said(message)} == set()
+
+
+@pytest.mark.parametrize("page", ["troubleshooting.md", "rollback.md", "disaster-recovery.md"])
+def test_every_name_of_a_log_event_code_or_container_is_one_of_the_programs(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    names = {each for each in _CODE.findall(text) if re.fullmatch(r"[a-z]+(?:_[a-z]+)+", each)}
+    assert len(names) > 3
+    assert {name for name in names if not is_said(name)} == set()
+
+
+def test_a_message_that_nobody_says_is_found() -> None:
+    assert is_said("must be set in Azure")
+    assert not is_said("must be set in Azure, please")
+
+
+def test_every_code_of_an_error_that_an_operator_has_to_mend_is_explained() -> None:
+    told = " ".join(first_cells("troubleshooting.md"))
+    codes = {
+        "ledger_broken",
+        "audit_unavailable",
+        "store_unavailable",
+        "secrets_unavailable",
+        "not_ready",
+        "internal_error",
+    }
+    assert {code for code in codes if f"`{code}`" not in told} == set()
+
+
+def test_every_refusal_of_a_setting_is_explained() -> None:
+    """What `shared/core/settings.py` and the endpoints' checks say of a value."""
+    told = " ".join(first_cells("troubleshooting.md"))
+    said = set()
+    for name in ("settings", "endpoints"):
+        tree = ast.parse((ROOT / f"shared/core/{name}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+                parts = [
+                    p for p in ast.walk(node.exc.args[0]) if isinstance(p, ast.Constant) and isinstance(p.value, str)
+                ]
+                said |= {max((str(p.value) for p in parts), key=len, default="").rpartition(": ")[2].strip()}
+    said = {each for each in said if len(each) > 8}
+    assert len(said) > 8
+    assert {each for each in said if each not in told} == set()
+
+
+def variables() -> dict[str, str | None]:
+    """Every variable of the templates' parameters, and its default; None where it has none."""
+    given = json.loads((ROOT / "infra/main.parameters.json").read_text(encoding="utf-8"))["parameters"]
+    found = (re.fullmatch(r"\$\{([A-Z_]+)(?:=(.*))?\}", each["value"]) for each in given.values())
+    return {match[1]: match[2] for match in found if match}
+
+
+def test_the_variables_of_a_deployment_are_those_of_the_templates() -> None:
+    known = variables()
+    table = {cells[0].strip("`"): cells[1] for cells in rows("deployment.md") if cells[0].strip("`") in known}
+    assert len(known) > 15
+    assert table.keys() == known.keys()
+    for name, default in known.items():
+        if default:
+            assert f"`{default}`" in table[name], name
+        elif default == "":
+            assert table[name].startswith("empty"), name
+    assert table["LEDGER_ORIGIN"] == "**required**"
+
+
+def test_the_providers_to_register_are_those_of_the_templates() -> None:
+    text = (DOCS / "deployment.md").read_text(encoding="utf-8")
+    named = set(
+        re.findall(r"`(Microsoft\.\w+)`", text[text.index("**Resource providers**") : text.index("**A region**")])
+    )
+    templates = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "infra").rglob("*.bicep"))
+    used = set(re.findall(r"'(Microsoft\.\w+)/[^']*@", templates)) | {"Microsoft.App"}  # the subnets' delegation
+    assert "Microsoft.App/environments" in templates
+    assert named == used
+    listed = re.search(r"for each in ([\w ]+); do", text)
+    assert listed
+    always = {"Authorization", "Resources"}
+    assert set(listed[1].split()) == {name.removeprefix("Microsoft.") for name in used} - always
+
+
+def test_the_functions_that_a_deployment_lists() -> None:
+    text = (DOCS / "deployment.md").read_text(encoding="utf-8")
+    assert f"it is {len(OF_ERASURE)} ({', '.join(f'`{name}`' for name in sorted(OF_ERASURE))})" in text
+    assert "is above 80" in text
+    of_app = len(ENDPOINTS) + len({"zz_not_found"}) + len(CONSUMERS) + len(set(of_role("app")))
+    assert of_app > 80
+
+
+@pytest.mark.parametrize(
+    "page", ["deployment.md", "rollback.md", "disaster-recovery.md", "troubleshooting.md", "security.md"]
+)
+def test_operators_commands_that_are_named_are_there(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    source = (ROOT / "tools/operator.py").read_text(encoding="utf-8")
+    for command in re.findall(r"tools\.operator(?: --operator \S+)? ([a-z-]+)", text):
+        assert f'"{command}"' in source, command
+
+
+def test_what_proves_a_control_is_there() -> None:
+    """Every file, test and heading that the threat model names."""
+    text = (DOCS / "security.md").read_text(encoding="utf-8")
+    named = {
+        each
+        for each in _CODE.findall(text)
+        if re.match(r"(?:tests|shared|functions|infra|tools|devhost|scripts|bench)/", each)
+    }
+    assert len(named) > 30
+    for each in named:
+        path, _, test = each.partition("::")
+        assert (ROOT / path).exists(), each
+        if test:
+            assert re.search(rf"def {test}\b", (ROOT / path).read_text(encoding="utf-8")), each
