@@ -169,7 +169,8 @@ async def drive_reports(app: App, ada: Account) -> None:
         today = app.clock.now().date()
         build = app.services.compliance.build(ada.tenant_id, "soc2", today - timedelta(days=3), today, request)
         assert (await build)["status"] == "ready"
-    ordered = await app.services.framework_reports.orders.order(ada.tenant_id, "gdpr", today - timedelta(days=2), today)
+    days = (today - timedelta(days=2), today)
+    ordered = await app.services.framework_reports.orders.order(ada.tenant_id, "gdpr", *days, request)
     assert ordered["status"] == "queued"
     app.clock.advance(hours=2)
     assert await app.services.framework_reports.orders.retry(ada.tenant_id) == 1

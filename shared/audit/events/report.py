@@ -26,6 +26,16 @@ class ReportGenerate(AuditEvent):
     gate_passed: bool | None = None
 
 
+@event_type("report.order")
+class ReportOrder(AuditEvent):
+    """A report was ordered that is not there yet: by whoever asked for it, or by a schedule. The target is the report
+    to be. Whoever orders one anew that could not be made does so, too; asking for what is there or ordered does not."""
+
+    framework: str
+    period_from: str
+    period_to: str
+
+
 @event_type("report.read")
 class ReportRead(AuditEvent):
     """Someone read a report, in a format."""
