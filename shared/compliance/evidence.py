@@ -112,13 +112,25 @@ class Declaration:
 
 
 @dataclass(frozen=True, slots=True)
+class Acceptance:
+    """That the organization takes what a rule finds for a framework upon itself: by whom, when, until when and why."""
+
+    framework: str
+    rule: str
+    reason: str
+    by: str
+    at: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
-    """The settings in force. None: not known.
+    """The settings in force. None: not known, or not said.
 
     `thresholds`: those of `thresholds.py` that the organization set. `data_roles`: which roles may touch which class of
-    its own systems' data. `on_call`: who may work outside working hours. `sources`: those expected to send events.
-    `schedules`: frameworks of which a report is due regularly. `legal_hold`: whether something is kept beyond
-    its retention, for good reason.
+    its own systems' data. `on_call`: ids of those who may work outside working hours. `sources`: those expected to send
+    events, as facts name them. `schedules`: frameworks of which a report is due regularly. `legal_hold`: whether
+    something is kept beyond its retention, for good reason.
     """
 
     lockout_failures: int | None = None
@@ -134,6 +146,7 @@ class Policies:
     sources: tuple[str, ...] | None = None
     schedules: tuple[str, ...] = ()
     declarations: tuple[Declaration, ...] = ()
+    acceptances: tuple[Acceptance, ...] = ()
     working_hours: WorkingHours = field(default_factory=WorkingHours)
     legal_hold: bool = False
     exclusions: tuple[str, ...] = ()

@@ -200,6 +200,8 @@ async def drive(app: App) -> None:
     await drive_erasures(app, ada)
     review = {"population": [ada.id], "decisions": [{"user_id": ada.id, "decision": "keep"}]}
     assert (await app.client.post("/v1/admin/access-reviews", json=review, headers=ada.auth)).status_code == 201
+    expected = {"expected_sources": [NOWHERE]}
+    assert (await app.client.put("/v1/admin/settings", json=expected, headers=ada.auth)).status_code == 422
     assert (await app.client.get("/v1/events/export?type=auth.*", headers=ada.auth)).status_code == 200
     app.clock.advance(minutes=2)
     await drive_webhook(app, ada)

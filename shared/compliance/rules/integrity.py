@@ -79,16 +79,17 @@ def in_time(evidence: Evidence) -> Result:
 
 @rule("INT-06", "high", "An expected source was silent for too long", "source_silence_hours")
 def heard(evidence: Evidence) -> Result:
-    """Silences of the sources that are expected: those of the register, else API keys that were seen."""
+    """Silences of the sources that are expected: those that the organization named, else API keys that were seen."""
     allowed = evidence.at_least("source_silence_hours")
     seen = evidence.facts.sources
+    unset = () if evidence.policies.sources else ("expected_sources",)
     expected = evidence.policies.sources or tuple(name for name in sorted(seen) if name.startswith("api_key:"))
     told = of_extracts(
         (e for e in evidence.facts.extracts("system.error") if e.attributes.get("error_code") == "source_silent"),
         lambda each: f"Source {each.target or each.attributes.get('source')} fell silent",
     )
     if not expected and not told:  # the service itself is the only source, and its own signs of life are looked at
-        return missing("sources") if evidence.operations is None else NOTHING
+        return missing("sources") if evidence.operations is None else Result(unset=unset)
     start, end = _moment(evidence.period.start), _moment(evidence.period.end)
     found = list(told)
     for name in expected:
@@ -103,7 +104,7 @@ def heard(evidence: Evidence) -> Result:
                 hours = int((until - since) // 3600)
                 ended = back if back < evidence.period.end else None
                 found.append(Found(f"Source {name} was silent for {hours} hours", 1, at, back, remedied_at=ended))
-    return Result(bounded(found))
+    return Result(bounded(found), unset=unset)
 
 
 @rule("INT-07", "critical", "The trail could not be written, or less was recorded, and nobody was alerted")
