@@ -252,7 +252,7 @@ def _summary(controls: Sequence[ControlResult]) -> Summary:
 def _scope(evidence: Evidence, duties: tuple[str, ...]) -> Scope:
     seen = sorted(evidence.facts.sources)
     classes = sorted({row[2] for row in evidence.facts.rows} - {"none"})
-    exclusions = list(evidence.policies.exclusions)
+    exclusions = []
     enrolled = evidence.organization.enrolled_at[:10]
     if enrolled > evidence.period.from_day.isoformat():
         exclusions.append(f"Days before {enrolled}, when the organization began")

@@ -103,8 +103,3 @@ SOURCES: dict[str, str] = {
     "OWN": "no source: unconfirmed",
 }
 """Where numbers and contents of controls were seen."""
-
-
-def controls_of(framework: str) -> tuple[Control, ...]:
-    """The controls of a framework, in their order. KeyError for an id that is none."""
-    return FRAMEWORKS[framework].controls

@@ -149,7 +149,6 @@ class Policies:
     acceptances: tuple[Acceptance, ...] = ()
     working_hours: WorkingHours = field(default_factory=WorkingHours)
     legal_hold: bool = False
-    exclusions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +168,6 @@ class Outage:
     since: str
     until: str
     source: str
-    alerted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +176,6 @@ class Operations:
 
     detection_days: frozenset[str]
     outages: tuple[Outage, ...]
-    starts: int
 
 
 class Organizations(Protocol):
@@ -214,14 +211,6 @@ class RequestsOf(Protocol):
 
     async def requests(self, tenant_id: str, start: str, end: str) -> Sequence[RequestRow]:
         """Requests received before `end` that were open at `start` or came later. StoreError."""
-        ...
-
-
-class OperationsOf(Protocol):
-    """Where the signs of life of the service itself are, beyond those in the organization's own trail."""
-
-    async def operations(self, tenant_id: str, start: str, end: str) -> Operations | None:
-        """What is known; None: nothing is. StoreError."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING
 
 from shared.audit.events.report import ReportGenerate
@@ -227,12 +227,6 @@ class ComplianceReports:
         items = (await self._store.query(REPORTS, (tenant_id,), query)).items
         found = next((item for item in items if item["framework"] == framework), None)
         return Summary(**found["summary"]) if found else None
-
-
-def default_period(today: date) -> tuple[date, date]:
-    """The calendar month before a day."""
-    first = today.replace(day=1)
-    return (first - timedelta(days=1)).replace(day=1), first
 
 
 def _wrong(field: str, code: str, message: str) -> Invalid:

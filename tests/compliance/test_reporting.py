@@ -15,7 +15,7 @@ from shared.compliance.facts.store import KIND as FACTS
 from shared.compliance.facts.store import facts_id
 from shared.compliance.kinds import COMPLIANCE as KIND
 from shared.compliance.parts import PART_KIND, decode, encode, part_prefix
-from shared.compliance.reporting import DamagedReport, default_period
+from shared.compliance.reporting import DamagedReport
 from shared.core.errors import Invalid, NotFoundError
 from shared.detection.alerts import overdue_alert
 from shared.ledger.progress import progress_id
@@ -279,8 +279,3 @@ async def test_alerts_are_evidence_as_people_left_them(local: Bureau) -> None:
     assert rows[unseen["id"]][3:5] == (None, None)
     late = [each.text for each in report.exceptions if each.rule == "INC-01"]
     assert late == [f"Alert {unseen['id']} (overdue_request) was not acknowledged for 24 hours"]
-
-
-def test_the_month_before() -> None:
-    assert default_period(date(2026, 3, 1)) == (date(2026, 2, 1), date(2026, 3, 1))
-    assert default_period(date(2026, 1, 31)) == (date(2025, 12, 1), date(2026, 1, 1))

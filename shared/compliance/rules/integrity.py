@@ -107,22 +107,16 @@ def heard(evidence: Evidence) -> Result:
     return Result(bounded(found), unset=unset)
 
 
-@rule("INT-07", "critical", "The trail could not be written, or less was recorded, and nobody was alerted")
+@rule("INT-07", "critical", "The trail could not be written for a time")
 def never_off(evidence: Evidence) -> Result:
-    """Outages of the writer."""
+    """Outages of the writer; alerts tell operators of them, and leave nothing in the trail."""
     if evidence.operations is None:
         return missing("operations")
-    return Result(
-        bounded(
-            [
-                Found(
-                    f"{each.source}: the trail could not be written", 1, each.since, each.until, remedied_at=each.until
-                )
-                for each in evidence.operations.outages
-                if not each.alerted
-            ]
-        )
-    )
+    found = [
+        Found(f"{each.source}: the trail could not be written", 1, each.since, each.until, remedied_at=each.until)
+        for each in evidence.operations.outages
+    ]
+    return Result(bounded(found))
 
 
 @rule("INT-08", "critical", "A check of the ledger failed and no alert tells of it")
