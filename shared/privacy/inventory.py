@@ -279,7 +279,7 @@ KINDS: tuple[Kind, ...] = (
         "compliance_report",
         "A compliance report: what is told of it without reading it.",
         f"{_ITEM} created_at framework from to status generated_at generated_by events_in_period gate_passed "
-        "summary.* digest parts bytes",
+        "summary.* exceptions digest parts bytes",
     ),
     Kind(REPORTS, "schedule", "Up to which day a schedule of reports was ordered.", f"{_ITEM} next_from"),
     Kind(
