@@ -6,7 +6,9 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shared.audit.model import RequestContext
 from shared.compliance.model import Activity, Day, new_report
+from shared.compliance.parts import report_id
 from shared.identity.model import TENANT_ITEM
 from shared.storage.containers import IDENTITY, REPORTS
 from shared.storage.documents import PatchSet
@@ -28,8 +30,11 @@ async def framework_report(walk: Walk, token: str) -> None:
     for what, asked in (("of a framework", ""), ("its HTML", "?format=html"), ("its bundle", "?format=bundle")):
         await walk.call(f"GET reports/{{id}}, {what}", "GET", url + asked, 200, token=token, read=False)
     await walk.call("GET controls", "GET", "/controls", 200, token=token)
-    order = await services.framework_reports.orders.order(tenant_id, "gdpr", date(2026, 3, 14), date(2026, 3, 15))
-    await walk.run("feed: an order of a report", partial(services.framework_reports.orders.consume, [order]))
+    orders, days = services.framework_reports.orders, (date(2026, 3, 14), date(2026, 3, 15))
+    request = RequestContext(services.ids.new(), "timer/order_reports", "order_reports", services.clock.now())
+    await walk.run("an order of a report", partial(orders.order, tenant_id, "gdpr", *days, request))
+    order = await orders.open(tenant_id, report_id(tenant_id, "gdpr", *(day.isoformat() for day in days)))
+    await walk.run("feed: an order of a report", partial(orders.consume, [order]))
 
 
 async def sign_off(walk: Walk, token: str) -> None:

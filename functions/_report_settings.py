@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Hashable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from functions._api import Body, Shape, absent, given
 from shared.core.clock import rfc3339
 from shared.core.errors import FieldError, Invalid
-from shared.core.text import not_blank, printable
+from shared.core.text import Moment, Opaque, not_blank, printable
 
 if TYPE_CHECKING:  # cold start
     from shared.storage.documents import Item
@@ -26,6 +26,8 @@ type Reason = Annotated[
 
 MOST_SCHEDULES = 15
 MOST_DECLARATIONS = 100
+MOST_ON_CALL, MOST_SOURCES, MOST_ROLES = 200, 100, 50
+LONGEST = timedelta(days=366)
 _ZONE = re.compile(r"UTC|[A-Z][A-Za-z_]+(/[A-Z][A-Za-z0-9_+-]*){1,2}")
 """Names of places, and UTC; not the aliases of old systems, nor whatever else lies beside them."""
 
@@ -105,6 +107,29 @@ class ReportThresholdsBody(Body):
     )
 
 
+type Roles = Annotated[list[Opaque], Field(max_length=MOST_ROLES)]
+
+
+class DataRolesBody(Body):
+    """Which roles of the tenant's own systems may use which class of data; none: nobody may. A class that is not there
+    is not looked at. An event names the role as its attribute `role`; without one it is its actor's kind."""
+
+    personal: Roles = Field(default_factory=absent)
+    confidential: Roles = Field(default_factory=absent)
+    phi: Roles = Field(default_factory=absent)
+    cardholder: Roles = Field(default_factory=absent)
+
+
+class AcceptedRiskBody(Body):
+    """What a rule finds for a framework, taken upon itself by the tenant: it stays an exception, and reports say who
+    accepted it. Who that is, and when, is kept with it."""
+
+    framework: Framework
+    rule: str = Field(pattern=r"^[A-Z]{3,4}-[0-9]{2}$", description="The rule's id in reports.")
+    reason: Reason = Field(description="Why: auditors read it.")
+    until: Moment = Field(description="For what begins before that; in the future, at most a year ahead.")
+
+
 class WorkingHoursShape(Shape):
     """When people work, in the tenant's time zone."""
 
@@ -131,9 +156,20 @@ class NotApplicableShape(Shape):
     declared_at: str
 
 
+class AcceptedRiskShape(Shape):
+    """A risk that was accepted: why, by whom (a user's id), when and until when."""
+
+    framework: Framework
+    rule: str
+    reason: str
+    until: str
+    accepted_by: str
+    accepted_at: str
+
+
 def store_report_settings(wanted: dict[str, Any], held: dict[str, Any], by: str, now: datetime) -> None:
     """Put the given settings of reports into the form in which they are kept. Invalid (422) for what is there twice,
-    and for a day of work that ends before it begins. A declaration that was held already stays whose it was."""
+    and for what cannot be so. A declaration or an acceptance that was held already stays whose it was."""
     if "working_hours" in wanted:
         wanted["working_hours"] = _working_hours(wanted["working_hours"])
     if "schedules" in wanted:
@@ -146,6 +182,16 @@ def store_report_settings(wanted: dict[str, Any], held: dict[str, Any], by: str,
         wanted["not_applicable"] = _declarations(declared, held["not_applicable"], by, now)
     if "report_thresholds" in wanted:
         wanted["report_thresholds"] = given(wanted["report_thresholds"])
+    for name in ("on_call", "expected_sources"):
+        _check_once(wanted.get(name) or (), name, lambda each: each)
+    if "data_roles" in wanted:
+        wanted["data_roles"] = given(wanted["data_roles"])
+        for name, roles in wanted["data_roles"].items():
+            _check_once(roles, f"data_roles.{name}", lambda each: each)
+    if "accepted_risks" in wanted:
+        risks: list[AcceptedRiskBody] = wanted["accepted_risks"]
+        _check_once(risks, "accepted_risks", lambda each: (each.framework, each.rule))
+        wanted["accepted_risks"] = _risks(risks, held["accepted_risks"], by, now)
 
 
 def _working_hours(body: WorkingHoursBody) -> "Item":
@@ -162,6 +208,25 @@ def _declarations(declared: list[NotApplicableBody], held: "list[Item]", by: str
     new = {"declared_by": by, "declared_at": rfc3339(now)}
     found = [each.model_dump() for each in declared]
     return [known.get((each["framework"], each["control"], each["reason"]), each | new) for each in found]
+
+
+def _risks(accepted: list[AcceptedRiskBody], held: "list[Item]", by: str, now: datetime) -> "list[Item]":
+    from shared.compliance.rules import RULES
+
+    names = ("framework", "rule", "reason", "until")
+    known = {tuple(each[name] for name in names): each for each in held}
+    found = []
+    for place, each in enumerate(accepted):
+        entry = each.model_dump() | {"until": rfc3339(each.until)}
+        if each.rule not in RULES:
+            raise _invalid(f"accepted_risks.{place}.rule", "unknown", "is no rule of reports")
+        if each.until > now + LONGEST:
+            raise _invalid(f"accepted_risks.{place}.until", "too_far", "is more than a year ahead")
+        before = known.get(tuple(entry[name] for name in names))
+        if before is None and each.until <= now:
+            raise _invalid(f"accepted_risks.{place}.until", "past", "must be in the future")
+        found.append(before or entry | {"accepted_by": by, "accepted_at": rfc3339(now)})
+    return found
 
 
 def _check_once[T](entries: Sequence[T], field: str, key: Callable[[T], Hashable]) -> None:

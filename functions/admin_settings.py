@@ -1,7 +1,7 @@
 """The settings of a tenant."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, IPvAnyAddress
@@ -9,8 +9,14 @@ from pydantic import Field, IPvAnyAddress
 from functions._api import Answer, Api, Body, Call, Nothing, Shape, absent
 from functions._approvals import ApprovalFields, approval_of, changes_of
 from functions._report_settings import (
+    LONGEST,
     MOST_DECLARATIONS,
+    MOST_ON_CALL,
     MOST_SCHEDULES,
+    MOST_SOURCES,
+    AcceptedRiskBody,
+    AcceptedRiskShape,
+    DataRolesBody,
     NotApplicableBody,
     NotApplicableShape,
     ReportThresholdsBody,
@@ -35,7 +41,6 @@ type RequireMfa = Literal["off", "admins", "all"]
 type Reason = Annotated[Line, Field(min_length=3, max_length=300, description="Why: for whoever wonders later.")]
 
 MOST_ENTRIES = 100
-LONGEST = timedelta(days=366)
 
 
 class MuteBody(Body):
@@ -105,6 +110,19 @@ class SettingsBody(ApprovalFields):
     schedules: list[ScheduleBody] = Field(default_factory=absent, max_length=MOST_SCHEDULES)
     not_applicable: list[NotApplicableBody] = Field(default_factory=absent, max_length=MOST_DECLARATIONS)
     report_thresholds: ReportThresholdsBody = Field(default_factory=absent)
+    on_call: list[Opaque] | None = Field(
+        default_factory=absent,
+        max_length=MOST_ON_CALL,
+        description="Ids of those, also of programs, who may use sensitive data outside working hours, as events name "
+        "them; null: not said.",
+    )
+    expected_sources: list[Opaque] = Field(
+        default_factory=absent,
+        max_length=MOST_SOURCES,
+        description="Ids of API keys that are to send events; none: those that do.",
+    )
+    data_roles: DataRolesBody = Field(default_factory=absent)
+    accepted_risks: list[AcceptedRiskBody] = Field(default_factory=absent, max_length=MOST_DECLARATIONS)
 
 
 class MuteShape(Shape):
@@ -163,6 +181,10 @@ class SettingsShape(Shape):
     schedules: list[ScheduleShape]
     not_applicable: list[NotApplicableShape]
     report_thresholds: dict[str, int]
+    on_call: list[str] | None
+    expected_sources: list[str]
+    data_roles: dict[str, list[str]]
+    accepted_risks: list[AcceptedRiskShape]
 
 
 @api.endpoint("GET", "v1/admin/settings", who=ADMINS, response=SettingsShape)

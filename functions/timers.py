@@ -36,7 +36,8 @@ async def gather_facts(services: Services, request: RequestContext) -> None:
 
 async def order_reports(services: Services, request: RequestContext) -> None:
     """Order the reports of schedules that are due; the change feed has them built."""
-    await services.rounds.run("order_reports", services.framework_reports.schedules.order_due)
+    schedules = services.framework_reports.schedules
+    await services.rounds.run("order_reports", lambda tenant_id: schedules.order_due(tenant_id, request))
 
 
 async def retry_reports(services: Services, request: RequestContext) -> None:

@@ -2,6 +2,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devhost.host import Host
 from shared.core.sdk_logs import SDK_LOGS
@@ -10,6 +11,10 @@ from tests.app import ROOT, Account, App, running
 from tests.cosmos_emulator.emulator import Emulator
 from tests.fakes import ManualClock
 from tests.storage.conftest import open_cosmos
+
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+"""How long an example takes says more of the machine than of the code."""
 
 
 @pytest.fixture(scope="session")

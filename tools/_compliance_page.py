@@ -52,7 +52,14 @@ data-missing. Approvals are what whoever made a change said (`approved_by`, `tic
 sealed with their persons: sessions stand in for them.
 
 Attributes by which producers' `data.*` events can say more: `purpose`, `recipient`, `recipient_address`,
-`description`, `legal_basis` (`consent` is looked at), `reason`, `ticket`.
+`description`, `legal_basis` (`consent` is looked at), `reason`, `ticket`, `role` (of the actor, in the producer's own
+system: a word of letters, digits and `._:-`, at most 64).
+
+What an organization can say of itself ([settings](administration.md#settings)), and what is looked at then: `on_call`
+(ACC-07), `data_roles` (ACC-08, for uses of its own systems' data), `expected_sources` (INT-06; else the API keys that
+were seen are expected). What it did not say stands among the rule's parameters as `not set by the organization`: the
+rule then looked at less. `accepted_risks` name a rule and a framework: what the rule finds stays an exception, and the
+register shows who accepted it, until when and why.
 
 How to get a report, by a call or by a schedule: [reports.md](reports.md).
 

@@ -119,6 +119,7 @@ EVENT_TYPES: Mapping[str, Mapped] = {
     "profile.update": _other(ACCOUNT_CHANGE, "Update"),
     "profile.view": Mapped(ENTITY_MANAGEMENT, 2),
     "report.generate": Mapped(ENTITY_MANAGEMENT, 1),
+    "report.order": _other(ENTITY_MANAGEMENT, "Order"),
     "report.read": Mapped(ENTITY_MANAGEMENT, 2),
     "report.sign_off": Mapped(ENTITY_MANAGEMENT, 3),
     "review.complete": _other(ENTITY_MANAGEMENT, "Access Review"),

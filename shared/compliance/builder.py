@@ -27,7 +27,7 @@ from shared.compliance.report_model import (
 )
 from shared.compliance.report_model import Evidence as Shown
 from shared.compliance.rules import RULES
-from shared.compliance.rules.model import Result
+from shared.compliance.rules.model import Found, Result
 from shared.compliance.samples import METHOD, sample, seed_of
 from shared.compliance.selectors import selectors
 from shared.compliance.status import STATUS_RULES, Judged, population_of, status_of
@@ -91,17 +91,28 @@ class _Rules:
                 last_seen=each.last_seen,
                 events=each.events,
                 owner=each.owner,
-                response=each.response,
                 remedied_at=each.remedied_at,
+                **self._answer(rule_id, each),
             )
             for name, each in zip(self.ids(rule_id), found, strict=True)
         ]
+
+    def _answer(self, rule_id: str, found: Found) -> dict[str, str | None]:
+        """The response to what was found, and who accepted it: whoever did so of its rule, for when it began."""
+        wanted = (self._evidence.framework, rule_id)
+        for each in self._evidence.policies.acceptances:
+            if (each.framework, each.rule) == wanted and found.first_seen < each.until:
+                told = f"Accepted on {each.at[:10]}, until {each.until[:10]}: {each.reason}"
+                return {"response": f"{found.response}. {told}" if found.response else told, "accepted_by": each.by}
+        return {"response": found.response, "accepted_by": None}
 
     def run(self, rule_id: str) -> RuleRun:
         rule, result = RULES[rule_id], self.result(rule_id)
         parameters: list[tuple[str, Cell]] = [(name, self._evidence.at_least(name)) for name in rule.parameters]
         if result.missing:
             parameters.append(("not run, or not wholly, for want of", ", ".join(result.missing)))
+        if result.unset:
+            parameters.append(("not set by the organization", ", ".join(result.unset)))
         return RuleRun(rule_id, rule.text, rule.severity, tuple(parameters), sum(each.count for each in result.found))
 
 
@@ -241,7 +252,7 @@ def _summary(controls: Sequence[ControlResult]) -> Summary:
 def _scope(evidence: Evidence, duties: tuple[str, ...]) -> Scope:
     seen = sorted(evidence.facts.sources)
     classes = sorted({row[2] for row in evidence.facts.rows} - {"none"})
-    exclusions = list(evidence.policies.exclusions)
+    exclusions = []
     enrolled = evidence.organization.enrolled_at[:10]
     if enrolled > evidence.period.from_day.isoformat():
         exclusions.append(f"Days before {enrolled}, when the organization began")

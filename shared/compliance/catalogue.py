@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shared.compliance.controls import gdpr, hipaa, iso_27001, pci_dss, pci_dss_logging, soc2, soc2_privacy
 from shared.compliance.controls.model import Control
+from shared.compliance.facts.data_use import MOST_ACTORS
 from shared.compliance.report_model import Framework
 
 CATALOGUE_VERSION = "1"
@@ -72,8 +73,8 @@ GAPS: dict[str, str] = {
     "G18": "A reset of a password as an event of its own, with how the person was identified",
     "G19": "The channel of a consent, and which notice was shown",
     "G22": "Removal at the end of retention: months expire whole in the store, and no event is written of it",
-    "on_call": "A list of who works outside working hours",
-    "data_roles": "Which roles may touch which class of data of the organization's other systems",
+    "many_actors": f"Who used data outside working hours, of a day on which more than {MOST_ACTORS} used any: the "
+    "others are counted together",
     "requests": "The register of requests of persons",
     "alerts": "The alerts and their histories",
     "accounts": "The accounts as they are",
@@ -102,8 +103,3 @@ SOURCES: dict[str, str] = {
     "OWN": "no source: unconfirmed",
 }
 """Where numbers and contents of controls were seen."""
-
-
-def controls_of(framework: str) -> tuple[Control, ...]:
-    """The controls of a framework, in their order. KeyError for an id that is none."""
-    return FRAMEWORKS[framework].controls

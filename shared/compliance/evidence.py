@@ -115,13 +115,25 @@ class Declaration:
 
 
 @dataclass(frozen=True, slots=True)
+class Acceptance:
+    """That the organization takes what a rule finds for a framework upon itself: by whom, when, until when and why."""
+
+    framework: str
+    rule: str
+    reason: str
+    by: str
+    at: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
-    """The settings in force. None: not known.
+    """The settings in force. None: not known, or not said.
 
     `thresholds`: those of `thresholds.py` that the organization set. `data_roles`: which roles may touch which class of
-    its own systems' data. `on_call`: who may work outside working hours. `sources`: those expected to send events.
-    `schedules`: frameworks of which a report is due regularly. `legal_hold`: whether something is kept beyond
-    its retention, for good reason.
+    its own systems' data. `on_call`: ids of those who may work outside working hours. `sources`: those expected to send
+    events, as facts name them. `schedules`: frameworks of which a report is due regularly. `legal_hold`: whether
+    something is kept beyond its retention, for good reason.
     """
 
     lockout_failures: int | None = None
@@ -137,9 +149,9 @@ class Policies:
     sources: tuple[str, ...] | None = None
     schedules: tuple[str, ...] = ()
     declarations: tuple[Declaration, ...] = ()
+    acceptances: tuple[Acceptance, ...] = ()
     working_hours: WorkingHours = field(default_factory=WorkingHours)
     legal_hold: bool = False
-    exclusions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +171,6 @@ class Outage:
     since: str
     until: str
     source: str
-    alerted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +179,6 @@ class Operations:
 
     detection_days: frozenset[str]
     outages: tuple[Outage, ...]
-    starts: int
 
 
 class Organizations(Protocol):
@@ -204,14 +214,6 @@ class RequestsOf(Protocol):
 
     async def requests(self, tenant_id: str, start: str, end: str) -> Sequence[RequestRow]:
         """Requests received before `end` that were open at `start` or came later. StoreError."""
-        ...
-
-
-class OperationsOf(Protocol):
-    """Where the signs of life of the service itself are, beyond those in the organization's own trail."""
-
-    async def operations(self, tenant_id: str, start: str, end: str) -> Operations | None:
-        """What is known; None: nothing is. StoreError."""
         ...
 
 

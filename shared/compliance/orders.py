@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from shared.audit.events.report import ReportGenerate
-from shared.audit.model import SYSTEM, Actor, Draft, RequestContext, Target
+from shared.audit.events.report import ReportGenerate, ReportOrder
+from shared.audit.model import SYSTEM, Actor, AuditEvent, Draft, Outcome, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.compliance.kinds import ORDER as KIND
@@ -22,7 +22,7 @@ from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import KraftdError, Unready
 from shared.core.ids import IdFactory
 from shared.storage.containers import REPORTS
-from shared.storage.documents import DocumentStore, Eq, Item, Query, pages, replace
+from shared.storage.documents import DocumentStore, Eq, Item, Query, create, pages, replace
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError, Throttled, Unavailable
 from shared.telemetry import get_log
 
@@ -77,16 +77,18 @@ class ReportOrders:
         settled = parse_rfc3339(period.end) + SETTLED
         if held is None and self._clock.now() >= settled and await self._reports.is_quick(tenant_id, period):
             return await self._reports.build(tenant_id, framework, from_day, to_day, request, actor=actor)
-        return await self._place(tenant_id, framework, from_day, to_day, actor)
+        return await self._place(tenant_id, framework, from_day, to_day, actor, request, held)
 
-    async def order(self, tenant_id: str, framework: str, from_day: date, to_day: date) -> Item:
+    async def order(
+        self, tenant_id: str, framework: str, from_day: date, to_day: date, request: RequestContext
+    ) -> Item:
         """The head of a report that is there, else its order: of a schedule, which waits for nothing. As `ask`."""
         from shared.compliance.parts import report_id
 
         await self._reports.checked(tenant_id, framework, from_day, to_day)
         wanted = report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat())
         held = await self._reports.head(tenant_id, wanted) or await self.open(tenant_id, wanted)
-        return held or await self._place(tenant_id, framework, from_day, to_day, SYSTEM)
+        return held or await self._place(tenant_id, framework, from_day, to_day, SYSTEM, request)
 
     async def open(self, tenant_id: str, report_id: str) -> Item | None:
         """The order of a report; None when there is none. StoreError."""
@@ -95,8 +97,17 @@ class ReportOrders:
         except NotFound:
             return None
 
-    async def _place(self, tenant_id: str, framework: str, from_day: date, to_day: date, actor: Actor) -> Item:
-        """Put an order down, unless one is there that is not given up."""
+    async def _place(
+        self,
+        tenant_id: str,
+        framework: str,
+        from_day: date,
+        to_day: date,
+        actor: Actor,
+        request: RequestContext,
+        held: Item | None = None,
+    ) -> Item:
+        """Put an order down with its event, unless one is there that is not given up. `held`: the one that is."""
         from shared.compliance.parts import report_id
 
         now = self._clock.now()
@@ -116,19 +127,18 @@ class ReportOrders:
             "due_at": rfc3339(max(now, settled)),
             "attempts": 0,
         }
+        told = ReportOrder(framework=framework, period_from=item["from"], period_to=item["to"])
         for _ in range(_RACES):
-            try:
-                return await self._store.create(REPORTS, (tenant_id,), item)
-            except Conflict:
-                held = await self.open(tenant_id, wanted)
-            if held is None:
-                continue  # built, or taken away, in between
-            if held["status"] != "failed":
+            if held is not None and held["status"] != "failed":
                 return held
+            step = create(item) if held is None else replace(item, if_match=held["_etag"])
+            event = await self._recorder.finish(_draft(item, told, request))
             try:
-                return await self._store.replace(REPORTS, (tenant_id,), item, held["_etag"])
-            except (NotFound, PreconditionFailed):
-                continue
+                await self._outbox.commit(REPORTS, tenant_id, [step], [event])
+            except (Conflict, NotFound, PreconditionFailed):
+                held = await self.open(tenant_id, wanted)
+            else:
+                return item
         raise Unavailable("an order came and went too often")
 
     async def consume(self, items: Sequence[Item]) -> None:
@@ -210,19 +220,8 @@ class ReportOrders:
         told = ReportGenerate(
             framework=order["framework"], period_from=order["from"], period_to=order["to"], digest=None
         )
-        by = Actor(**order["ordered_by"])
-        event = await self._recorder.finish(
-            Draft(
-                order["tenant_id"],
-                told,
-                request,
-                outcome="failure",
-                reason=reason,
-                actor=by,
-                target=Target("report", order["report_id"]),
-                person=by.id if by.kind == "user" else None,
-            )
-        )
+        draft = _draft(order, told, request, outcome="failure", reason=reason)
+        event = await self._recorder.finish(draft)
         try:
             step = replace(failed, if_match=order["_etag"])
             await self._outbox.commit(REPORTS, order["tenant_id"], [step], [event])
@@ -234,6 +233,23 @@ class ReportOrders:
             await self._store.delete(REPORTS, (order["tenant_id"],), order["id"])
         except NotFound:
             _log.info("report_order_gone", order_id=order["id"], tenant_id=order["tenant_id"])
+
+
+def _draft(
+    order: Item, event: AuditEvent, request: RequestContext, *, outcome: Outcome = "success", reason: str | None = None
+) -> Draft:
+    """What is told of an order, as whoever placed it."""
+    by = Actor(**order["ordered_by"])
+    return Draft(
+        order["tenant_id"],
+        event,
+        request,
+        outcome=outcome,
+        reason=reason,
+        actor=by,
+        target=Target("report", order["report_id"]),
+        person=by.id if by.kind == "user" else None,
+    )
 
 
 def shown_order(item: Item) -> dict[str, Any]:

@@ -94,6 +94,7 @@ def head_of(report: Report, text: bytes, parts: int) -> Item:
             "not_evidenced": summary.not_evidenced,
             "not_applicable": summary.not_applicable,
         },
+        "exceptions": [each.oscal_id for each in report.controls if each.status == "exception"],
         "digest": digest_of(text),
         "parts": parts,
         "bytes": len(text),

@@ -178,7 +178,7 @@ class Reader:
         starts = await self._last(PLATFORM_TENANT, "system.heartbeat", until)
         if not detected and not outages and (starts is None or starts < period.start):
             return None
-        return Operations(frozenset(detected), tuple(outages), 0)
+        return Operations(frozenset(detected), tuple(outages))
 
     async def _events(self, tenant_id: str, kind: str, start: str, end: str, fields: Iterable[str]) -> list[Item]:
         """Events of one type, oldest first; some of their fields."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING
 
 from shared.audit.events.report import ReportGenerate
@@ -87,8 +87,13 @@ class ComplianceReports:
         held = await self.head(tenant_id, name)
         if held is not None:
             return held
-        report = await self.make(organization, framework, period, request, actor=actor, wanted=name)
-        return await self._keep(report, request, actor)
+        from shared.compliance.builder import Order, build
+
+        evidence = await self._reader().evidence(organization, framework, period, request)
+        before = await self._before(tenant_id, framework, period)
+        previous = Summary(**before["summary"]) if before else None
+        report = build(evidence, Order(name, rfc3339(self._clock.now()), actor.id or "system", previous))
+        return await self._keep(report, request, actor, before)
 
     async def checked(self, tenant_id: str, framework: str, from_day: date, to_day: date) -> Period:
         """The period of a report that can be. Invalid (422), NotFoundError (404), StoreError: as `build` has it."""
@@ -102,24 +107,6 @@ class ComplianceReports:
         if len(period.days) > QUICK_DAYS:
             return False
         return await self._facts.unfolded(tenant_id, period.days) <= QUICK_EVENTS
-
-    async def make(
-        self,
-        organization: Organization,
-        framework: str,
-        period: Period,
-        request: RequestContext,
-        *,
-        actor: Actor = SYSTEM,
-        wanted: str,
-    ) -> Report:
-        """A report, not kept."""
-        from shared.compliance.builder import Order, build
-
-        evidence = await self._reader().evidence(organization, framework, period, request)
-        previous = await self._previous(organization.id, framework, period)
-        order = Order(wanted, rfc3339(self._clock.now()), actor.id or "system", previous)
-        return build(evidence, order)
 
     def _checked(self, framework: str, from_day: date, to_day: date, organization: Organization) -> Period:
         from shared.compliance.catalogue import FRAMEWORKS
@@ -136,7 +123,7 @@ class ComplianceReports:
             raise _wrong("to", "range", f"the organization began on {organization.enrolled_at[:10]}")
         return Period(from_day, to_day)
 
-    async def _keep(self, report: Report, request: RequestContext, actor: Actor) -> Item:
+    async def _keep(self, report: Report, request: RequestContext, actor: Actor, before: Item | None) -> Item:
         """Keep a report, and tell the trail, once: whoever comes second gets the first one's."""
         from shared.compliance.parts import encode, head_of, parts_of
 
@@ -155,6 +142,7 @@ class ComplianceReports:
                     digest=head["digest"],
                     satisfied=report.summary.satisfied,
                     exceptions=report.summary.exception,
+                    new_exceptions=_new(head, before),
                     not_evidenced=report.summary.not_evidenced,
                     not_applicable=report.summary.not_applicable,
                     gate_passed=report.gate.passed,
@@ -220,19 +208,20 @@ class ComplianceReports:
 
         return decode(await self.text(head))
 
-    async def _previous(self, tenant_id: str, framework: str, period: Period) -> Summary | None:
-        """The counts of the last report of a framework that began before this one does."""
+    async def _before(self, tenant_id: str, framework: str, period: Period) -> Item | None:
+        """Counts and exceptions of the last report of a framework that began before this one does."""
         where = (Eq("kind", KIND), Range("from", lt=period.from_day.isoformat()))
-        query = Query(where, order_by="from", descending=True, limit=_EARLIER, fields=("framework", "to", "summary"))
+        fields = ("framework", "to", "summary", "exceptions")
+        query = Query(where, order_by="from", descending=True, limit=_EARLIER, fields=fields)
         items = (await self._store.query(REPORTS, (tenant_id,), query)).items
-        found = next((item for item in items if item["framework"] == framework), None)
-        return Summary(**found["summary"]) if found else None
+        return next((item for item in items if item["framework"] == framework), None)
 
 
-def default_period(today: date) -> tuple[date, date]:
-    """The calendar month before a day."""
-    first = today.replace(day=1)
-    return (first - timedelta(days=1)).replace(day=1), first
+def _new(head: Item, before: Item | None) -> int | None:
+    """How many controls are exceptions that were none before; None where there is no telling."""
+    if before is None or "exceptions" not in before:
+        return None
+    return len(set(head["exceptions"]) - set(before["exceptions"]))
 
 
 def _wrong(field: str, code: str, message: str) -> Invalid:

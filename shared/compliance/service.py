@@ -1,11 +1,11 @@
-"""Building and reading reports."""
+"""Building the daily reports, and listing reports of every kind."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from shared.audit.events.report import ReportGenerate, ReportRead
-from shared.audit.model import SYSTEM, Actor, Draft, RequestContext, Target
+from shared.audit.events.report import ReportGenerate
+from shared.audit.model import SYSTEM, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.compliance.kinds import COMPLIANCE, DAILY, ORDER
@@ -148,23 +148,6 @@ class Reports:
             where = (*where, Eq("framework", framework))
         query = Query(where, order_by="from", descending=True, limit=limit, after=after)
         return await self._store.query(REPORTS, (tenant_id,), query)
-
-    async def read(self, tenant_id: str, wanted: str, actor: Actor, request: RequestContext) -> Item | None:
-        """One report, its reading audited as report.read; None when the tenant has none of that id."""
-        item = await self._read(tenant_id, wanted)
-        if item is None:
-            return None
-        await self._recorder.record(
-            Draft(
-                tenant_id,
-                ReportRead(framework=item["framework"], format="json"),
-                request,
-                actor=actor,
-                target=Target("report", wanted),
-                person=actor.id if actor.kind == "user" else None,
-            )
-        )
-        return item
 
     async def _read(self, tenant_id: str, wanted: str) -> Item | None:
         try:

@@ -29,6 +29,8 @@ from shared.telemetry import get_log
 _log = get_log(__name__)
 
 KIND = "api_key"
+EVENTS_WRITE = "events:write"
+"""The scope of keys that send events."""
 _USED_EVERY = timedelta(hours=1)
 
 

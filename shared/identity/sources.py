@@ -14,7 +14,7 @@ from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import Unready
-from shared.identity.api_keys import KIND, api_key_key
+from shared.identity.api_keys import EVENTS_WRITE, KIND, api_key_key
 from shared.identity.model import ServicePrincipal
 from shared.identity.tenant_settings import read_settings
 from shared.storage.containers import IDENTITY
@@ -25,7 +25,6 @@ from shared.telemetry import get_log
 _log = get_log(__name__)
 
 SOURCE = "api_key"
-SCOPE = "events:write"
 SILENCE_HOURS = 24
 """Where the tenant's `report_thresholds.source_silence_hours` does not say otherwise."""
 NOTED_EVERY = timedelta(hours=1)
@@ -99,7 +98,7 @@ class Sources:
 
 def _is_expected(held: Item, now: str) -> bool:
     expired = held["expires_at"] is not None and held["expires_at"] <= now
-    sends = SCOPE in held["scopes"] and held.get("last_sent_at") is not None
+    sends = EVENTS_WRITE in held["scopes"] and held.get("last_sent_at") is not None
     return sends and not expired and held.get("silent_since") is None
 
 

@@ -2,19 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.audit.events.config import ConfigChange
 from shared.audit.model import Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
-from shared.core.errors import Unready
+from shared.core.errors import FieldError, Invalid, Unready
+from shared.identity.api_keys import EVENTS_WRITE, api_key_key
 from shared.identity.approvals import NOT_SAID, Approval, check_approval
 from shared.identity.model import TENANT_ITEM, Principal
 from shared.privacy.blind_index import BlindIndex
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import DocumentStore, Item, replace
+from shared.storage.documents import DocumentStore, In, Item, Query, replace
 from shared.storage.errors import NotFound, PreconditionFailed
 from shared.storage.versions import check_version
 
@@ -30,6 +31,10 @@ DEFAULTS: Mapping[str, Any] = {
     "schedules": [],
     "not_applicable": [],
     "report_thresholds": {},
+    "on_call": None,
+    "expected_sources": [],
+    "data_roles": {},
+    "accepted_risks": [],
 }
 _RACES = 20
 
@@ -82,7 +87,7 @@ class TenantSettings:
         approval: Approval = NOT_SAID,
     ) -> Item:
         """Change the given settings; the tenant as it is then. VersionConflict (412). Invalid (422) for an approver
-        who cannot be one."""
+        who cannot be one, and for a source that is new and no API key of the tenant that may send events."""
         partition = (principal.tenant_id,)
         await check_approval(self._store, principal, approval)
         for _ in range(_RACES):
@@ -92,6 +97,8 @@ class TenantSettings:
             changed = {name: value for name, value in given.items() if held[name] != value}
             if not changed:
                 return tenant
+            if "expected_sources" in changed:
+                await self._check_sources(principal.tenant_id, changed["expected_sources"], held["expected_sources"])
             new: Item = {**tenant, "settings": {**tenant.get("settings", {}), **changed}}
             event = ConfigChange(
                 key="settings",
@@ -119,3 +126,17 @@ class TenantSettings:
                 continue  # another change of the tenant's item was quicker
             return new
         raise Unready("store_unavailable", "Too many changes at once.", retry_after_seconds=1)
+
+    async def _check_sources(self, tenant_id: str, wanted: Sequence[str], held: Sequence[str]) -> None:
+        """What is expected already may stay, also when its key was revoked: reports tell of its silence."""
+        new = tuple(api_key_key(each) for each in wanted if each not in held)
+        query = Query((In("id", new),), limit=max(1, len(new)), fields=("id", "scopes"))
+        found = (await self._store.query(IDENTITY, (tenant_id,), query)).items if new else []
+        known = {item["id"] for item in found if EVENTS_WRITE in item.get("scopes", ())}
+        faults = tuple(
+            FieldError(f"expected_sources.{place}", "unknown", "is no API key of the organization that may send events")
+            for place, each in enumerate(wanted)
+            if each not in held and api_key_key(each) not in known
+        )
+        if faults:
+            raise Invalid("invalid_request", "Some fields are not as they must be.", errors=faults)

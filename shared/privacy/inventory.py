@@ -96,8 +96,11 @@ KINDS: tuple[Kind, ...] = (
         "settings.time_zone settings.working_hours.days settings.working_hours.from settings.working_hours.to "
         "settings.schedules settings.schedules.framework settings.schedules.every settings.schedules.hour "
         "settings.not_applicable settings.not_applicable.framework settings.not_applicable.control "
-        "settings.not_applicable.declared_by settings.not_applicable.declared_at settings.report_thresholds.*",
-        clear="name settings.not_applicable.reason "
+        "settings.not_applicable.declared_by settings.not_applicable.declared_at settings.report_thresholds.* "
+        "settings.on_call settings.expected_sources settings.data_roles.* settings.accepted_risks "
+        "settings.accepted_risks.framework settings.accepted_risks.rule settings.accepted_risks.until "
+        "settings.accepted_risks.accepted_by settings.accepted_risks.accepted_at",
+        clear="name settings.not_applicable.reason settings.accepted_risks.reason "
         "settings.mutes.reason settings.legal_hold.reason settings.allow_lists.accounts.reason "
         "settings.allow_lists.addresses.value settings.allow_lists.addresses.reason",
         hashed="settings.allow_lists.addresses.key",
@@ -276,7 +279,7 @@ KINDS: tuple[Kind, ...] = (
         "compliance_report",
         "A compliance report: what is told of it without reading it.",
         f"{_ITEM} created_at framework from to status generated_at generated_by events_in_period gate_passed "
-        "summary.* digest parts bytes",
+        "summary.* exceptions digest parts bytes",
     ),
     Kind(REPORTS, "schedule", "Up to which day a schedule of reports was ordered.", f"{_ITEM} next_from"),
     Kind(

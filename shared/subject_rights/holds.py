@@ -2,7 +2,8 @@
 
 A hold defers erasures (`erasure.py`). It also keeps events from ending with their month's retention: those that would
 end before the hold does get `ttl: -1`, with the whole of that month's ledger, without which nothing of them could be
-proven. Once the hold is over, what is past its retention gets it back, and ends at once.
+proven. Once the hold is over, what is past its retention gets it back, and ends at once. What was made of the trail:
+`held_records.py`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import Any
 
-from shared.core.clock import Clock, period_of, rfc3339
+from shared.core.clock import Clock, parse_rfc3339, period_of, rfc3339
 from shared.identity.model import TENANT_ITEM
 from shared.identity.tenant_settings import settings_of
 from shared.ledger.shards import FOREVER, HEAD
@@ -31,6 +32,7 @@ from shared.storage.documents import (
     pages,
 )
 from shared.storage.errors import NotFound, PreconditionFailed
+from shared.subject_rights.held_records import HeldRecords
 from shared.subject_rights.model import months_after
 
 RUN = timedelta(minutes=2)
@@ -74,9 +76,11 @@ class Holds:
         self._store = store
         self._clock = clock
         self._retention = retention
+        self._records = HeldRecords(store, retention)
 
     async def keep(self, tenant_id: str) -> int:
-        """Bring the retention of a tenant's events and ledger in line with its holds; how many items changed."""
+        """Bring the retention of a tenant's events, ledger and records in line with its holds; how many items
+        changed."""
         try:
             tenant = await self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM)
         except NotFound:
@@ -84,7 +88,10 @@ class Holds:
         now = self._clock.now()
         holds = holds_at(settings_of(tenant), now)
         furthest = max((each["until"] for each in holds), default=rfc3339(now))
+        everything = max((each["until"] for each in holds if each["subject"] is None), default=None)
         changed = 0
+        if everything or parse_rfc3339(tenant["created_at"]) < now - self._retention:
+            changed += await self._records.keep(tenant_id, everything, now)
         for period in _periods(tenant["created_at"][:7], period_of(now)):
             ends = _end_of(period) + self._retention
             if rfc3339(ends) > furthest or self._clock.now() - now >= RUN:

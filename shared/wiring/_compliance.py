@@ -6,12 +6,21 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from shared.compliance.evidence import Account, AlertRow, Declaration, Organization, Policies, RequestRow
+from shared.compliance.evidence import (
+    Acceptance,
+    Account,
+    AlertRow,
+    Declaration,
+    Organization,
+    Policies,
+    RequestRow,
+)
 from shared.compliance.thresholds import WorkingHours
 from shared.core.clock import parse_rfc3339, rfc3339
 from shared.core.ids import IdFactory
 from shared.core.settings import Settings
 from shared.detection.alerts import ALERT_KIND, BY_SYSTEM, CLOSED
+from shared.identity.api_keys import KIND as API_KEY
 from shared.identity.model import TENANT_ITEM
 from shared.identity.own_account import KEPT_PASSWORDS
 from shared.identity.password_policy import MIN_LENGTH
@@ -136,8 +145,12 @@ class Siblings:
             require_mfa=own.get("require_mfa"),
             retention_days=self._settings.cosmos_db_ttl_days,
             thresholds=own.get("report_thresholds", {}),
+            data_roles=own.get("data_roles") or None,
+            on_call=_ids(own.get("on_call")),
+            sources=tuple(f"{API_KEY}:{each}" for each in own.get("expected_sources", [])) or None,
             schedules=tuple(dict.fromkeys(each["framework"] for each in own.get("schedules", []))),
             declarations=tuple(map(_declaration, own.get("not_applicable", []))),
+            acceptances=tuple(map(_acceptance, own.get("accepted_risks", []))),
             working_hours=_working_hours(own.get("working_hours")),
             legal_hold=bool(own.get("legal_hold")),
         )
@@ -231,6 +244,15 @@ def _request(item: Item) -> RequestRow:
 def _declaration(given: Item) -> Declaration:
     name = f"{given['framework']}:{given['control']}"
     return Declaration(name, given["reason"], given["declared_by"], given["declared_at"])
+
+
+def _acceptance(given: Item) -> Acceptance:
+    names = ("framework", "rule", "reason", "accepted_by", "accepted_at", "until")
+    return Acceptance(*(given[name] for name in names))
+
+
+def _ids(given: list[str] | None) -> frozenset[str] | None:
+    return None if given is None else frozenset(given)
 
 
 def _working_hours(given: Item | None) -> WorkingHours:

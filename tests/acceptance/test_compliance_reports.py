@@ -147,6 +147,9 @@ async def test_what_takes_longer_is_built_by_the_feed_once(
     order = answers[0].json()
     assert {each.text for each in answers} == {answers[0].text}
     assert order["status"] == "queued"
+    (placed,) = await app.events(ada.tenant_id, "report.order")
+    assert (placed["actor"]["id"], placed["target"]) == (ada.id, {"kind": "report", "id": order["id"]})
+    assert placed["attributes"] == {"framework": "soc2", "period_from": DAY["from"], "period_to": DAY["to"]}
     assert (await get(app, eve, order["id"])).json() == order
     assert_problem(await get(app, eve, order["id"], format="pdf"), 409, "report_not_ready")
     body = {"statement": "I have read it."}

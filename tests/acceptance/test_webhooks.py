@@ -61,6 +61,43 @@ async def test_a_receiver_that_is_away_for_a_day_is_an_alert_and_loses_nothing(a
         await receiver.stop()
 
 
+async def test_a_report_of_a_schedule_and_its_exceptions_are_told(app: App, ada: Account) -> None:
+    receiver = await attached(app, ada, types=["report.generate"])
+    wanted = {"schedules": [{"framework": "soc2", "every": "daily", "hour": 3}]}
+    assert (await app.client.put("/v1/admin/settings", json=wanted, headers=ada.auth)).status_code == 200
+    try:
+        told = []
+        for _ in range(2):
+            await app.host.drain_feed()
+            assert await app.host.run_timer("verify_ledger")
+            app.clock.advance(days=1)
+            for timer in ("daily_reports", "order_reports", "order_reports"):
+                assert await app.host.run_timer(timer)
+            await app.host.drain_feed()
+            await app.services.streaming.runner.settle()
+            events = [*receiver.inbox.events.values()]
+            assert {event["type"] for event in events} == {"report.generate"}, "nothing else, and no order"
+            told = [event for event in events if event["attributes"]["framework"] == "soc2"]
+        first, second = told
+        assert [each["attributes"]["period_from"] for each in told] == ["2026-03-15", "2026-03-16"]
+        assert [each["attributes"]["gate_passed"] for each in told] == [True, True]
+        assert first["attributes"]["exceptions"] > 0
+        assert "new_exceptions" not in first["attributes"]
+        assert second["attributes"]["new_exceptions"] <= second["attributes"]["exceptions"]
+        for event in told:
+            head = await app.services.compliance.head(ada.tenant_id, event["target"]["id"])
+            assert head is not None
+            assert (head["digest"], len(head["exceptions"])) == (
+                event["attributes"]["digest"],
+                event["attributes"]["exceptions"],
+            )
+        orders = await app.events(ada.tenant_id, "report.order")
+        assert [(each["actor"]["kind"], each["source"]["id"]) for each in orders] == [("system", "order_reports")] * 2
+        assert (receiver.inbox.wrong, receiver.inbox.duplicates) == ([], 0)
+    finally:
+        await receiver.stop()
+
+
 async def test_replay_and_test(app: App, ada: Account) -> None:
     receiver = await attached(app, ada)
     try:

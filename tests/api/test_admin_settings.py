@@ -23,6 +23,10 @@ DEFAULTS: dict[str, Any] = {
     "schedules": [],
     "not_applicable": [],
     "report_thresholds": {},
+    "on_call": None,
+    "expected_sources": [],
+    "data_roles": {},
+    "accepted_risks": [],
 }
 
 

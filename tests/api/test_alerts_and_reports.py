@@ -86,7 +86,10 @@ async def test_the_timer_builds_a_report_of_the_day(app: App, ada: Account, grac
     assert report["events_in_period"] == sum(sum(n.values()) for n in report["by_type"].values())
     assert len(await app.events(ada.tenant_id, "report.generate")) == 1
     read = await app.events(ada.tenant_id, "report.read")
-    assert [e["target"]["id"] for e in read] == [report["id"]]
+    assert [e["target"] for e in read] == [{"kind": "report", "id": report["id"]}]
+    assert read[0]["actor"] == {"kind": "user", "id": ada.id, "role": "auditor"}
+    assert read[0]["attributes"] == {"framework": "activity", "format": "json"}
+    assert (read[0]["source"]["kind"], set(read[0]["personal"])) == ("session", {ada.id})
     others = (await app.client.get("/v1/reports", headers=grace.auth)).json()["items"]
     assert others[0]["alerts_raised"]["total"] == 0
     assert others[0]["id"] != report["id"]

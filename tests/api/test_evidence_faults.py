@@ -95,6 +95,7 @@ async def test_an_order_of_a_report(admin: Admin, monkeypatch: pytest.MonkeyPatc
         report_id = report_id_of(ada.tenant_id, *body.values())
         head = await app.services.compliance.head(ada.tenant_id, report_id)
         assert head or answer.status_code == 503
+        assert len(await admin.events("report.order", report_id)) == bool(head)
         assert len(await admin.events("report.generate", report_id)) == bool(head)
         again = await act(body)
         assert (again.status_code, again.json()["id"]) == (201 if head else 202, report_id)

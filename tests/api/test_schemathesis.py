@@ -123,7 +123,6 @@ def test_every_answer_is_as_the_document_says(base: str, name: str) -> None:
         @settings(
             max_examples=examples(caller, name),
             derandomize=True,
-            deadline=None,
             database=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),

@@ -28,7 +28,7 @@ from shared.audit.events.ledger import LedgerCheckpoint, LedgerVerifyFailed
 from shared.audit.events.mfa import MfaChallenge, MfaChallengeIssued, MfaDisable, MfaEnroll, MfaRecoveryUsed
 from shared.audit.events.privacy import PrivacyErasure, PrivacyExport
 from shared.audit.events.profile import ProfileUpdate, ProfileView
-from shared.audit.events.report import ReportGenerate, ReportRead, ReportSignOff
+from shared.audit.events.report import ReportGenerate, ReportOrder, ReportRead, ReportSignOff
 from shared.audit.events.review import ReviewComplete
 from shared.audit.events.session import SessionRevoke
 from shared.audit.events.system import SystemFailure, SystemHeartbeat, SystemStart
@@ -285,6 +285,10 @@ EXAMPLES: dict[str, Draft] = {
     "report.generate": by_the_system(
         ReportGenerate(framework="activity", period_from="2026-03-14", period_to="2026-03-15", digest="00" * 32),
         Target("report", REPORT),
+    ),
+    "report.order": by_ada(
+        ReportOrder(framework="soc2", period_from="2026-02-01", period_to="2026-03-01"),
+        target=Target("report", REPORT),
     ),
     "report.read": by_ada(ReportRead(framework="activity", format="json"), target=Target("report", REPORT)),
     "session.revoke": by_ada(SessionRevoke(sessions_ended=1), target=Target("session", SESSION)),

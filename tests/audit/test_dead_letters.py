@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.audit.model import PLATFORM_TENANT
@@ -185,7 +185,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(["id", "tenant_id", "period", "type", "x"]), JSON))
 async def test_any_item_is_kept(item: Item) -> None:
     async with new_world() as world:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.audit.model import PLATFORM_TENANT
@@ -223,7 +223,7 @@ async def test_two_instances_at_once_do_no_harm(world: World) -> None:
     assert Counter(one.done) == Counter(two.done) == Counter([*TENANTS, PLATFORM_TENANT])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(st.sets(st.integers(0, 2**32), max_size=12), st.integers(0, 2**32))
 async def test_a_walk_may_be_cut_anywhere(numbers: set[int], at: int) -> None:
     """At a tenant that is there, or is not: what lies before and what lies behind are the whole."""

@@ -46,7 +46,7 @@ def place(event: StoredEvent) -> tuple[str, str]:
 arrivals = st.lists(st.tuples(st.sampled_from(MOMENTS), st.sampled_from(TYPES)), max_size=6)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(
     first=st.lists(st.tuples(st.sampled_from(MOMENTS), st.sampled_from(TYPES)), max_size=14),
     later=st.lists(arrivals, max_size=6),

@@ -12,7 +12,7 @@ import pytest
 from shared.audit.model import Actor
 from shared.audit.outbox import is_entry
 from shared.compliance.kinds import COMPLIANCE, ORDER, order_id
-from shared.compliance.orders import MOST_ATTEMPTS, TAKEN, ReportOrders
+from shared.compliance.orders import MOST_ATTEMPTS, TAKEN, ReportOrders, shown_order
 from shared.core.errors import Invalid, NotFoundError, Unready
 from shared.storage.containers import AUDIT_EVENTS, REPORTS
 from shared.storage.documents import Item
@@ -31,7 +31,7 @@ def orders(bureau: Bureau) -> ReportOrders:
 
 
 async def place(bureau: Bureau, framework: str = "soc2") -> Item:
-    return await orders(bureau).order(TENANT, framework, FROM, TO)
+    return await orders(bureau).order(TENANT, framework, FROM, TO, bureau.request())
 
 
 async def of_kind(bureau: Bureau, kind: str) -> list[Item]:
@@ -44,10 +44,19 @@ async def told(bureau: Bureau) -> list[tuple[str, str | None]]:
     return [(event["outcome"], event["reason"]) for event in found]
 
 
+async def ordered(bureau: Bureau, report_id: str = "") -> list[tuple[str, str | None]]:
+    """Who ordered reports, or one, as the trail says."""
+    found = [event for event in await bureau.all(AUDIT_EVENTS) if event["type"] == "report.order"]
+    return [
+        (event["actor"]["kind"], event["actor"]["id"]) for event in found if report_id in ("", event["target"]["id"])
+    ]
+
+
 async def test_one_report_comes_of_an_order_however_often_it_is_placed_and_delivered(bureau: Bureau) -> None:
     placed = await asyncio.gather(*(place(bureau) for _ in range(4)))
-    assert len({each["_etag"] for each in placed}) == 1
-    order = placed[0]
+    assert len({each["report_id"] for each in placed}) == 1
+    (order,) = await of_kind(bureau, ORDER)
+    assert await ordered(bureau) == [("system", None)]
     await asyncio.gather(*(orders(bureau).consume([order, order]) for _ in range(3)))
     (head,) = await of_kind(bureau, COMPLIANCE)
     assert (head["id"], head["generated_by"]) == (order["report_id"], "system")
@@ -57,6 +66,7 @@ async def test_one_report_comes_of_an_order_however_often_it_is_placed_and_deliv
     assert await place(bureau) == head
     assert await orders(bureau).ask(TENANT, "soc2", FROM, TO, BY_ADA, bureau.request()) == head
     assert await told(bureau) == [("success", None)]
+    assert await ordered(bureau) == [("system", None)], "what is there was not ordered"
     assert [item for item in await bureau.all(REPORTS) if is_entry(item)] == []
 
 
@@ -105,6 +115,10 @@ async def test_what_fails_is_tried_again_given_up_and_may_be_asked_for_again(
     broken = False
     anew = await orders(local).ask(TENANT, "soc2", FROM, TO, BY_ADA, local.request())
     assert (anew["status"], anew["attempts"], "ttl" in anew) == ("queued", 0, False)
+    assert await ordered(local, order["report_id"]) == [("system", None), ("user", ADA)]
+    same = await orders(local).ask(TENANT, "soc2", FROM, TO, BY_ADA, local.request())
+    assert shown_order(same) == shown_order(anew)
+    assert len(await ordered(local, order["report_id"])) == 2
     await orders(local).consume([anew])
     assert {each["generated_by"] for each in await of_kind(local, COMPLIANCE)} == {"system", ADA}
 
@@ -149,6 +163,50 @@ async def test_whatever_call_of_the_store_fails_one_report_comes_of_it(mode: Any
     assert not reached
 
 
+@pytest.mark.parametrize(
+    ("mode", "error"), [("before", StoreError("down")), ("after", StoreError("down")), ("after", Crash())]
+)
+@pytest.mark.parametrize("renewed", [False, True], ids=["new", "renewed"])
+async def test_whatever_call_fails_there_is_an_order_with_its_event_or_neither(
+    mode: Any, error: BaseException, renewed: bool
+) -> None:
+    clock = ManualClock(BEGAN)
+    store = FaultyStore(await SqliteStore.open(None, clock=clock))
+    bureau = await new_bureau(store, clock)
+    committed = 0
+
+    async def wish() -> Item:
+        """A schedule's, or a person's who asks for one anew that could not be made."""
+        if not renewed:
+            return await place(bureau)
+        return await orders(bureau).ask(TENANT, "soc2", FROM, TO, BY_ADA, bureau.request())
+
+    for k in range(1, 30):
+        wanted = None
+        if renewed:
+            failed = await place(bureau)
+            await store.replace(REPORTS, (TENANT,), failed | {"status": "failed"})
+        before = len(await ordered(bureau))
+        store.arm(k, mode, error)
+        with suppress(StoreError, Unready, Crash):
+            wanted = await wish()
+        reached = len(store.calls) >= k
+        store.mend()
+        await bureau.services.outbox.sweep(REPORTS, TENANT, "9999")
+        there = [each for each in await of_kind(bureau, ORDER) if each["status"] == "queued"]
+        assert len(await ordered(bureau)) - before == len(there), k
+        assert len(there) == 1 or wanted is None, k
+        committed += len(there)
+        placed = await wish()
+        assert len(await ordered(bureau)) - before == 1, "asked for again it is one"
+        await store.delete(REPORTS, (TENANT,), placed["id"])
+        if not reached:
+            break
+    assert not reached
+    assert 0 < committed < k
+    await bureau.services.close()
+
+
 async def test_there_are_no_orders_of_what_cannot_be(local: Bureau) -> None:
     for tenant_id, framework, days, error in (
         (OTHER, "soc2", (FROM, TO), NotFoundError),
@@ -159,9 +217,10 @@ async def test_there_are_no_orders_of_what_cannot_be(local: Bureau) -> None:
         (TENANT, "soc2", (date(2026, 2, 1), date(2026, 3, 1)), Invalid),
     ):
         with pytest.raises(error):
-            await orders(local).order(tenant_id, framework, *days)
+            await orders(local).order(tenant_id, framework, *days, local.request())
         with pytest.raises(error):
             await orders(local).ask(tenant_id, framework, *days, BY_ADA, local.request())
     assert await of_kind(local, ORDER) == []
+    assert await ordered(local) == []
     with pytest.raises(NotFound):
         await local.store.read(REPORTS, (TENANT,), order_id("x"))

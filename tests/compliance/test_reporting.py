@@ -15,7 +15,7 @@ from shared.compliance.facts.store import KIND as FACTS
 from shared.compliance.facts.store import facts_id
 from shared.compliance.kinds import COMPLIANCE as KIND
 from shared.compliance.parts import PART_KIND, decode, encode, part_prefix
-from shared.compliance.reporting import DamagedReport, default_period
+from shared.compliance.reporting import DamagedReport
 from shared.core.errors import Invalid, NotFoundError
 from shared.detection.alerts import overdue_alert
 from shared.ledger.progress import progress_id
@@ -281,6 +281,30 @@ async def test_alerts_are_evidence_as_people_left_them(local: Bureau) -> None:
     assert late == [f"Alert {unseen['id']} (overdue_request) was not acknowledged for 24 hours"]
 
 
-def test_the_month_before() -> None:
-    assert default_period(date(2026, 3, 1)) == (date(2026, 2, 1), date(2026, 3, 1))
-    assert default_period(date(2026, 1, 31)) == (date(2025, 12, 1), date(2026, 1, 1))
+async def test_what_is_new_among_exceptions_is_told(bureau: Bureau) -> None:
+    """Against the last report of the framework that began before; of the first there is nothing to compare with."""
+    first, last = date(2026, 3, 2), date(2026, 3, 4)
+    for start, end in ((FROM, first), (first, date(2026, 3, 3)), (date(2026, 3, 3), last)):
+        if end == last:  # something that the days before had not, by which another control is an exception
+            await bureau.record(BEGAN + timedelta(days=2, hours=3), *["access.cross_tenant_denied"] * 4)
+            await bureau.seal()
+            bureau.clock.set(NOW)
+            await bureau.check()
+        await bureau.services.compliance.build(TENANT, "soc2", start, end, bureau.request())
+    await bureau.services.compliance.build(TENANT, "gdpr", date(2026, 3, 3), last, bureau.request())
+    told = {
+        (event["attributes"]["framework"], event["attributes"]["period_from"]): event["attributes"]
+        for event in await bureau.all(AUDIT_EVENTS)
+        if event["type"] == "report.generate"
+    }
+    new = {place: each.get("new_exceptions") for place, each in told.items()}
+    heads = {item["from"]: item for item in await of_kind(bureau, KIND) if item["framework"] == "soc2"}
+    added = set(heads["2026-03-03"]["exceptions"]) - set(heads["2026-03-02"]["exceptions"])
+    assert len(heads["2026-03-03"]["exceptions"]) == told["soc2", "2026-03-03"]["exceptions"]
+    assert added
+    assert new == {
+        ("soc2", "2026-03-01"): None,
+        ("soc2", "2026-03-02"): len(set(heads["2026-03-02"]["exceptions"]) - set(heads["2026-03-01"]["exceptions"])),
+        ("soc2", "2026-03-03"): len(added),
+        ("gdpr", "2026-03-03"): None,
+    }

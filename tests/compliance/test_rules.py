@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from shared.audit.registry import all_types
 from shared.compliance.builder import Order, build
 from shared.compliance.catalogue import FRAMEWORKS, GAPS, SOURCES
 from shared.compliance.controls.model import Control
-from shared.compliance.evidence import Evidence, Organization
+from shared.compliance.evidence import Acceptance, Declaration, Evidence, Organization, Policies
+from shared.compliance.facts.data_use import MOST_ACTORS
 from shared.compliance.metrics import METRICS
 from shared.compliance.report_model import ControlResult
 from shared.compliance.rules import RULES
@@ -170,6 +173,70 @@ def test_working_hours_are_those_of_the_place_and_of_its_clocks(zone: str, at: s
     assert found == ([(f"2026-03-{at[:2]}", "ada", 1)] if outside else [])
 
 
+def test_whom_a_day_does_not_name_nobody_is_accused_of() -> None:
+    """Who used most is named; whether the others are on call cannot be told, and that is no pass either."""
+    policies = Policies(on_call=frozenset({*(f"nurse-{n}" for n in range(MOST_ACTORS + 1))}))
+    trail = Trail()
+    for number in range(MOST_ACTORS):
+        trail.say("data.read", "21T23:00", who=f"nurse-{number}", data_class="phi", role=None)
+    every = RULES["ACC-07"].run(new_evidence(trail, policies=policies))
+    assert (every.found, every.missing) == ((), ())
+    trail.say("data.read", "21T23:00", who=f"nurse-{MOST_ACTORS}", data_class="phi", role=None)
+    result = RULES["ACC-07"].run(new_evidence(trail, policies=policies))
+    assert (result.found, result.missing) == ((), ("many_actors",))
+    trail = Trail()
+    trail.say("data.read", "21T23:00", who="others", data_class="phi", role=None)
+    (found,) = RULES["ACC-07"].run(new_evidence(trail, policies=policies)).found
+    assert found.text.startswith("others: "), "somebody who is called so is not overlooked"
+
+
+@pytest.mark.parametrize(
+    ("role", "told", "used_as"),
+    [
+        ("doctor", "nurse", "doctor"),
+        (None, "nurse", "nurse"),
+        (None, "Nurse:ward.7", "Nurse:ward.7"),
+        (None, "a" * 65, "user"),
+        (None, "médecin", "user"),
+        (None, "a|b", "user"),
+        (None, "", "user"),
+        (None, ["nurse"], "user"),
+        (None, 7, "user"),
+    ],
+)
+def test_a_role_is_the_trails_else_what_the_producer_names(role: str | None, told: object, used_as: str) -> None:
+    trail = Trail()
+    trail.say("data.read", "20T10:00", data_class="phi", role=role)
+    trail.entries[-1]["attributes"]["role"] = told
+    policies = Policies(data_roles={"phi": ["x"], "cardholder": []})
+    (found,) = RULES["ACC-08"].run(new_evidence(trail, policies=policies)).found
+    assert found.text == f"phi data was used as {used_as}"
+    permitted: tuple[dict[str, list[str]], ...] = ({"phi": [used_as]}, {"cardholder": []})
+    for allowed in permitted:
+        assert RULES["ACC-08"].run(new_evidence(trail, policies=Policies(data_roles=allowed))).found == ()
+
+
+def test_a_risk_is_accepted_for_its_rule_its_framework_and_its_time() -> None:
+    def accepted(**changes: str) -> set[str | None]:
+        told = {
+            "framework": "soc2",
+            "rule": "ACC-01",
+            "reason": "known",
+            "by": "ada",
+            "at": "2026-02-01T00:00:00.000000Z",
+        }
+        risk = Acceptance(**{**told, "until": "2026-03-09T00:00:00.000000Z", **changes})
+        evidence = firing("ACC-01", "soc2")
+        policies = dataclasses.replace(evidence.policies, acceptances=(risk,))
+        report = build(dataclasses.replace(evidence, policies=policies), ORDER)
+        assert report.summary == build(evidence, ORDER).summary, "it passes nothing"
+        return {each.accepted_by for each in report.exceptions if each.rule == "ACC-01"}
+
+    assert accepted() == {"ada"}
+    assert accepted(rule="ACC-02") == accepted(framework="hipaa") == {None}
+    assert accepted(until="2026-03-08T00:00:00.000000Z") == {None}, "it was over when it began"
+
+
 def test_a_setting_that_was_weak_for_a_day_is_found() -> None:
     """Also when it is strict again now; the event that tells of it is named."""
     for name, value, rule in (
@@ -188,10 +255,6 @@ def test_a_setting_that_was_weak_for_a_day_is_found() -> None:
 
 
 def test_a_declaration_comes_first_and_is_told(good: dict[str, Evidence]) -> None:
-    import dataclasses
-
-    from shared.compliance.evidence import Declaration
-
     said = Declaration("33(1)", "nothing is processed", "ada", "2026-01-01T00:00:00.000000Z")
     policies = dataclasses.replace(good["gdpr"].policies, declarations=(said,))
     report = build(dataclasses.replace(good["gdpr"], policies=policies), ORDER)

@@ -106,7 +106,7 @@ async def reports(bureau: Bureau, kind: str = COMPLIANCE) -> list[tuple[str, str
 async def run(bureau: Bureau) -> None:
     """The timer, on two instances at once, and what the feed brings of it."""
     services = bureau.services.framework_reports
-    await asyncio.gather(*(services.schedules.order_due(TENANT) for _ in range(2)))
+    await asyncio.gather(*(services.schedules.order_due(TENANT, bureau.request()) for _ in range(2)))
     await services.orders.consume([item for item in await bureau.all(REPORTS) if item["kind"] == ORDER])
 
 
@@ -152,10 +152,10 @@ async def test_whatever_call_of_the_store_fails_none_is_left_out(error: BaseExce
         clock.advance(days=1)
         store.arm(k, "after", error)
         with suppress(StoreError, Unready, Crash):
-            await schedules.order_due(TENANT)
+            await schedules.order_due(TENANT, bureau.request())
         reached = len(store.calls) >= k
         store.mend()
-        await schedules.order_due(TENANT)
+        await schedules.order_due(TENANT, bureau.request())
         assert len(await reports(bureau, ORDER)) == k
         if not reached:
             break

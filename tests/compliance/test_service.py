@@ -16,13 +16,13 @@ from shared.audit.events.access import AccessDenied
 from shared.audit.events.profile import ProfileView
 from shared.audit.model import SYSTEM, Draft
 from shared.audit.outbox import is_entry
-from shared.compliance.model import Day, report_id, shown_report
+from shared.compliance.model import Day, shown_report
 from shared.compliance.service import GRACE, LOOK_BACK_DAYS, Reports
 from shared.core.clock import rfc3339
-from shared.storage.containers import AUDIT_EVENTS, REPORTS
+from shared.storage.containers import REPORTS
 from shared.storage.documents import Cursor, DocumentStore, Item, Page, Partition, Query
 from shared.storage.errors import StoreError, Unavailable
-from tests.audit.support import ADA, AUDITOR, EXAMPLES, OTHER, REQUEST, TENANT, TIMER, World, by_ada, new_world
+from tests.audit.support import EXAMPLES, OTHER, REQUEST, TENANT, TIMER, World, by_ada, new_world
 from tests.faults import Call, Crash, FaultyStore, Mode
 
 TODAY = date(2026, 3, 15)
@@ -131,10 +131,9 @@ async def test_the_digest_is_of_what_is_read(bureau: Bureau) -> None:
     """Recomputed from the shape that GET answers with, by nothing but JSON and SHA-256."""
     await bureau.view(NOON, count=2)
     await bureau.build()
+    held = {each["id"]: each for each in (await bureau.held()).values()}
     for event in await bureau.generated():
-        read = await bureau.reports().read(TENANT, event["target"]["id"], AUDITOR, REQUEST)
-        assert read is not None
-        answer = json.loads(json.dumps(shown_report(read)))
+        answer = json.loads(json.dumps(shown_report(held[event["target"]["id"]])))
         text = json.dumps(answer, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         assert hashlib.sha256(text.encode()).hexdigest() == event["attributes"]["digest"]
 
@@ -411,36 +410,6 @@ async def test_what_waits_in_the_outbox_is_no_report(bureau: Bureau) -> None:
     page = await bureau.reports().page(TENANT, limit=100, after=None)
     assert entry["id"] not in [item["id"] for item in page.items]
     assert len(page.items) == 1
-    assert await bureau.reports().read(TENANT, entry["id"], AUDITOR, REQUEST) is None
-
-
-async def test_reading_a_report_is_an_event(bureau: Bureau) -> None:
-    await bureau.build()
-    wanted = report_id(TENANT, Day(TODAY))
-    item = await bureau.reports().read(TENANT, wanted, AUDITOR, REQUEST)
-    assert item is not None
-    assert shown_report(item) == shown_report((await bureau.held())[TODAY.isoformat()])
-    (event,) = [each for each in await bureau.world.events() if each["type"] == "report.read"]
-    assert event["actor"] == {"kind": "user", "id": ADA, "role": "auditor"}
-    assert event["target"] == {"kind": "report", "id": wanted}
-    assert event["attributes"] == {"framework": "activity", "format": "json"}
-    assert event["source"] == {"kind": "session", "id": REQUEST.session_id}
-    assert set(event["personal"]) == {ADA}
-
-
-async def test_a_report_that_is_not_there_or_another_tenant_s_is_none_and_no_event(bureau: Bureau) -> None:
-    bureau.enrollment.held = [Enrolled(OTHER)]
-    await bureau.build()
-    for wanted in (report_id(OTHER, Day(TODAY)), report_id(TENANT, Day(TODAY)), TENANT):
-        assert await bureau.reports().read(TENANT, wanted, AUDITOR, REQUEST) is None
-    assert await bureau.world.events() == []
-
-
-async def test_a_report_whose_reading_cannot_be_audited_is_not_shown(bureau: Bureau) -> None:
-    await bureau.build()
-    store = FaultyStore(bureau.world.store, 1, counts=lambda call: call.container == AUDIT_EVENTS.name)
-    with pytest.raises(Exception, match="audit_unavailable"):
-        await bureau.reports(store).read(TENANT, report_id(TENANT, Day(TODAY)), AUDITOR, REQUEST)
 
 
 async def test_refusals_and_alerts_are_counted_from_the_trail_itself(bureau: Bureau) -> None:

@@ -167,7 +167,7 @@ def new_evidence(trail: Trail, framework: str = "soc2", facts: Facts | None = No
         alerts=(),
         requests=(),
         accounts=(),
-        operations=Operations(frozenset(DAYS), (), 1),
+        operations=Operations(frozenset(DAYS), ()),
         last_review_at="2026-03-02T00:00:00.000000Z",
     )
     return dataclasses.replace(given, **changed)

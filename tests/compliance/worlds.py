@@ -87,7 +87,7 @@ def _settings(**changed: Any) -> dict[str, Any]:
 
 
 def _operations(**changed: Any) -> dict[str, Any]:
-    return {"operations": dataclasses.replace(Operations(frozenset(DAYS), (), 1), **changed)}
+    return {"operations": dataclasses.replace(Operations(frozenset(DAYS), ()), **changed)}
 
 
 OUTAGE = Outage("2026-03-20T10:00:00.000000Z", "2026-03-20T11:00:00.000000Z", "audit_writer")

@@ -169,7 +169,7 @@ GAPS = st.sampled_from([0, 1, 600, 1200, 1800, 2400, 3599, 3600, 3601, 7200, 40_
 HISTORIES = st.lists(st.tuples(GAPS, st.integers(1, 40)), min_size=1, max_size=6)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400, derandomize=True)
 @given(blocks=HISTORIES, pick=st.integers(0, 10_000), threshold=st.integers(1, 4))
 def test_all_that_one_more_event_changes_lies_in_the_view_around_it(
     blocks: list[tuple[int, int]], pick: int, threshold: int

@@ -30,9 +30,7 @@ LIMITS = (Limits(), Limits(hot_from=3), Limits(at_once=6))
 ALWAYS = Span(START - timedelta(days=100), START + timedelta(days=200))
 EVERYBODY = (*TENANTS, "platform")
 
-_SETTINGS = settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES < 50, suppress_health_check=list(HealthCheck)
-)
+_SETTINGS = settings(max_examples=EXAMPLES, derandomize=EXAMPLES < 50, suppress_health_check=list(HealthCheck))
 
 
 async def in_order(events: Sequence[Item], pattern: Pattern[Any], limits: Limits) -> set[Any]:

@@ -1,7 +1,7 @@
 """Templates, constraints and the order of functions, without any app."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from devhost.errors import HostError
@@ -131,7 +131,6 @@ _methods = st.sampled_from([None, frozenset({"GET"}), frozenset({"POST"}), froze
 _paths = st.lists(st.sampled_from(["a", "A", "b", "1", "", "zz"]), max_size=5).map(lambda parts: "/" + "/".join(parts))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(_templates, _methods), max_size=8), _paths, st.sampled_from(["GET", "POST", "PUT"]))
 def test_the_router_answers_like_trying_every_function_in_order(
     declared: list[tuple[str, frozenset[str] | None]], raw: str, method: str

@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from devhost.simulation.actions import SETUP, Action, Call, Record
@@ -27,7 +27,7 @@ from devhost.simulation.truth import ground_truth
 
 type Key = tuple[str, str]
 
-SMALL = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SMALL = settings(max_examples=10)
 some_options = st.builds(
     Options,
     seed=st.integers(0, 10**9),

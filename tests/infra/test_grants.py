@@ -13,11 +13,16 @@ from tests.app import ROOT
 from tests.infra.grants import ACTIONS, DATABASE, DECLARED, granted, refused
 
 CHANGES = frozenset({"create", "replace", "upsert", "delete", "patch", "batch"})
-BY_THE_ERASURE = {"shared/subject_rights/copies.py", "shared/subject_rights/holds.py"}
+BY_THE_ERASURE = {
+    "shared/subject_rights/copies.py",
+    "shared/subject_rights/held_records.py",
+    "shared/subject_rights/holds.py",
+}
 BY_OPERATORS = {"shared/ledger/recount.py"}
 IN_ANY_CONTAINER = {
     "shared/audit/outbox.py": {"alerts", "identity", "reports"},
     "shared/subject_rights/copies.py": {"alerts", "identity", "reports"},
+    "shared/subject_rights/held_records.py": {"identity", "reports"},
     "shared/subject_rights/holds.py": {"audit_events", "ledger"},
 }
 """Modules that change items of a container which they are given, and the containers that it can be."""

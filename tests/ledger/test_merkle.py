@@ -102,7 +102,7 @@ places = sizes.flatmap(lambda size: st.tuples(st.integers(0, size - 1), st.just(
 
 
 @given(places)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_every_bit_of_an_inclusion_proof_matters(place: tuple[int, int]) -> None:
     index, size = place
     leaf, root, path = leaf_hash(ENTRIES[index]), NAIVE.root(size), NAIVE.path(index, size)
@@ -133,7 +133,7 @@ def _same_way(index: int, size: int, other: int) -> bool:
 
 
 @given(st.tuples(sizes, sizes).map(sorted).filter(lambda pair: pair[0] < pair[1]))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_every_bit_of_a_consistency_proof_matters(pair: list[int]) -> None:
     old_size, size = pair
     old_root, root, path = NAIVE.root(old_size), NAIVE.root(size), NAIVE.proof(old_size, size)
@@ -164,7 +164,7 @@ def _same_join(old_size: int, size: int, other: int) -> bool:
 
 
 @given(places, st.integers(0, 31))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_proofs_of_the_wrong_form_are_refused(place: tuple[int, int], length: int) -> None:
     index, size = place
     leaf, root, path = leaf_hash(ENTRIES[index]), NAIVE.root(size), NAIVE.path(index, size)
@@ -233,7 +233,7 @@ def test_a_frontier_refuses_what_is_not_an_edge() -> None:
 
 
 @given(st.lists(st.integers(0, 700), max_size=6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_appending_in_any_batches_gives_the_same_tree(batches: list[int]) -> None:
     entries = [b"%d" % number for number in range(sum(batches))]
     tree, frontier = TiledTree(), Frontier()

@@ -16,7 +16,7 @@ from tests.ledger.world import NOW, PERIOD, TENANT, World, new_world
 HERE = (TENANT, PERIOD)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 async def test_whatever_was_sealed_the_numbers_are_the_same(data: st.DataObject) -> None:
     async with new_world() as world:

@@ -73,7 +73,7 @@ events = st.builds(
 
 
 @given(st.lists(events, min_size=1, max_size=30), st.randoms(use_true_random=False), st.integers(0, 30))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_order_and_interruptions_do_not_matter(given_events: list[Any], random: Any, cut: int) -> None:
     whole = rollups_of(given_events)["2026-03-15"]
     shuffled = list(enumerate(given_events))

@@ -48,7 +48,7 @@ async def test_every_tenant_and_month_has_a_tree_of_its_own(world: World) -> Non
     await world.check([early], period="2026-02")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 async def test_no_way_of_delivering_matters(data: st.DataObject) -> None:
     """Disorder, duplicates, splits and two sealers at once: each event is sealed once."""

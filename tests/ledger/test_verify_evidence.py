@@ -324,7 +324,7 @@ def test_a_missing_file_cannot_be_checked(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, len(FILE) * 8 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_single_bit_of_the_file_can_change_what_is_verified(tmp_path_factory: Any, bit: int) -> None:
     """A bit of the ZIP's own bookkeeping (a time, a flag that nobody reads) may; then all content is as it was."""
     folder = tmp_path_factory.mktemp("flip")
@@ -794,13 +794,12 @@ json_values = st.recursive(
 
 
 @given(json_values)
-@settings(deadline=None)
 def test_canonical_json_agrees_with_the_library(value: Any) -> None:
     assert verifier.canonical(value).encode() == rfc8785.dumps(value)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_canonical_numbers_agree_with_the_library(value: float) -> None:
     assert verifier.canonical_float(value).encode() == rfc8785.dumps(value)
 

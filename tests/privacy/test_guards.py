@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core.settings import Settings
@@ -34,7 +34,7 @@ MODES: tuple[Mode, ...] = ("before", "after")
 HOSTILE = ["", " ", "x" * 1_000_000, "ünï", "\0", "\ud800", "a/b?c#d\\e", "203.0.113.9", "\U0001f512" * 999, "|"]
 MARCH, APRIL = datetime(2026, 3, 9, tzinfo=UTC), datetime(2026, 4, 9, tzinfo=UTC)
 MONTH_S_END = datetime(2026, 4, 1, tzinfo=UTC)
-PLAIN = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PLAIN = settings(max_examples=80)
 moves_the_clock = pytest.mark.moves_the_clock
 
 

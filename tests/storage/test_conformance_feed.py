@@ -320,7 +320,7 @@ async def living(store: FeedStore) -> dict[tuple[str, str], Item]:
     return {(each["tenant_id"], each["id"]): each for each in found}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(turns=turns)
 def test_any_reader_ends_with_the_latest_version_of_everything(feed: Feed, turns: list[tuple[Any, ...]]) -> None:
     store = feed.store

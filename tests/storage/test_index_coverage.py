@@ -15,6 +15,7 @@ from functions import ENDPOINTS
 from functions._api import Endpoint, ListQuery
 from functions.timers import TIMERS
 from shared.audit.model import RequestContext
+from shared.core.clock import rfc3339
 from shared.detection import all_patterns
 from shared.detection.alerts import Series
 from shared.detection.backtest import Backtest
@@ -29,6 +30,7 @@ from shared.storage._cosmos_definition import indexed_paths
 from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, IDENTITY, Container
 from shared.storage.documents import AnyOf, Defined, Eq, Filter, Has, In, Page, Partition, Prefix, Query, Range
 from shared.storage.sqlite import SqliteStore
+from shared.subject_rights.held_records import HeldRecords
 from shared.subject_rights.holds import Holds, _Month
 from tests.app import PASSWORD, ROOT, Account, App, running
 from tests.calls import NOWHERE, QUERIES, path_of
@@ -169,7 +171,11 @@ async def drive_reports(app: App, ada: Account) -> None:
         today = app.clock.now().date()
         build = app.services.compliance.build(ada.tenant_id, "soc2", today - timedelta(days=3), today, request)
         assert (await build)["status"] == "ready"
-    ordered = await app.services.framework_reports.orders.order(ada.tenant_id, "gdpr", today - timedelta(days=2), today)
+    far = rfc3339(app.clock.now() + timedelta(days=app.services.settings.cosmos_db_ttl_days + 9))
+    held = HeldRecords(app.store, timedelta(days=app.services.settings.cosmos_db_ttl_days))
+    assert await held.keep(ada.tenant_id, far, app.clock.now()) > 0
+    days = (today - timedelta(days=2), today)
+    ordered = await app.services.framework_reports.orders.order(ada.tenant_id, "gdpr", *days, request)
     assert ordered["status"] == "queued"
     app.clock.advance(hours=2)
     assert await app.services.framework_reports.orders.retry(ada.tenant_id) == 1
@@ -199,6 +205,8 @@ async def drive(app: App) -> None:
     await drive_erasures(app, ada)
     review = {"population": [ada.id], "decisions": [{"user_id": ada.id, "decision": "keep"}]}
     assert (await app.client.post("/v1/admin/access-reviews", json=review, headers=ada.auth)).status_code == 201
+    expected = {"expected_sources": [NOWHERE]}
+    assert (await app.client.put("/v1/admin/settings", json=expected, headers=ada.auth)).status_code == 422
     assert (await app.client.get("/v1/events/export?type=auth.*", headers=ada.auth)).status_code == 200
     app.clock.advance(minutes=2)
     await drive_webhook(app, ada)

@@ -173,7 +173,7 @@ def stored(draw: st.DrawFn) -> list[Item]:
 
 
 prefixes = st.sampled_from([key[:length] for key in KEYS[:4] for length in (1, 2, 3)])
-relaxed = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+relaxed = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module", params=LOCAL)

@@ -8,9 +8,10 @@ import pytest
 
 from devhost.host import Host
 from shared.core.settings import Settings
+from shared.identity.model import Role
 from shared.ledger.merkle import leaf_hashes, root_of
 from shared.ledger.shards import Shards, head_id
-from shared.storage.containers import AUDIT_EVENTS, LEDGER
+from shared.storage.containers import AUDIT_EVENTS, IDENTITY, LEDGER, REPORTS
 from shared.storage.documents import Item, Query
 from shared.storage.errors import Unavailable
 from shared.storage.sqlite import SqliteStore
@@ -99,6 +100,106 @@ async def test_a_persons_hold_keeps_what_is_about_the_person(short: tuple[App, F
     await keep(app)
     app.clock.advance(seconds=2)
     assert await march(app, ada.tenant_id) == []
+
+
+async def a_report(app: App, ada: Account) -> str:
+    """A report of the first day, signed off, and an access review; its id."""
+    await app.host.drain_feed()
+    await app.host.run_timer("verify_ledger")
+    app.clock.advance(days=1)
+    ada.token = (await app.login(ada.email)).json()["access_token"]
+    body = {"framework": "soc2", "from": "2026-03-15", "to": "2026-03-16"}
+    made = await app.client.post("/v1/reports", json=body, headers=ada.auth)
+    report_id = str(made.json()["id"])
+    await sign(app, ada, report_id)
+    review = {"population": [ada.id], "decisions": [{"user_id": ada.id, "decision": "keep"}]}
+    answer = await app.client.post("/v1/admin/access-reviews", json=review, headers=ada.auth)
+    assert (made.status_code, answer.status_code) == (201, 201), made.text
+    return report_id
+
+
+async def sign(app: App, by: Account, report_id: str) -> None:
+    url = f"/v1/reports/{report_id}/sign-off"
+    signed = await app.client.post(url, json={"statement": "I have read it."}, headers=by.auth)
+    assert signed.status_code == 201, signed.text
+
+
+async def records(app: App, tenant_id: str) -> dict[str, int | None]:
+    """What there is of reports and access reviews, and its ttl, by the kind of item."""
+    found: dict[str, int | None] = {}
+    for container in (REPORTS, IDENTITY):
+        for item in (await app.store.query(container, (tenant_id,), Query(limit=1000))).items:
+            if item["kind"] in ("compliance_report", "report_part", "sign_off", "access_review"):
+                found[item["id"].partition("|")[0] if "|" in item["id"] else item["kind"]] = item.get("ttl")
+    return found
+
+
+async def test_a_tenants_hold_keeps_reports_their_sign_offs_and_access_reviews(
+    short: tuple[App, FaultyFeedStore],
+) -> None:
+    app, store = short
+    ada = await app.register()
+    report_id = await a_report(app, ada)
+    first = await records(app, ada.tenant_id)
+    assert set(first.values()) == {RETENTION * 86_400}
+    assert len(first) == 4
+    await hold(app, ada, 100)
+    for k in range(1, 60):  # whatever call fails, the next run makes up for it
+        store.arm(k, "after")
+        try:
+            await app.services.holds.keep(ada.tenant_id)
+        except Unavailable:
+            store.mend()
+            continue
+        break
+    assert k > 5
+    store.mend()
+    assert await records(app, ada.tenant_id) == dict.fromkeys(first, -1)
+    assert await app.services.holds.keep(ada.tenant_id) == 0, "once is enough"
+    eve = await app.join(ada, "eve@example.com", Role.AUDITOR)
+    await sign(app, eve, report_id)  # while it is held
+
+    app.clock.advance(days=60)
+    await keep(app)
+    ada.token = (await app.login(ada.email)).json()["access_token"]
+    url = f"/v1/reports/{report_id}?format=json"
+    shown = (await app.client.get(url, headers=ada.auth)).json()
+    assert [each["user_id"] for each in shown["sign_offs"]] == [ada.id, eve.id]
+
+    app.clock.advance(days=60)  # the hold is over
+    for k in range(1, 60):
+        store.arm(k, "after")
+        try:
+            await app.services.holds.keep(ada.tenant_id)
+        except Unavailable:
+            store.mend()
+            app.clock.advance(seconds=2)
+            continue
+        break
+    store.mend()
+    app.clock.advance(seconds=2)
+    assert await records(app, ada.tenant_id) == {}
+
+
+async def test_what_no_hold_keeps_ends_as_it_would(short: tuple[App, FaultyFeedStore]) -> None:
+    """Neither a hold of a person, nor one that ends first; and lifting one before the end changes nothing."""
+    app, _ = short
+    ada = await app.register()
+    await a_report(app, ada)
+    first = await records(app, ada.tenant_id)
+    for days, subject in ((100.0, ada.id), (20.0, None)):
+        await hold(app, ada, days, subject)
+        await keep(app)
+        assert await records(app, ada.tenant_id) == first
+    await hold(app, ada, 100)
+    await keep(app)
+    await hold(app, ada, 0)
+    await keep(app)
+    assert set((await records(app, ada.tenant_id)).values()) == {-1}, "not over yet"
+    app.clock.advance(days=RETENTION, seconds=1)
+    await keep(app)
+    app.clock.advance(seconds=2)
+    assert await records(app, ada.tenant_id) == {}
 
 
 async def test_a_hold_that_ends_first_changes_nothing(short: tuple[App, FaultyFeedStore]) -> None:

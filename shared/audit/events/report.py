@@ -10,10 +10,11 @@ from shared.audit.registry import event_type
 class ReportGenerate(AuditEvent):
     """A report was built, or could not be (`reason` says why). `digest` is the SHA-256 of its canonical JSON, hex; the
     target is the report. Of a framework's report: how many controls have which status, and whether the trail of the
-    period could be relied on."""
+    period could be relied on; `new_exceptions` of them are exceptions that the framework's last report of an earlier
+    period did not have, where there is one."""
 
     sparse: ClassVar[frozenset[str]] = frozenset(
-        {"satisfied", "exceptions", "not_evidenced", "not_applicable", "gate_passed"}
+        {"satisfied", "exceptions", "new_exceptions", "not_evidenced", "not_applicable", "gate_passed"}
     )
     framework: str
     period_from: str
@@ -21,9 +22,20 @@ class ReportGenerate(AuditEvent):
     digest: str | None
     satisfied: int | None = None
     exceptions: int | None = None
+    new_exceptions: int | None = None
     not_evidenced: int | None = None
     not_applicable: int | None = None
     gate_passed: bool | None = None
+
+
+@event_type("report.order")
+class ReportOrder(AuditEvent):
+    """A report was ordered that is not there yet: by whoever asked for it, or by a schedule. The target is the report
+    to be. Whoever orders one anew that could not be made does so, too; asking for what is there or ordered does not."""
+
+    framework: str
+    period_from: str
+    period_to: str
 
 
 @event_type("report.read")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import heapq
+import re
 from typing import Any
 
 from shared.compliance.facts.parts import Entry, Marks, lines_of, most_of, ref_of, second_of
@@ -17,6 +18,7 @@ LEAST_BULK = 10
 SLOT_SECONDS = 1800
 """Working hours are told apart by half hours: there are time zones of such offsets."""
 CONSENT = "consent"
+_ROLE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 def hash_of(text: str) -> bytes:
@@ -89,11 +91,12 @@ class DataUse:
         actor, given, op = entry["actor"], entry["attributes"], entry["type"].partition(".")[2]
         data_class, records = entry["data_class"], max(1, entry["record_count"])
         who = actor["id"] or actor["kind"]
-        use = self._uses.setdefault((who, actor["kind"], actor["role"] or "", op, data_class), [0, 0])
+        role = actor["role"] or _role(given.get("role"))
+        use = self._uses.setdefault((who, actor["kind"], role, op, data_class), [0, 0])
         use[0] += 1
         use[1] += records
-        role = f"{data_class}|{actor['role'] or actor['kind']}"
-        self._roles[role] = self._roles.get(role, 0) + 1
+        of_role = f"{data_class}|{role or actor['kind']}"
+        self._roles[of_role] = self._roles.get(of_role, 0) + 1
         if data_class == "none":
             return
         at, ref = second_of(entry), ref_of(entry, index)
@@ -163,6 +166,11 @@ class DataUse:
             "granted": sorted(hash_of(each).hex() for each in self._granted)[:MOST_CONSENTS],
             "data_roles": dict(sorted(self._roles.items())[:MOST_USES]),
         }
+
+
+def _role(told: Any) -> str:
+    """The role that a producer names, in its own system; none where it is no word that a policy could name."""
+    return told if isinstance(told, str) and _ROLE.fullmatch(told) else ""
 
 
 def _slots(found: dict[int, int]) -> str:

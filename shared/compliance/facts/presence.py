@@ -9,7 +9,6 @@ from shared.compliance.facts.parts import Entry, Marks, Ref, lines_of, most_of, 
 MOST_ACTORS, MOST_SESSIONS, MOST_SOURCES = 500, 300, 100
 LEAST_IDLE_MINUTES = 5
 LEAST_CONCURRENT = 3
-LEAST_SILENCE_SECONDS = 1800
 _RENEWED = "auth.token_refresh"
 """A program does it by itself: it is no sign that somebody is there."""
 

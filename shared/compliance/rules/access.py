@@ -113,13 +113,16 @@ def in_hours(evidence: Evidence) -> Result:
     """Uses outside working hours, where the organization said who may."""
     on_call = evidence.policies.on_call
     if on_call is None:
-        return NOTHING
-    marks = [Mark(day, None, n, who) for day, who, n in off_hours(evidence) if who not in on_call]
-    return Result(of_marks(len(marks), marks, "{about}: up to {size} uses a day outside working hours"))
+        return Result(unset=("on_call",))
+    uses = off_hours(evidence)
+    marks = [Mark(day, None, n, who) for day, who, n in uses if who is not None and who not in on_call]
+    found = of_marks(len(marks), marks, "{about}: up to {size} uses a day outside working hours")
+    return Result(found, ("many_actors",) if any(who is None for _, who, _ in uses) else ())
 
 
-def off_hours(evidence: Evidence) -> list[tuple[str, str, int]]:
-    """Uses of sensitive data outside working hours: day, actor (or `others`), how many; to the half hour."""
+def off_hours(evidence: Evidence) -> list[tuple[str, str | None, int]]:
+    """Uses of sensitive data outside working hours: day, actor (None: of all whom the day does not name), how many; to
+    the half hour."""
     zone, hours = ZoneInfo(evidence.organization.time_zone), evidence.policies.working_hours
     found, known = [], dict[tuple[object, ...], set[str]]()
     for day in evidence.facts.documents:
@@ -131,7 +134,7 @@ def off_hours(evidence: Evidence) -> list[tuple[str, str, int]]:
         if edges not in known or edges[1] != edges[2]:  # where clocks change within a day it is looked at by itself
             known[edges] = {str(slot) for slot, moment in enumerate(moments) if not hours.hold(moment, zone)}
         free = known[edges]
-        for who, slots in (day["half_hours"] | {"others": day["half_hours_others"]}).items():
+        for who, slots in (*day["half_hours"].items(), (None, day["half_hours_others"])):
             parts = slots.replace(":", " ").split()
             outside = sum(int(n) for slot, n in zip(parts[::2], parts[1::2], strict=True) if slot in free)
             if outside:
@@ -143,7 +146,9 @@ def off_hours(evidence: Evidence) -> list[tuple[str, str, int]]:
 def permitted(evidence: Evidence) -> Result:
     """What only administrators may and others did, and uses of data against what the organization declared."""
     found = list(of_marks(*evidence.facts.marked("role"), "{about} did as {of}"))
-    declared = evidence.policies.data_roles or {}
+    declared = evidence.policies.data_roles
+    if not declared:
+        return Result(tuple(found), unset=("data_roles",))
     for name, count in sorted(evidence.facts.summed("data_roles").items()):
         data_class, _, role = name.partition("|")
         if data_class in declared and role not in declared[data_class]:

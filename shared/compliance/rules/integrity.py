@@ -79,16 +79,17 @@ def in_time(evidence: Evidence) -> Result:
 
 @rule("INT-06", "high", "An expected source was silent for too long", "source_silence_hours")
 def heard(evidence: Evidence) -> Result:
-    """Silences of the sources that are expected: those of the register, else API keys that were seen."""
+    """Silences of the sources that are expected: those that the organization named, else API keys that were seen."""
     allowed = evidence.at_least("source_silence_hours")
     seen = evidence.facts.sources
+    unset = () if evidence.policies.sources else ("expected_sources",)
     expected = evidence.policies.sources or tuple(name for name in sorted(seen) if name.startswith("api_key:"))
     told = of_extracts(
         (e for e in evidence.facts.extracts("system.error") if e.attributes.get("error_code") == "source_silent"),
         lambda each: f"Source {each.target or each.attributes.get('source')} fell silent",
     )
     if not expected and not told:  # the service itself is the only source, and its own signs of life are looked at
-        return missing("sources") if evidence.operations is None else NOTHING
+        return missing("sources") if evidence.operations is None else Result(unset=unset)
     start, end = _moment(evidence.period.start), _moment(evidence.period.end)
     found = list(told)
     for name in expected:
@@ -103,25 +104,19 @@ def heard(evidence: Evidence) -> Result:
                 hours = int((until - since) // 3600)
                 ended = back if back < evidence.period.end else None
                 found.append(Found(f"Source {name} was silent for {hours} hours", 1, at, back, remedied_at=ended))
-    return Result(bounded(found))
+    return Result(bounded(found), unset=unset)
 
 
-@rule("INT-07", "critical", "The trail could not be written, or less was recorded, and nobody was alerted")
+@rule("INT-07", "critical", "The trail could not be written for a time")
 def never_off(evidence: Evidence) -> Result:
-    """Outages of the writer."""
+    """Outages of the writer; alerts tell operators of them, and leave nothing in the trail."""
     if evidence.operations is None:
         return missing("operations")
-    return Result(
-        bounded(
-            [
-                Found(
-                    f"{each.source}: the trail could not be written", 1, each.since, each.until, remedied_at=each.until
-                )
-                for each in evidence.operations.outages
-                if not each.alerted
-            ]
-        )
-    )
+    found = [
+        Found(f"{each.source}: the trail could not be written", 1, each.since, each.until, remedied_at=each.until)
+        for each in evidence.operations.outages
+    ]
+    return Result(bounded(found))
 
 
 @rule("INT-08", "critical", "A check of the ledger failed and no alert tells of it")
