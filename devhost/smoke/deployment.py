@@ -144,6 +144,8 @@ def base_url(url: str) -> str:
         parts = httpx.URL(url)
     except (httpx.InvalidURL, TypeError):
         raise ValueError("is not a URL") from None
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("is not a URL")
     if parts.scheme not in ("http", "https") or not parts.host:
         raise ValueError("is not the https address of a deployment")
     if parts.scheme == "http" and not is_loopback(parts.host):
