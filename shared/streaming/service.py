@@ -37,6 +37,7 @@ from shared.streaming.model import (
     Webhook,
     shown,
 )
+from shared.streaming.sample import sample_event
 from shared.streaming.signing import new_secret, read_secret
 from shared.streaming.state import Streams
 
@@ -180,7 +181,7 @@ class Webhooks:
         event = ConfigChange(key="webhook.test", changed_fields=(), old_values={}, new_values={"url": webhook.url})
         await self._recorder.record(_draft(by, event, request))
         now = self._clock.now()
-        sample = Placed.of(0, self._sample(by.tenant_id, now, request), webhook.format)
+        sample = Placed.of(0, sample_event(by.tenant_id, self._ids.new(now), now, request), webhook.format)
         generation = int(now.timestamp() * 1000)  # so that its id is new
         message = compose(by.tenant_id, period_of(now), [sample], webhook.format, generation, kind=TEST)
         sender = self._delivery.sender
@@ -305,34 +306,6 @@ class Webhooks:
         except (PreconditionFailed, NotFound, Conflict):
             return False
         return True
-
-    def _sample(self, tenant_id: str, now: datetime, request: RequestContext) -> dict[str, Any]:
-        """An event of no trail, formed like one."""
-        at = rfc3339(now)
-        context = {"request_id": request.request_id, "trace_id": None, "session_id": None, "route": request.route}
-        return {
-            "schema": 1,
-            "id": self._ids.new(now),
-            "tenant_id": tenant_id,
-            "period": period_of(now),
-            "type": "custom.webhook_test",
-            "outcome": "success",
-            "reason": None,
-            "severity": "info",
-            "recorded_at": at,
-            "occurred_at": at,
-            "actor": {"kind": "system", "id": None, "role": None},
-            "target": {"kind": "webhook", "id": tenant_id},
-            "subjects": [],
-            "source": {"kind": "function", "id": request.function},
-            "context": {**context, "duration_ms": 0},
-            "data_class": "none",
-            "record_count": 0,
-            "attributes": {"sample": True},
-            "commitments": {},
-            "personal": {},
-            **dict.fromkeys(("actor_key", "target_key", "ip_key", "ua_key")),
-        }
 
 
 def moved_to(progress: Progress, sizes: dict[str, int], position: Position) -> Progress:
