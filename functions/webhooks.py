@@ -134,9 +134,10 @@ class TestShape(Shape):
     beginning: str
 
 
-@api.endpoint("POST", "v1/webhook/test", who=ADMINS, response=TestShape, errors=(404,), step_up=True)
+@api.endpoint("POST", "v1/webhook/test", who=ADMINS, response=TestShape, errors=(404, 429), step_up=True)
 async def test_webhook(call: Call[Nothing, Nothing]) -> Answer:
-    """Send a sample, signed like any message, to the webhook, also to one that is off or paused."""
+    """Send a sample, signed like any message, to the webhook, also to one that is off or paused. Ten in a minute,
+    by all administrators together."""
     return Answer(await call.services.streaming.webhooks.test(_by(call), call.request))
 
 

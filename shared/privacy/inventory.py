@@ -340,6 +340,7 @@ KINDS: tuple[Kind, ...] = (
         Kind(GUARDS, f"{name}_rate", "Calls of one address in a while.", "before count", hashed="id")
         for name in ("login", "refresh", "register")
     ),
+    Kind(GUARDS, "webhook_tests", "Samples that an organization sent in a while.", "before count", hashed="id"),
     Kind(GUARDS, "", "What a health check writes.", "id"),
     Kind(GUARDS, "round", "Where a timer goes on.", "id after"),
     Kind(SIGNALS, "", "A failed sign-in, by address, for nine days.", "id tenant_id account at", hashed="ip_key"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets as random_source
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,8 +14,9 @@ from shared.audit.model import Actor, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, period_of, rfc3339
-from shared.core.errors import FieldError, Invalid, NotFoundError, Unready
+from shared.core.errors import FieldError, Invalid, NotFoundError, TooMany, Unready
 from shared.core.ids import IdFactory
+from shared.privacy.guards import Guards
 from shared.privacy.secret_boxes import SecretBoxes
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, Cursor, Page, create, delete
@@ -41,6 +43,8 @@ from shared.streaming.sample import sample_event
 from shared.streaming.signing import new_secret, read_secret
 from shared.streaming.state import Streams
 
+TESTS_PER_MINUTE = 10
+"""Samples that a tenant may send: each is a request to wherever its administrators like."""
 _RACES = 20
 _SHOWN_CHARACTERS = 500
 _SETTINGS = ("types", "format", "personal", "gzip", "enabled")
@@ -95,6 +99,7 @@ class Webhooks:
         recorder: Recorder,
         clock: Clock,
         ids: IdFactory,
+        guards: Guards,
         wake: Wake,
         random_bytes: Callable[[int], bytes] = random_source.token_bytes,
     ) -> None:
@@ -106,6 +111,7 @@ class Webhooks:
         self._recorder = recorder
         self._clock = clock
         self._ids = ids
+        self._guards = guards
         self._wake = wake
         self._random_bytes = random_bytes
 
@@ -176,8 +182,15 @@ class Webhooks:
         raise _contended()
 
     async def test(self, by: By, request: RequestContext) -> dict[str, Any]:
-        """Send a sample, recorded beforehand, and tell what came back. NotFoundError. The stream does not move."""
+        """Send a sample, recorded beforehand, and tell what came back. The stream does not move.
+
+        NotFoundError; TooMany (429 rate_limited) above TESTS_PER_MINUTE, on all instances together.
+        """
         webhook, _ = await self._held(by.tenant_id)
+        taken = await self._guards.take("webhook_tests", by.tenant_id, TESTS_PER_MINUTE, 60)
+        if not taken.allowed:
+            seconds = max(1, math.ceil(taken.retry_after_seconds))
+            raise TooMany("rate_limited", "Too many samples of this organization.", retry_after_seconds=seconds)
         event = ConfigChange(key="webhook.test", changed_fields=(), old_values={}, new_values={"url": webhook.url})
         await self._recorder.record(_draft(by, event, request))
         now = self._clock.now()

@@ -8,8 +8,10 @@ import httpx
 import pytest
 
 from shared.audit.outbox import Outbox
+from shared.identity.model import Role
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import Query
+from shared.streaming.service import TESTS_PER_MINUTE
 from shared.streaming.signing import read_secret
 from tests.app import Account, App, assert_problem
 from tests.second_factors import require
@@ -217,3 +219,25 @@ async def test_the_outbox_is_the_only_way_to_change_it(app: App, ada: Account, m
     monkeypatch.setattr(Outbox, "commit", refuses)
     assert (await put(app, ada)).status_code == 500
     assert_problem(await app.client.get("/v1/webhook", headers=ada.auth), 404, "not_found")
+
+
+async def test_a_sample_is_limited_by_the_minute_and_tenant(app: App, ada: Account, grace: Account) -> None:
+    """Each sends a request out, and holds a resolver and a connection for as long as the receiver likes. Nothing is
+    sent or recorded above the limit, however many call at once and from wherever."""
+    receivers = [await attached(app, who, enabled=False) for who in (ada, grace)]
+    try:
+        bob = await app.join(ada, "bob@example.com", Role.TENANT_ADMIN)
+        calls = [app.client.post("/v1/webhook/test", headers=who.auth) for who in (ada, bob) for _ in range(10)]
+        answers = await asyncio.gather(*calls)
+        assert sorted(each.status_code for each in answers) == [200] * TESTS_PER_MINUTE + [429] * 10
+        refused = next(each for each in answers if each.status_code == 429)
+        assert_problem(refused, 429, "rate_limited")
+        assert receivers[0].inbox.tests == TESTS_PER_MINUTE
+        kept = [each["attributes"]["key"] for each in await app.events(ada.tenant_id, "config.change")]
+        assert kept.count("webhook.test") == TESTS_PER_MINUTE
+        assert (await app.client.post("/v1/webhook/test", headers=grace.auth)).status_code == 200, "a limit of its own"
+        app.clock.advance(seconds=int(refused.headers["retry-after"]))
+        assert (await app.client.post("/v1/webhook/test", headers=ada.auth)).status_code == 200
+    finally:
+        for each in receivers:
+            await each.stop()
