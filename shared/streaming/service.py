@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets as random_source
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -55,11 +55,12 @@ type Wake = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """The administrator who does it."""
+    """The administrator who does it. `approval`: `approved_by` and `ticket`, where they were said."""
 
     tenant_id: str
     actor: Actor
     person: str
+    approval: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +141,11 @@ class Webhooks:
             if progress is None or going != progress:  # one that is well is not disturbed
                 steps.append(_step(going.item(), going.etag))
             event = ConfigChange(
-                key="webhook", changed_fields=tuple(sorted(changed)), old_values=old, new_values=_told(made, changed)
+                key="webhook",
+                changed_fields=tuple(sorted(changed)),
+                old_values=old,
+                new_values=_told(made, changed),
+                **by.approval,
             )
             if await self._committed(by, steps, event, request):
                 self._wake(by.tenant_id)
@@ -154,7 +159,11 @@ class Webhooks:
             check_version(_tag(webhook), if_match)
             steps = [delete(WEBHOOK, webhook.etag), delete(STREAM)]
             event = ConfigChange(
-                key="webhook", changed_fields=("url",), old_values={"url": webhook.url}, new_values={"url": None}
+                key="webhook",
+                changed_fields=("url",),
+                old_values={"url": webhook.url},
+                new_values={"url": None},
+                **by.approval,
             )
             if await self._committed(by, steps, event, request):
                 return
@@ -175,6 +184,7 @@ class Webhooks:
                 changed_fields=("position",),
                 old_values={"positions": [str(Position(*each)) for each in sorted(progress.next.items())]},
                 new_values={"from_position": str(position)},
+                **by.approval,
             )
             if await self._committed(by, [replaced(moved.item(), progress.etag)], event, request):
                 self._wake(by.tenant_id)
