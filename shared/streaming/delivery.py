@@ -132,7 +132,9 @@ class Delivery:
                     await self._streams.save(leased(progress, None, run.wrote))
                     return None
                 end = min(start + progress.limit, size)
-                placed = await self._backlog.page(webhook, period, start, end)
+                placed, end = await self._backlog.page(webhook, period, start, end)
+                if end == start:
+                    break
                 if placed:
                     progress, again = await self._send(run, webhook, progress, placed, Position(period, end))
                     if again is not None:

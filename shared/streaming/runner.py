@@ -23,7 +23,7 @@ AT_ONCE = 64
 PATIENCE_SECONDS = 5.0
 """How long the feed waits for the streams that it woke."""
 SLOW_SECONDS = 2.0
-"""Whose run takes longer is waited for by nobody, and has its places beside those of the others, until one was quick."""
+"""Whose run takes longer is waited for by nobody, and has places beside those of the others, until a run is quick."""
 ROUND_SECONDS = 200.0
 AFTER_ERROR_SECONDS = 61.0
 """When the lease of a run that broke off is over."""

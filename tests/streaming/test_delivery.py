@@ -134,6 +134,21 @@ async def test_nothing_of_an_erased_person_is_sent_again(stage: Stage) -> None:
     assert placed["event"]["erased_at"] == "2026-03-15T12:00:00.000000Z"
 
 
+async def test_no_keyed_hash_of_an_erased_person_is_sent(quick: Stage) -> None:
+    """Also of one of whom the event holds nothing but that: before the sweep has come by."""
+    await quick.put(personal="opened")
+    await quick.seal(1, **{**personal("bob"), "subjects": ["ada", "bob"]}, target_key="v1:ff")
+    await quick.run()
+    (placed,) = sent(quick)["data"]["events"]
+    assert placed["event"]["target_key"] == "v1:ff"
+    quick.one.erased.add("ada")
+    await quick.one.webhooks.replay(by(), f"{PERIOD}/0", quick.request)
+    await quick.run()
+    (placed,) = sent(quick)["data"]["events"]
+    assert placed["event"]["target_key"] is None
+    assert placed["event"]["personal"] == {"bob": {"email": "bob@example.com"}}
+
+
 async def test_an_event_that_was_changed_or_taken_away_leaves_as_it_was_sealed(quick: Stage) -> None:
     await quick.put(personal="opened")
     first, second = await quick.seal(2, **personal("ada"))

@@ -151,7 +151,8 @@ def recorded(evidence: Evidence) -> Result:
         each
         for each in evidence.facts.extracts("config.change")
         if each.attributes.get("key") != "webhook.test"
-        and each.actor[0] == "user" and not (each.actor[1] and each.is_sealed and approval(each.attributes))
+        and each.actor[0] == "user"
+        and not (each.actor[1] and each.is_sealed and approval(each.attributes))
     ]
     return Result(of_extracts(lacking, lambda each: f"{each.attributes.get('key')} changed without an approval"))
 
