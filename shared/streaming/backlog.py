@@ -92,9 +92,9 @@ class Backlog:
         return placed, reached
 
     async def _entries(self, tenant_id: str, period: str, start: int, end: int) -> tuple[list[Item], int]:
-        """What is stored of the entries `start` up to `end` (excluded), in order, whatever there is; and the index up to
-        which that is all: less than `end` where nothing is stored from there on, or more claims these places than is
-        read at once."""
+        """What is stored of the entries `start` up to `end` (excluded), in order, whatever there is; and the index up
+        to which that is all: less than `end` where nothing is stored from there on, or more claims these places than
+        is read at once."""
         query = Query((Range("index", ge=start, lt=end),), order_by="index", limit=MOST_ITEMS)
         page = await self._store.query(LEDGER, (tenant_id, period), query)
         items = [item for item in page.items if type(item["index"]) is int]

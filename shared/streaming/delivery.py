@@ -33,6 +33,10 @@ SLICE = timedelta(seconds=30)
 BUSY = timedelta(seconds=2)
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=15)
+LEAST_FAILURES = 10
+"""Attempts that must have failed, too, before a stream pauses: there may be a day in which nobody tried."""
+_MORE_EVENTS = 5
+"""By which messages grow again after a 413: the next one costs a pause."""
 _GONE, _TOO_LARGE = 410, 413
 
 type IsActive = Callable[[str], Awaitable[bool]]
@@ -165,7 +169,7 @@ class Delivery:
         behind = after if message.used == len(placed) else replace(after, index=message.last.index + 1)
         moved = replace(
             _at(progress, behind),
-            limit=min(MOST_EVENTS, progress.limit * 2),
+            limit=min(MOST_EVENTS, progress.limit + _MORE_EVENTS),
             failures=0,
             failing_since=None,
             retry_at=None,
@@ -227,7 +231,8 @@ class Delivery:
             failures=tried.failures,
         )
         self._told("failed", attempt.events, 0.0)
-        if status == _GONE or now - parse_rfc3339(since) >= PAUSE_AFTER:
+        is_over = now - parse_rfc3339(since) >= PAUSE_AFTER and tried.failures >= LEAST_FAILURES
+        if status == _GONE or is_over:
             await self._pause(tried, attempt, "gone" if status == _GONE else "failing", now)
         else:
             await self._streams.attempted(tried, attempt, now)

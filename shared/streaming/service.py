@@ -316,7 +316,8 @@ class Webhooks:
         """The stream of a changed webhook: it tries at once; a new one begins behind what is sealed."""
         if progress is None:
             sizes = await self._backlog.sizes(tenant_id)
-            return Progress(tenant_id=tenant_id, next=sizes, created_at=webhook.updated_at)
+            born = int(self._clock.now().timestamp())  # no message of a webhook before has an id of this one's
+            return Progress(tenant_id=tenant_id, next=sizes, created_at=webhook.updated_at, generation=born)
         return replace(progress, failures=0, failing_since=None, retry_at=None, paused=None, paused_at=None)
 
     async def _committed(

@@ -2,6 +2,7 @@
 
 import json
 
+from shared.streaming.delivery import LEAST_FAILURES
 from tests.app import Account, App, assert_problem
 from tests.streaming.support import SECRET, attached
 
@@ -33,9 +34,9 @@ async def test_a_receiver_that_is_away_for_a_day_is_an_alert_and_loses_nothing(a
     before = len(await app.events(ada.tenant_id)) - 1  # what was sealed when the webhook was set: nothing
     await receiver.stop()
     await app.host.drain_feed()
-    for _ in range(3):
+    for _ in range(LEAST_FAILURES):
         await app.services.streaming.runner.settle()
-        app.clock.advance(hours=13)
+        app.clock.advance(hours=3)
         assert await app.host.run_timer("resume_streams")
     token = (await app.login(ada.email)).json()["access_token"]
     ada = Account(ada.id, ada.tenant_id, ada.email, token)
