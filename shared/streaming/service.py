@@ -260,7 +260,8 @@ class Webhooks:
             position = Position.parse(text)
         except ValueError as error:
             raise _invalid("from_position", "position", str(error)) from None
-        if position.index > sizes.get(position.period, 0):
+        begun = {period_of(self._clock.now()): 0} | sizes
+        if position.index > begun.get(position.period, -1):
             raise _invalid("from_position", "range", "is not in the ledger of that month, or its retention is over")
         return position
 

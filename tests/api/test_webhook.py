@@ -35,6 +35,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"url": "https://user:secret@receiver.example.com/"}, "url"),
     ({"url": "https://réceiver.example.com/"}, "url"),
     ({"url": "https://receiver.example.com/" + "x" * 2000}, "url"),
+    ({"url": "https://127.0.0.1%00/"}, "url"),
+    ({"url": "https://a..example.com/"}, "url"),
     ({"types": ["*"]}, "types.0"),
     ({"types": ["auth.login", "auth.*x"]}, "types.1"),
     ({"types": ["AUTH.*"]}, "types.0"),
@@ -144,6 +146,7 @@ async def test_a_position_that_is_none(app: App, ada: Account) -> None:
     for position in (
         *("2026-03/1000", "2026-02/1", "2026-13/0", "2026-03/-1", "2026-03/01", "2026-03/1e3", "2026-03/٣"),
         *("0001-01/0", "2026-03/0\n", "2026-03", "x" * 31),
+        *("2026-02/0", "2026-04/0", "2999-12/0"),  # months of which the ledger has nothing
     ):
         answer = await app.client.post("/v1/webhook/replay", json={"from_position": position}, headers=ada.auth)
         assert_problem(answer, 422, "invalid_request", "from_position")

@@ -206,6 +206,16 @@ async def test_a_certificate_that_does_not_hold(tls: Tls, which: str) -> None:
     assert seen == []
 
 
+async def test_a_certificate_says_its_hosts_where_it_has_to(tls: Tls) -> None:
+    """The common name, which anybody may have written, says nothing (RFC 9525)."""
+    async with sender(tls).open():
+        assert not tls.trust.hostname_checks_common_name
+    by = Sender()
+    async with by.open():
+        assert by._trusted is not None
+        assert not by._trusted.hostname_checks_common_name
+
+
 async def test_nobody_there_and_no_such_name(tls: Tls) -> None:
     async with serving(answering(b""), tls.good) as url:
         pass
@@ -308,10 +318,17 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_made_anew(tls: Tls
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("120", 120), ("99999", 3600), ("0", 0), ("soon", None), ("-1", None), ("9" * 400, None)]
+    ("header", "seconds"),
+    [
+        *[("120", 120), ("99999", 3600), ("0", 0), ("soon", None), ("-1", None), ("9" * 400, None)],
+        *[("Sun, 15 Mar 2026 12:02:00 GMT", 120), ("Sun, 15 Mar 2026 11:00:00 GMT", 0), ("Fri, 31 Dec 9999", None)],
+        *[("Fri, 31 Dec 9999 23:59:59 GMT", 3600), ("Sun, 15 Mar 2026 12:02:00", None)],
+    ],
 )
 async def test_retry_after(tls: Tls, header: str, seconds: int | None) -> None:
-    raw = f"HTTP/1.1 503 X\r\nContent-Length: 0\r\nRetry-After: {header}\r\n\r\n".encode()
+    """Seconds, or a moment, by the receiver's own clock."""
+    date = "Date: Sun, 15 Mar 2026 12:00:00 GMT\r\n"
+    raw = f"HTTP/1.1 503 X\r\nContent-Length: 0\r\n{date}Retry-After: {header}\r\n\r\n".encode()
     async with serving(answering(raw), tls.good) as url:
         assert (await post(sender(tls), url)).retry_after == seconds
 
