@@ -8,11 +8,13 @@ import httpx
 import pytest
 
 from shared.audit.outbox import Outbox
+from shared.core.settings import Settings
 from shared.identity.model import Role
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import Query
 from shared.streaming.service import TESTS_PER_MINUTE
 from shared.streaming.signing import read_secret
+from shared.wiring import build_services
 from tests.app import Account, App, assert_problem
 from tests.second_factors import require
 from tests.streaming.support import OTHER_SECRET, SECRET, attached
@@ -244,3 +246,21 @@ async def test_a_sample_is_limited_by_the_minute_and_tenant(app: App, ada: Accou
     finally:
         for each in receivers:
             await each.stop()
+
+
+@pytest.mark.parametrize(
+    ("private", "site", "allowed"),
+    [(False, None, (False, False)), (True, None, (True, True)), (True, "app", (True, False))],
+)
+async def test_where_the_app_sends_to_is_what_its_settings_say(
+    private: bool, site: str | None, allowed: tuple[bool, bool]
+) -> None:
+    """Private addresses where they are allowed; plain HTTP not even then, in Azure. Pauses differ by chance."""
+    settings = Settings(kraftd_data=":memory:", webhook_allow_private=private)
+    services = await build_services(settings.model_copy(update={"website_site_name": site}))
+    try:
+        delivery = services.streaming.delivery
+        assert (delivery.sender.allow_private, delivery.sender.allow_http) == allowed
+        assert len({delivery._random() for _ in range(4)}) == 4
+    finally:
+        await services.close()

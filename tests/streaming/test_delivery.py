@@ -169,6 +169,7 @@ async def test_a_failure_waits_and_loses_nothing(quick: Stage, failure: int | st
     assert await quick.run() == timedelta(seconds=5)
     progress = await quick.progress()
     assert (progress.failures, progress.next, progress.owner) == (1, {}, None)
+    assert quick.one.told == [("failed", 3, 0.0)]
     assert await quick.run() == timedelta(seconds=5)
     assert len(quick.line.sent) == 1, "not before it is due"
     await quick.seal(3)
