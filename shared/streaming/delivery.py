@@ -211,10 +211,12 @@ class Delivery:
     ) -> tuple[Progress, timedelta]:
         """Keep a failure: when the next attempt is due, or that there is none any more."""
         since = progress.failing_since or rfc3339(now)
-        pause = pause_after(progress.failures + 1, self._random())
+        chance = self._random()
+        pause = pause_after(progress.failures + 1, chance)
         status = answer.status if answer else None
         if answer is not None and answer.retry_after is not None:
-            pause = max(pause, timedelta(seconds=answer.retry_after))
+            later = 1 + chance / 10  # or all whom a receiver sent away come back at once
+            pause = max(pause, timedelta(seconds=answer.retry_after * later))
         limit = max(1, min(progress.limit, attempt.events) // 2) if status == _TOO_LARGE else progress.limit
         tried = replace(
             leased(progress, None, now),

@@ -13,6 +13,7 @@ from shared.audit.events.config import ConfigChange
 from shared.audit.model import Actor, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
+from shared.audit.registry import all_types
 from shared.core.clock import Clock, period_of, rfc3339
 from shared.core.errors import FieldError, Invalid, NotFoundError, TooMany, Unready
 from shared.core.ids import IdFactory
@@ -246,6 +247,9 @@ class Webhooks:
             self._delivery.sender.check(wanted.url)
         except ValueError as error:
             raise _invalid("url", "address", str(error)) from None
+        for number, each in enumerate(wanted.types):
+            if not _is_known(each):
+                raise _invalid(f"types.{number}", "type", "is no event type, nor a family of them")
         if wanted.secret is None:
             return
         if wanted.new_secret:
@@ -331,6 +335,14 @@ class Webhooks:
         except (PreconditionFailed, NotFound, Conflict):
             return False
         return True
+
+
+def _is_known(kind: str) -> bool:
+    """Whether there are events of a type, or family: a mistyped one would leave the receiver without, unnoticed."""
+    if kind.startswith("custom."):
+        return True
+    known = all_types()
+    return kind in known or (kind.endswith(".*") and any(each.startswith(kind[:-1]) for each in known))
 
 
 def moved_to(progress: Progress, sizes: dict[str, int], position: Position) -> Progress:

@@ -43,6 +43,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"types": ["auth.login", "auth.*x"]}, "types.1"),
     ({"types": ["AUTH.*"]}, "types.0"),
     ({"types": ["auth.login\n"]}, "types.0"),
+    ({"types": ["auth.login", "auth.logn"]}, "types.1"),
+    ({"types": ["custom.a", "alerts.*"]}, "types.1"),
     ({"types": "auth.*"}, "types"),
     ({"types": ["auth.login"] * 51}, "types"),
     ({"format": "cef"}, "format"),

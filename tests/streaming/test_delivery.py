@@ -216,6 +216,9 @@ async def test_retry_after_is_heeded(quick: Stage) -> None:
     assert await quick.run() == timedelta(seconds=1800)
     quick.clock.advance(seconds=1800)
     assert await quick.run() == timedelta(seconds=10), "never sooner than the pause"
+    quick.clock.advance(seconds=10)
+    quick.one.chance, quick.line.script = 0.5, [Answer(429, retry_after=600)]
+    assert await quick.run() == timedelta(seconds=630), "nor all at once"
 
 
 async def test_a_receiver_that_takes_less_gets_less(quick: Stage) -> None:
