@@ -64,6 +64,7 @@ async def test_what_is_done_to_the_webhook_says_who_approved_it(app: App, ada: A
         for wrong, field in (({"approved_by": grace.id}, "approved_by"), ({"ticket": "a b"}, "ticket")):
             answer = await app.client.request(method, f"/v1/webhook{path}", headers=ada.auth, **{where: body | wrong})
             assert_problem(answer, 422, "invalid_request", field)
+        app.clock.advance(seconds=1)
         answer = await app.client.request(method, f"/v1/webhook{path}", headers=ada.auth, **{where: body | said})
         assert answer.is_success, answer.text
     changes = [event["attributes"] for event in await app.events(ada.tenant_id, "config.change")]
