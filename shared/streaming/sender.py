@@ -28,7 +28,8 @@ BODY_SECONDS = 2.0
 MOST_ANSWER_BYTES = 4096
 GZIP_FROM = 1024
 """Bytes below which packing does not pay."""
-MOST_RESOLVING = 32
+MOST_RESOLVING = 256
+"""Threads that look up names, at most: twice as many as streams run at once, for one that hangs outlives its run."""
 _GZIP_LEVEL = 6
 _MOST_RETRY_AFTER = 3600
 REFUSED: Final = "address_refused"

@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 import json
+import socket
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from shared.core.deadline import deadline
+from shared.streaming.runner import AT_ONCE
 from shared.streaming.sender import MOST_ANSWER_BYTES, Answer, Sender, Times, Undelivered, resolved
 from tests.cosmos_emulator.emulator import make_certificate
 from tests.streaming.support import QUICK
@@ -345,6 +348,27 @@ async def test_a_request_at_hand_has_no_more_time_than_is_left(tls: Tls) -> None
 async def test_the_machines_resolver() -> None:
     assert set(await resolved("127.0.0.1", 443)) == {"127.0.0.1"}
     assert set(await resolved("::1", 443)) == {"::1"}
+
+
+async def test_names_that_hang_keep_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are streams at once, fast ones and slow ones, each name of which is asked for in vain."""
+    release, hanging = threading.Event(), 0
+
+    def ask(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        nonlocal hanging
+        if host.startswith("hangs"):
+            hanging += 1
+            release.wait(30)
+        return [(0, 0, 0, "", ("192.0.2.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    waiting = [asyncio.create_task(resolved(f"hangs{n}.example.com", 443)) for n in range(2 * AT_ONCE)]
+    try:
+        assert await asyncio.wait_for(resolved("quick.example.com", 443), 10) == ["192.0.2.1"]
+        assert hanging == 2 * AT_ONCE
+    finally:
+        release.set()
+        await asyncio.gather(*waiting)
 
 
 async def test_each_new_connection_asks_for_the_name_again(tls: Tls) -> None:
