@@ -337,10 +337,9 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(GUARDS, "review_key", "Which access review a request made.", "by until value.digest value.id", hashed="id"),
     *(
-        Kind(GUARDS, f"{name}_rate", "Calls of one address in a while.", "before count", hashed="id")
-        for name in ("login", "refresh", "register")
+        Kind(GUARDS, name, "Calls of an address or organization in a while.", "before count", hashed="id")
+        for name in ("login_rate", "refresh_rate", "register_rate", "webhook_tests")
     ),
-    Kind(GUARDS, "webhook_tests", "Samples that an organization sent in a while.", "before count", hashed="id"),
     Kind(GUARDS, "", "What a health check writes.", "id"),
     Kind(GUARDS, "round", "Where a timer goes on.", "id after"),
     Kind(SIGNALS, "", "A failed sign-in, by address, for nine days.", "id tenant_id account at", hashed="ip_key"),
