@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from functions._api import Body, absent, given
+from functions._api import Body, Call, absent, given
 from shared.audit.sensitive import kind_of
 from shared.core.text import Opaque
 
@@ -40,6 +40,15 @@ def approval_of(body: ApprovalFields) -> "Approval":
 
     found = given(body)
     return Approval(found.get("approved_by"), found.get("ticket"))
+
+
+async def checked_approval(call: Call[Any, Any], said: ApprovalFields) -> dict[str, str | None]:
+    """What the events of a change carry of its approval. Invalid (422) for an approver who cannot be one."""
+    from shared.identity.approvals import check_approval
+
+    approval = approval_of(said)
+    await check_approval(call.services.store, call.principal, approval)
+    return approval.attributes
 
 
 def changes_of(body: ApprovalFields) -> dict[str, Any]:

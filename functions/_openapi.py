@@ -24,7 +24,7 @@ _ERROR_TITLES = {
     413: "The body is above 1 MiB.",
     422: "Some fields are not as they must be; `errors` names them.",
     423: "Too many failures; nobody can sign in to this account until Retry-After seconds have passed.",
-    429: "More calls from this address than are allowed; try again after Retry-After seconds.",
+    429: "More calls than are allowed to an address or organization; try again after Retry-After seconds.",
     500: "Something went wrong on our side.",
     503: "Store or audit trail do not answer; try again after Retry-After seconds.",
 }

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, Shape
+from functions._api import Answer, Api, Call, ListQuery, Nothing, Shape
+from functions._approvals import ApprovalFields, checked_approval
 from functions._cursors import read_cursor, write_cursor
 from functions._shapes import ListShape, page
 from shared.identity.model import ADMINS
@@ -18,11 +19,11 @@ api = Api("webhook")
 type EventTypes = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}\.(\*|[a-zA-Z0-9._:-]{1,64})$")]
 
 MOST_TYPES = 50
-SETTABLE = ("types", "format", "personal", "gzip", "enabled")
+SETTABLE = ("types", "format", "personal", "gzip", "enabled", "approved_by", "ticket")
 """What a refusal may keep of a body: neither the URL, which can hold a token, nor the secret."""
 
 
-class WebhookBody(Body):
+class WebhookBody(ApprovalFields):
     """What the webhook is to be."""
 
     url: str = Field(min_length=1, max_length=2000, repr=False, description="https://…, at a public address.")
@@ -109,15 +110,24 @@ async def set_webhook(call: Call[WebhookBody, Nothing]) -> Answer:
         secret=body.secret,
         new_secret=body.new_secret,
     )
-    found = await call.services.streaming.webhooks.put(_by(call), wanted, call.if_match, call.request)
+    found = await call.services.streaming.webhooks.put(await _by(call, body), wanted, call.if_match, call.request)
     made = {} if found.secret is None else {"secret": found.secret}
     return Answer({**found.body, **made}, headers={"ETag": found.tag})
 
 
-@api.endpoint("DELETE", "v1/webhook", who=ADMINS, status=204, errors=(404, 412), step_up=True)
-async def delete_webhook(call: Call[Nothing, Nothing]) -> Answer:
+@api.endpoint(
+    "DELETE",
+    "v1/webhook",
+    who=ADMINS,
+    query=ApprovalFields,
+    status=204,
+    errors=(404, 412),
+    step_up=True,
+    told=("approved_by", "ticket"),
+)
+async def delete_webhook(call: Call[Nothing, ApprovalFields]) -> Answer:
     """Take the webhook away, and how far it was. `If-Match` guards against lost updates."""
-    await call.services.streaming.webhooks.delete(_by(call), call.if_match, call.request)
+    await call.services.streaming.webhooks.delete(await _by(call, call.query), call.if_match, call.request)
     return Answer(status=204)
 
 
@@ -134,13 +144,14 @@ class TestShape(Shape):
     beginning: str
 
 
-@api.endpoint("POST", "v1/webhook/test", who=ADMINS, response=TestShape, errors=(404,), step_up=True)
+@api.endpoint("POST", "v1/webhook/test", who=ADMINS, response=TestShape, errors=(404, 429), step_up=True)
 async def test_webhook(call: Call[Nothing, Nothing]) -> Answer:
-    """Send a sample, signed like any message, to the webhook, also to one that is off or paused."""
-    return Answer(await call.services.streaming.webhooks.test(_by(call), call.request))
+    """Send a sample, signed like any message, to the webhook, also to one that is off or paused. Ten in a minute,
+    by all administrators together."""
+    return Answer(await call.services.streaming.webhooks.test(await _by(call), call.request))
 
 
-class ReplayBody(Body):
+class ReplayBody(ApprovalFields):
     """Where to begin again."""
 
     from_position: str = Field(
@@ -156,11 +167,12 @@ class ReplayBody(Body):
     response=WebhookShape,
     errors=(404,),
     step_up=True,
-    told=("from_position",),
+    told=("from_position", "approved_by", "ticket"),
 )
 async def replay_webhook(call: Call[ReplayBody, Nothing]) -> Answer:
     """Deliver again: that month from this index on, and every later month whole. Messages get new ids."""
-    found = await call.services.streaming.webhooks.replay(_by(call), call.body.from_position, call.request)
+    by = await _by(call, call.body)
+    found = await call.services.streaming.webhooks.replay(by, call.body.from_position, call.request)
     return Answer(found.body, headers={"ETag": found.tag})
 
 
@@ -211,7 +223,8 @@ def _shown(item: "Item") -> dict[str, Any]:
     return {"at": item["created_at"], **{name: item[name] for name in names}}
 
 
-def _by(call: Call[Any, Any]) -> "By":
+async def _by(call: Call[Any, Any], said: ApprovalFields | None = None) -> "By":
     from shared.streaming.service import By
 
-    return By(call.principal.tenant_id, call.principal.actor, call.principal.person)
+    approval = {} if said is None else await checked_approval(call, said)
+    return By(call.principal.tenant_id, call.principal.actor, call.principal.person, approval)

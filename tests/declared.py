@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.privacy.inventory import KINDS, declared, kind_of, leaves
+from shared.privacy.declared import declared, kind_of, leaves
+from shared.privacy.inventory import KINDS
 from shared.storage import _sqlite_operations, cosmos, sqlite
 from shared.storage._items import freeze_patches, prepare
 from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, Container

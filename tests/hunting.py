@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from shared.privacy.inventory import declared, kind_of, leaves
+from shared.privacy.declared import declared, kind_of, leaves
 from shared.storage.containers import CONTAINERS
 from shared.storage.cosmos import CosmosStore
 from shared.storage.documents import FEED_START, DocumentStore, Item, Position

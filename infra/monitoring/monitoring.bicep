@@ -36,6 +36,7 @@ var alerts = [
   { name: 'latency', title: 'The 95th percentile of calls is above 1 second', severity: 2, minutes: 5, lookback: 'PT15M', above: 1000, query: loadTextContent('queries/latency.kql') }
   { name: 'refused-calls', title: 'Five times as many calls as usual are refused', severity: 3, minutes: 15, lookback: 'P1D', above: 5, query: loadTextContent('queries/refused_calls.kql') }
   { name: 'login-failures', title: 'Five times as many sign-ins as usual fail', severity: 3, minutes: 15, lookback: 'P1D', above: 5, query: loadTextContent('queries/login_failures.kql') }
+  { name: 'streams-paused', title: 'Events no longer reach a webhook', severity: 3, minutes: 15, lookback: 'PT15M', above: 0, query: loadTextContent('queries/streams_paused.kql') }
   { name: 'critical-threats', title: 'A critical threat alert was raised', severity: 3, minutes: 5, lookback: 'PT5M', above: 0, query: loadTextContent('queries/critical_threats.kql') }
 ]
 

@@ -359,11 +359,6 @@ class Shards:
         heads = [each for each in found if is_period(each[PERIOD]) and each["id"] == head_id(each[PERIOD])]
         return {each[PERIOD]: each["size"] for each in heads if type(each.get("size")) is int}
 
-    async def entry_items(self, tenant_id: str, period: str, start: int, end: int) -> list[Item]:
-        """What is stored of the entries `start` up to `end` (excluded; at most 1,000), in order: whatever there is."""
-        query = Query((Range("index", ge=start, lt=end),), order_by="index", limit=end - start)
-        return (await self._store.query(LEDGER, (tenant_id, period), query)).items
-
     async def rollups(self, tenant_id: str, period: str, days: Sequence[str]) -> dict[str, Item]:
         """The stored counts of days, by day; none for a day without events. BrokenShard when some are not as a sealer
         writes them."""

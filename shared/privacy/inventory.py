@@ -10,11 +10,7 @@ docs/data-inventory.md is written from here; tests hold every write of the app, 
 against it.
 """
 
-import functools
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-from shared.privacy.inventory_kind import ANY, SYSTEM, Form, Kind, Level
+from shared.privacy.inventory_kind import ANY, SYSTEM, Kind
 from shared.storage.containers import (
     ALERTS,
     AUDIT_EVENTS,
@@ -340,8 +336,8 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(GUARDS, "review_key", "Which access review a request made.", "by until value.digest value.id", hashed="id"),
     *(
-        Kind(GUARDS, f"{name}_rate", "Calls of one address in a while.", "before count", hashed="id")
-        for name in ("login", "refresh", "register")
+        Kind(GUARDS, name, "Calls of an address or organization in a while.", "before count", hashed="id")
+        for name in ("login_rate", "refresh_rate", "register_rate", "webhook_tests")
     ),
     Kind(GUARDS, "", "What a health check writes.", "id"),
     Kind(GUARDS, "round", "Where a timer goes on.", "id after"),
@@ -354,50 +350,3 @@ KINDS: tuple[Kind, ...] = (
         f"{_ITEM} item_id period consumer state attempts failures created_at last_failed_at retry_at error error_at",
     ),
 )
-
-
-def kind_of(item: Mapping[str, Any]) -> str:
-    """Which kind of item it is, as `Kind.name` has it."""
-    before, bar, _ = str(item.get("id", "")).partition("|")
-    return str(item.get("kind") or (before if bar else ""))
-
-
-@functools.cache
-def _kinds() -> dict[tuple[str, str], Kind]:
-    return {(each.container.name, each.name): each for each in KINDS}
-
-
-def find(container: str, name: str) -> Kind | None:
-    """What is declared of a kind of items."""
-    return _kinds().get((container, name)) or _kinds().get((container, ANY))
-
-
-@functools.lru_cache(maxsize=8192)
-def declared(container: str, name: str, path: tuple[str, ...]) -> tuple[Level, Form | None] | None:
-    """Level and form of a field; None: it is declared nowhere."""
-    if path[-1] in SYSTEM and len(path) == 1:
-        return "public", None
-    kind = find(container, name)
-    if kind is None:
-        return None
-    fitting = [(level, form) for pattern, level, form in kind.fields() if _fits(tuple(pattern.split(".")), path)]
-    return fitting[0] if len(fitting) == 1 else None
-
-
-def _fits(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
-    """Whether a path is the pattern's. An empty object or list stands for what could be in it."""
-    if pattern[-1] == "**":
-        return len(path) >= len(pattern) - 1 and _fits(pattern[:-1], path[: len(pattern) - 1])
-    return len(pattern) == len(path) and all(want in (ANY, have) for want, have in zip(pattern, path, strict=True))
-
-
-def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every field of an item that is neither object nor list, with its path; lists do not count."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from leaves(inner, (*path, str(name)))
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from leaves(inner, path)
-    else:
-        yield path, value

@@ -1,6 +1,7 @@
 """Which addresses a webhook may be at. Pure: nothing is looked up (docs/adr/0047)."""
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 MOST_CHARACTERS = 2000
@@ -14,6 +15,9 @@ _NEVER = tuple(
             "100.100.100.200/32",  # metadata of Alibaba Cloud
             "192.0.0.192/32",  # metadata of Oracle Cloud
             "fd00:ec2::/32",  # metadata of AWS
+            "fd20:ce::254/128",  # metadata of Google Cloud
+            "192.88.99.0/24",  # relays of 6to4, deprecated
+            "3fff::/20",  # documentation
             "fe80::/10",
             "fec0::/10",  # site-local, deprecated
             "2001::/32",  # Teredo: the address inside is masked
@@ -30,6 +34,10 @@ _PRIVATE = tuple(
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
+_ISATAP = frozenset({0x00005EFE, 0x02005EFE})
+"""What the second half of an IPv6 address begins with that is for a tunnel, over IPv4 of the network at hand."""
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_LONGEST_NAME = 253
 _LOOPBACK6 = ipaddress.IPv6Address("::1")
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -50,7 +58,7 @@ def may_connect(text: str, *, allow_private: bool) -> bool:
 def _may(found: Address, allow_private: bool) -> bool:
     if found == _LOOPBACK6:
         return allow_private
-    if _is_in(found, _NEVER):
+    if _is_in(found, _NEVER) or (found.version == 6 and int(found) >> 32 & 0xFFFFFFFF in _ISATAP):
         return False
     if _is_in(found, _PRIVATE):
         return allow_private
@@ -88,12 +96,12 @@ def check_url(url: str, *, allow_private: bool, allow_http: bool) -> None:
     is_local = host == "localhost" or (literal is not None and literal.is_loopback)
     if parts.scheme != "https" and not (parts.scheme == "http" and allow_http and is_local):
         raise ValueError("must begin with https://")
-    if (host == "localhost" or host.endswith(".localhost")) and not allow_private:
+    if (host == "localhost" or host.removesuffix(".").endswith(".localhost")) and not allow_private:
         raise ValueError("must not be on this machine")
     if literal is not None and not may_connect(str(literal), allow_private=allow_private):
         raise ValueError("must be a public address")
     is_bare = "." not in host.strip(".") and not allow_private
-    if literal is None and (_looks_numeric(host) or is_bare):
+    if literal is None and (_looks_numeric(host) or is_bare or not _is_name(host)):
         raise ValueError("must name a public host")
 
 
@@ -102,6 +110,12 @@ def _literal(host: str) -> Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def _is_name(host: str) -> bool:
+    """Whether it can be the name of a host, in lower case: labels of letters, digits, hyphens and underscores."""
+    name = host.removesuffix(".")
+    return len(name) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, name.split(".")))
 
 
 def _looks_numeric(host: str) -> bool:

@@ -12,8 +12,8 @@ from shared.audit.entries import entry_of
 from shared.audit.model import StoredEvent
 from shared.core.clock import parse_rfc3339
 from shared.ledger.shards import Entry, Shards
-from shared.storage.containers import AUDIT_EVENTS
-from shared.storage.documents import DocumentStore, In, Item, Query
+from shared.storage.containers import AUDIT_EVENTS, LEDGER
+from shared.storage.documents import DocumentStore, In, Item, Query, Range
 from shared.streaming.messages import Placed
 from shared.streaming.model import Progress, Webhook
 from shared.telemetry import get_log
@@ -22,6 +22,8 @@ _log = get_log(__name__)
 
 _KEYS: dict[str, Any] = dict.fromkeys(("actor_key", "target_key", "ip_key", "ua_key"))
 _PERSONS_AT_ONCE = 16
+MOST_ITEMS = 1000
+"""That are read at once for one message: far more than it can have, for somebody may have put others there."""
 
 type IsErased = Callable[[str, str], Awaitable[bool]]
 """Whether a person of a tenant was erased, by the store and no cache."""
@@ -58,15 +60,20 @@ class Backlog:
         """The months that are not delivered to the end, oldest first, with their sizes."""
         return progress.behind(await self.sizes(progress.tenant_id))
 
-    async def page(self, webhook: Webhook, period: str, start: int, end: int) -> list[Placed]:
-        """Those of the entries `start` up to `end`, excluded, that the webhook wants, in order, as it wants them.
+    async def page(self, webhook: Webhook, period: str, start: int, end: int) -> tuple[list[Placed], int]:
+        """Those of the entries `start` up to `end`, excluded, that the webhook wants, in order, as it wants them; and
+        the index behind them, `start` where nothing is there although a head says so.
 
-        What somebody made unreadable, or took away, is passed over: the check of the ledger tells of it.
+        What somebody made unreadable, or took away, is passed over once something is behind it: the check of the ledger
+        tells of it.
         """
         tenant_id = webhook.tenant_id
-        items = await self._shards.entry_items(tenant_id, period, start, end)
-        if len(items) < end - start:
-            _log.error("stream_passed_over", tenant_id=tenant_id, period=period, entries=end - start - len(items))
+        items, reached = await self._entries(tenant_id, period, start, end)
+        missing = reached - start - len({item["index"] for item in items})
+        if missing:
+            _log.error("stream_passed_over", tenant_id=tenant_id, period=period, entries=missing)
+        if reached == start:
+            _log.error("stream_ends_early", tenant_id=tenant_id, period=period, index=start)
         wanted: list[_Sealed] = []
         for item in items:
             try:
@@ -82,7 +89,24 @@ class Backlog:
                 placed.append(Placed.of(sealed.index, event, webhook.format))
             except Exception as error:  # noqa: BLE001 - as above
                 _unreadable(webhook, period, error)
-        return placed
+        return placed, reached
+
+    async def _entries(self, tenant_id: str, period: str, start: int, end: int) -> tuple[list[Item], int]:
+        """What is stored of the entries `start` up to `end` (excluded), in order, whatever there is; and the index up
+        to which that is all: less than `end` where nothing is stored from there on, or more claims these places than
+        is read at once."""
+        query = Query((Range("index", ge=start, lt=end),), order_by="index", limit=MOST_ITEMS)
+        page = await self._store.query(LEDGER, (tenant_id, period), query)
+        items = [item for item in page.items if type(item["index"]) is int]
+        last = items[-1]["index"] if items else start - 1
+        if page.next is not None:
+            reached = max(last, start + 1)
+            return [item for item in items if item["index"] < reached], reached
+        if last == end - 1:
+            return items, end
+        behind = Query((Range("index", ge=end),), order_by="index", limit=1, fields=("id",))
+        more = (await self._store.query(LEDGER, (tenant_id, period), behind)).items
+        return items, end if more else last + 1
 
     async def _opened(self, webhook: Webhook, period: str, wanted: Sequence[_Sealed]) -> list[dict[str, Any]]:
         """Events with the personal data of persons who were not erased; all else is as it was sealed."""
@@ -98,7 +122,7 @@ class Backlog:
         )
 
     async def _erased(self, tenant_id: str, wanted: Sequence[_Sealed]) -> frozenset[str]:
-        persons = sorted({person for each in wanted for person in each.event["commitments"]})
+        persons = sorted({who for each in wanted for who in (*each.event["commitments"], *each.event["subjects"])})
         free = asyncio.Semaphore(_PERSONS_AT_ONCE)
 
         async def one(person: str) -> bool:
@@ -126,6 +150,8 @@ class _Sealed:
         parse_rfc3339(event["recorded_at"])
         if not isinstance(event["type"], str) or not isinstance(event["id"], str):
             raise TypeError("not an event")
+        if (event["id"], event["tenant_id"], event["period"]) != (item["id"], item["tenant_id"], item["period"]):
+            raise ValueError("not the entry of this place")
         event["commitments"].keys()
         return cls(entry.index, event)
 

@@ -33,6 +33,10 @@ SLICE = timedelta(seconds=30)
 BUSY = timedelta(seconds=2)
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=15)
+LEAST_FAILURES = 10
+"""Attempts that must have failed, too, before a stream pauses: there may be a day in which nobody tried."""
+_MORE_EVENTS = 5
+"""By which messages grow again after a 413: the next one costs a pause."""
 _GONE, _TOO_LARGE = 410, 413
 
 type IsActive = Callable[[str], Awaitable[bool]]
@@ -132,7 +136,9 @@ class Delivery:
                     await self._streams.save(leased(progress, None, run.wrote))
                     return None
                 end = min(start + progress.limit, size)
-                placed = await self._backlog.page(webhook, period, start, end)
+                placed, end = await self._backlog.page(webhook, period, start, end)
+                if end == start:
+                    break
                 if placed:
                     progress, again = await self._send(run, webhook, progress, placed, Position(period, end))
                     if again is not None:
@@ -163,7 +169,7 @@ class Delivery:
         behind = after if message.used == len(placed) else replace(after, index=message.last.index + 1)
         moved = replace(
             _at(progress, behind),
-            limit=min(MOST_EVENTS, progress.limit * 2),
+            limit=min(MOST_EVENTS, progress.limit + _MORE_EVENTS),
             failures=0,
             failing_since=None,
             retry_at=None,
@@ -205,10 +211,12 @@ class Delivery:
     ) -> tuple[Progress, timedelta]:
         """Keep a failure: when the next attempt is due, or that there is none any more."""
         since = progress.failing_since or rfc3339(now)
-        pause = pause_after(progress.failures + 1, self._random())
+        chance = self._random()
+        pause = pause_after(progress.failures + 1, chance)
         status = answer.status if answer else None
         if answer is not None and answer.retry_after is not None:
-            pause = max(pause, timedelta(seconds=answer.retry_after))
+            later = 1 + chance / 10  # or all whom a receiver sent away come back at once
+            pause = max(pause, timedelta(seconds=answer.retry_after * later))
         limit = max(1, min(progress.limit, attempt.events) // 2) if status == _TOO_LARGE else progress.limit
         tried = replace(
             leased(progress, None, now),
@@ -225,7 +233,8 @@ class Delivery:
             failures=tried.failures,
         )
         self._told("failed", attempt.events, 0.0)
-        if status == _GONE or now - parse_rfc3339(since) >= PAUSE_AFTER:
+        is_over = now - parse_rfc3339(since) >= PAUSE_AFTER and tried.failures >= LEAST_FAILURES
+        if status == _GONE or is_over:
             await self._pause(tried, attempt, "gone" if status == _GONE else "failing", now)
         else:
             await self._streams.attempted(tried, attempt, now)

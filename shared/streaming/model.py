@@ -125,7 +125,7 @@ class Webhook:
 class Progress:
     """How far a stream is. `next`: by month, the index of the next entry; times are RFC 3339.
 
-    `generation`: how often it was moved back. `attempts`: all that were made. `limit`: most events of a message, less
+    `generation`: grows when it is moved back. `attempts`: all that were made. `limit`: most events of a message, less
     after a 413. `owner`, `leased_until`: who delivers now.
     """
 

@@ -22,6 +22,8 @@ _log = get_log(__name__)
 AT_ONCE = 64
 PATIENCE_SECONDS = 5.0
 """How long the feed waits for the streams that it woke."""
+SLOW_SECONDS = 2.0
+"""Whose run takes longer is waited for by nobody, and has places beside those of the others, until a run is quick."""
 ROUND_SECONDS = 200.0
 AFTER_ERROR_SECONDS = 61.0
 """When the lease of a run that broke off is over."""
@@ -35,7 +37,8 @@ class Runner:
 
     def __init__(self, run: Run, at_once: int = AT_ONCE) -> None:
         self._run = run
-        self._free = asyncio.Semaphore(at_once)
+        self._free, self._free_of_slow = asyncio.Semaphore(at_once), asyncio.Semaphore(at_once)
+        self._slow: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -47,7 +50,9 @@ class Runner:
         Unavailable, Throttled, Unready: deliver the batch again.
         """
         tenants = dict.fromkeys(item["tenant_id"] for item in items if item.get("kind") == ENTRY)
-        await self.settle([self.wake(tenant_id) for tenant_id in tenants], PATIENCE_SECONDS, strict=True)
+        woken = {tenant_id: self.wake(tenant_id) for tenant_id in tenants}
+        waited = [task for tenant_id, task in woken.items() if tenant_id not in self._slow]
+        await self.settle(waited, PATIENCE_SECONDS, strict=True)
 
     async def round(self, rounds: Rounds) -> None:
         """Wake every tenant's stream, and wait some minutes for them."""
@@ -101,12 +106,22 @@ class Runner:
     async def _work(self, tenant_id: str) -> None:
         while True:
             self._again.discard(tenant_id)
-            async with self._free:
-                wait = await self._run(tenant_id)
+            async with self._free_of_slow if tenant_id in self._slow else self._free:
+                wait = await self._timed(tenant_id)
             if tenant_id not in self._again:
                 break
         if wait is not None:
             self._later(tenant_id, wait.total_seconds())
+
+    async def _timed(self, tenant_id: str) -> timedelta | None:
+        loop = asyncio.get_running_loop()
+        began, slow = loop.time(), loop.call_later(SLOW_SECONDS, self._slow.add, tenant_id)
+        try:
+            return await self._run(tenant_id)
+        finally:
+            slow.cancel()
+            if loop.time() - began < SLOW_SECONDS:
+                self._slow.discard(tenant_id)
 
     def _later(self, tenant_id: str, seconds: float) -> None:
         if not self._closed:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +28,8 @@ BODY_SECONDS = 2.0
 MOST_ANSWER_BYTES = 4096
 GZIP_FROM = 1024
 """Bytes below which packing does not pay."""
-MOST_RESOLVING = 32
+MOST_RESOLVING = 256
+"""Threads that look up names, at most: twice as many as streams run at once, for one that hangs outlives its run."""
 _GZIP_LEVEL = 6
 _MOST_RETRY_AFTER = 3600
 REFUSED: Final = "address_refused"
@@ -112,6 +114,7 @@ class Sender:
 
         if self._trusted is None:
             self._trusted = ssl.create_default_context()
+        self._trusted.hostname_checks_common_name = False
         guard = _Guard(self)
         connector = aiohttp.TCPConnector(
             resolver=_resolver(guard),
@@ -178,8 +181,7 @@ class Line:
             else:
                 answer.close()  # and the connection with it
         self._used = True
-        wait = answer.headers.get("Retry-After", "")
-        seconds = min(int(wait), _MOST_RETRY_AFTER) if wait.isascii() and wait.isdigit() and len(wait) < 10 else None
+        seconds = _seconds(answer.headers.get("Retry-After", ""), answer.headers.get("Date", ""))
         return Answer(answer.status, answer.content_type[:100], beginning, seconds)
 
     async def _beginning(self, answer: aiohttp.ClientResponse) -> bytes:
@@ -249,6 +251,17 @@ def _resolver(guard: _Guard) -> AbstractResolver:
             """There is nothing to let go of."""
 
     return Guarded()
+
+
+def _seconds(wait: str, date: str) -> int | None:
+    """What a Retry-After header says: seconds, or a moment (RFC 9110, 10.2.3), held against the answer's own."""
+    if wait.isascii() and wait.isdigit():
+        return min(int(wait), _MOST_RETRY_AFTER) if len(wait) < 10 else None
+    try:
+        left = (parsedate_to_datetime(wait) - parsedate_to_datetime(date)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0, min(int(left), _MOST_RETRY_AFTER))
 
 
 def _reason(error: Exception) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import secrets as random_source
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -12,9 +13,11 @@ from shared.audit.events.config import ConfigChange
 from shared.audit.model import Actor, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
+from shared.audit.registry import all_types
 from shared.core.clock import Clock, period_of, rfc3339
-from shared.core.errors import FieldError, Invalid, NotFoundError, Unready
+from shared.core.errors import FieldError, Invalid, NotFoundError, TooMany, Unready
 from shared.core.ids import IdFactory
+from shared.privacy.guards import Guards
 from shared.privacy.secret_boxes import SecretBoxes
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import BatchOperation, Cursor, Page, create, delete
@@ -37,9 +40,12 @@ from shared.streaming.model import (
     Webhook,
     shown,
 )
+from shared.streaming.sample import sample_event
 from shared.streaming.signing import new_secret, read_secret
 from shared.streaming.state import Streams
 
+TESTS_PER_MINUTE = 10
+"""Samples that a tenant may send: each is a request to wherever its administrators like."""
 _RACES = 20
 _SHOWN_CHARACTERS = 500
 _SETTINGS = ("types", "format", "personal", "gzip", "enabled")
@@ -50,11 +56,12 @@ type Wake = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """The administrator who does it."""
+    """The administrator who does it. `approval`: `approved_by` and `ticket`, where they were said."""
 
     tenant_id: str
     actor: Actor
     person: str
+    approval: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +101,7 @@ class Webhooks:
         recorder: Recorder,
         clock: Clock,
         ids: IdFactory,
+        guards: Guards,
         wake: Wake,
         random_bytes: Callable[[int], bytes] = random_source.token_bytes,
     ) -> None:
@@ -105,6 +113,7 @@ class Webhooks:
         self._recorder = recorder
         self._clock = clock
         self._ids = ids
+        self._guards = guards
         self._wake = wake
         self._random_bytes = random_bytes
 
@@ -133,7 +142,11 @@ class Webhooks:
             if progress is None or going != progress:  # one that is well is not disturbed
                 steps.append(_step(going.item(), going.etag))
             event = ConfigChange(
-                key="webhook", changed_fields=tuple(sorted(changed)), old_values=old, new_values=_told(made, changed)
+                key="webhook",
+                changed_fields=tuple(sorted(changed)),
+                old_values=old,
+                new_values=_told(made, changed),
+                **by.approval,
             )
             if await self._committed(by, steps, event, request):
                 self._wake(by.tenant_id)
@@ -147,7 +160,11 @@ class Webhooks:
             check_version(_tag(webhook), if_match)
             steps = [delete(WEBHOOK, webhook.etag), delete(STREAM)]
             event = ConfigChange(
-                key="webhook", changed_fields=("url",), old_values={"url": webhook.url}, new_values={"url": None}
+                key="webhook",
+                changed_fields=("url",),
+                old_values={"url": webhook.url},
+                new_values={"url": None},
+                **by.approval,
             )
             if await self._committed(by, steps, event, request):
                 return
@@ -168,6 +185,7 @@ class Webhooks:
                 changed_fields=("position",),
                 old_values={"positions": [str(Position(*each)) for each in sorted(progress.next.items())]},
                 new_values={"from_position": str(position)},
+                **by.approval,
             )
             if await self._committed(by, [replaced(moved.item(), progress.etag)], event, request):
                 self._wake(by.tenant_id)
@@ -175,12 +193,19 @@ class Webhooks:
         raise _contended()
 
     async def test(self, by: By, request: RequestContext) -> dict[str, Any]:
-        """Send a sample, recorded beforehand, and tell what came back. NotFoundError. The stream does not move."""
+        """Send a sample, recorded beforehand, and tell what came back. The stream does not move.
+
+        NotFoundError; TooMany (429 rate_limited) above TESTS_PER_MINUTE, on all instances together.
+        """
         webhook, _ = await self._held(by.tenant_id)
+        taken = await self._guards.take("webhook_tests", by.tenant_id, TESTS_PER_MINUTE, 60)
+        if not taken.allowed:
+            seconds = max(1, math.ceil(taken.retry_after_seconds))
+            raise TooMany("rate_limited", "Too many samples of this organization.", retry_after_seconds=seconds)
         event = ConfigChange(key="webhook.test", changed_fields=(), old_values={}, new_values={"url": webhook.url})
         await self._recorder.record(_draft(by, event, request))
         now = self._clock.now()
-        sample = Placed.of(0, self._sample(by.tenant_id, now, request), webhook.format)
+        sample = Placed.of(0, sample_event(by.tenant_id, self._ids.new(now), now, request), webhook.format)
         generation = int(now.timestamp() * 1000)  # so that its id is new
         message = compose(by.tenant_id, period_of(now), [sample], webhook.format, generation, kind=TEST)
         sender = self._delivery.sender
@@ -222,6 +247,9 @@ class Webhooks:
             self._delivery.sender.check(wanted.url)
         except ValueError as error:
             raise _invalid("url", "address", str(error)) from None
+        for number, each in enumerate(wanted.types):
+            if not _is_known(each):
+                raise _invalid(f"types.{number}", "type", "is no event type, nor a family of them")
         if wanted.secret is None:
             return
         if wanted.new_secret:
@@ -236,7 +264,8 @@ class Webhooks:
             position = Position.parse(text)
         except ValueError as error:
             raise _invalid("from_position", "position", str(error)) from None
-        if position.index > sizes.get(position.period, 0):
+        begun = {period_of(self._clock.now()): 0} | sizes
+        if position.index > begun.get(position.period, -1):
             raise _invalid("from_position", "range", "is not in the ledger of that month, or its retention is over")
         return position
 
@@ -292,7 +321,8 @@ class Webhooks:
         """The stream of a changed webhook: it tries at once; a new one begins behind what is sealed."""
         if progress is None:
             sizes = await self._backlog.sizes(tenant_id)
-            return Progress(tenant_id=tenant_id, next=sizes, created_at=webhook.updated_at)
+            born = int(self._clock.now().timestamp())  # no message of a webhook before has an id of this one's
+            return Progress(tenant_id=tenant_id, next=sizes, created_at=webhook.updated_at, generation=born)
         return replace(progress, failures=0, failing_since=None, retry_at=None, paused=None, paused_at=None)
 
     async def _committed(
@@ -306,33 +336,13 @@ class Webhooks:
             return False
         return True
 
-    def _sample(self, tenant_id: str, now: datetime, request: RequestContext) -> dict[str, Any]:
-        """An event of no trail, formed like one."""
-        at = rfc3339(now)
-        context = {"request_id": request.request_id, "trace_id": None, "session_id": None, "route": request.route}
-        return {
-            "schema": 1,
-            "id": self._ids.new(now),
-            "tenant_id": tenant_id,
-            "period": period_of(now),
-            "type": "custom.webhook_test",
-            "outcome": "success",
-            "reason": None,
-            "severity": "info",
-            "recorded_at": at,
-            "occurred_at": at,
-            "actor": {"kind": "system", "id": None, "role": None},
-            "target": {"kind": "webhook", "id": tenant_id},
-            "subjects": [],
-            "source": {"kind": "function", "id": request.function},
-            "context": {**context, "duration_ms": 0},
-            "data_class": "none",
-            "record_count": 0,
-            "attributes": {"sample": True},
-            "commitments": {},
-            "personal": {},
-            **dict.fromkeys(("actor_key", "target_key", "ip_key", "ua_key")),
-        }
+
+def _is_known(kind: str) -> bool:
+    """Whether there are events of a type, or family: a mistyped one would leave the receiver without, unnoticed."""
+    if kind.startswith("custom."):
+        return True
+    known = all_types()
+    return kind in known or (kind.endswith(".*") and any(each.startswith(kind[:-1]) for each in known))
 
 
 def moved_to(progress: Progress, sizes: dict[str, int], position: Position) -> Progress:

@@ -316,7 +316,7 @@ def _assemble(
     trail |= {"box": watched, "statements": statements, "directory": directory}
     ledger = ledger_services(settings, common, ids, secrets, **trail)
     of_persons: dict[str, Any] = {"outbox": outbox, "search": search, "directory": directory, "index": index, **common}
-    streaming = streaming_services(settings, of_persons, ids, person_keys, secrets, ledger)
+    streaming = streaming_services(settings, of_persons, ids, person_keys, secrets, ledger, identity["guards"])
     identity["operations"].index_rotation.also(streaming.webhooks.renew)
     return Services(
         settings=settings,

@@ -7,6 +7,7 @@ from shared.core.ids import IdFactory
 from shared.core.settings import Settings
 
 if TYPE_CHECKING:  # cold start
+    from shared.privacy.guards import Guards
     from shared.privacy.person_keys import PersonKeys
     from shared.privacy.secrets import SecretsPort
     from shared.streaming import Streaming
@@ -19,6 +20,7 @@ def streaming_services(
     person_keys: "PersonKeys",
     secrets: "SecretsPort",
     ledger: dict[str, Any],
+    guards: "Guards",
 ) -> "Streaming":
     """What streams. `trail` and `ledger`: services of those, by their names."""
     from shared.identity.model import TENANT_ITEM
@@ -58,4 +60,4 @@ def streaming_services(
     }
     delivery = Delivery(sender=sender, is_active=is_active, random=random.random, told=WebhookCounts(), **shared)
     runner = Runner(delivery.run)
-    return Streaming(Webhooks(delivery=delivery, wake=runner.wake, **shared), runner, delivery)
+    return Streaming(Webhooks(delivery=delivery, guards=guards, wake=runner.wake, **shared), runner, delivery)

@@ -2,6 +2,8 @@
 
 import json
 
+from shared.streaming.delivery import LEAST_FAILURES
+from shared.subject_rights.erasure import SETTLED
 from tests.app import Account, App, assert_problem
 from tests.streaming.support import SECRET, attached
 
@@ -33,9 +35,9 @@ async def test_a_receiver_that_is_away_for_a_day_is_an_alert_and_loses_nothing(a
     before = len(await app.events(ada.tenant_id)) - 1  # what was sealed when the webhook was set: nothing
     await receiver.stop()
     await app.host.drain_feed()
-    for _ in range(3):
+    for _ in range(LEAST_FAILURES):
         await app.services.streaming.runner.settle()
-        app.clock.advance(hours=13)
+        app.clock.advance(hours=3)
         assert await app.host.run_timer("resume_streams")
     token = (await app.login(ada.email)).json()["access_token"]
     ada = Account(ada.id, ada.tenant_id, ada.email, token)
@@ -94,6 +96,63 @@ async def test_a_report_of_a_schedule_and_its_exceptions_are_told(app: App, ada:
         orders = await app.events(ada.tenant_id, "report.order")
         assert [(each["actor"]["kind"], each["source"]["id"]) for each in orders] == [("system", "order_reports")] * 2
         assert (receiver.inbox.wrong, receiver.inbox.duplicates) == ([], 0)
+    finally:
+        await receiver.stop()
+
+
+async def test_nothing_of_an_erased_person_leaves_any_more(app: App, ada: Account) -> None:
+    """From the first pass of the erasure on, also by a replay, to a webhook that personal data goes along to."""
+    receiver = await attached(app, ada, personal="opened")
+    replay = {"from_position": "2026-03/0"}
+    try:
+        bob = await app.join(ada, "bob@example.com", first_name="Bobby")
+        await app.host.drain_feed()
+        await app.services.streaming.runner.settle()
+        before = json.dumps([*receiver.inbox.events.values()])
+        assert "bob@example.com" in before
+        assert "ada@example.com" in before
+        asked = await app.client.post(
+            f"/v1/admin/users/{bob.id}/erasure", json={"reason": "wants to be forgotten"}, headers=ada.auth
+        )
+        assert asked.status_code == 202
+        app.clock.advance(seconds=1)
+        assert await app.host.run_timer("run_erasures")
+        for settled in (False, True):
+            receiver.inbox.events.clear()
+            receiver.inbox.order.clear()
+            if settled:
+                app.clock.advance(seconds=SETTLED.total_seconds() + 1)
+                assert await app.host.run_timer("run_erasures")
+                token = (await app.login(ada.email)).json()["access_token"]
+                ada = Account(ada.id, ada.tenant_id, ada.email, token)
+            answer = await app.client.post("/v1/webhook/replay", json=replay, headers=ada.auth)
+            assert answer.status_code == 200
+            await app.host.drain_feed()
+            await app.services.streaming.runner.settle()
+            of_bob = [each for each in receiver.inbox.events.values() if bob.id in each["personal"]]
+            assert of_bob
+            assert all(each["personal"][bob.id] == {"erased": True} for each in of_bob)
+            assert not any(each[key] for each in of_bob for key in ("actor_key", "target_key", "ip_key", "ua_key"))
+            sent = json.dumps([*receiver.inbox.events.values()])
+            assert "bob@example.com" not in sent
+            assert "Bobby" not in sent
+            assert "ada@example.com" in sent
+        assert receiver.inbox.wrong == []
+    finally:
+        await receiver.stop()
+
+
+async def test_while_an_organization_is_suspended_its_stream_waits(app: App, ada: Account) -> None:
+    receiver = await attached(app, ada)
+    try:
+        await app.services.operations.set_tenant_status(ada.tenant_id, "suspended")
+        await app.host.drain_feed()
+        await app.services.streaming.runner.settle()
+        assert receiver.inbox.messages == 0
+        await app.services.operations.set_tenant_status(ada.tenant_id, "active")
+        await app.host.drain_feed()
+        await app.services.streaming.runner.settle()
+        assert {key[1] for key in receiver.inbox.events} == {each["id"] for each in await app.events(ada.tenant_id)}
     finally:
         await receiver.stop()
 

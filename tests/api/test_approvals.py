@@ -50,6 +50,28 @@ async def test_every_kind_of_change_says_who_approved_it(app: App, ada: Account)
     assert "left us" not in str(suspended["attributes"])
 
 
+async def test_what_is_done_to_the_webhook_says_who_approved_it(app: App, ada: Account, grace: Account) -> None:
+    eve = await app.join(ada, "eve@example.com")
+    said = {"approved_by": eve.id, "ticket": TICKET}
+    url = {"url": "https://receiver.example.com/in"}
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        ("PUT", "", {"json": url}),
+        ("POST", "/replay", {"json": {"from_position": "2026-03/0"}}),
+        ("DELETE", "", {"params": {}}),
+    ]
+    for method, path, given in calls:
+        ((where, body),) = given.items()
+        for wrong, field in (({"approved_by": grace.id}, "approved_by"), ({"ticket": "a b"}, "ticket")):
+            answer = await app.client.request(method, f"/v1/webhook{path}", headers=ada.auth, **{where: body | wrong})
+            assert_problem(answer, 422, "invalid_request", field)
+        app.clock.advance(seconds=1)
+        answer = await app.client.request(method, f"/v1/webhook{path}", headers=ada.auth, **{where: body | said})
+        assert answer.is_success, answer.text
+    changes = [event["attributes"] for event in await app.events(ada.tenant_id, "config.change")]
+    assert [each["key"] for each in changes] == ["webhook", "webhook.replay", "webhook"]
+    assert [{name: each[name] for name in said} for each in changes] == [said] * 3
+
+
 async def test_what_is_not_said_is_not_stored(app: App, ada: Account) -> None:
     bob = await app.join(ada, "bob@example.com")
     assert (await put(app, ada, bob, status="suspended", role="user")).status_code == 200

@@ -8,9 +8,13 @@ import httpx
 import pytest
 
 from shared.audit.outbox import Outbox
+from shared.core.settings import Settings
+from shared.identity.model import Role
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import Query
+from shared.streaming.service import TESTS_PER_MINUTE
 from shared.streaming.signing import read_secret
+from shared.wiring import build_services
 from tests.app import Account, App, assert_problem
 from tests.second_factors import require
 from tests.streaming.support import OTHER_SECRET, SECRET, attached
@@ -33,10 +37,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"url": "https://user:secret@receiver.example.com/"}, "url"),
     ({"url": "https://réceiver.example.com/"}, "url"),
     ({"url": "https://receiver.example.com/" + "x" * 2000}, "url"),
+    ({"url": "https://127.0.0.1%00/"}, "url"),
+    ({"url": "https://a..example.com/"}, "url"),
     ({"types": ["*"]}, "types.0"),
     ({"types": ["auth.login", "auth.*x"]}, "types.1"),
     ({"types": ["AUTH.*"]}, "types.0"),
     ({"types": ["auth.login\n"]}, "types.0"),
+    ({"types": ["auth.login", "auth.logn"]}, "types.1"),
+    ({"types": ["custom.a", "alerts.*"]}, "types.1"),
     ({"types": "auth.*"}, "types"),
     ({"types": ["auth.login"] * 51}, "types"),
     ({"format": "cef"}, "format"),
@@ -142,6 +150,7 @@ async def test_a_position_that_is_none(app: App, ada: Account) -> None:
     for position in (
         *("2026-03/1000", "2026-02/1", "2026-13/0", "2026-03/-1", "2026-03/01", "2026-03/1e3", "2026-03/٣"),
         *("0001-01/0", "2026-03/0\n", "2026-03", "x" * 31),
+        *("2026-02/0", "2026-04/0", "2999-12/0"),  # months of which the ledger has nothing
     ):
         answer = await app.client.post("/v1/webhook/replay", json={"from_position": position}, headers=ada.auth)
         assert_problem(answer, 422, "invalid_request", "from_position")
@@ -217,3 +226,43 @@ async def test_the_outbox_is_the_only_way_to_change_it(app: App, ada: Account, m
     monkeypatch.setattr(Outbox, "commit", refuses)
     assert (await put(app, ada)).status_code == 500
     assert_problem(await app.client.get("/v1/webhook", headers=ada.auth), 404, "not_found")
+
+
+async def test_a_sample_is_limited_by_the_minute_and_tenant(app: App, ada: Account, grace: Account) -> None:
+    """Each sends a request out, and holds a resolver and a connection for as long as the receiver likes. Nothing is
+    sent or recorded above the limit, however many call at once and from wherever."""
+    receivers = [await attached(app, who, enabled=False) for who in (ada, grace)]
+    try:
+        bob = await app.join(ada, "bob@example.com", Role.TENANT_ADMIN)
+        calls = [app.client.post("/v1/webhook/test", headers=who.auth) for who in (ada, bob) for _ in range(10)]
+        answers = await asyncio.gather(*calls)
+        assert sorted(each.status_code for each in answers) == [200] * TESTS_PER_MINUTE + [429] * 10
+        refused = next(each for each in answers if each.status_code == 429)
+        assert_problem(refused, 429, "rate_limited")
+        assert receivers[0].inbox.tests == TESTS_PER_MINUTE
+        kept = [each["attributes"]["key"] for each in await app.events(ada.tenant_id, "config.change")]
+        assert kept.count("webhook.test") == TESTS_PER_MINUTE
+        assert (await app.client.post("/v1/webhook/test", headers=grace.auth)).status_code == 200, "a limit of its own"
+        app.clock.advance(seconds=int(refused.headers["retry-after"]))
+        assert (await app.client.post("/v1/webhook/test", headers=ada.auth)).status_code == 200
+    finally:
+        for each in receivers:
+            await each.stop()
+
+
+@pytest.mark.parametrize(
+    ("private", "site", "allowed"),
+    [(False, None, (False, False)), (True, None, (True, True)), (True, "app", (True, False))],
+)
+async def test_where_the_app_sends_to_is_what_its_settings_say(
+    private: bool, site: str | None, allowed: tuple[bool, bool]
+) -> None:
+    """Private addresses where they are allowed; plain HTTP not even then, in Azure. Pauses differ by chance."""
+    settings = Settings(kraftd_data=":memory:", webhook_allow_private=private)
+    services = await build_services(settings.model_copy(update={"website_site_name": site}))
+    try:
+        delivery = services.streaming.delivery
+        assert (delivery.sender.allow_private, delivery.sender.allow_http) == allowed
+        assert len({delivery._random() for _ in range(4)}) == 4
+    finally:
+        await services.close()

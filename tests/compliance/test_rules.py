@@ -266,3 +266,13 @@ def test_a_declaration_comes_first_and_is_told(good: dict[str, Evidence]) -> Non
 
 def result_of(controls: tuple[ControlResult, ...], oscal_id: str) -> ControlResult:
     return next(each for each in controls if each.oscal_id == oscal_id)
+
+
+def test_a_sample_for_the_webhook_is_no_change_that_wants_approval() -> None:
+    found = []
+    for key in ("settings", "webhook.test", "webhook"):
+        trail = good_trail()
+        trail.say("config.change", "20T10:00", key=key, changed_fields=[])
+        evidence = good_evidence("soc2", trail)
+        found.append((len(RULES["CHG-01"].run(evidence).found), METRICS["unapproved_changes"].of(evidence).value))
+    assert found == [(1, 1), (0, 0), (1, 1)]

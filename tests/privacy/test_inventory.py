@@ -7,7 +7,8 @@ from pydantic import BaseModel
 
 from shared.audit.model import FreeEvent
 from shared.audit.registry import EventType, all_types
-from shared.privacy.inventory import KINDS, declared, find, kind_of, leaves
+from shared.privacy.declared import declared, find, kind_of, leaves
+from shared.privacy.inventory import KINDS
 from shared.privacy.inventory_kind import ANY, SYSTEM, Kind
 from shared.privacy.public_attributes import ATTRIBUTES
 from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, GUARDS, IDENTITY

@@ -240,6 +240,7 @@ async def drive(app: App) -> None:
     request = RequestContext(app.services.ids.new(), "x", "x", app.clock.now())
     assert await app.services.statements.found(ada.tenant_id, "2026-03", "edited", "x", request, found="y")
     await app.services.verification._counted(ada.tenant_id, Progress("2026-03"))  # of a lap that takes several runs
+    await app.services.streaming.delivery._backlog._entries(ada.tenant_id, "2026-03", 0, 10**6)  # of a head that lies
     await app.services.directory.enroll_tenant(app.services.ids.new())  # whose registration then failed
     app.clock.advance(days=2)
     assert await app.host.run_timer("tidy_tenants")

@@ -15,6 +15,7 @@ from shared.audit.search import EventSearch
 from shared.core.ids import IdFactory
 from shared.ledger.shards import Shards
 from shared.privacy.blind_index import BlindIndex
+from shared.privacy.guards import Guards
 from shared.privacy.secret_boxes import SecretBoxes
 from shared.privacy.secrets import MemorySecrets
 from shared.storage.containers import AUDIT_EVENTS, IDENTITY
@@ -109,7 +110,8 @@ class Instance:
         )
         self.runner = Runner(self.delivery.run)
         self.woken: list[str] = []
-        self.webhooks = Webhooks(delivery=self.delivery, wake=self.woken.append, **shared)
+        guards = Guards(through, index, clock)
+        self.webhooks = Webhooks(delivery=self.delivery, guards=guards, wake=self.woken.append, **shared)
 
     async def _is_erased(self, _tenant_id: str, person: str) -> bool:
         return person in self.erased

@@ -12,6 +12,7 @@ NEVER = [
     *("0.0.0.0", "0.1.2.3", "255.255.255.255", "224.0.0.1", "239.1.1.1", "240.0.0.1", "192.0.2.1", "198.18.0.1"),  # noqa: S104 - nothing listens
     *("::", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "2001::1", "2001:db8::1", "100::1", "::7f00:1"),
     *("::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "64:ff9b:1::1", "::ffff:168.63.129.16"),
+    *("fd20:ce::254", "3fff::1", "2001:470:1::5efe:7f00:1", "2606:4700::200:5efe:a00:1", "192.88.99.1"),
     *("", "localhost", "127.1", "2130706433", "0x7f.0.0.1", "010.0.0.1", "1.2.3.4.5", "８.8.8.8"),
 ]
 
@@ -42,6 +43,8 @@ def test_never(address: str) -> None:
         "https://8.8.8.8/",
         "https://[2606:4700::1111]/in",
         "https://xn--bcher-kva.example/",
+        "https://siem_1.Example.com./",
+        "https://" + "a" * 63 + ".example.com/",
     ],
 )
 def test_urls_that_will_do(url: str) -> None:
@@ -67,6 +70,15 @@ def test_urls_that_will_do(url: str) -> None:
         "https://siem.example.com/\r\nX: y",
         "https://siem.example.com\\@10.0.0.1/",
         "https://bücher.example/",
+        "https://127.0.0.1%00/",
+        "https://127.0.0.1%2eexample.com/",
+        "https://siem..example.com/",
+        "https://.example.com/",
+        "https://-.example.com-/",
+        "https://siem!.example.com/",
+        "https://" + "a" * 64 + ".example.com/",
+        "https://" + "a." * 130 + "example.com/",
+        "https://a.localhost./",
         "https://[::1/",
         "https://localhost/",
         "https://a.localhost/",

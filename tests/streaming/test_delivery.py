@@ -14,7 +14,7 @@ from shared.ledger.shards import head_id
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import PatchSet
 from shared.storage.errors import PreconditionFailed, Unavailable
-from shared.streaming.delivery import BUSY, LONGEST_PAUSE, SLICE, pause_after
+from shared.streaming.delivery import BUSY, LEAST_FAILURES, LONGEST_PAUSE, SLICE, pause_after
 from shared.streaming.model import MOST_BYTES, MOST_EVENTS, Position
 from shared.streaming.sender import Answer
 from shared.streaming.signing import new_secret
@@ -134,6 +134,21 @@ async def test_nothing_of_an_erased_person_is_sent_again(stage: Stage) -> None:
     assert placed["event"]["erased_at"] == "2026-03-15T12:00:00.000000Z"
 
 
+async def test_no_keyed_hash_of_an_erased_person_is_sent(quick: Stage) -> None:
+    """Also of one of whom the event holds nothing but that: before the sweep has come by."""
+    await quick.put(personal="opened")
+    await quick.seal(1, **{**personal("bob"), "subjects": ["ada", "bob"]}, target_key="v1:ff")
+    await quick.run()
+    (placed,) = sent(quick)["data"]["events"]
+    assert placed["event"]["target_key"] == "v1:ff"
+    quick.one.erased.add("ada")
+    await quick.one.webhooks.replay(by(), f"{PERIOD}/0", quick.request)
+    await quick.run()
+    (placed,) = sent(quick)["data"]["events"]
+    assert placed["event"]["target_key"] is None
+    assert placed["event"]["personal"] == {"bob": {"email": "bob@example.com"}}
+
+
 async def test_an_event_that_was_changed_or_taken_away_leaves_as_it_was_sealed(quick: Stage) -> None:
     await quick.put(personal="opened")
     first, second = await quick.seal(2, **personal("ada"))
@@ -154,6 +169,7 @@ async def test_a_failure_waits_and_loses_nothing(quick: Stage, failure: int | st
     assert await quick.run() == timedelta(seconds=5)
     progress = await quick.progress()
     assert (progress.failures, progress.next, progress.owner) == (1, {}, None)
+    assert quick.one.told == [("failed", 3, 0.0)]
     assert await quick.run() == timedelta(seconds=5)
     assert len(quick.line.sent) == 1, "not before it is due"
     await quick.seal(3)
@@ -179,6 +195,12 @@ async def test_a_retry_of_the_same_events_has_the_same_id_and_body(quick: Stage)
     assert quick.inbox.duplicates == 3
     ids = [headers["webhook-id"] for _, headers, _ in quick.line.sent]
     assert ids[3] != ids[0], "who drops known ids would drop a replay"
+    await quick.one.webhooks.delete(by(), None, quick.request)
+    quick.clock.advance(seconds=1)
+    await quick.put()
+    await quick.one.webhooks.replay(by(), f"{PERIOD}/0", quick.request)
+    await quick.run()
+    assert quick.line.sent[-1][1]["webhook-id"] not in ids, "nor is it that of a webhook before"
 
 
 def test_pauses_double_up_to_a_quarter_of_an_hour_and_chance_cuts_half_at_most() -> None:
@@ -194,6 +216,9 @@ async def test_retry_after_is_heeded(quick: Stage) -> None:
     assert await quick.run() == timedelta(seconds=1800)
     quick.clock.advance(seconds=1800)
     assert await quick.run() == timedelta(seconds=10), "never sooner than the pause"
+    quick.clock.advance(seconds=10)
+    quick.one.chance, quick.line.script = 0.5, [Answer(429, retry_after=600)]
+    assert await quick.run() == timedelta(seconds=630), "nor all at once"
 
 
 async def test_a_receiver_that_takes_less_gets_less(quick: Stage) -> None:
@@ -203,8 +228,28 @@ async def test_a_receiver_that_takes_less_gets_less(quick: Stage) -> None:
     while quick.received() != list(range(MOST_EVENTS)):
         await quick.go_on()
     counts = [len(json.loads(body)["data"]["events"]) for _, _, body in quick.line.sent]
-    assert counts == [100, 50, 25, 12, 24, 48, 16]
-    assert (await quick.progress()).limit == MOST_EVENTS
+    assert counts == [100, 50, 25, 12, 17, 22, 27, 22]
+    assert (await quick.progress()).limit == 37
+
+
+async def test_a_receiver_with_a_limit_is_seldom_asked_for_more(quick: Stage) -> None:
+    """Each 413 is a pause: the size of messages is felt for in small steps, or a busy tenant would never catch up."""
+    await quick.put()
+    await quick.seal(900)
+    post, refused = quick.line.post, 0
+
+    async def limited(url: str, headers: Any, body: bytes, *, packed: bool = False) -> Answer:
+        nonlocal refused
+        if len(json.loads(body)["data"]["events"]) <= 60:
+            return await post(url, headers, body, packed=packed)
+        refused += 1
+        return Answer(413)
+
+    quick.line.post = limited  # type: ignore[method-assign] # a proxy before the receiver
+    while await quick.go_on() is not None:
+        continue
+    assert quick.received() == list(range(900))
+    assert refused <= 4
 
 
 async def test_after_a_day_of_failure_it_pauses_and_an_event_says_so(stage: Stage) -> None:
@@ -232,6 +277,23 @@ async def test_after_a_day_of_failure_it_pauses_and_an_event_says_so(stage: Stag
     await stage.run()
     assert stage.received() == [0, 1, 2]
     assert (await stage.one.webhooks.get(TENANT)).body["state"] == "active"
+
+
+async def test_a_day_in_which_nobody_tried_is_no_day_of_failure(quick: Stage) -> None:
+    """One failure, then two days in which the tenant was suspended, or the app did not run."""
+    await quick.put()
+    await quick.seal(1)
+    quick.line.script = [500] * LEAST_FAILURES
+    await quick.run()
+    quick.one.active = False
+    quick.clock.advance(days=2)
+    assert await quick.run() is None
+    quick.one.active = True
+    for _ in range(LEAST_FAILURES - 2):
+        assert await quick.go_on() is not None
+    assert (await quick.progress()).paused is None
+    await quick.go_on()
+    assert (await quick.progress()).paused == "failing"
 
 
 async def test_a_success_in_between_begins_the_day_anew(quick: Stage) -> None:

@@ -43,6 +43,12 @@ def cases() -> list[tuple[list[str], dict[str, str], str, bool]]:
         ([SECRET], good | {"webhook-timestamp": str(now + 1)}, text, False),
         ([SECRET], good | {"webhook-signature": good["webhook-signature"].replace("v1,", "v2,")}, text, False),
         ([SECRET], good | {"webhook-signature": "v1,AAAA"}, text, False),
+        ([SECRET], good | {"webhook-signature": "v1,é v1,"}, text, False),
+        ([SECRET], good | {"webhook-timestamp": "soon"}, text, False),
+        ([SECRET], good | {"webhook-timestamp": "\N{SUPERSCRIPT TWO}"}, text, False),
+        ([SECRET], good | {"webhook-timestamp": "9" * 5000}, text, False),
+        *[([SECRET], {name: good[name] for name in good if name != left_out}, text, False) for left_out in good],
+        ([SECRET], {}, text, False),
     ]
 
 

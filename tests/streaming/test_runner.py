@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import pytest
@@ -58,6 +58,61 @@ async def test_the_feed_waits_for_nobody_for_long(monkeypatch: pytest.MonkeyPatc
     streams.release.set()
     await runner.settle()
     assert streams.runs["slow"] == 2, "it was woken meanwhile: once more, however often"
+    await runner.close()
+
+
+async def test_a_slow_receiver_costs_the_feed_its_patience_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who took long is not waited for again, until a run of theirs was quick."""
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "SLOW_SECONDS", 0.05)
+    streams = Streams()
+    runner, waited = Runner(streams.run), list[set[str]]()
+    settle = runner.settle
+
+    async def watched(tasks: Iterable[asyncio.Task[None]], seconds: float, *, strict: bool = False) -> None:
+        tasks = list(tasks)
+        waited.append({name for name, task in runner._tasks.items() if task in tasks})
+        await settle(tasks, seconds, strict=strict)
+
+    monkeypatch.setattr(runner, "settle", watched)
+    streams.slow.add("slow")
+    for _ in range(4):
+        await runner.consume(entries("slow", "a"))
+    assert waited == [{"slow", "a"}, *[{"a"}] * 3]
+    streams.slow.clear()
+    streams.release.set()
+    await settle()
+    await runner.consume(entries("slow", "a"))
+    await settle()
+    await runner.consume(entries("slow", "a"))
+    assert waited[-1] == {"slow", "a"}
+    await runner.close()
+
+
+async def test_slow_receivers_wait_for_each_other_and_nobody_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of them there are: once they are known, the others have places of their own."""
+    monkeypatch.setattr(module, "SLOW_SECONDS", 0.02)
+    streams = Streams()
+    streams.slow = {f"s{n}" for n in range(8)}
+    runner = Runner(streams.run, at_once=4)
+    for release in (True, False):
+        for each in sorted(streams.slow):
+            runner.wake(each)
+        await asyncio.sleep(0.1)
+        if release:  # the first four end, and the next are known soon
+            streams.release.set()
+            await asyncio.sleep(0)
+            streams.release.clear()
+            await asyncio.sleep(0.1)
+            streams.release.set()
+            await runner.settle()
+            streams.release.clear()
+    assert sum(streams.running.values()) == 4
+    await runner.settle([runner.wake("a")], 1.0)
+    assert streams.runs["a"] == 1
+    streams.release.set()
+    await runner.settle()
+    assert {streams.runs[each] for each in streams.slow} == {2}
     await runner.close()
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 import json
+import socket
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from shared.core.deadline import deadline
+from shared.streaming.runner import AT_ONCE
 from shared.streaming.sender import MOST_ANSWER_BYTES, Answer, Sender, Times, Undelivered, resolved
 from tests.cosmos_emulator.emulator import make_certificate
 from tests.streaming.support import QUICK
@@ -206,6 +209,16 @@ async def test_a_certificate_that_does_not_hold(tls: Tls, which: str) -> None:
     assert seen == []
 
 
+async def test_a_certificate_says_its_hosts_where_it_has_to(tls: Tls) -> None:
+    """The common name, which anybody may have written, says nothing (RFC 9525)."""
+    async with sender(tls).open():
+        assert not tls.trust.hostname_checks_common_name
+    by = Sender()
+    async with by.open():
+        assert by._trusted is not None
+        assert not by._trusted.hostname_checks_common_name
+
+
 async def test_nobody_there_and_no_such_name(tls: Tls) -> None:
     async with serving(answering(b""), tls.good) as url:
         pass
@@ -308,10 +321,17 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_made_anew(tls: Tls
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("120", 120), ("99999", 3600), ("0", 0), ("soon", None), ("-1", None), ("9" * 400, None)]
+    ("header", "seconds"),
+    [
+        *[("120", 120), ("99999", 3600), ("0", 0), ("soon", None), ("-1", None), ("9" * 400, None)],
+        *[("Sun, 15 Mar 2026 12:02:00 GMT", 120), ("Sun, 15 Mar 2026 11:00:00 GMT", 0), ("Fri, 31 Dec 9999", None)],
+        *[("Fri, 31 Dec 9999 23:59:59 GMT", 3600), ("Sun, 15 Mar 2026 12:02:00", None)],
+    ],
 )
 async def test_retry_after(tls: Tls, header: str, seconds: int | None) -> None:
-    raw = f"HTTP/1.1 503 X\r\nContent-Length: 0\r\nRetry-After: {header}\r\n\r\n".encode()
+    """Seconds, or a moment, by the receiver's own clock."""
+    date = "Date: Sun, 15 Mar 2026 12:00:00 GMT\r\n"
+    raw = f"HTTP/1.1 503 X\r\nContent-Length: 0\r\n{date}Retry-After: {header}\r\n\r\n".encode()
     async with serving(answering(raw), tls.good) as url:
         assert (await post(sender(tls), url)).retry_after == seconds
 
@@ -328,6 +348,27 @@ async def test_a_request_at_hand_has_no_more_time_than_is_left(tls: Tls) -> None
 async def test_the_machines_resolver() -> None:
     assert set(await resolved("127.0.0.1", 443)) == {"127.0.0.1"}
     assert set(await resolved("::1", 443)) == {"::1"}
+
+
+async def test_names_that_hang_keep_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are streams at once, fast ones and slow ones, each name of which is asked for in vain."""
+    release, hanging = threading.Event(), 0
+
+    def ask(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        nonlocal hanging
+        if host.startswith("hangs"):
+            hanging += 1
+            release.wait(30)
+        return [(0, 0, 0, "", ("192.0.2.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    waiting = [asyncio.create_task(resolved(f"hangs{n}.example.com", 443)) for n in range(2 * AT_ONCE)]
+    try:
+        assert await asyncio.wait_for(resolved("quick.example.com", 443), 10) == ["192.0.2.1"]
+        assert hanging == 2 * AT_ONCE
+    finally:
+        release.set()
+        await asyncio.gather(*waiting)
 
 
 async def test_each_new_connection_asks_for_the_name_again(tls: Tls) -> None:

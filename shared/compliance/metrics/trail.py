@@ -139,7 +139,11 @@ def _review(evidence: Evidence) -> Cell:
 
 def _unapproved(evidence: Evidence) -> Cell:
     changes = evidence.facts.extracts("user.role_change", "user.status_change", "config.change", "apikey.create")
-    return sum(not approval(each.attributes) for each in changes if each.actor[0] == "user")
+    return sum(
+        not approval(each.attributes)
+        for each in changes
+        if each.actor[0] == "user" and each.attributes.get("key") != "webhook.test"  # which changes nothing
+    )
 
 
 def _unauthorized_views(evidence: Evidence) -> Cell:
