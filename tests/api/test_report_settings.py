@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from functions._report_settings import ReportThresholdsBody
+from shared.compliance.thresholds import MOST_FOR_FRAMEWORK, THRESHOLDS
 from shared.identity.model import TENANT_ITEM, Role
 from shared.storage.containers import IDENTITY
 from tests.app import Account, App, assert_problem
@@ -32,7 +34,7 @@ async def test_they_are_kept_and_the_change_is_in_the_trail(app: App, ada: Accou
             {"framework": "soc2", "every": "monthly", "hour": 6},
             {"framework": "soc2", "every": "daily", "hour": 0},
         ],
-        "report_thresholds": {"source_silence_hours": 48, "offboarding_hours": 0},
+        "report_thresholds": {"source_silence_hours": 48, "offboarding_hours": 0, "idle_minutes": 5, "sample_size": 32},
     }
     before = (await app.client.get(URL, headers=grace.auth)).json()
     changed = await put(app, ada, **wanted)
@@ -64,6 +66,19 @@ async def test_a_declaration_stays_whose_it_was(app: App, ada: Account) -> None:
     assert (last["declared_by"], last["reason"]) == (cleo.id, anew["reason"])
     assert (await put(app, cleo, not_applicable=[])).json()["not_applicable"] == []
     assert len(await app.events(ada.tenant_id, "config.change")) == 4
+
+
+def test_what_may_be_set_is_what_reports_let_be_set() -> None:
+    """And what holds where nothing is set is within the bounds of what may be."""
+    fields = ReportThresholdsBody.model_fields
+    assert set(fields) == {name for name, each in THRESHOLDS.items() if each.settable}
+    for name, field in fields.items():
+        value = THRESHOLDS[name].value
+        assert ReportThresholdsBody.model_validate({name: value}), name
+        assert f"Default: {value}" in str(field.description), name
+    for framework, limits in MOST_FOR_FRAMEWORK.items():
+        assert set(limits) <= set(fields), framework
+        assert all(limits[name] <= THRESHOLDS[name].value for name in limits), framework
 
 
 async def test_what_is_wrong_is_named(app: App, ada: Account) -> None:
@@ -103,6 +118,9 @@ async def test_what_is_wrong_is_named(app: App, ada: Account) -> None:
         ("not_applicable", [{**DECLARED, "control": f"c{n}"} for n in range(101)], "not_applicable"),
         ("report_thresholds", {"source_silence_hours": 0}, "report_thresholds.source_silence_hours"),
         ("report_thresholds", {"alert_ack_hours": 24.5}, "report_thresholds.alert_ack_hours"),
+        ("report_thresholds", {"idle_minutes": 4}, "report_thresholds.idle_minutes"),
+        ("report_thresholds", {"concurrent_sessions": 2}, "report_thresholds.concurrent_sessions"),
+        ("report_thresholds", {"sample_size": 33}, "report_thresholds.sample_size"),
         ("report_thresholds", {"lockout_max_attempts": 99}, "report_thresholds.lockout_max_attempts"),
     ):
         assert_problem(await put(app, ada, **{field: value}), 422, "invalid_request", named)

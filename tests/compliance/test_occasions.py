@@ -11,9 +11,8 @@ from shared.compliance.catalogue import FRAMEWORKS
 from shared.compliance.controls.model import Control
 from shared.compliance.evidence import AlertRow, Evidence, Operations
 from shared.compliance.occasions import TOLD, check_words, groups_of, occasions
-from shared.compliance.rules import RULES
 from shared.compliance.selectors import Selector, selectors
-from shared.compliance.status import Judged, status_of
+from tests.compliance.judging import control_of, judge
 from tests.compliance.trails import DAYS, Trail, alert, good_evidence, good_trail, new_evidence, request
 
 GROUPS = [
@@ -31,19 +30,6 @@ def unseen(name: str, severity: str = "critical") -> AlertRow:
     """An alert of the last evening that nobody has seen; it is not late yet."""
     times: dict[str, Any] = {at: LATE.format(20) for at in ("raised_at", "first_seen", "last_seen")}
     return alert(name, severity=severity, acknowledged_at=None, closed_at=None, closed_note=False, **times)
-
-
-def judge(control: Control, evidence: Evidence) -> Judged:
-    return status_of(control, evidence, {name: RULES[name].run(evidence) for name in control.rules.split()})
-
-
-def control_of(oscal_id: str) -> tuple[str, Control]:
-    return next(
-        (framework, control)
-        for framework, listed in FRAMEWORKS.items()
-        for control in listed.controls
-        if control.oscal_id == oscal_id
-    )
 
 
 def told(oscal_id: str, trail: Trail, **changed: Any) -> tuple[str, str | None]:

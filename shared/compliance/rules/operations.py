@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -25,6 +26,7 @@ from shared.core.clock import parse_rfc3339, rfc3339
 _DUE = ("reportable", "notifiable", "notify", "to be notified", "must be notified")
 _NOT_DUE = ("not reportable", "not notifiable", "no notification", "not to be notified")
 """How decisions about incidents begin."""
+_BETWEEN = re.compile(r"[\s_-]+")
 _SETTLED = timedelta(days=2)
 """So long after the end of a period its report may take, whatever its hour and time zone."""
 _GRAVE = frozenset({"high", "critical"})
@@ -116,7 +118,7 @@ def is_reportable(records: Sequence[Mapping[str, Any]]) -> bool | None:
     """Whether an incident has to be notified, as its decisions, free texts, begin; None where they do not say. The
     last that says something counts; what says nothing takes nothing back."""
     for each in reversed(records):
-        words = str(each.get("decision", "")).strip().casefold()
+        words = " ".join(_BETWEEN.split(str(each.get("decision", "")).casefold())).strip()
         if words.startswith(_NOT_DUE):
             return False
         if words.startswith(_DUE):
