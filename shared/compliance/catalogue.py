@@ -8,7 +8,7 @@ from shared.compliance.controls import gdpr, hipaa, iso_27001, pci_dss, pci_dss_
 from shared.compliance.controls.model import Control
 from shared.compliance.report_model import Framework
 
-CATALOGUE_VERSION = "1"
+CATALOGUE_VERSION = "2"
 """Raised with every change of controls, rules or metrics: a report says by which catalogue it was made."""
 
 

@@ -158,4 +158,4 @@ TOLD: Mapping[str, str] = {
 
 def told(text: str) -> str:
     """Words of occasions as reports tell them."""
-    return " ".join(TOLD.get(word, word) if word != "/" else "and" for word in text.split())
+    return "; and of: ".join(", ".join(TOLD.get(word, word) for word in group.split()) for group in groups_of(text))
