@@ -113,6 +113,27 @@ def test_words_of_occasions_are_known() -> None:
             check_words(wrong)
 
 
+BY_ITSELF = ("alert.raise", "profile.view", "report.generate", "system.heartbeat", "system.start", "ledger.checkpoint")
+"""What happens in every organization that does nothing: no activity control is about it."""
+ALSO_OF_PROGRAMS = {"auth.token_refresh": {"pci-10.2.1.4"}, "auth.login": {"pci-10.2.1.4"}}
+"""What goes on wherever people work, and the controls that are about its failures."""
+ABOUT_SIGNING_IN = {"hipaa-164.308.a.5.ii.c", "hipaa-164.312.d"}
+
+
+def test_what_happens_by_itself_is_no_occasion() -> None:
+    """Held against a list of its own: what a control needs is not taken from the control."""
+    for _, control, group in GROUPS:
+        for each in (each for word in group.split() if not word.startswith("@") for each in selectors(word)):
+            if control.pattern != "activity":
+                continue
+            assert not [kind for kind in BY_ITSELF if each.names(kind)], control.oscal_id
+            for kind, failures in ALSO_OF_PROGRAMS.items():
+                allowed = control.oscal_id in ABOUT_SIGNING_IN or (
+                    control.oscal_id in failures and each.outcome == "failure"
+                )
+                assert not each.names(kind) or allowed, control.oscal_id
+
+
 def logins() -> Trail:
     trail = Trail()
     for day in range(2, 17):

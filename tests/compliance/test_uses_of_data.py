@@ -69,7 +69,7 @@ class TestSecondFactor:
 
 
 class TestUsesOfData:
-    @pytest.mark.parametrize("purpose", [".", "-", "  ", "x", "…!?", 7, None, ["care"]])
+    @pytest.mark.parametrize("purpose", [".", "-", "  ", "x", "…!?", 7, True, None, ["care"]])
     def test_a_word_that_says_nothing_is_no_purpose(self, purpose: Any) -> None:
         trail = Trail()
         trail.say("data.export", data_class="phi", records=5000, recipient="clinic.example.com", purpose=purpose)

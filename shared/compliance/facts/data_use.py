@@ -175,7 +175,11 @@ def _slots(found: dict[int, int]) -> str:
 
 def is_said(text: Any) -> bool:
     """Whether a text that a producer gave says anything."""
-    return isinstance(text, str | int) and sum(char.isalnum() for char in str(text)) >= LEAST_SAID
+    if not isinstance(text, str | int) or isinstance(text, bool):
+        return False
+    said = str(text)
+    begins = len(said) >= LEAST_SAID and said[:LEAST_SAID].isalnum()  # as texts do that say something
+    return begins or sum(char.isalnum() for char in said) >= LEAST_SAID
 
 
 def _word(text: Any) -> str:
