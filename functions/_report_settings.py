@@ -105,6 +105,30 @@ class ReportThresholdsBody(Body):
         le=1_000_000,
         description="Of one export, above which it needs a reason. Default: 1000.",
     )
+    idle_minutes: int = Field(
+        default_factory=absent,
+        ge=5,
+        le=1440,
+        description="That a session may lie without a call. Default: 15, the most for PCI DSS.",
+    )
+    inactive_account_days: int = Field(
+        default_factory=absent,
+        ge=1,
+        le=365,
+        description="That an active account may not be signed in to. Default: 90, the most for PCI DSS.",
+    )
+    access_review_months: int = Field(
+        default_factory=absent,
+        ge=1,
+        le=24,
+        description="From one access review to the next. Default: 6, the most for PCI DSS.",
+    )
+    concurrent_sessions: int = Field(
+        default_factory=absent, ge=3, le=100, description="Of one account at one time that are too many. Default: 3."
+    )
+    sample_size: int = Field(
+        default_factory=absent, ge=1, le=32, description="Events that are drawn for each control. Default: 25."
+    )
 
 
 type Roles = Annotated[list[Opaque], Field(max_length=MOST_ROLES)]

@@ -116,10 +116,10 @@ class SettingsBody(ApprovalFields):
         description="Ids of those, also of programs, who may use sensitive data outside working hours, as events name "
         "them; null: not said.",
     )
-    expected_sources: list[Opaque] = Field(
+    expected_sources: list[Opaque] | None = Field(
         default_factory=absent,
         max_length=MOST_SOURCES,
-        description="Ids of API keys that are to send events; none: those that do.",
+        description="Ids of API keys that are to send events; null: not said.",
     )
     data_roles: DataRolesBody = Field(default_factory=absent)
     accepted_risks: list[AcceptedRiskBody] = Field(default_factory=absent, max_length=MOST_DECLARATIONS)
@@ -182,7 +182,7 @@ class SettingsShape(Shape):
     not_applicable: list[NotApplicableShape]
     report_thresholds: dict[str, int]
     on_call: list[str] | None
-    expected_sources: list[str]
+    expected_sources: list[str] | None
     data_roles: dict[str, list[str]]
     accepted_risks: list[AcceptedRiskShape]
 

@@ -140,7 +140,9 @@ class IncidentBody(Body):
     """What was decided about the incident behind an alert; deadlines of notification begin at `aware_at`."""
 
     aware_at: Moment
-    decision: Annotated[Paragraphs, Field(min_length=3, max_length=500)]
+    decision: Annotated[Paragraphs, Field(min_length=3, max_length=500)] = Field(
+        description="Reports read how it begins: `reportable`, or `not reportable`; else they say that it is not known."
+    )
     facts: Annotated[Paragraphs, Field(min_length=3, max_length=4000)]
     authority_notified_at: Moment | None = None
     subjects_notified_at: Moment | None = None

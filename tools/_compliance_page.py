@@ -3,8 +3,10 @@
 from shared.compliance.catalogue import FRAMEWORKS, GAPS, SOURCES, Listed
 from shared.compliance.controls.model import Control
 from shared.compliance.metrics import METRICS
+from shared.compliance.occasions import told
 from shared.compliance.rules import RULES
 from shared.compliance.status import STATUS_RULES
+from shared.compliance.thresholds import MOST_FOR_FRAMEWORK as LIMITS
 from shared.compliance.thresholds import THRESHOLDS
 
 _HEAD = """\
@@ -42,9 +44,13 @@ is; retention covers the period.
 
 {status}
 
+What a control is about is in its row below, after "occasions"; whatever else speaks to it is context ([ADR
+58](adr/0058-a-control-needs-its-occasion.md)). Decisions on incidents are free text, of which reports read the
+beginning: `reportable` or `not reportable`.
+
 Reasons of not-evidenced: `no-occurrence` (sources were alive, and nothing of the kind happened), `not-exercised` (a
-mechanism that nothing triggered), `no-source` (nothing was recorded at all), `data-missing`, `gate-failed`,
-`manual-only`. Four counts are shown, and never one percentage.
+mechanism that nothing triggered, or alerts that nobody followed up and that are not late), `no-source` (nothing was
+recorded at all), `data-missing`, `gate-failed`, `manual-only`. Four counts are shown, and never one percentage.
 
 What is known beside the trail comes as it is when the report is made: accounts, settings in force, alerts with who
 saw them when, requests of persons. Where that cannot be had, the rules that need it are not run, and the control is
@@ -52,14 +58,14 @@ data-missing. Approvals are what whoever made a change said (`approved_by`, `tic
 sealed with their persons: sessions stand in for them.
 
 Attributes by which producers' `data.*` events can say more: `purpose`, `recipient`, `recipient_address`,
-`description`, `legal_basis` (`consent` is looked at), `reason`, `ticket`, `role` (of the actor, in the producer's own
-system: a word of letters, digits and `._:-`, at most 64).
+`description`, `legal_basis` (what begins with `consent` is looked at; where somebody withdrew one, uses that do not say
+theirs are a gap), `reason`, `ticket`, `role` (of the actor, in the producer's own system: a word of letters, digits and
+`._:-`, at most 64). A text without two letters or digits says nothing.
 
 What an organization can say of itself ([settings](administration.md#settings)), and what is looked at then: `on_call`
-(ACC-07), `data_roles` (ACC-08, for uses of its own systems' data), `expected_sources` (INT-06; else the API keys that
-were seen are expected). What it did not say stands among the rule's parameters as `not set by the organization`: the
-rule then looked at less. `accepted_risks` name a rule and a framework: what the rule finds stays an exception, and the
-register shows who accepted it, until when and why.
+(ACC-07), `data_roles` (ACC-08, for uses of its own systems' data), `expected_sources` (INT-06). Where a rule needs what
+was not said, its controls are data-missing. `accepted_risks` name a rule and a framework: what the rule finds stays an
+exception, and the register shows who accepted it, until when and why.
 
 How to get a report, by a call or by a schedule: [reports.md](reports.md).
 
@@ -92,7 +98,7 @@ def compliance_page() -> str:
 
 def _thresholds() -> str:
     rows = [
-        f"| `{name}` | {each.value} | {each.origin} | {'yes' if each.settable else ''} |\n"
+        f"| `{name}` | {each.value} | {each.origin} | {_settable(name)} |\n"
         for name, each in sorted(THRESHOLDS.items())
     ]
     return (
@@ -100,6 +106,12 @@ def _thresholds() -> str:
         + "".join(rows)
         + "\nWorking hours: Monday to Friday, 07:00 to 19:00, in the organization's time zone, unless it set others.\n"
     )
+
+
+def _settable(name: str) -> str:
+    """Whether an organization may set a threshold, and where a framework limits that."""
+    limits = [f"{FRAMEWORKS[each].framework.name}: at most {of[name]}" for each, of in LIMITS.items() if name in of]
+    return "; ".join(("yes", *limits)) if THRESHOLDS[name].settable else ""
 
 
 def _rules() -> str:
@@ -132,8 +144,8 @@ def _framework(listed: Listed) -> str:
 
 def _control(control: Control) -> str:
     evidence = " ".join(f"`{word}`" for word in control.evidence.split()) or "none"
-    occasions = f"; occasions: {control.exposure}" if control.exposure else ""
-    needs = f"; needs: {control.needs}" if control.needs else ""
+    wanted = control.exposure or control.needs
+    occasions = f"; occasions: {told(wanted)}" if wanted else ""
     rules = ", ".join(control.rules.split()) or "none"
     figures = ", ".join(METRICS[name].title.lower() for name in control.metrics.split()) or "none"
     limits = [control.note] if control.note else []
@@ -142,6 +154,6 @@ def _control(control: Control) -> str:
     if control.gaps:
         limits.append(f"Gaps: {', '.join(control.gaps.split())}.")
     return (
-        f"| **{control.id}** {control.title} | {control.pattern} | {control.strength} | {evidence}{occasions}{needs} "
+        f"| **{control.id}** {control.title} | {control.pattern} | {control.strength} | {evidence}{occasions} "
         f"| {rules}; {figures} | {control.confirmed} | {' '.join(limits)} |\n"
     )

@@ -12,6 +12,7 @@ from shared.compliance.evidence import Evidence, moment_after
 from shared.compliance.facts.merged import Facts
 from shared.compliance.facts.parts import FACTS_VERSION
 from shared.compliance.metrics import METRICS
+from shared.compliance.occasions import groups_of, occasions, told
 from shared.compliance.report_model import (
     Cell,
     ControlResult,
@@ -30,7 +31,7 @@ from shared.compliance.rules import RULES
 from shared.compliance.rules.model import Found, Result
 from shared.compliance.samples import METHOD, sample, seed_of
 from shared.compliance.selectors import selectors
-from shared.compliance.status import STATUS_RULES, Judged, population_of, status_of
+from shared.compliance.status import STATUS_RULES, Judged, status_of
 from shared.compliance.tables import tables_of
 from shared.compliance.thresholds import THRESHOLDS
 from shared.core.version import VERSION
@@ -46,7 +47,7 @@ _STRENGTH = {
     "contextual": "The trail gives background only.",
 }
 _TESTED = {
-    "activity": "Whether there were events of its kind in the period, and whether any rule fired.",
+    "activity": "Whether what it is about happened in the period, and whether any rule fired.",
     "violation": "Whether any rule fired, where there were occasions for it.",
     "state": "Whether it held when it was looked at, and whether any rule fired.",
     "external": "Nothing but what the trail can add: it takes evidence from elsewhere.",
@@ -111,8 +112,6 @@ class _Rules:
         parameters: list[tuple[str, Cell]] = [(name, self._evidence.at_least(name)) for name in rule.parameters]
         if result.missing:
             parameters.append(("not run, or not wholly, for want of", ", ".join(result.missing)))
-        if result.unset:
-            parameters.append(("not set by the organization", ", ".join(result.unset)))
         return RuleRun(rule_id, rule.text, rule.severity, tuple(parameters), sum(each.count for each in result.found))
 
 
@@ -202,10 +201,11 @@ def _metric(name: str, control: Control, evidence: Evidence, metrics: _Metrics) 
 
 
 def _population(control: Control, evidence: Evidence) -> str:
-    if not control.exposure:
+    wanted = control.exposure or control.needs
+    if not wanted:
         return f"{evidence.facts.count(control.evidence)} events: {control.evidence or 'none'}"
-    count = population_of(control.exposure, evidence)
-    return f"{'unknown' if count is None else count} occasions: {control.exposure.replace('@', '')}"
+    counts = [(group, occasions(group, evidence)) for group in groups_of(wanted)]
+    return "; ".join(f"{'unknown' if count is None else count} occasions: {told(group)}" for group, count in counts)
 
 
 def _evidence(control: Control, evidence: Evidence) -> tuple[Shown, ...]:

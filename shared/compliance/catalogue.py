@@ -9,7 +9,7 @@ from shared.compliance.controls.model import Control
 from shared.compliance.facts.data_use import MOST_ACTORS
 from shared.compliance.report_model import Framework
 
-CATALOGUE_VERSION = "1"
+CATALOGUE_VERSION = "2"
 """Raised with every change of controls, rules or metrics: a report says by which catalogue it was made."""
 
 
@@ -73,13 +73,18 @@ GAPS: dict[str, str] = {
     "G18": "A reset of a password as an event of its own, with how the person was identified",
     "G19": "The channel of a consent, and which notice was shown",
     "G22": "Removal at the end of retention: months expire whole in the store, and no event is written of it",
+    "on_call": "Who may work outside working hours: a setting of the organization",
+    "data_roles": "Which roles may touch which class of data of the organization's other systems: a setting of its",
     "many_actors": f"Who used data outside working hours, of a day on which more than {MOST_ACTORS} used any: the "
     "others are counted together",
     "requests": "The register of requests of persons",
+    "two_factors": "A login with two factors before each use of card data, on its day or the day before",
+    "logins": "Who signed in, of a day on which very many did",
+    "decision": "Whether an incident is reportable: decisions that say so begin with `reportable` or `not reportable`",
     "alerts": "The alerts and their histories",
     "accounts": "The accounts as they are",
     "policies": "The settings in force",
-    "sources": "A register of the sources that are expected to send events",
+    "sources": "Which sources are expected to send events: a setting of the organization",
     "operations": "Signs of life of detection and of the writer of the trail",
 }
 """Data that a control may want and the trail may not have."""

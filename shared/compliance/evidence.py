@@ -6,6 +6,7 @@ What a port cannot tell is None, never a guess: the rules that need it are then 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -127,13 +128,22 @@ class Acceptance:
 
 
 @dataclass(frozen=True, slots=True)
+class Regular:
+    """A report that is due regularly: of a framework, `daily`, `weekly` or `monthly`."""
+
+    framework: str
+    every: str
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     """The settings in force. None: not known, or not said.
 
     `thresholds`: those of `thresholds.py` that the organization set. `data_roles`: which roles may touch which class of
     its own systems' data. `on_call`: ids of those who may work outside working hours. `sources`: those expected to send
-    events, as facts name them. `schedules`: frameworks of which a report is due regularly. `legal_hold`: whether
-    something is kept beyond its retention, for good reason.
+    events, as facts name them. `schedules`: reports that are due regularly, `schedules_since` since when they are as
+    they are now (RFC 3339; None: all along). `legal_hold`: whether something is kept beyond its retention, for good
+    reason.
     """
 
     lockout_failures: int | None = None
@@ -147,7 +157,8 @@ class Policies:
     data_roles: Mapping[str, Sequence[str]] | None = None
     on_call: frozenset[str] | None = None
     sources: tuple[str, ...] | None = None
-    schedules: tuple[str, ...] = ()
+    schedules: tuple[Regular, ...] = ()
+    schedules_since: str | None = None
     declarations: tuple[Declaration, ...] = ()
     acceptances: tuple[Acceptance, ...] = ()
     working_hours: WorkingHours = field(default_factory=WorkingHours)
@@ -175,10 +186,11 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """Signs of life of the service itself, for the days of a period."""
+    """Signs of life of the service itself, for the days of a period. `starts`: of its instances, 1 for any number."""
 
     detection_days: frozenset[str]
     outages: tuple[Outage, ...]
+    starts: int
 
 
 class Organizations(Protocol):
@@ -248,6 +260,8 @@ class Evidence:
     accounts: tuple[Account, ...] | None = None
     operations: Operations | None = None
     last_review_at: str | None = None
+    incidents_before: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    """What was recorded of incidents in the months before: the alert, and the attributes of the event; in order."""
 
     def at_least(self, name: str) -> int:
         """A threshold by its name. KeyError."""
@@ -269,23 +283,32 @@ class Evidence:
         """The first moment after the period."""
         return datetime.fromisoformat(self.period.end)
 
-    def is_alerted(self, event_ids: set[str], about: str = "", at: str = "", *, acknowledged: bool = False) -> bool:
-        """Whether an alert stands on one of these events, or is about this somebody at that time (RFC 3339, an hour
-        around it); if asked, one that somebody acknowledged or closed."""
+    def is_alerted(
+        self,
+        patterns: AbstractSet[str],
+        event_ids: AbstractSet[str],
+        about: str = "",
+        at: str = "",
+        *,
+        seen_within: float | None = None,
+    ) -> bool:
+        """Whether an alert of one of these patterns stands on one of these events, or is about this very somebody at
+        that time (RFC 3339, an hour around it); if asked, one that somebody acknowledged or closed within so many
+        hours."""
         for each in self.alerts or ():
-            seen = each.acknowledged_at or each.closed_at
-            if acknowledged and not seen:
+            if each.pattern not in patterns or (seen_within is not None and not _is_seen(each, seen_within)):
                 continue
             if not event_ids.isdisjoint(each.event_ids):
                 return True
-            if (
-                about
-                and at
-                and about in each.key
-                and hour_off(each.first_seen, -1) <= at <= hour_off(each.last_seen, 1)
-            ):
+            is_then = at and hour_off(each.first_seen, -1) <= at <= hour_off(each.last_seen, 1)
+            if about and about == each.key and is_then:
                 return True
         return False
+
+
+def _is_seen(alert: AlertRow, hours: float) -> bool:
+    seen = min((at for at in (alert.acknowledged_at, alert.closed_at) if at is not None), default=None)
+    return seen is not None and hours_between(alert.raised_at, seen) <= hours
 
 
 def hour_off(at: str, hours: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shared.audit.model import PLATFORM_TENANT, RequestContext
 from shared.compliance.builder import silences
@@ -37,6 +38,8 @@ MOST_LOGINS_ASKED = 100
 """Accounts of which the last login is looked up one by one: those that did not act in the period."""
 _LATER = 2 * 86_400
 """Seconds after a period in which its last day's signs of life come."""
+_INCIDENT_DAYS = 183
+"""So many days before a period incidents are looked for that are not over."""
 _AT_ONCE = 8
 
 
@@ -103,6 +106,7 @@ class Reader:
             accounts=await self._accounts(tenant_id, framework, facts, period, thresholds["inactive_account_days"]),
             operations=await self._operations(tenant_id, period, facts),
             last_review_at=await self._last(tenant_id, "review.complete", period.end),
+            incidents_before=await self._incidents(tenant_id, period),
         )
 
     async def _accounts(
@@ -175,10 +179,17 @@ class Reader:
             if each.get("source") == "audit_writer" and each.get("since") and each.get("until")
         ]
         outages = [each for each in outages if each.since < period.end and each.until >= period.start]
-        starts = await self._last(PLATFORM_TENANT, "system.heartbeat", until)
-        if not detected and not outages and (starts is None or starts < period.start):
+        beat = await self._last(PLATFORM_TENANT, "system.heartbeat", until)
+        if not detected and not outages and (beat is None or beat < period.start):
             return None
-        return Operations(frozenset(detected), tuple(outages))
+        start = await self._last(PLATFORM_TENANT, "system.start", period.end)
+        return Operations(frozenset(detected), tuple(outages), int(start is not None and start >= period.start))
+
+    async def _incidents(self, tenant_id: str, period: Period) -> tuple[tuple[str, dict[str, Any]], ...]:
+        """What was recorded of incidents before the period, by the ids of their alerts."""
+        since = moment_after(period.start, -_INCIDENT_DAYS * 86_400)
+        told = await self._events(tenant_id, "incident.record", since, period.start, ("target", "attributes"))
+        return tuple((each["target"]["id"], each["attributes"]) for each in told)
 
     async def _events(self, tenant_id: str, kind: str, start: str, end: str, fields: Iterable[str]) -> list[Item]:
         """Events of one type, oldest first; some of their fields."""

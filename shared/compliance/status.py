@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from shared.compliance.catalogue import GAPS
 from shared.compliance.controls.model import Control
 from shared.compliance.evidence import Declaration, Evidence
+from shared.compliance.occasions import FOLLOWED, groups_of, occasions, told
 from shared.compliance.report_model import Reason, Status
 from shared.compliance.rules.model import Result
 
@@ -22,8 +23,9 @@ STATUS_RULES = (
     "A control of which any rule fired in the period is an exception; it stays listed after its remedy.",
     "A control that only evidence from elsewhere can show is not evidenced (manual-only).",
     "A control of which a rule could not be run for missing data is not evidenced (data-missing).",
-    "An activity control needs an event of its kind; a violation control needs occasions for violations; a state "
-    "control needs a time at which the state was looked at.",
+    "An activity control needs what it is about to have happened, and where it is about following something up, that "
+    "somebody did; a violation control needs occasions for violations; a state control needs a time at which the state "
+    "was looked at. What merely speaks to a control beside that shows nothing.",
     "Everything else is satisfied.",
 )
 _EXERCISED = frozenset({"pci-8.3.4", "pci-10.7.2", "pci-10.7.3"})
@@ -46,37 +48,12 @@ def declaration_of(control: Control, evidence: Evidence) -> Declaration | None:
     return next((each for each in evidence.policies.declarations if each.control in names), None)
 
 
-def population_of(exposure: str, evidence: Evidence) -> int | None:
-    """How many occasions there were; None where they cannot be counted."""
-    named = [word for word in exposure.split() if word.startswith("@")]
-    plain = " ".join(word for word in exposure.split() if not word.startswith("@"))
-    counts = [_named(word, evidence) for word in named]
-    if any(count is None for count in counts):
-        return None
-    return evidence.facts.count(plain) + sum(count or 0 for count in counts)
-
-
-def _named(name: str, evidence: Evidence) -> int | None:
-    facts = evidence.facts
-    if name in ("@accounts", "@password_only"):
-        if evidence.accounts is None:
-            return None
-        active = [each for each in evidence.accounts if each.status == "active"]
-        return len(active) if name == "@accounts" else sum(not each.mfa for each in active)
-    if name == "@service":
-        return sum(kind == "service" for kind in facts.actors.values())
-    if name == "@card_logins":
-        users = facts.users_of({"cardholder"})
-        return sum(facts.actors.get(user) == "user" for user in users)
-    return facts.total({"@people": "by_people", "@sessions": "sessions_n", "@with_purpose": "with_purpose"}[name])
-
-
 def status_of(control: Control, evidence: Evidence, results: Mapping[str, Result]) -> Judged:
     """The status of a control. `results`: of the rules that were run for it."""
     declared = declaration_of(control, evidence)
     if declared is not None:
-        told = f"declared by {declared.by} on {declared.at[:10]}: {declared.reason}"
-        return Judged("not-applicable", None, f"The organization says that it does not apply; {told}", told)
+        said = f"declared by {declared.by} on {declared.at[:10]}: {declared.reason}"
+        return Judged("not-applicable", None, f"The organization says that it does not apply; {said}", said)
     if not evidence.gate.passed:
         return _behind_the_gate(control, evidence)
     findings = sum(len(result.found) for result in results.values())
@@ -112,28 +89,35 @@ def _missing(control: Control, evidence: Evidence, results: Mapping[str, Result]
 
 def _occasion(control: Control, evidence: Evidence) -> Judged:
     """Whether there was anything to look at."""
-    nothing: Reason = "not-exercised" if control.oscal_id in _EXERCISED else "no-occurrence"
-    if control.needs and not evidence.facts.count(control.needs):
-        return Judged("not-evidenced", nothing, "Sources were alive, and nothing of what it needs was recorded.")
-    if control.pattern == "violation":
-        return _locks(evidence) if "LCK-01" in control.rules else _violation(control, evidence)
     if control.pattern == "state":
         if all(shard.size == 0 for shard in evidence.shards):
             return Judged("not-evidenced", "data-missing", "There was nothing that it could be looked at in.")
         return Judged("satisfied", None, "It held when it was looked at, and no finding says otherwise.")
-    events = evidence.facts.count(control.evidence)
-    if not events:
-        return Judged("not-evidenced", nothing, "Sources were alive, and none of its events was recorded.")
-    return Judged("satisfied", None, f"{events} events speak to it, and there is no finding.")
+    if "LCK-01" in control.rules:
+        return _locks(evidence)
+    wanted = control.exposure if control.pattern == "violation" else control.needs
+    counts = [(group, occasions(group, evidence)) for group in groups_of(wanted)]
+    for group, count in counts:
+        if count is None:
+            return Judged(
+                "not-evidenced", "data-missing", f"It cannot be counted how many there were of: {told(group)}."
+            )
+        if not count:
+            return _nothing(control, group, evidence)
+    shown = "; ".join(f"{count} of: {told(group)}" for group, count in counts)
+    return Judged("satisfied", None, f"There is no finding, and there were occasions for one: {shown}.")
 
 
-def _violation(control: Control, evidence: Evidence) -> Judged:
-    population = population_of(control.exposure, evidence)
-    if population is None:
-        return Judged("not-evidenced", "data-missing", "How many occasions there were cannot be counted.")
-    if not population:
-        return Judged("not-evidenced", "no-occurrence", "There was no occasion for a violation.")
-    return Judged("satisfied", None, f"No finding on {population} occasions.")
+def _nothing(control: Control, group: str, evidence: Evidence) -> Judged:
+    """Why it is not evidenced: nothing happened, or what happened led to nothing yet, and nothing is late either."""
+    waiting = bool(FOLLOWED & set(group.split())) and evidence.facts.count("alert.raise")
+    if waiting:
+        text = f"{waiting} alerts were raised, none is late, and nobody is shown to have followed one up."
+        return Judged("not-evidenced", "not-exercised", text)
+    nothing: Reason = "not-exercised" if control.oscal_id in _EXERCISED else "no-occurrence"
+    beside = evidence.facts.count(control.evidence)
+    text = f"Sources were alive, and there were none of: {told(group)}"
+    return Judged("not-evidenced", nothing, f"{text} ({beside} events beside that)." if beside else f"{text}.")
 
 
 def _locks(evidence: Evidence) -> Judged:
@@ -143,5 +127,5 @@ def _locks(evidence: Evidence) -> Judged:
         return Judged("satisfied", None, f"{locked} accounts were locked, none too late.")
     if policies.lockout_failures is None or policies.lockout_minutes is None:
         return Judged("not-evidenced", "not-exercised", "No account reached the limit, and the settings are not known.")
-    told = f"{policies.lockout_failures} failures lock for {policies.lockout_minutes} minutes"
-    return Judged("satisfied", None, f"No account reached the limit; by the settings in force {told}.")
+    shown = f"{policies.lockout_failures} failures lock for {policies.lockout_minutes} minutes"
+    return Judged("satisfied", None, f"No account reached the limit; by the settings in force {shown}.")

@@ -48,14 +48,18 @@ THRESHOLDS: Mapping[str, Threshold] = {
 }
 """Every threshold by its name; numbers in the unit that the name says."""
 
-FOR_FRAMEWORK: Mapping[str, Mapping[str, int]] = {"pci_dss": {"offboarding_hours": 0}}
-"""Where a framework asks for more than our choice, what an organization set does not count."""
+MOST_FOR_FRAMEWORK: Mapping[str, Mapping[str, int]] = {
+    "pci_dss": {"offboarding_hours": 0, "idle_minutes": 15, "inactive_account_days": 90, "access_review_months": 6}
+}
+"""Where a framework sets a limit, an organization may ask for less, and what it set beyond does not count."""
 
 
 def thresholds_for(framework: str, given: Mapping[str, int]) -> dict[str, int]:
-    """The thresholds of a report: as the organization set them where it may, else as they are."""
+    """The thresholds of a report: as the organization set them where it may, else as they are; never beyond what the
+    framework says."""
     own = {name: int(value) for name, value in given.items() if name in THRESHOLDS and THRESHOLDS[name].settable}
-    return {name: each.value for name, each in THRESHOLDS.items()} | own | dict(FOR_FRAMEWORK.get(framework, {}))
+    found = {name: each.value for name, each in THRESHOLDS.items()} | own
+    return found | {name: min(found[name], most) for name, most in MOST_FOR_FRAMEWORK.get(framework, {}).items()}
 
 
 _WEEK = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

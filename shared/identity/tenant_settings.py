@@ -32,7 +32,7 @@ DEFAULTS: Mapping[str, Any] = {
     "not_applicable": [],
     "report_thresholds": {},
     "on_call": None,
-    "expected_sources": [],
+    "expected_sources": None,
     "data_roles": {},
     "accepted_risks": [],
 }
@@ -98,7 +98,9 @@ class TenantSettings:
             if not changed:
                 return tenant
             if "expected_sources" in changed:
-                await self._check_sources(principal.tenant_id, changed["expected_sources"], held["expected_sources"])
+                await self._check_sources(
+                    principal.tenant_id, changed["expected_sources"] or (), held["expected_sources"] or ()
+                )
             new: Item = {**tenant, "settings": {**tenant.get("settings", {}), **changed}}
             event = ConfigChange(
                 key="settings",

@@ -147,7 +147,7 @@ KINDS: tuple[Kind, ...] = (
         f"{_ITEM} request_id about subject state cause by created_at due_at extended cooling_off_until started_at "
         "executed_at counts.accounts counts.events counts.items exported "
         "exported.* kept kept.note kept.period kept.state event_id next_at work_at overdue_at pass place "
-        "place.walk place.id place.value replayed keys keys.until",
+        "place.walk place.id place.value replayed closed_at keys keys.until",
         hashed="keys.directory_key keys.email_key keys.platform_key",
     ),
     Kind(
@@ -290,10 +290,11 @@ KINDS: tuple[Kind, ...] = (
         "facts",
         "The facts of a day: what reports need of its sealed entries. Persons are opaque ids, or hashes of them.",
         f"{_ITEM} version day events first last counts hours.** distinct_actors statuses.** accounts.** accounts_left "
-        "run_refs.** early.** single_factor.** actors actors_left sessions sessions_left sessions_n ended.** back.** "
-        "sources.** sources_left uses uses_left half_hours.** half_hours_others disclosed.** disclosed_left touched.* "
-        "relied.* based_on_consent with_purpose erased withdrawn granted data_roles.** skew backwards complete "
-        "by_people log_views.** marks.** extracts.** listed.** candidates checkpoints.**",
+        "run_refs.** early.** single_factor.** actors actors_left sessions sessions_left sessions_n ended.** "
+        "back.** sources.** sources_left uses uses_left half_hours.** half_hours_others disclosed.** "
+        "disclosed_left touched.* relied.* based_on_consent basis_unsaid with_purpose erased withdrawn granted "
+        "data_roles.** skew backwards complete by_people log_views.** card_users card_users_left signed_in.* "
+        "two_factors.* marks.** extracts.** listed.** candidates checkpoints.**",
     ),
     *(
         _with_event(

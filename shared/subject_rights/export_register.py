@@ -111,7 +111,8 @@ class ExportRegister:
         if item["state"] != "running":
             await self._store.replace(IDENTITY, (tenant_id,), over(item), if_match=item["_etag"])
             return
-        closed = {**over(item), "state": "withdrawn", "cause": "abandoned"}
+        now = rfc3339(self._clock.now())
+        closed = {**over(item), "state": "withdrawn", "cause": "abandoned", "closed_at": now}
         event = PrivacyExport(request_id=item["request_id"], counts=item["exported"], due_at=item["due_at"])
         draft = Draft(
             tenant_id,

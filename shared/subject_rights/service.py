@@ -197,7 +197,7 @@ class SubjectRequests:
         once it is carried out, or over."""
 
         def change(item: Item) -> _Changed:
-            return _closed(item, "withdrawn")
+            return _closed(item, "withdrawn", rfc3339(self._clock.now()))
 
         await self._change(principal, request_id, change, "withdrawn", None, request)
 
@@ -217,7 +217,9 @@ class SubjectRequests:
 
         def change(item: Item) -> _Changed:
             check_version(entity_tag(item), if_match)
-            return _closed(item, "refused") if decision == "refused" else self._extended(item)
+            if decision == "refused":
+                return _closed(item, "refused", rfc3339(self._clock.now()))
+            return self._extended(item)
 
         return await self._change(principal, request_id, change, decision, reason, request)
 
@@ -306,8 +308,9 @@ class SubjectRequests:
             return None
 
 
-def _closed(item: Item, state: State) -> _Changed:
+def _closed(item: Item, state: State, now: str) -> _Changed:
     """A request that is over without anything having been erased. Clash (409 request_running) for another one."""
     if item["state"] not in WAITING:
         raise Clash("request_running", "It is carried out already, or over.")
-    return {**over(item), "state": state, "cause": None}, [delete(marker_key(item["subject"]))]
+    closed = {**over(item), "state": state, "cause": None, "closed_at": now}
+    return closed, [delete(marker_key(item["subject"]))]

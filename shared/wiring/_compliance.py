@@ -13,6 +13,7 @@ from shared.compliance.evidence import (
     Declaration,
     Organization,
     Policies,
+    Regular,
     RequestRow,
 )
 from shared.compliance.thresholds import WorkingHours
@@ -25,7 +26,7 @@ from shared.identity.model import TENANT_ITEM
 from shared.identity.own_account import KEPT_PASSWORDS
 from shared.identity.password_policy import MIN_LENGTH
 from shared.identity.tenant_settings import settings_of
-from shared.storage.containers import ALERTS, IDENTITY, Container
+from shared.storage.containers import ALERTS, AUDIT_EVENTS, IDENTITY, Container
 from shared.storage.documents import Defined, DocumentStore, Eq, Filter, Item, Query, Range, pages
 from shared.storage.errors import NotFound
 from shared.subject_rights.model import KIND as REQUEST
@@ -40,6 +41,8 @@ if TYPE_CHECKING:  # cold start
 
 _OPEN_BEFORE = timedelta(days=400)
 """So long before a period an alert may have been first seen, and still be told of."""
+_MOST_CHANGES = 100
+_CHANGE = ("recorded_at", "attributes")
 _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -147,13 +150,26 @@ class Siblings:
             thresholds=own.get("report_thresholds", {}),
             data_roles=own.get("data_roles") or None,
             on_call=_ids(own.get("on_call")),
-            sources=tuple(f"{API_KEY}:{each}" for each in own.get("expected_sources", [])) or None,
-            schedules=tuple(dict.fromkeys(each["framework"] for each in own.get("schedules", []))),
+            sources=_sources(own.get("expected_sources")),
+            schedules=tuple(Regular(each["framework"], each["every"]) for each in own.get("schedules", [])),
+            schedules_since=await self._schedules_since(tenant_id) if own.get("schedules") else None,
             declarations=tuple(map(_declaration, own.get("not_applicable", []))),
             acceptances=tuple(map(_acceptance, own.get("accepted_risks", []))),
             working_hours=_working_hours(own.get("working_hours")),
             legal_hold=bool(own.get("legal_hold")),
         )
+
+    async def _schedules_since(self, tenant_id: str) -> str | None:
+        """When the schedules became what they are, as the trail says. Of very many changes of settings the last ones
+        are looked at. None: they were never changed."""
+        query = Query(
+            (Eq("type", "config.change"),), order_by="recorded_at", descending=True, limit=_MOST_CHANGES, fields=_CHANGE
+        )
+        changes = (await self._store.query(AUDIT_EVENTS, (tenant_id,), query)).items
+        for each in changes:
+            if "schedules" in each["attributes"]["changed_fields"]:
+                return str(each["recorded_at"])
+        return str(changes[-1]["recorded_at"]) if len(changes) == _MOST_CHANGES else None
 
     async def schedules(self, tenant_id: str) -> "tuple[str, Sequence[Schedule]]":
         """As the port says."""
@@ -226,9 +242,6 @@ def _alert(item: Item) -> AlertRow:
 
 
 def _request(item: Item) -> RequestRow:
-    answered = item.get("executed_at")
-    if answered is None and item["state"] in ("refused", "withdrawn"):
-        answered = rfc3339(parse_rfc3339("1970-01-01T00:00:00Z") + timedelta(seconds=item["_ts"]))  # its last change
     return RequestRow(
         id=item["request_id"],
         kind=item["about"],
@@ -236,7 +249,7 @@ def _request(item: Item) -> RequestRow:
         state=item["state"],
         received_at=item["created_at"],
         due_at=item["due_at"],
-        answered_at=answered,
+        answered_at=item.get("executed_at") or item.get("closed_at"),
         extended=item["extended"],
     )
 
@@ -253,6 +266,10 @@ def _acceptance(given: Item) -> Acceptance:
 
 def _ids(given: list[str] | None) -> frozenset[str] | None:
     return None if given is None else frozenset(given)
+
+
+def _sources(keys: list[str] | None) -> tuple[str, ...] | None:
+    return None if keys is None else tuple(f"{API_KEY}:{each}" for each in keys)
 
 
 def _working_hours(given: Item | None) -> WorkingHours:

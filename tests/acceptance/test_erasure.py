@@ -10,7 +10,8 @@ from shared.storage.containers import IDENTITY, SIGNALS, SUBJECT_KEYS
 from shared.storage.documents import Item, Query
 from shared.storage.errors import NotFound
 from shared.subject_rights.erasure import LAST, SETTLED
-from shared.subject_rights.model import Person
+from shared.subject_rights.model import Person, request_key
+from shared.wiring._compliance import Siblings
 from tests.app import PASSWORD, Account, App, assert_problem
 
 WHY = "wants to be forgotten"
@@ -373,6 +374,13 @@ async def test_an_administrator_extends_and_refuses(app: App, ada: Account, bob:
     await run(app)
     assert (await app.client.get("/v1/profile", headers=bob.auth)).status_code == 200
     assert (await ask(app, bob)).json()["request_id"] != request_id, "he may ask again"
+    port, span = Siblings(app.store, app.services.settings), ("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z")
+    (row,) = [each for each in await port.requests(ada.tenant_id, *span) if each.id == request_id]
+    assert (row.state, row.answered_at) == ("refused", "2026-03-15T12:00:00.000000Z")
+    app.clock.advance(days=200)
+    partition, key = (ada.tenant_id,), request_key(request_id)
+    await app.store.replace(IDENTITY, partition, await app.store.read(IDENTITY, partition, key))
+    assert row in await port.requests(ada.tenant_id, *span), "answered when it was, whoever rewrites it later"
 
 
 async def test_while_it_runs_nobody_takes_it_back(app: App, ada: Account, bob: Account) -> None:

@@ -24,7 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "not_applicable": [],
     "report_thresholds": {},
     "on_call": None,
-    "expected_sources": [],
+    "expected_sources": None,
     "data_roles": {},
     "accepted_risks": [],
 }

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from functions._report_settings import ReportThresholdsBody
+from shared.compliance.thresholds import MOST_FOR_FRAMEWORK, THRESHOLDS
 from shared.identity.model import TENANT_ITEM, Role
 from shared.storage.containers import IDENTITY
 from tests.app import Account, App, assert_problem
@@ -33,7 +35,7 @@ async def test_they_are_kept_and_the_change_is_in_the_trail(app: App, ada: Accou
             {"framework": "soc2", "every": "monthly", "hour": 6},
             {"framework": "soc2", "every": "daily", "hour": 0},
         ],
-        "report_thresholds": {"source_silence_hours": 48, "offboarding_hours": 0},
+        "report_thresholds": {"source_silence_hours": 48, "offboarding_hours": 0, "idle_minutes": 5, "sample_size": 32},
     }
     before = (await app.client.get(URL, headers=grace.auth)).json()
     changed = await put(app, ada, **wanted)
@@ -87,7 +89,7 @@ async def test_who_works_at_night_which_keys_send_and_which_roles_touch_what(app
     assert event["attributes"] == {"key": "settings", "changed_fields": sorted(wanted)}
     told = event["personal"][ada.id]["data"]
     assert (told["old_values"], told["new_values"]) == (
-        {"on_call": None, "expected_sources": [], "data_roles": {}},
+        {"on_call": None, "expected_sources": None, "data_roles": {}},
         wanted,
     )
     assert (await put(app, ada, **wanted)).status_code == 200
@@ -130,6 +132,19 @@ async def test_a_risk_is_accepted_by_whoever_said_so_first(app: App, ada: Accoun
     assert (await put(app, ada, accepted_risks=[longer])).status_code == 200, "what is over may stay"
     again = await put(app, ada, accepted_risks=[longer | {"reason": "as before"}])
     assert_problem(again, 422, "invalid_request", "accepted_risks.0.until")
+
+
+def test_what_may_be_set_is_what_reports_let_be_set() -> None:
+    """And what holds where nothing is set is within the bounds of what may be."""
+    fields = ReportThresholdsBody.model_fields
+    assert set(fields) == {name for name, each in THRESHOLDS.items() if each.settable}
+    for name, field in fields.items():
+        value = THRESHOLDS[name].value
+        assert ReportThresholdsBody.model_validate({name: value}), name
+        assert f"Default: {value}" in str(field.description), name
+    for framework, limits in MOST_FOR_FRAMEWORK.items():
+        assert set(limits) <= set(fields), framework
+        assert all(limits[name] <= THRESHOLDS[name].value for name in limits), framework
 
 
 async def test_what_is_wrong_is_named(app: App, ada: Account) -> None:
@@ -178,7 +193,6 @@ async def test_what_is_wrong_is_named(app: App, ada: Account) -> None:
         ("expected_sources", ["a", "a"], "expected_sources.1"),
         ("expected_sources", ["a\u0000"], "expected_sources.0"),
         ("expected_sources", [f"key-{n}" for n in range(101)], "expected_sources"),
-        ("expected_sources", None, "expected_sources"),
         ("data_roles", {"phi": ["nurse", "nurse"]}, "data_roles.phi.1"),
         ("data_roles", {"phi": ["nurse|x"]}, "data_roles.phi.0"),
         ("data_roles", {"phi": ["médecin"]}, "data_roles.phi.0"),
@@ -198,6 +212,9 @@ async def test_what_is_wrong_is_named(app: App, ada: Account) -> None:
         ("accepted_risks", [RISK | {"rule": f"ACC-{n}"} for n in range(101)], "accepted_risks"),
         ("report_thresholds", {"source_silence_hours": 0}, "report_thresholds.source_silence_hours"),
         ("report_thresholds", {"alert_ack_hours": 24.5}, "report_thresholds.alert_ack_hours"),
+        ("report_thresholds", {"idle_minutes": 4}, "report_thresholds.idle_minutes"),
+        ("report_thresholds", {"concurrent_sessions": 2}, "report_thresholds.concurrent_sessions"),
+        ("report_thresholds", {"sample_size": 33}, "report_thresholds.sample_size"),
         ("report_thresholds", {"lockout_max_attempts": 99}, "report_thresholds.lockout_max_attempts"),
     ):
         assert_problem(await put(app, ada, **{field: value}), 422, "invalid_request", named)

@@ -95,7 +95,7 @@ def test_behind_a_failed_gate_nothing_passes(framework: str, check: str, good: T
 def test_erased_persons_are_shown_as_erased() -> None:
     made = build(good_evidence("gdpr"), ORDER)
     requests = next(table for table in made.tables if table.id == "requests")
-    assert [row[2] for row in requests.rows] == ["patient-9 (erased)"]
+    assert [row[2] for row in requests.rows] == ["patient-9 (erased)", "ada"]
 
 
 def test_a_disclosure_is_told_by_patient_and_with_all_fields() -> None:

@@ -33,6 +33,7 @@ FROM, TO = date(2026, 3, 1), date(2026, 4, 1)
 PERIOD = Period(FROM, TO)
 DAYS = PERIOD.days
 CHECKS = ("checkpoint", "counted", "facts", "unbroken", "checked", "chained", "retained")
+CLASSES = ("personal", "confidential", "phi", "cardholder")
 PASSED = Gate(True, tuple(GateCheck(name, name, True, "as it must be") for name in CHECKS))
 
 
@@ -162,12 +163,14 @@ def new_evidence(trail: Trail, framework: str = "soc2", facts: Facts | None = No
             require_mfa="all",
             retention_days=2555,
             sources=("api_key:key-1",),
+            on_call=frozenset({"ada"}),
+            data_roles=dict.fromkeys(CLASSES, ("tenant_admin", "service", "user")),
         ),
         thresholds=thresholds_for(framework, {}),
         alerts=(),
         requests=(),
         accounts=(),
-        operations=Operations(frozenset(DAYS), ()),
+        operations=Operations(frozenset(DAYS), (), 1),
         last_review_at="2026-03-02T00:00:00.000000Z",
     )
     return dataclasses.replace(given, **changed)
@@ -235,7 +238,8 @@ def good_trail() -> Trail:
         trail.say("profile.view", f"{at}11:00", target="ada", session=f"s-{day}")
     _people(trail)
     trail.say("data.create", "09T09:00", actor="service", who="billing", role=None, data_class="confidential")
-    for data_class in ("personal", "confidential", "phi", "cardholder"):
+    trail.login("ada", "09T08:00")
+    for data_class in CLASSES:
         for op in ("read", "create", "update"):
             trail.say(
                 f"data.{op}",
@@ -245,7 +249,9 @@ def good_trail() -> Trail:
                 purpose="care",
                 legal_basis="consent",
             )
-        trail.say("data.delete", "09T11:00", data_class=data_class, about=["patient-1"], reason="due")
+        trail.say(
+            "data.delete", "09T11:00", data_class=data_class, about=["patient-1"], reason="due", legal_basis="law"
+        )
         trail.say(
             "data.export",
             "09T12:00",
@@ -253,6 +259,7 @@ def good_trail() -> Trail:
             about=["patient-1"],
             purpose="care",
             recipient="clinic.example.com",
+            legal_basis="contract",
             description="summary",
         )
     trail.say("access.denied", "10T08:00", outcome="denied", reason="role")
@@ -292,7 +299,16 @@ def good_trail() -> Trail:
     for kind in ("audit.search", "audit.export", "report.read"):
         trail.say(kind, "13T10:00", role="auditor", who="carl", target=None)
     trail.say("ledger.checkpoint", "09T00:10", who=None, actor="system", role=None, period="2026-02", size=1, root="r")
-    trail.say("system.start", "01T00:10", who=None, actor="system", role=None, version="1")
+    trail.say(
+        "system.error",
+        "14T00:10",
+        outcome="error",
+        who=None,
+        actor="system",
+        role=None,
+        source="service",
+        error_code="x",
+    )
     trail.entries.sort(key=lambda each: (each["recorded_at"], each["id"]))
     return trail
 
@@ -300,7 +316,8 @@ def good_trail() -> Trail:
 def _people(trail: Trail) -> None:
     """Accounts that come, change, sign in and go."""
     trail.say("auth.register", "02T08:00", target="bob")
-    trail.say("user.invite", "02T08:10", target="invitation", role_given="user", approved_by="eve")
+    trail.say("user.invite", "02T08:10", target="invitation", approved_by="eve")
+    trail.entries[-1]["attributes"]["role"] = "user"
     trail.login("ada", "02T09:00")
     trail.login("bob", "02T09:30", "failure")
     trail.login("bob", "02T09:31", mfa=True)
@@ -352,7 +369,7 @@ def good_evidence(framework: str, trail: Trail | None = None, **changed: Any) ->
     """Evidence of the good month, with alerts, requests and accounts in order."""
     told: dict[str, Any] = {
         "alerts": (alert(),),
-        "requests": (request(),),
+        "requests": (request(), request("r-1", kind="access", subject="ada")),
         "accounts": (account("ada", password_since="2026-02-10T00:00:00.000000Z"), account("bob", mfa=False)),
     }
     return new_evidence(trail or good_trail(), framework, **(told | changed))

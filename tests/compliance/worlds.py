@@ -87,7 +87,7 @@ def _settings(**changed: Any) -> dict[str, Any]:
 
 
 def _operations(**changed: Any) -> dict[str, Any]:
-    return {"operations": dataclasses.replace(Operations(frozenset(DAYS), ()), **changed)}
+    return {"operations": dataclasses.replace(Operations(frozenset(DAYS), (), 1), **changed)}
 
 
 OUTAGE = Outage("2026-03-20T10:00:00.000000Z", "2026-03-20T11:00:00.000000Z", "audit_writer")
@@ -114,6 +114,7 @@ FIRING: dict[str, tuple[Change | None, dict[str, Any]]] = {
     ),
     "AUTH-06": (lambda trail: (trail.login("ada", "20T10:00", mfa=False), None)[1], {}),
     "AUTH-07": (_sessions, {}),
+    "IDL-01": (None, _settings(session_idle_minutes=1440)),
     "PWD-01": (None, _settings(password_min_length=8)),
     "PWD-02": (None, _settings(password_history=0)),
     "LCK-01": (None, _settings(lockout_failures=20)),
@@ -127,6 +128,7 @@ FIRING: dict[str, tuple[Change | None, dict[str, Any]]] = {
     "ACC-08": (_said("user.view", who="oscar", role="user"), {}),
     "ACC-09": (_refused("access.cross_tenant_denied"), {}),
     "ACC-10": (_said("audit.search", who="oscar", role="user"), {}),
+    "ACC-12": (lambda trail: (trail.login("billing", "20T10:00"), None)[1], {}),
     "ACC-11": (_refused("access.denied"), {}),
     "DATA-01": (_said("data.export", data_class="phi", records=5000, recipient="x"), {}),
     "DATA-02": (_said("data.read", data_class="phi", about=["patient-9"], purpose="x"), {}),

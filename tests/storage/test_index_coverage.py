@@ -23,7 +23,7 @@ from shared.detection.history import Limits
 from shared.detection.model import Span
 from shared.detection.overflow import Overflow, _Hour
 from shared.detection.reached import Reached
-from shared.identity.model import user_key
+from shared.identity.model import TENANT_ITEM, user_key
 from shared.ledger.progress import Progress
 from shared.ledger.recount import Recount
 from shared.storage._cosmos_definition import indexed_paths
@@ -161,7 +161,11 @@ async def drive_erasures(app: App, ada: Account) -> None:
 
 
 async def drive_reports(app: App, ada: Account) -> None:
-    """A report with an account that did not sign in for long, and one when the months of the first are over."""
+    """A report with an account that did not sign in for long, and one when the months of the first are over; another
+    one is due regularly."""
+    tenant = await app.store.read(IDENTITY, (ada.tenant_id,), TENANT_ITEM)
+    own = tenant.get("settings", {}) | {"schedules": [{"framework": "hipaa", "every": "daily", "hour": 5}]}
+    await app.store.replace(IDENTITY, (ada.tenant_id,), tenant | {"settings": own}, if_match=tenant["_etag"])
     user = await app.store.read(IDENTITY, (ada.tenant_id,), user_key(ada.id))
     idle = {"id": user_key(NOWHERE), "user_id": NOWHERE, "created_at": "2025-03-01T00:00:00.000000Z"}
     await app.store.create(IDENTITY, (ada.tenant_id,), user | idle)

@@ -14,6 +14,7 @@ CONTROLS = (
         metrics="purged_events oldest_event_age_days retention_days_configured",
         rules="RET-02 RET-03",
         gaps="G22",
+        needs="privacy.erasure=executed data.delete+success:personal",
         confirmed="seen/unconfirmed: G5 OWN",
         note=(
             "The trail itself holds personal data, sealed under keys of persons; keeping it for its retention "
@@ -30,7 +31,7 @@ CONTROLS = (
         evidence="data.*:personal access.denied access.cross_tenant_denied ledger.* alert.*",
         metrics="sensitive_reads sensitive_writes denied cross_tenant_success integrity_failures sla_breaches",
         rules="ACC-08 ACC-09 INT-01 INC-01",
-        exposure="data.*:personal",
+        exposure="data.*+success:personal",
         gaps="G11",
         confirmed="seen/seen: G5",
     ),
@@ -57,6 +58,7 @@ CONTROLS = (
         metrics="consents_granted",
         rules="INT-04",
         gaps="G19",
+        needs="consent.grant",
         confirmed="seen/unconfirmed: GT OWN",
     ),
     Control(
@@ -70,6 +72,7 @@ CONTROLS = (
         metrics="consents_revoked use_after_revoke",
         rules="DATA-03",
         gaps="G11 G19",
+        needs="consent.withdraw",
         confirmed="seen/unconfirmed: GT OWN",
     ),
     Control(
@@ -83,6 +86,7 @@ CONTROLS = (
         metrics="dsr_received dsr_on_time_pct dsr_days_p50_max dsr_overdue",
         rules="DSR-01 DSR-02",
         gaps="G01",
+        needs="@answered",
         confirmed="seen/seen: G12",
         note=(
             "One calendar month, not 30 days; two more only where the person was told why within the first. UK "
@@ -100,6 +104,7 @@ CONTROLS = (
         metrics="dsr_received exports_to_subject dsr_days_p50_max",
         rules="DSR-01 DSR-02",
         gaps="G01",
+        needs="@answered_access",
         confirmed="seen/unconfirmed: GT OWN",
     ),
     Control(
@@ -114,6 +119,7 @@ CONTROLS = (
         rules="DSR-01 DATA-05",
         gaps="G01",
         blocked_by="G01",
+        needs="profile.update+success user.update data.update+success:personal",
         confirmed="seen/unconfirmed: GT OWN",
         note="An update is not proof of a correction unless tied to a request.",
     ),
@@ -128,6 +134,7 @@ CONTROLS = (
         metrics="dsr_received erasures access_after_erasure dsr_days_p50_max",
         rules="DSR-01 DATA-02",
         gaps="G01 G11",
+        needs="privacy.erasure=executed",
         confirmed="seen/unconfirmed: GT OWN",
         note=(
             "The trail outlives the erasure: keyed pseudonyms stay, the keys of sealed data are destroyed. "
@@ -146,6 +153,7 @@ CONTROLS = (
         rules="DATA-04",
         gaps="G11 G01",
         blocked_by="G11",
+        needs="privacy.erasure=executed",
         confirmed="seen/unconfirmed: GT OWN",
     ),
     Control(
@@ -159,6 +167,7 @@ CONTROLS = (
         metrics="exports_to_subject dsr_on_time_pct",
         rules="DSR-01 ACC-08",
         gaps="G01",
+        needs="privacy.export+success",
         confirmed="seen/unconfirmed: GT OWN",
         note="Format and digest of the file belong to the event; the trail has counts.",
     ),
@@ -187,6 +196,7 @@ CONTROLS = (
         ),
         metrics="reports_generated log_views cross_tenant_success",
         rules="ACC-09 RPT-01",
+        needs="audit.search audit.export+success report.read",
         confirmed="unconfirmed/unconfirmed: OWN",
         note="Relevant because the product operator is a processor for its tenants.",
     ),
@@ -201,6 +211,7 @@ CONTROLS = (
         metrics="sensitive_reads sensitive_writes sensitive_exports subjects_touched sources_expected_seen",
         rules="DATA-04 INT-06",
         gaps="G11",
+        needs="data.*+success:personal",
         confirmed="seen/seen: PRW",
         note=(
             "The log corroborates the register; it is not the register. Report a table source x class x action "
@@ -232,6 +243,7 @@ CONTROLS = (
         evidence="report.generate+success ledger.checkpoint alert.* system.heartbeat report.sign_off",
         metrics="reports_generated reports_signed checkpoints days_with_detection",
         rules="RPT-01 MON-01 INT-03",
+        needs="report.sign_off",
         confirmed="seen/unconfirmed: PRW OWN",
     ),
     Control(
@@ -244,7 +256,7 @@ CONTROLS = (
         evidence="data.*:personal user.view user.list user.role_change",
         metrics="sensitive_reads off_hours_sensitive distinct_actors unattributed_events",
         rules="ACC-06 ACC-07 ACC-08",
-        exposure="data.*:personal",
+        exposure="data.*+success:personal",
         gaps="G11",
         confirmed="seen/seen: PRW",
     ),
@@ -288,9 +300,9 @@ CONTROLS = (
         evidence="data.*:personal data.*:phi alert.* incident.record",
         metrics="subjects_touched incidents",
         rules="INC-03",
-        needs="incident.record",
         gaps="G11",
         blocked_by="G11",
+        needs="incident.record",
         confirmed="seen/seen: G34",
         note="Strongest use: given actor + time window, list the subjects touched.",
     ),

@@ -15,6 +15,7 @@ CONTROLS = (
         ),
         metrics="log_views reports_generated reports_signed mtta_hours days_with_detection",
         rules="RPT-01 MON-01 INC-01",
+        needs="audit.search audit.export+success report.read report.sign_off",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -27,7 +28,7 @@ CONTROLS = (
         evidence="data.*:phi access.denied user.role_change",
         metrics="sensitive_reads distinct_actors denied",
         rules="ACC-08 ACC-06",
-        exposure="data.*:phi",
+        exposure="data.*+success:phi",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -37,9 +38,10 @@ CONTROLS = (
         "Show rights granted with approval and supervised use.",
         pattern="activity",
         strength="partial",
-        evidence="user.role_change auth.register alert.*",
+        evidence="user.role_change auth.register alert.* user.invite",
         metrics="role_changes unapproved_changes",
         rules="ACC-02 ACC-03",
+        needs="user.role_change user.invite",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -52,6 +54,7 @@ CONTROLS = (
         evidence="user.status_change user.delete auth.login+success data.*:phi",
         metrics="users_removed deprovision_hours_p50_max post_exit_events",
         rules="ACC-01",
+        needs="@leavers",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -61,9 +64,10 @@ CONTROLS = (
         "Show the path from request to right.",
         pattern="activity",
         strength="partial",
-        evidence="user.role_change access.denied data.*:phi",
+        evidence="user.role_change access.denied data.*:phi user.invite",
         metrics="role_changes denied sensitive_reads",
         rules="ACC-02 ACC-08",
+        needs="user.role_change user.invite",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -73,9 +77,10 @@ CONTROLS = (
         "Show grants and their approval.",
         pattern="activity",
         strength="partial",
-        evidence="auth.register user.role_change",
+        evidence="auth.register user.role_change user.invite",
         metrics="users_added role_changes unapproved_changes",
         rules="ACC-02",
+        needs="user.role_change user.invite",
         confirmed="seen/seen: CFR PRW",
         note="Prowler's AWS file labels its (C) entry '(B)'; ids are right, the name is not.",
     ),
@@ -89,6 +94,7 @@ CONTROLS = (
         evidence="user.role_change user.update user.status_change review.complete",
         metrics="role_changes last_access_review inactive_accounts",
         rules="ACC-05 ACC-04",
+        needs="review.complete",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -104,6 +110,7 @@ CONTROLS = (
         ),
         metrics="logins_ok logins_failed max_consecutive_failures accounts_locked lock_misses alerts_by_pattern",
         rules="AUTH-01 AUTH-03 INC-01",
+        needs="auth.login",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -117,6 +124,7 @@ CONTROLS = (
         metrics="password_changes oldest_password_days",
         rules="AUTH-05",
         gaps="G18",
+        needs="auth.password_change+success auth.register+success",
         confirmed="seen/seen: CFR PRW",
         note="HIPAA sets no age limit; run AUTH-05 only when the tenant's policy has one.",
     ),
@@ -130,6 +138,7 @@ CONTROLS = (
         evidence="alert.* incident.record",
         metrics="alerts_by_pattern incidents",
         rules="INC-01",
+        needs="@decided",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -142,6 +151,7 @@ CONTROLS = (
         evidence="alert.* incident.record",
         metrics="mtta_hours mttr_hours alerts_open recurrences",
         rules="INC-01 INC-02",
+        needs="@decided",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -154,6 +164,7 @@ CONTROLS = (
         evidence="report.generate+success report.sign_off",
         metrics="reports_generated reports_signed",
         rules="RPT-01",
+        needs="report.sign_off",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -178,7 +189,7 @@ CONTROLS = (
         evidence="data.*:phi access.denied access.cross_tenant_denied auth.token_rejected auth.token_refresh+failure",
         metrics="sensitive_reads denied cross_tenant_success token_failures",
         rules="ACC-08 ACC-09",
-        exposure="data.*:phi",
+        exposure="data.*+success:phi",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -191,7 +202,7 @@ CONTROLS = (
         evidence="auth.* mfa.* session.* data.*:phi",
         metrics="unattributed_events distinct_actors concurrent_use",
         rules="ACC-06 AUTH-07",
-        exposure="data.*:phi",
+        exposure="data.*+success:phi",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -214,7 +225,7 @@ CONTROLS = (
         strength="partial",
         evidence="auth.logout auth.token_refresh+success auth.login+success",
         metrics="idle_violations",
-        rules="AUTH-04",
+        rules="AUTH-04 IDL-01",
         exposure="@sessions",
         confirmed="seen/seen: CFR",
         note="HIPAA sets no minutes; use tenant's value (default 15).",
@@ -235,6 +246,7 @@ CONTROLS = (
             "events_total seq_missing sources_expected_seen longest_silence_hours field_completeness_pct log_views"
         ),
         rules="INT-01 INT-02 INT-06 INT-04",
+        needs="data.*:phi / audit.search audit.export+success report.read",
         confirmed="seen/seen: CFR PRW",
     ),
     Control(
@@ -247,7 +259,7 @@ CONTROLS = (
         evidence="data.update:phi data.delete:phi ledger.*",
         metrics="sensitive_writes integrity_failures",
         rules="DATA-05 ACC-08",
-        exposure="data.update:phi data.delete:phi",
+        exposure="data.update+success:phi data.delete+success:phi",
         gaps="G11",
         confirmed="seen/seen: CFR PRW",
     ),
@@ -278,6 +290,7 @@ CONTROLS = (
         ),
         metrics="logins_ok logins_failed single_factor_logins token_failures",
         rules="AUTH-03 AUTH-07",
+        needs="auth.login",
         confirmed="seen/seen: CFR PRW",
         note=(
             "The rule in force does not require a second factor; the proposal of January 2025 would, and was not "
@@ -307,6 +320,7 @@ CONTROLS = (
         evidence="report.generate+success alert.update@acknowledged alert.update@resolved report.sign_off",
         metrics="reports_generated reports_signed mttr_hours",
         rules="RPT-01 INC-02",
+        needs="report.sign_off alert.update@resolved",
         confirmed="seen/seen: CFR",
     ),
     Control(
@@ -337,6 +351,7 @@ CONTROLS = (
         metrics="disclosures exports_without_purpose dsr_days_p50_max",
         rules="DATA-04 DSR-01",
         gaps="G11 G01",
+        needs="data.export+success:phi",
         confirmed="seen/seen: C528",
         note=(
             "Needs per disclosure: date, recipient (and address if known), description, purpose. Leaves out "

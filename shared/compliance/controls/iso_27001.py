@@ -36,9 +36,10 @@ CONTROLS = (
         "Trace three identities through their life.",
         pattern="activity",
         strength="direct",
-        evidence="auth.register user.update user.status_change user.delete",
+        evidence="auth.register user.update user.status_change user.delete user.invite",
         metrics="users_added users_removed unattributed_events inactive_accounts",
         rules="ACC-01 ACC-04 ACC-06",
+        needs="auth.register+success user.invite user.status_change user.delete",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -52,6 +53,7 @@ CONTROLS = (
         metrics="password_changes oldest_password_days",
         rules="AUTH-05",
         gaps="G18",
+        needs="auth.password_change+success auth.register+success",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -64,6 +66,7 @@ CONTROLS = (
         evidence="user.role_change user.status_change user.delete review.complete",
         metrics="role_changes last_access_review deprovision_hours_p50_max post_exit_events",
         rules="ACC-01 ACC-02 ACC-05",
+        needs="review.complete",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -89,6 +92,7 @@ CONTROLS = (
         evidence="alert.*",
         metrics="mtta_hours sla_breaches",
         rules="INC-01",
+        needs="@decided",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -101,6 +105,7 @@ CONTROLS = (
         evidence="alert.* auth.account_locked user.status_change incident.record",
         metrics="mttr_hours alerts_open",
         rules="INC-02",
+        needs="@decided",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -113,6 +118,7 @@ CONTROLS = (
         evidence="alert.update@resolved config.change incident.record",
         metrics="recurrences",
         rules="INC-04",
+        needs="alert.update@resolved incident.record",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -151,6 +157,7 @@ CONTROLS = (
         metrics="consents_granted consents_revoked erasures exports_to_subject sensitive_reads",
         rules="DSR-01 DATA-02 DATA-03",
         gaps="G01 G11",
+        needs="privacy.erasure privacy.export consent.* data.*+success:personal data.*+success:phi",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -163,6 +170,7 @@ CONTROLS = (
         evidence="user.status_change user.delete user.role_change",
         metrics="post_exit_events users_removed",
         rules="ACC-01",
+        needs="@leavers user.role_change",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -175,6 +183,7 @@ CONTROLS = (
         evidence="alert.raise alert.update@acknowledged",
         metrics="alerts_by_pattern mtta_hours",
         rules="INC-01",
+        needs="@acknowledged",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -184,9 +193,12 @@ CONTROLS = (
         "List privileged users, grants and their actions.",
         pattern="activity",
         strength="direct",
-        evidence="user.role_change config.change audit.search audit.export report.read alert.* review.complete",
+        evidence=(
+            "user.role_change user.invite config.change audit.search audit.export report.read alert.* review.complete"
+        ),
         metrics="role_changes self_grants unapproved_changes config_changes",
         rules="ACC-02 ACC-03",
+        needs="user.role_change user.invite",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -199,7 +211,7 @@ CONTROLS = (
         evidence="data.* access.denied access.cross_tenant_denied",
         metrics="sensitive_reads denied cross_tenant_success off_hours_sensitive",
         rules="ACC-07 ACC-08 ACC-09",
-        exposure="data.*",
+        exposure="data.*+success",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -235,6 +247,7 @@ CONTROLS = (
         evidence="config.change",
         metrics="config_changes unapproved_changes",
         rules="CHG-01",
+        needs="config.change",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -248,6 +261,7 @@ CONTROLS = (
         metrics="erasures purged_events access_after_erasure",
         rules="DATA-02 RET-02 RET-03",
         gaps="G11 G22",
+        needs="privacy.erasure=executed data.delete+success",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -271,6 +285,7 @@ CONTROLS = (
         metrics="sensitive_exports exports_without_purpose alerts_by_pattern",
         rules="DATA-01 DATA-04",
         gaps="G11",
+        needs="data.export+success",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -287,6 +302,7 @@ CONTROLS = (
         ),
         metrics="events_total field_completeness_pct seq_missing checkpoints integrity_failures log_views",
         rules="INT-01 INT-02 INT-04 INT-06",
+        needs="audit.search audit.export report.read",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -299,6 +315,7 @@ CONTROLS = (
         evidence="alert.* system.heartbeat",
         metrics="days_with_detection alerts_by_pattern mtta_hours sla_breaches",
         rules="MON-01 MON-02 INC-01",
+        needs="@detection / @acted",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -323,6 +340,7 @@ CONTROLS = (
         evidence="config.change",
         metrics="config_changes unapproved_changes",
         rules="CHG-01 CHG-02",
+        needs="config.change",
         confirmed="seen/seen: ISO PRW",
     ),
 )

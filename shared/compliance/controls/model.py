@@ -16,9 +16,10 @@ class Control:
 
     `pattern`: how it is tested. activity: something must have happened; violation: nothing may have, where there was
     occasion; state: something held whenever it was looked at; external: only evidence from elsewhere can show it.
-    `strength`: how much the trail says about it. `evidence`, `exposure`, `needs`: selectors (`selectors.py`), or names
-    of populations that begin with `@`; `needs`: without one of these it is not evidenced. `metrics`, `rules`, `gaps`:
-    ids with spaces between them. `blocked_by`: a gap without which no more can be said than that there were events.
+    `strength`: how much the trail says about it. `evidence`: selectors of all events that speak to it. `needs` of an
+    activity control, `exposure` of a violation control: what it is about, in the words of `occasions.py`; the rest of
+    its evidence is context. `metrics`, `rules`, `gaps`: ids with spaces between them. `blocked_by`: a gap without which
+    no more can be said than that there were events.
     `confirmed`: whether the number and the content were seen in a source, and which ones.
     """
 

@@ -26,6 +26,7 @@ CONTROLS = (
         metrics="sensitive_reads sensitive_writes sensitive_exports distinct_actors",
         rules="ACC-06 INT-04",
         gaps="G11",
+        needs="data.*:cardholder",
         confirmed="seen/seen: CLW PRW",
     ),
     Control(
@@ -41,6 +42,10 @@ CONTROLS = (
         ),
         metrics="evidence_events role_changes config_changes",
         rules="INT-04 ACC-06",
+        needs=(
+            "config.change user.update user.role_change user.status_change user.delete user.unlock user.invite "
+            "user.list user.view"
+        ),
         confirmed="seen/seen: CLW PRW",
         note="Events must carry the actor's role at that time.",
     ),
@@ -54,6 +59,7 @@ CONTROLS = (
         evidence="audit.search audit.export report.read report.generate+success",
         metrics="log_views log_views_unauth reports_generated",
         rules="ACC-10",
+        needs="audit.search audit.export report.read",
         confirmed="seen/seen: CLW PRW",
         note="Exports and report downloads count as access. The audit's own sampling gives at least one event.",
     ),
@@ -69,6 +75,9 @@ CONTROLS = (
         ),
         metrics="logins_failed token_failures denied cross_tenant_denied",
         rules="AUTH-01 ACC-11",
+        needs=(
+            "auth.login+failure auth.token_rejected auth.token_refresh+failure access.denied access.cross_tenant_denied"
+        ),
         confirmed="seen/seen: CLW PRW",
         note="Numbered 10.2.4 in v3.2.1.",
     ),
@@ -86,6 +95,7 @@ CONTROLS = (
         metrics="users_added role_changes password_changes status_changes",
         rules="ACC-02 INT-04",
         gaps="G18",
+        needs="auth.register auth.password_change user.role_change user.status_change user.update user.delete",
         confirmed="seen/seen: CLW PRW XM",
     ),
     Control(
@@ -95,10 +105,10 @@ CONTROLS = (
         "Show when logging was started or stopped.",
         pattern="activity",
         strength="direct",
-        evidence="config.change ledger.checkpoint",
+        evidence="config.change ledger.checkpoint system.start system.error",
         metrics="audit_downtime_minutes checkpoints",
         rules="INT-07 INT-03",
-        needs="system.start system.heartbeat",
+        needs="@starts",
         confirmed="seen/seen: CLW PRW",
         note="Starts and outages are events; gaps between checkpoints are a proxy.",
     ),
@@ -112,6 +122,7 @@ CONTROLS = (
         evidence="config.change user.delete apikey.*",
         metrics="config_changes",
         rules="INT-04",
+        needs="config.change apikey.*",
         confirmed="seen/seen: CLW PRW",
     ),
     Control(
@@ -144,6 +155,7 @@ CONTROLS = (
         evidence="audit.search audit.export report.read access.denied",
         metrics="log_views log_views_unauth",
         rules="ACC-10",
+        needs="audit.search audit.export report.read",
         confirmed="seen/seen: CLW PRW",
     ),
     Control(
@@ -193,6 +205,7 @@ CONTROLS = (
         evidence="alert.* audit.search audit.export report.read report.generate+success system.heartbeat",
         metrics="days_with_detection mtta_hours alerts_open",
         rules="MON-01 INC-01",
+        needs="@detection / @acted",
         confirmed="seen/seen: CLW PRW",
     ),
     Control(
@@ -205,6 +218,7 @@ CONTROLS = (
         evidence="alert.raise system.heartbeat",
         metrics="days_with_detection alerts_by_pattern",
         rules="MON-01 MON-02",
+        needs="@detection",
         confirmed="seen/seen: CLW PRW",
     ),
     Control(
@@ -217,6 +231,7 @@ CONTROLS = (
         evidence="report.generate+success audit.search audit.export report.read report.sign_off",
         metrics="reports_generated reports_signed",
         rules="RPT-01",
+        needs="audit.search audit.export+success report.read report.sign_off",
         confirmed="seen/seen: CLW PRW",
         note="Frequency comes from a targeted risk analysis (10.4.2.1): tenant enters it.",
     ),
@@ -230,6 +245,7 @@ CONTROLS = (
         evidence="alert.*",
         metrics="mtta_hours mttr_hours sla_breaches alerts_open",
         rules="INC-01 INC-02",
+        needs="@decided",
         confirmed="seen/seen: CLW PRW",
     ),
     Control(
@@ -289,10 +305,10 @@ CONTROLS = (
         "Show a failure of logging or log review being alerted.",
         pattern="activity",
         strength="partial",
-        evidence="ledger.verify_failed alert.*",
+        evidence="ledger.verify_failed alert.* system.error system.heartbeat",
         metrics="audit_downtime_minutes longest_silence_hours integrity_failures mtta_hours",
         rules="INT-07 INT-06 INT-01",
-        needs="system.* ledger.verify_failed",
+        needs="@detection ledger.verify_failed system.error",
         confirmed="seen/seen: MYC PRW",
         note=(
             "Replaced 10.7.1 for everybody on 31 March 2025. Covered are logging, review of logs and logical "
@@ -306,10 +322,10 @@ CONTROLS = (
         "For each failure: start, end, cause, fix.",
         pattern="activity",
         strength="partial",
-        evidence="alert.update@acknowledged alert.update@resolved incident.record",
+        evidence="alert.update@acknowledged alert.update@resolved incident.record ledger.verify_failed system.error",
         metrics="audit_downtime_minutes mttr_hours",
         rules="INC-02",
-        needs="alert.update@resolved",
+        needs="ledger.verify_failed system.error / alert.update@resolved",
         confirmed="seen/seen: WPC",
     ),
     Control(
@@ -322,6 +338,7 @@ CONTROLS = (
         evidence="alert.* incident.record",
         metrics="mtta_hours alerts_by_pattern",
         rules="INC-01",
+        needs="@acknowledged",
         confirmed="seen/unconfirmed: PRW OWN",
     ),
     Control(
@@ -348,7 +365,7 @@ CONTROLS = (
         evidence="audit.search audit.export report.read access.cross_tenant_denied ledger.checkpoint",
         metrics="log_views cross_tenant_denied cross_tenant_success checkpoints",
         rules="ACC-09 ACC-10",
-        exposure="audit.* report.read",
+        exposure="audit.search audit.export+success report.read",
         confirmed="seen/seen: WPC PRW",
     ),
     Control(
@@ -358,8 +375,9 @@ CONTROLS = (
         "Time an evidence pull for one tenant.",
         pattern="activity",
         strength="contextual",
-        evidence="report.generate+success",
+        evidence="report.generate+success audit.export+success",
         metrics="reports_generated",
+        needs="audit.export+success",
         confirmed="seen/seen: WPC",
     ),
     Control(

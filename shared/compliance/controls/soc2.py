@@ -28,6 +28,7 @@ CONTROLS = (
         evidence="report.generate+success audit.search audit.export report.read report.sign_off",
         metrics="reports_generated reports_signed log_views",
         rules="RPT-01",
+        needs="report.read report.sign_off",
         confirmed="seen/seen: TSC",
     ),
     Control(
@@ -40,6 +41,7 @@ CONTROLS = (
         evidence="alert.*",
         metrics="mtta_hours mttr_hours sla_breaches alerts_open",
         rules="INC-01 INC-02",
+        needs="@acknowledged",
         confirmed="seen/seen: TSC PRW",
     ),
     Control(
@@ -68,9 +70,10 @@ CONTROLS = (
         "Sample 25 joiners: approval before access? Sample leavers: removed in time?",
         pattern="activity",
         strength="direct",
-        evidence="auth.register user.status_change user.delete auth.login+success",
+        evidence="auth.register user.status_change user.delete auth.login+success user.invite",
         metrics="users_added users_removed deprovision_hours_p50_max post_exit_events inactive_accounts",
-        rules="ACC-01 ACC-04 CHG-01",
+        rules="ACC-01 ACC-04 CHG-01 ACC-02",
+        needs="auth.register+success user.invite @leavers",
         confirmed="seen/seen: TSC PRW",
     ),
     Control(
@@ -80,9 +83,10 @@ CONTROLS = (
         "Show each rise in privilege with who asked, who approved, who did it.",
         pattern="activity",
         strength="direct",
-        evidence="user.role_change user.update user.status_change alert.* review.complete",
+        evidence="user.role_change user.update user.status_change alert.* review.complete user.invite",
         metrics="role_changes self_grants unapproved_changes last_access_review",
         rules="ACC-02 ACC-03 ACC-05 CHG-02",
+        needs="user.role_change user.invite",
         confirmed="seen/seen: TSC PRW",
     ),
     Control(
@@ -112,6 +116,7 @@ CONTROLS = (
         metrics="sensitive_exports exports_without_purpose off_hours_sensitive",
         rules="DATA-01 DATA-04",
         gaps="G11 G15",
+        needs="data.export+success",
         confirmed="seen/seen: TSC PRW",
     ),
     Control(
@@ -137,6 +142,7 @@ CONTROLS = (
         evidence="config.change alert.*",
         metrics="config_changes unapproved_changes alerts_by_pattern",
         rules="CHG-01 MON-02",
+        needs="config.change",
         confirmed="seen/seen: TSC PRW",
         note="Vulnerability scans are outside the log.",
     ),
@@ -150,6 +156,7 @@ CONTROLS = (
         evidence="alert.* auth.login+failure access.denied access.cross_tenant_denied system.heartbeat",
         metrics="days_with_detection alerts_by_pattern longest_silence_hours",
         rules="MON-01 MON-02 INT-06",
+        needs="@detection",
         confirmed="seen/seen: TSC PRW",
     ),
     Control(
@@ -162,6 +169,7 @@ CONTROLS = (
         evidence="alert.* incident.record",
         metrics="mtta_hours sla_breaches alerts_open",
         rules="INC-01 INC-02",
+        needs="@decided",
         confirmed="seen/seen: TSC PRW",
     ),
     Control(
@@ -174,6 +182,7 @@ CONTROLS = (
         evidence="alert.* user.status_change auth.account_locked incident.record",
         metrics="mttr_hours incidents recurrences",
         rules="INC-02 INC-03",
+        needs="incident.record",
         confirmed="seen/seen: TSC PRW",
     ),
     Control(
@@ -186,6 +195,7 @@ CONTROLS = (
         evidence="alert.update@resolved config.change incident.record",
         metrics="mttr_hours recurrences",
         rules="INC-04",
+        needs="alert.update@resolved incident.record",
         confirmed="seen/seen: TSC PRW",
     ),
     Control(
@@ -198,6 +208,7 @@ CONTROLS = (
         evidence="config.change",
         metrics="config_changes unapproved_changes",
         rules="CHG-01 CHG-02",
+        needs="config.change",
         confirmed="seen/seen: TSC PRW",
         note="Covers configuration made in the product; code changes come from the pipeline.",
     ),
@@ -211,7 +222,7 @@ CONTROLS = (
         evidence="data.*:confidential data.*:phi data.*:cardholder",
         metrics="sensitive_reads sensitive_writes sensitive_exports distinct_actors",
         rules="ACC-08 DATA-01",
-        exposure="data.*:confidential",
+        exposure="data.*+success:confidential",
         gaps="G11",
         confirmed="seen/seen: TSC PRW",
     ),
@@ -226,6 +237,7 @@ CONTROLS = (
         metrics="purged_events erasures",
         rules="RET-02 RET-03 DATA-02",
         gaps="G11 G22",
+        needs="data.delete+success:confidential",
         confirmed="seen/seen: TSC PRW",
     ),
     Control(

@@ -14,6 +14,7 @@ CONTROLS = (
         metrics="consents_granted consents_revoked use_after_revoke",
         rules="DATA-03",
         gaps="G19",
+        needs="consent.grant consent.withdraw",
         confirmed="seen/seen: TSC",
     ),
     Control(
@@ -28,6 +29,7 @@ CONTROLS = (
         rules="DATA-03",
         gaps="G11 G19",
         blocked_by="G11",
+        needs="consent.grant",
         confirmed="seen/seen: TSC",
     ),
     Control(
@@ -70,6 +72,7 @@ CONTROLS = (
         metrics="erasures access_after_erasure",
         rules="DATA-02",
         gaps="G11",
+        needs="privacy.erasure=executed data.delete+success:personal",
         confirmed="seen/seen: TSC",
     ),
     Control(
@@ -83,6 +86,7 @@ CONTROLS = (
         metrics="dsr_received dsr_on_time_pct exports_to_subject",
         rules="DSR-01 DSR-02",
         gaps="G01",
+        needs="@answered_access",
         confirmed="seen/seen: TSC",
     ),
     Control(
@@ -97,6 +101,7 @@ CONTROLS = (
         rules="DSR-01",
         gaps="G01",
         blocked_by="G01",
+        needs="profile.update+success user.update",
         confirmed="seen/seen: TSC",
     ),
     Control(
@@ -110,6 +115,7 @@ CONTROLS = (
         metrics="sensitive_exports disclosures exports_without_purpose",
         rules="DATA-04",
         gaps="G11",
+        needs="data.export+success:personal data.export+success:phi",
         confirmed="seen/seen: TSC",
     ),
     Control(
@@ -135,7 +141,6 @@ CONTROLS = (
         evidence="alert.* incident.record",
         metrics="hours_aware_to_notify incidents",
         rules="INC-03",
-        needs="incident.record",
         confirmed="seen/seen: TSC",
     ),
     Control(
@@ -149,6 +154,7 @@ CONTROLS = (
         metrics="disclosures dsr_on_time_pct",
         rules="DSR-01 DATA-04",
         gaps="G01 G11",
+        needs="@answered_access",
         confirmed="seen/seen: TSC",
     ),
     Control(

@@ -19,6 +19,8 @@ SLOT_SECONDS = 1800
 """Working hours are told apart by half hours: there are time zones of such offsets."""
 CONSENT = "consent"
 _ROLE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+LEAST_SAID = 2
+"""Letters and digits without which a text says nothing."""
 
 
 def hash_of(text: str) -> bytes:
@@ -63,7 +65,7 @@ class DataUse:
         self._slots: dict[str, dict[int, int]] = {}
         self._disclosed: dict[str, int] = {}
         self._touched, self._relied = Touched(), Touched()
-        self._based = 0
+        self._based = self._unsaid = 0
         self._purposes = 0
         self._erased: dict[str, float] = {}
         self._withdrawn: dict[str, float] = {}
@@ -80,12 +82,12 @@ class DataUse:
             self._erased[entry["target"]["id"]] = second_of(entry)
         elif kind in ("consent.withdraw", "consent.grant"):
             for person in entry["subjects"]:
-                relied = _relied(person, entry["attributes"].get("purpose"))
-                if kind == "consent.withdraw":
-                    self._withdrawn[relied] = second_of(entry)
-                else:
-                    self._withdrawn.pop(relied, None)
-                    self._granted.add(relied)
+                for relied in (_relied(person, entry["attributes"].get("purpose")), _relied(person, None)):
+                    if kind == "consent.withdraw":
+                        self._withdrawn[relied] = second_of(entry)
+                    else:
+                        self._withdrawn.pop(relied, None)
+                        self._granted.add(relied)
 
     def _use(self, entry: Entry, index: int) -> None:
         actor, given, op = entry["actor"], entry["attributes"], entry["type"].partition(".")[2]
@@ -97,24 +99,28 @@ class DataUse:
         use[1] += records
         of_role = f"{data_class}|{role or actor['kind']}"
         self._roles[of_role] = self._roles.get(of_role, 0) + 1
+        at, ref = second_of(entry), ref_of(entry, index)
+        if op == "export" and records >= LEAST_BULK:
+            reason = any(is_said(given.get(name)) for name in ("reason", "purpose", "ticket"))
+            self._marks.add("bulk_reasoned" if reason else "bulk", ref, records, about=who)
         if data_class == "none":
             return
-        at, ref = second_of(entry), ref_of(entry, index)
         slots = self._slots.setdefault(who, {})
         slot = int(at // SLOT_SECONDS)
         slots[slot] = slots.get(slot, 0) + 1
         persons = [each for each in entry["subjects"] if each != actor["id"]]
         self._persons(entry, persons, at, ref)
-        self._purposes += bool(given.get("purpose"))
+        self._purposes += is_said(given.get("purpose"))
         if op == "export":
-            self._export(entry, persons, records, ref)
-        elif op in ("update", "delete") and not (entry["commitments"] or given.get("reason")):
+            self._export(entry, persons, ref)
+        elif op in ("update", "delete") and not (entry["commitments"] or is_said(given.get("reason"))):
             self._marks.add("without_change", ref, about=who, of=data_class)
 
     def _persons(self, entry: Entry, persons: list[str], at: float, ref: list[Any]) -> None:
         given, changes = entry["attributes"], entry["type"] != "data.delete"
-        based = given.get("legal_basis") == CONSENT
+        based = _word(given.get("legal_basis")).startswith(CONSENT)
         self._based += based
+        self._unsaid += bool(persons) and not is_said(given.get("legal_basis"))
         for person in persons:
             if changes:
                 self._touched.add(person)
@@ -126,13 +132,10 @@ class DataUse:
                 if self._withdrawn.get(relied, at) < at:
                     self._marks.add("after_withdrawal", ref, about=person)
 
-    def _export(self, entry: Entry, persons: list[str], records: int, ref: list[Any]) -> None:
+    def _export(self, entry: Entry, persons: list[str], ref: list[Any]) -> None:
         given, who = entry["attributes"], entry["actor"]["id"] or entry["actor"]["kind"]
-        if not (given.get("recipient") and given.get("purpose")):
+        if not (is_said(given.get("recipient")) and is_said(given.get("purpose"))):
             self._marks.add("without_purpose", ref, about=who, of=entry["data_class"])
-        if records >= LEAST_BULK:
-            reason = bool(given.get("reason") or given.get("purpose") or given.get("ticket"))
-            self._marks.add("bulk_reasoned" if reason else "bulk", ref, records, about=who)
         for person in persons:
             self._disclosed[person] = self._disclosed.get(person, 0) + 1
 
@@ -160,6 +163,7 @@ class DataUse:
             "touched": self._touched.document(),
             "relied": self._relied.document(),
             "based_on_consent": self._based,
+            "basis_unsaid": self._unsaid,
             "with_purpose": self._purposes,
             "erased": sorted(self._erased)[:MOST_PERSONS],
             "withdrawn": sorted(hash_of(each).hex() for each in self._withdrawn)[:MOST_CONSENTS],
@@ -177,5 +181,19 @@ def _slots(found: dict[int, int]) -> str:
     return " ".join(f"{slot}:{n}" for slot, n in sorted(found.items()))
 
 
+def is_said(text: Any) -> bool:
+    """Whether a text that a producer gave says anything."""
+    if not isinstance(text, str | int) or isinstance(text, bool):
+        return False
+    said = str(text)
+    begins = len(said) >= LEAST_SAID and said[:LEAST_SAID].isalnum()  # as texts do that say something
+    return begins or sum(char.isalnum() for char in said) >= LEAST_SAID
+
+
+def _word(text: Any) -> str:
+    return " ".join(text.split()).casefold() if isinstance(text, str) else ""
+
+
 def _relied(person: str, purpose: Any) -> str:
-    return f"{person}\n{purpose}"
+    """A person and a purpose, however it is written; where none is named it is any."""
+    return f"{person}\n{_word(purpose)}"

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from shared.compliance.facts.card_use import CardUse
 from shared.compliance.facts.data_use import DataUse
 from shared.compliance.facts.parts import FACTS_VERSION, Chosen, Entry, Extracts, Marks
 from shared.compliance.facts.presence import Presence
@@ -71,6 +72,7 @@ class DayFold:
             Presence(self._marks),
             DataUse(self._marks),
             Quality(self._marks),
+            CardUse(),
         )
         self._listed = Chosen(MOST_LISTED)
         self._statuses: dict[str, int] = {}

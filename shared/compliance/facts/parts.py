@@ -11,7 +11,7 @@ type Entry = Mapping[str, Any]
 type Ref = list[Any]
 """A sealed event: its index, id, recorded_at, type and outcome."""
 
-FACTS_VERSION = 2
+FACTS_VERSION = 4
 """Raised when the document of a day changes its meaning: days of another version are folded again."""
 DAY_SECONDS = 86_400
 MOST_MARKS = 30

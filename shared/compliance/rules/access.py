@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from shared.compliance.evidence import Evidence, hours_between
+from shared.compliance.facts.card_use import systems_signed_in
 from shared.compliance.facts.data_use import SLOT_SECONDS
 from shared.compliance.facts.named import Extract, Mark
 from shared.compliance.rules.model import (
@@ -25,6 +26,11 @@ _RANKS = {"viewer": 10, "user": 20, "auditor": 30, "tenant_admin": 40, "system_a
 PRIVILEGED = 30
 """Rank from which a role is privileged: auditors read everything."""
 _HOURS_OF_MONTH = 31 * 24
+_REFUSED = frozenset({"unauthorized_access", "privilege_escalation"})
+"""Patterns of alerts that refusals raise."""
+_SENSITIVE = ("cardholder", "confidential", "personal", "phi")
+_OF_FRAMEWORK = {"pci_dss": ("cardholder",), "hipaa": ("phi",)}
+"""Classes of data that a framework is about; all others are about all of them."""
 _SLOTS = 86_400 // SLOT_SECONDS
 
 
@@ -48,18 +54,26 @@ def rises(each: Extract) -> bool:
     return new > old
 
 
+def given_role(each: Extract) -> str | None:
+    """The privileged role that a change or an invitation gives; None where it gives none."""
+    invited = each.ref.type == "user.invite"
+    role = str(each.attributes.get("role" if invited else "new_role"))
+    return role if _RANKS.get(role, 0) >= PRIVILEGED and (invited or rises(each)) else None
+
+
 @rule("ACC-02", "high", "A privileged role was given with no approval and no acknowledged alert", "alert_ack_hours")
 def approved(evidence: Evidence) -> Result:
-    """Roles from auditor up, given without approver or ticket, of which no alert was acknowledged."""
+    """Roles from auditor up, given to somebody or with an invitation, without approver or ticket, of which no alert was
+    acknowledged in time."""
+    hours, escalated = evidence.at_least("alert_ack_hours"), {"privilege_escalation"}
     given = [
         each
-        for each in evidence.facts.extracts("user.role_change")
-        if rises(each)
-        and _RANKS.get(str(each.attributes.get("new_role")), 0) >= PRIVILEGED
+        for each in evidence.facts.extracts("user.role_change", "user.invite")
+        if given_role(each)
         and not approval(each.attributes)
-        and not evidence.is_alerted({each.ref.event_id}, acknowledged=True)
+        and not evidence.is_alerted(escalated, {each.ref.event_id}, seen_within=hours)
     ]
-    return Result(of_extracts(given, lambda each: f"{each.attributes.get('new_role')} given to {each.target}"))
+    return Result(of_extracts(given, lambda each: f"{given_role(each)} given to {each.target}"))
 
 
 @rule("ACC-03", "critical", "Somebody raised the own role")
@@ -110,11 +124,10 @@ def attributed(evidence: Evidence) -> Result:
 
 @rule("ACC-07", "low", "Sensitive data was used outside working hours by somebody who is not on call")
 def in_hours(evidence: Evidence) -> Result:
-    """Uses outside working hours, where the organization said who may."""
-    on_call = evidence.policies.on_call
+    """Uses outside working hours by others than the organization said may."""
+    on_call, uses = evidence.policies.on_call, off_hours(evidence)
     if on_call is None:
-        return Result(unset=("on_call",))
-    uses = off_hours(evidence)
+        return missing("on_call") if uses else NOTHING
     marks = [Mark(day, None, n, who) for day, who, n in uses if who is not None and who not in on_call]
     found = of_marks(len(marks), marks, "{about}: up to {size} uses a day outside working hours")
     return Result(found, ("many_actors",) if any(who is None for _, who, _ in uses) else ())
@@ -144,16 +157,17 @@ def off_hours(evidence: Evidence) -> list[tuple[str, str | None, int]]:
 
 @rule("ACC-08", "high", "Something was done that the role of then did not permit")
 def permitted(evidence: Evidence) -> Result:
-    """What only administrators may and others did, and uses of data against what the organization declared."""
+    """What only administrators may and others did, and uses of data against what the organization declared. Of a class
+    that was used, and of which it declared nothing, nothing can be told."""
     found = list(of_marks(*evidence.facts.marked("role"), "{about} did as {of}"))
-    declared = evidence.policies.data_roles
-    if not declared:
-        return Result(tuple(found), unset=("data_roles",))
+    declared, unknown = evidence.policies.data_roles or {}, False
     for name, count in sorted(evidence.facts.summed("data_roles").items()):
         data_class, _, role = name.partition("|")
-        if data_class in declared and role not in declared[data_class]:
+        if data_class not in declared:
+            unknown |= data_class in _OF_FRAMEWORK.get(evidence.framework, _SENSITIVE)
+        elif role not in declared[data_class]:
             found += whole_period(evidence, f"{data_class} data was used as {role}", count)
-    return Result(tuple(found))
+    return Result(tuple(found), ("data_roles",) if unknown else ())
 
 
 @rule("ACC-09", "critical", "Several attempts to reach another organization, and no alert", "cross_tenant_burst")
@@ -183,9 +197,22 @@ def _bursts(evidence: Evidence, kind: str, threshold: str, text: str) -> Result:
     silent = [
         mark
         for mark in marks
-        if mark.ref and not evidence.is_alerted({mark.ref.event_id}, mark.about, mark.ref.recorded_at)
+        if mark.ref and not evidence.is_alerted(_REFUSED, {mark.ref.event_id}, mark.about, mark.ref.recorded_at)
     ]
     return Result(of_marks(len(silent), silent, text + ", and no alert"))
 
 
-RULES = (*(ended, approved, not_self, in_use, reviewed, attributed, in_hours, permitted, apart, readers, refusals),)
+@rule("ACC-12", "high", "A system's account was signed in to as people sign in")
+def not_interactive(evidence: Evidence) -> Result:
+    """Logins of accounts under whose id a system acts."""
+    found = systems_signed_in(evidence.facts)
+    if found is None:
+        return missing("logins")
+    start, end = evidence.period.start, evidence.period.end
+    return Result(bounded([Found(f"{name} signed in", 1, start, end) for name in found]))
+
+
+RULES = (
+    *(ended, approved, not_self, in_use, reviewed, attributed, in_hours, permitted, apart, readers, refusals),
+    not_interactive,
+)

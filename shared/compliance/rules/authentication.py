@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.compliance.evidence import Evidence, hours_between
+from shared.compliance.facts.card_use import card_users
 from shared.compliance.facts.named import Extract
 from shared.compliance.rules.model import (
     NOTHING,
@@ -18,7 +19,8 @@ from shared.compliance.rules.model import (
     whole_period,
 )
 
-_CARD = "cardholder"
+_GUESSED = frozenset({"brute_force", "account_takeover", "credential_stuffing"})
+"""Patterns of alerts that failures, and a success after them, raise."""
 
 
 @rule("AUTH-01", "high", "More failures in a row than may be, before a lock or without one", "lockout_max_attempts")
@@ -47,7 +49,7 @@ def watched(evidence: Evidence) -> Result:
     silent = []
     for mark in marks:
         ids = {mark.ref.event_id if mark.ref else "", mark.failure}
-        if not evidence.is_alerted(ids, mark.about, mark.ref.recorded_at if mark.ref else ""):
+        if not evidence.is_alerted(_GUESSED, ids, mark.about, mark.ref.recorded_at if mark.ref else ""):
             silent.append(mark)
     return Result(of_marks(len(silent), silent, "Account {about}: a success after {size} failures, and no alert"))
 
@@ -89,18 +91,18 @@ def passwords_fresh(evidence: Evidence) -> Result:
     )
 
 
-@rule("AUTH-06", "high", "Sensitive data was used by somebody who signed in with one factor alone")
+@rule("AUTH-06", "high", "Card data was used by somebody who signed in with one factor alone")
 def two_factors(evidence: Evidence) -> Result:
-    """Actors of uses of data whose logins had no second factor; for PCI DSS of card data alone."""
-    single = evidence.facts.single_factor
-    classes = {_CARD} if evidence.framework == "pci_dss" else {"phi", _CARD, "personal", "confidential"}
-    users = sorted(evidence.facts.users_of(classes) & set(single))
+    """People who used card data and signed in with one factor alone. Where no login with two factors came before a use,
+    on its day or the day before, nobody can tell how they signed in: to another system, or longer ago."""
+    documents, single = evidence.facts.documents, evidence.facts.single_factor
+    people = card_users(documents)
+    users = sorted(people.named.keys() & single.keys())
     start, end = evidence.period.start, evidence.period.end
-    return Result(
-        bounded(
-            [Found(f"Account {who}: {single[who]} logins with one factor", single[who], start, end) for who in users]
-        )
-    )
+    found = [Found(f"Account {who}: {single[who]} logins with one factor", single[who], start, end) for who in users]
+    unnamed = people.left or (people.named and any(day["single_factor"]["left"] for day in documents))
+    unknown = people.uncovered.difference(users) or unnamed
+    return Result(bounded(found), ("two_factors",) if unknown else ())
 
 
 @rule("AUTH-07", "medium", "One account in several sessions at one time", "concurrent_sessions")
@@ -157,7 +159,20 @@ def lock_settings(evidence: Evidence) -> Result:
     return Result((*found, *(_weak(evidence, brief, f"{min(v for v, _ in brief)} minutes of a lock") if brief else ())))
 
 
+@rule("IDL-01", "medium", "Sessions may go on after a longer time without a call than asked for", "idle_minutes")
+def idle_settings(evidence: Evidence) -> Result:
+    """The setting in force."""
+    told = in_force(evidence, "session_idle_minutes", evidence.policies.session_idle_minutes)
+    if not told:
+        return missing("policies")
+    long = [each for each in told if each[0] > evidence.at_least("idle_minutes")]
+    return (
+        Result(_weak(evidence, long, f"{max(value for value, _ in long)} minutes without a call")) if long else NOTHING
+    )
+
+
 RULES = (
+    idle_settings,
     lock_settings,
     locks,
     stays_locked,

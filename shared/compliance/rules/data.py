@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from shared.compliance.evidence import Evidence, RequestRow
 from shared.compliance.rules.model import NOTHING, Found, Result, bounded, missing, of_marks, rule
+
+_BULK = frozenset({"bulk_data_access"})
 
 
 @rule("DATA-01", "high", "A large export with no reason and no acknowledged alert", "bulk_export_records")
 def exports(evidence: Evidence) -> Result:
     """Exports above the threshold without purpose, reason or ticket."""
     count, marks = evidence.facts.marked("bulk", evidence.at_least("bulk_export_records"))
-    told = [each for each in marks if not (each.ref and evidence.is_alerted({each.ref.event_id}, acknowledged=True))]
+    told = [
+        each for each in marks if not (each.ref and evidence.is_alerted(_BULK, {each.ref.event_id}, seen_within=inf))
+    ]
     return Result(of_marks(count - len(marks) + len(told), told, "{about} exported {size} records"))
 
 
@@ -22,11 +28,14 @@ def erased(evidence: Evidence) -> Result:
 
 @rule("DATA-03", "high", "Data was used on a consent that had been withdrawn")
 def withdrawn(evidence: Evidence) -> Result:
-    """Uses whose legal basis is consent. Where no use says so there is nothing to look at."""
-    if not evidence.facts.total("based_on_consent"):
+    """Uses whose legal basis is consent. Where no use says so there is nothing to look at; and where somebody withdrew,
+    uses that do not say their basis may have been on what was withdrawn."""
+    facts = evidence.facts
+    if not facts.total("based_on_consent"):
         return missing("G11")
-    found = of_marks(*evidence.facts.used_after("withdrawn", "relied", "after_withdrawal"), "Used after a withdrawal")
-    return Result(found)
+    found = of_marks(*facts.used_after("withdrawn", "relied", "after_withdrawal"), "Used after a withdrawal")
+    unsaid = facts.total("basis_unsaid") and facts.count("consent.withdraw")
+    return Result(found, ("G11",) if unsaid else ())
 
 
 @rule("DATA-04", "medium", "An export without recipient or purpose")

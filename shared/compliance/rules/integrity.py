@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from shared.compliance.evidence import Evidence, hours_between
+from shared.compliance.evidence import Evidence, hours_between, moment_after
 from shared.compliance.rules.model import (
     NOTHING,
     Found,
@@ -51,15 +51,30 @@ def whole(evidence: Evidence) -> Result:
     "checkpoint_max_interval_minutes",
 )
 def signed_often(evidence: Evidence) -> Result:
-    """Gaps between checkpoints in which there were hours with events."""
+    """Times without a checkpoint in which there were hours with events: between two, and before the first of the
+    period and after its last one. What was sealed at the very end is signed after it."""
     allowed = timedelta(minutes=evidence.at_least("checkpoint_max_interval_minutes"))
+    end = evidence.period.end
     found = [
-        Found(f"No checkpoint for {int(hours_between(since, until) * 60)} minutes", 1, since, until, remedied_at=until)
-        for since, until in evidence.facts.checkpoint_gaps
+        Found(
+            f"No checkpoint for {int(hours_between(since, until) * 60)} minutes",
+            1,
+            max(since, evidence.period.start),
+            until,
+            remedied_at=until if until < end else None,
+        )
+        for since, until in (*_at_the_edges(evidence), *evidence.facts.checkpoint_gaps)
         if _moment(until) - _moment(since) > allowed
         and evidence.facts.has_events_between(_moment(since), _moment(until) - allowed)
     ]
     return Result(bounded(found))
+
+
+def _at_the_edges(evidence: Evidence) -> list[tuple[str, str]]:
+    """From the beginning of the period to its first checkpoint, and from the last one to its end."""
+    signed = [each["checkpoints"] for each in evidence.facts.documents if each.get("checkpoints", {}).get("n")]
+    start, end = moment_after(evidence.period.start, -1), evidence.period.end
+    return [(start, signed[0]["first"]), (signed[-1]["last"], end)] if signed else [(start, end)]
 
 
 @rule("INT-04", "high", "An entry lacks who, what, when, how it ended, from where, or what it was about")
@@ -79,17 +94,18 @@ def in_time(evidence: Evidence) -> Result:
 
 @rule("INT-06", "high", "An expected source was silent for too long", "source_silence_hours")
 def heard(evidence: Evidence) -> Result:
-    """Silences of the sources that are expected: those that the organization named, else API keys that were seen."""
+    """Silences of the sources that are expected: those that the organization named. Where it named none, API keys that
+    were seen are looked at, and that says nothing of those that were never heard."""
     allowed = evidence.at_least("source_silence_hours")
     seen = evidence.facts.sources
-    unset = () if evidence.policies.sources else ("expected_sources",)
+    unknown = ("sources",) if evidence.policies.sources is None else ()
     expected = evidence.policies.sources or tuple(name for name in sorted(seen) if name.startswith("api_key:"))
     told = of_extracts(
         (e for e in evidence.facts.extracts("system.error") if e.attributes.get("error_code") == "source_silent"),
         lambda each: f"Source {each.target or each.attributes.get('source')} fell silent",
     )
     if not expected and not told:  # the service itself is the only source, and its own signs of life are looked at
-        return missing("sources") if evidence.operations is None else Result(unset=unset)
+        return missing("sources") if evidence.operations is None else Result((), unknown)
     start, end = _moment(evidence.period.start), _moment(evidence.period.end)
     found = list(told)
     for name in expected:
@@ -104,7 +120,7 @@ def heard(evidence: Evidence) -> Result:
                 hours = int((until - since) // 3600)
                 ended = back if back < evidence.period.end else None
                 found.append(Found(f"Source {name} was silent for {hours} hours", 1, at, back, remedied_at=ended))
-    return Result(bounded(found), unset=unset)
+    return Result(bounded(found), unknown)
 
 
 @rule("INT-07", "critical", "The trail could not be written for a time")
@@ -127,7 +143,7 @@ def alerted(evidence: Evidence) -> Result:
         return NOTHING
     if evidence.alerts is None:
         return missing("alerts")
-    silent = [each for each in failures if not evidence.is_alerted({each.ref.event_id})]
+    silent = [each for each in failures if not evidence.is_alerted({"ledger_integrity"}, {each.ref.event_id})]
     return Result(of_extracts(silent, lambda each: f"No alert: {each.attributes.get('what')}"))
 
 

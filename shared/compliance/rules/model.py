@@ -30,12 +30,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of running a rule. `missing`: gaps for which it could not be run, or not wholly. `unset`: settings that
-    the organization may make and did not, so that the rule looked at less."""
+    """What came of running a rule. `missing`: gaps for which it could not be run, or not wholly."""
 
     found: tuple[Found, ...] = ()
     missing: tuple[str, ...] = ()
-    unset: tuple[str, ...] = ()
 
 
 NOTHING = Result()

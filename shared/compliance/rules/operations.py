@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from shared.compliance.evidence import AlertRow, Evidence, hour_off, hours_between
+from shared.compliance.facts.named import Extract
+from shared.compliance.report_model import EventRef
 from shared.compliance.rules.model import (
+    MOST_EVENTS,
     NOTHING,
     Found,
     Result,
@@ -14,10 +20,15 @@ from shared.compliance.rules.model import (
     missing,
     of_extracts,
     rule,
-    whole_period,
 )
 from shared.core.clock import parse_rfc3339, rfc3339
 
+_DUE = ("reportable", "notifiable", "notify", "to be notified", "must be notified")
+_NOT_DUE = ("not reportable", "not notifiable", "no notification", "not to be notified")
+"""How decisions about incidents begin."""
+_BETWEEN = re.compile(r"[\s_-]+")
+_SETTLED = timedelta(days=2)
+"""So long after the end of a period its report may take, whatever its hour and time zone."""
 _GRAVE = frozenset({"high", "critical"})
 _DETECTION = frozenset({"thresholds", "mutes", "allow_lists"})
 _CHANGES = ("user.role_change", "user.status_change", "config.change", "apikey.create", "user.invite")
@@ -75,17 +86,44 @@ def resolved(evidence: Evidence) -> Result:
 
 @rule("INC-03", "critical", "An authority was told of an incident too late, or not at all", "gdpr_breach_hours")
 def notified(evidence: Evidence) -> Result:
-    """Recorded incidents. What was decided is free text: one that begins with notify or reportable has to be told."""
-    allowed, found = evidence.at_least("gdpr_breach_hours"), []
-    latest = {each.target: each for each in evidence.facts.extracts("incident.record")}
-    for alert, each in latest.items():
-        given = each.attributes
-        told, aware = given.get("authority_notified_at"), str(given.get("aware_at"))
-        due = str(given.get("decision", "")).strip().lower().startswith(("notify", "reportable"))
-        if (told or due) and hours_between(aware, str(told or evidence.period.end)) > allowed:
+    """Incidents that were recorded in the period, and earlier ones of which nobody was told yet. The earliest awareness
+    and the first notice count, whatever later records say."""
+    allowed, end = evidence.at_least("gdpr_breach_hours"), evidence.period.end
+    found, unknown = [], False
+    for alert, (records, refs) in _incidents(evidence).items():
+        aware = min(str(each["aware_at"]) for each in records)
+        told = next((str(each["authority_notified_at"]) for each in records if each.get("authority_notified_at")), None)
+        due = is_reportable(records)
+        if told and not refs:
+            continue  # it was over before the period
+        unknown |= due is None and told is None
+        if (told or due) and hours_between(aware, told or end) > allowed:
             text = f"Incident of alert {alert}: {allowed} hours passed"
-            found.append(Found(text, 1, aware, str(told or evidence.period.end), (each.ref,), remedied_at=told))
-    return Result(bounded(found))
+            found.append(Found(text, 1, aware, max(aware, told or end), refs, remedied_at=told))
+    return Result(bounded(found), ("decision",) if unknown else ())
+
+
+def _incidents(evidence: Evidence) -> dict[str, tuple[list[Mapping[str, Any]], tuple[EventRef, ...]]]:
+    """By alert what was recorded of the incident behind it, in order, and the events of the period."""
+    found: dict[str, tuple[list[Mapping[str, Any]], tuple[EventRef, ...]]] = {}
+    for alert, given in evidence.incidents_before:
+        found[alert] = ([*found.get(alert, ([], ()))[0], given], ())
+    for each in evidence.facts.extracts("incident.record"):
+        records, refs = found.get(str(each.target), ([], ()))
+        found[str(each.target)] = ([*records, each.attributes], (*refs, each.ref)[:MOST_EVENTS])
+    return found
+
+
+def is_reportable(records: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether an incident has to be notified, as its decisions, free texts, begin; None where they do not say. The
+    last that says something counts; what says nothing takes nothing back."""
+    for each in reversed(records):
+        words = " ".join(_BETWEEN.split(str(each.get("decision", "")).casefold())).strip()
+        if words.startswith(_NOT_DUE):
+            return False
+        if words.startswith(_DUE):
+            return True
+    return None
 
 
 @rule("INC-04", "low", "The same was raised again soon after it was resolved", "recurrence_days")
@@ -170,8 +208,9 @@ def four_eyes(evidence: Evidence) -> Result:
 
 @rule("RPT-01", "low", "A report that was due was not made, or nobody signed one off")
 def reported(evidence: Evidence) -> Result:
-    """The daily activity reports, and sign-offs of the others."""
-    made = evidence.facts.extracts("report.generate")
+    """The daily activity reports, those of schedules, and sign-offs of the others."""
+    told = evidence.facts.extracts("report.generate")
+    made = [each for each in told if each.ref.outcome == "success"]
     days = {str(each.attributes.get("period_from")) for each in made if each.attributes.get("framework") == "activity"}
     first = evidence.organization.enrolled_at[:10]
     lost = [day for day in evidence.period.days if day not in days and day >= first]
@@ -182,15 +221,38 @@ def reported(evidence: Evidence) -> Result:
     signed = {each.target for each in evidence.facts.extracts("report.sign_off")}
     unsigned = [e for e in made if e.attributes.get("framework") != "activity" and e.target not in signed]
     found += of_extracts(unsigned, lambda each: f"{each.attributes.get('framework')} report {each.target} not signed")
-    given = {each.attributes.get("framework") for each in made}
-    if len(evidence.period.days) > 31:
-        found += [
-            each
-            for name in evidence.policies.schedules
-            if name not in given
-            for each in whole_period(evidence, f"No {name} report was made")
-        ]
-    return Result(tuple(found))
+    found += of_extracts(
+        [each for each in told if each.target not in {other.target for other in made}],
+        lambda each: f"{each.attributes.get('framework')} report {each.target} could not be made",
+    )
+    return Result((*found, *_never_made(evidence, made)))
+
+
+def _never_made(evidence: Evidence, made: Sequence[Extract]) -> tuple[Found, ...]:
+    """The reports of schedules that should have been made within the period, and were not."""
+    given = {(each.attributes.get("framework"), str(each.attributes.get("period_from"))[:10]) for each in made}
+    found = []
+    for schedule in evidence.policies.schedules:
+        for start, end in _due(evidence, schedule.every):
+            if (schedule.framework, start) not in given:
+                text = f"No {schedule.every} {schedule.framework} report of {start} to {end} was made"
+                found.append(Found(text, 1, f"{end}T00:00:00.000000Z", evidence.period.end))
+    return bounded(found)
+
+
+def _due(evidence: Evidence, every: str) -> Iterator[tuple[str, str]]:
+    """The periods (first day, day after the last) that ended in this one long enough before its end, since the
+    schedules are as they are."""
+    since = max(evidence.policies.schedules_since or "", evidence.period.start)
+    for day in evidence.period.days:
+        end = date.fromisoformat(day)
+        is_end = every == "daily" or (end.weekday() == 0 if every == "weekly" else end.day == 1)
+        start = end - timedelta(days=7 if every == "weekly" else 1)
+        start = start.replace(day=1) if every == "monthly" else start
+        settled = rfc3339(datetime(end.year, end.month, end.day, tzinfo=UTC) + _SETTLED)
+        known = f"{day}T00:00:00.000000Z" >= since and start.isoformat() >= evidence.organization.enrolled_at[:10]
+        if is_end and known and settled <= evidence.period.end:
+            yield start.isoformat(), day
 
 
 RULES = (

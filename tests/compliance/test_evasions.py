@@ -1,0 +1,324 @@
+"""How somebody would get round a rule: a later record, another's alert, a dot for a purpose, a setting left out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from shared.compliance.catalogue import FRAMEWORKS
+from shared.compliance.evidence import Operations, Policies, Regular
+from shared.compliance.facts.merged import Facts
+from shared.compliance.rules import RULES
+from shared.compliance.rules.model import Result
+from shared.compliance.thresholds import MOST_FOR_FRAMEWORK, THRESHOLDS, thresholds_for
+from tests.compliance.judging import run, status
+from tests.compliance.trails import DAYS, Trail, alert, good_evidence, good_trail, new_evidence
+
+
+class TestWhatWasNotSaid:
+    """A setting that an organization did not make is a gap where it is needed, and none where it is not."""
+
+    def test_roles(self) -> None:
+        trail = Trail()
+        trail.say("data.read", "06T03:01", who="v", role="viewer", data_class="phi")
+        for framework, declared, missing in (
+            ("hipaa", None, ("data_roles",)),
+            ("hipaa", {}, ("data_roles",)),
+            ("hipaa", {"cardholder": ["viewer"]}, ("data_roles",)),
+            ("pci_dss", None, ()),
+            ("soc2", {"phi": ["viewer"]}, ()),
+        ):
+            policies = Policies(data_roles=declared)
+            assert run("ACC-08", trail, framework, policies=policies) == Result((), missing), (framework, declared)
+        assert run("ACC-08", Trail(), "hipaa", policies=Policies()) == Result(), "nothing was used"
+        (found,) = run("ACC-08", trail, "hipaa", policies=Policies(data_roles={"phi": ["doctor"]})).found
+        assert found.text == "phi data was used as viewer"
+        assert status("hipaa-164.308.a.3.i", new_evidence(trail, "hipaa", policies=Policies())) == (
+            "not-evidenced",
+            "data-missing",
+        )
+
+    def test_who_is_on_call(self) -> None:
+        night, day = Trail(), Trail()
+        night.say("data.read", "06T03:01", data_class="phi")
+        day.say("data.read", "06T12:00", data_class="phi")
+        assert run("ACC-07", night, policies=Policies()).missing == ("on_call",)
+        assert run("ACC-07", day, policies=Policies()) == Result()
+        assert run("ACC-07", night, policies=Policies(on_call=frozenset())).found
+
+    def test_sources(self) -> None:
+        trail = good_trail()
+        assert run("INT-06", trail, policies=Policies()).missing == ("sources",)
+        assert run("INT-06", trail, policies=Policies(sources=())) == Result()
+        assert run("INT-06", Trail(), policies=Policies()).missing == ("sources",)
+        evidence = good_evidence("soc2", trail)
+        unsaid = dataclasses.replace(evidence, policies=dataclasses.replace(evidence.policies, sources=None))
+        assert status("soc2-cc2.1", unsaid) == ("not-evidenced", "data-missing")
+        assert status("soc2-cc2.1", evidence) == ("satisfied", None)
+
+
+def recorded(at: str, decision: str, aware: str, told: str | None = None) -> dict[str, Any]:
+    return {"at": at, "decision": decision, "aware_at": f"2026-03-{aware}:00.000000Z", "authority_notified_at": told}
+
+
+class TestIncidents:
+    @staticmethod
+    def result(*records: dict[str, Any], **changed: Any) -> Result:
+        trail = Trail()
+        for each in records:
+            given = {name: value for name, value in each.items() if name != "at"}
+            trail.say("incident.record", each["at"], target="a1", **given)
+        return run("INC-03", trail, "gdpr", **changed)
+
+    def test_a_later_record_wipes_no_delay(self) -> None:
+        told = "2026-03-12T09:00:00.000000Z"
+        first = recorded("05T10:00", "reportable", "01T09:00")
+        (found,) = self.result(first, recorded("12T10:00", "reportable", "11T09:00", told)).found
+        assert (found.first_seen, found.last_seen) == ("2026-03-01T09:00:00.000000Z", told)
+        assert len(found.events) == 2
+        early = recorded("12T10:00", "reportable", "11T09:00", "2026-03-11T10:00:00.000000Z")
+        late = recorded("06T10:00", "reportable", "01T09:00", "2026-03-06T10:00:00.000000Z")
+        assert self.result(late, early).found[0].last_seen == "2026-03-06T10:00:00.000000Z", "the first notice counts"
+        in_time = recorded("02T10:00", "reportable", "01T09:00", "2026-03-02T10:00:00.000000Z")
+        assert self.result(in_time) == Result()
+
+    @pytest.mark.parametrize(
+        ("decision", "due"),
+        [
+            ("reportable", True),
+            ("Notify the authority", True),
+            ("TO BE NOTIFIED", True),
+            ("not reportable: no risk", False),
+            ("Not  reportable", False),
+            ("notify_authority", True),
+            ("no-notification", False),
+            ("Unreportable", None),
+            ("No notification is needed", False),
+            ("We notify the authority", None),
+            ("Breach: report to the authority", None),
+            ("undecided", None),
+            ("無", None),
+        ],
+    )
+    def test_a_decision_says_so_or_it_is_not_known(self, decision: str, due: bool | None) -> None:
+        result = self.result(recorded("05T10:00", decision, "01T09:00"))
+        assert (bool(result.found), result.missing) == (due is True, ("decision",) if due is None else ())
+
+    def test_what_says_nothing_takes_nothing_back(self) -> None:
+        first = recorded("02T10:00", "reportable", "01T09:00")
+        assert self.result(first, recorded("03T10:00", "we look into it", "01T09:00")).found
+        assert self.result(first, recorded("03T10:00", "not reportable: a test", "01T09:00")) == Result()
+
+    def test_what_was_recorded_before_the_period_counts(self) -> None:
+        def before(decision: str, told: str | None = None) -> dict[str, Any]:
+            given = recorded("", decision, "01T00:00", told) | {"aware_at": "2026-02-25T09:00:00.000000Z"}
+            return {"incidents_before": (("a1", given),)}
+
+        (found,) = self.result(**before("reportable")).found
+        assert found.first_seen == "2026-02-25T09:00:00.000000Z"
+        assert self.result(**before("reportable", "2026-02-27T09:00:00.000000Z")) == Result()
+        assert self.result(**before("reportable", "2026-03-30T09:00:00.000000Z")) == Result(), "told of in its month"
+        assert self.result(**before("hm")).missing == ("decision",)
+        moved = recorded("12T10:00", "reportable", "11T09:00", "2026-03-12T09:00:00.000000Z")
+        assert self.result(moved, **before("reportable")).found, "also where a record of the period moves it"
+
+
+class TestOthersAlerts:
+    """A burst is excused by an alert of a pattern that looks at it, about this very actor, at that time."""
+
+    @staticmethod
+    def burst(**changed: Any) -> Result:
+        trail = Trail()
+        for second in range(5):
+            event = trail.say(
+                "access.cross_tenant_denied", f"05T08:00:0{second}", outcome="denied", who="a", role="user"
+            )
+        at = "2026-03-05T08:30:00.000000Z"
+        given = {"pattern": "unauthorized_access", "key": "a", "first_seen": at, "last_seen": at, "raised_at": at}
+        own = {"event_ids": frozenset({event})} if changed.pop("own", False) else {}
+        return run("ACC-09", trail, "pci_dss", alerts=(alert(**given | own | changed),))
+
+    def test_only_a_fitting_one_excuses(self) -> None:
+        assert self.burst() == Result()
+        assert self.burst(key="x", own=True) == Result(), "it names the event"
+        assert self.burst(key="ada").found, "the actor's id is part of another's"
+        assert self.burst(key="A").found
+        assert self.burst(pattern="suspicious_password_change").found
+        assert self.burst(pattern="mass_deletion", own=True).found
+        assert self.burst(first_seen="2026-03-05T09:01:00.000000Z", last_seen="2026-03-05T10:00:00.000000Z").found
+
+    @pytest.mark.parametrize(
+        ("pattern", "key", "excused"),
+        [
+            ("brute_force", "bob", True),
+            ("account_takeover", "bob", True),
+            ("brute_force", "bo", False),
+            ("unauthorized_access", "bob", False),
+        ],
+    )
+    def test_of_signing_in(self, pattern: str, key: str, excused: bool) -> None:
+        trail = Trail()
+        for minute in range(6):
+            trail.login("bob", f"05T08:0{minute}", "failure")
+        trail.login("bob", "05T08:07")
+        at = "2026-03-05T08:05:00.000000Z"
+        told = alert(pattern=pattern, key=key, raised_at=at, first_seen=at, last_seen=at)
+        assert (run("AUTH-03", trail, alerts=(told,)) == Result()) == excused
+
+    @pytest.mark.parametrize("kind", ["user.role_change", "user.invite"])
+    def test_an_administrator_made_without_approval_is_excused_by_whoever_looked_in_time(self, kind: str) -> None:
+        trail = Trail()
+        event = trail.say(kind, "10T08:00", target="bob", old_role="user", new_role="tenant_admin")
+        trail.entries[-1]["attributes"]["role"] = "tenant_admin"
+        assert [each.text for each in run("ACC-02", trail).found] == ["tenant_admin given to bob"]
+
+        def excused(**changed: Any) -> bool:
+            told = alert(**{"pattern": "privilege_escalation", "event_ids": frozenset({event})} | changed)
+            return run("ACC-02", trail, alerts=(told,)) == Result()
+
+        assert excused()
+        assert not excused(pattern="bulk_data_access")
+        assert not excused(acknowledged_at=None, closed_at=None)
+        late: dict[str, Any] = {"acknowledged_at": "2026-03-11T08:00:01.000000Z", "closed_at": None}
+        assert not excused(**late), "acknowledged after a day"
+        for name in ("approved_by", "ticket"):
+            trail.entries[-1]["attributes"][name] = "eve"
+            assert run("ACC-02", trail) == Result()
+            del trail.entries[-1]["attributes"][name]
+        assert status("pci-7.2.2", new_evidence(trail, "pci_dss"))[0] == "exception"
+
+    def test_an_invitation_without_power_needs_no_approval(self) -> None:
+        trail = Trail()
+        for role in ("viewer", "user", "unheard-of"):
+            trail.say("user.invite", "10T08:00", target="i")
+            trail.entries[-1]["attributes"]["role"] = role
+        assert run("ACC-02", trail) == Result()
+
+
+class TestSettings:
+    def test_sessions_that_may_lie_for_long_are_found(self) -> None:
+        evidence = good_evidence("pci_dss")
+        for minutes, expected in ((15, "satisfied"), (16, "exception"), (1440, "exception")):
+            policies = dataclasses.replace(evidence.policies, session_idle_minutes=minutes)
+            assert status("pci-8.2.8", dataclasses.replace(evidence, policies=policies))[0] == expected
+        unknown = dataclasses.replace(evidence.policies, session_idle_minutes=None)
+        assert status("pci-8.2.8", dataclasses.replace(evidence, policies=unknown)) == ("not-evidenced", "data-missing")
+
+    def test_a_day_on_which_they_could_is_named(self) -> None:
+        trail = good_trail()
+        for day, minutes in ((10, 15), (11, 60), (12, 15)):
+            policy = {"session_idle_minutes": minutes}
+            trail.say("system.heartbeat", f"{day}T03:00", source="policy", policy=policy, who=None, actor="system")
+        (found,) = RULES["IDL-01"].run(good_evidence("hipaa", trail)).found
+        assert [ref.recorded_at[:10] for ref in found.events] == ["2026-03-11"]
+
+    def test_a_framework_limits_what_an_organization_may_set(self) -> None:
+        given = dict.fromkeys(THRESHOLDS, 1000)
+        for framework in FRAMEWORKS:
+            found, limits = thresholds_for(framework, given), MOST_FOR_FRAMEWORK.get(framework, {})
+            for name, each in THRESHOLDS.items():
+                assert found[name] == limits.get(name, 1000 if each.settable else each.value), (framework, name)
+        assert thresholds_for("pci_dss", {"idle_minutes": 5})["idle_minutes"] == 5, "stricter is allowed"
+        assert thresholds_for("pci_dss", {})["offboarding_hours"] == 0
+
+
+def signed(trail: Trail, at: dict[str, tuple[str, str] | None]) -> Facts:
+    """Facts whose days have checkpoints at these times, first and last, or none."""
+    documents = trail.documents()
+    for day, document in documents.items():
+        times = at.get(day[-2:])
+        first, last = (f"{day}T{each}:00.000000Z" for each in times) if times else (None, None)
+        document["checkpoints"] = {"n": 2 if times else 0, "first": first, "last": last, "gaps": []}
+    return Facts(DAYS, documents)
+
+
+class TestCheckpoints:
+    """INT-03 looks at the edges of a period, too."""
+
+    @staticmethod
+    def trail(*times: str) -> Trail:
+        trail = Trail()
+        for at in times:
+            trail.say("profile.view", at)
+        return trail
+
+    @pytest.mark.parametrize(
+        ("times", "checkpoints", "fires"),
+        [
+            (["05T10:00"], {}, True),
+            ([f"05T{hour:02}:30" for hour in range(24)], {"05": ("23:59", "23:59")}, True),
+            ([f"05T{hour:02}:30" for hour in range(24)], {"05": ("00:31", "12:00")}, True),
+            ([f"05T{hour:02}:30" for hour in range(24)], {"05": ("00:31", "23:40")}, False),
+            (["05T10:00"], {"05": ("10:01", "10:01")}, False),
+            (["05T10:00"], {"05": ("12:30", "12:30")}, True),
+            (["31T23:50"], {}, False),
+            (["01T00:10"], {"01": ("02:30", "02:30")}, True),
+            (["01T00:10"], {"01": ("00:20", "00:20")}, False),
+            ([], {}, False),
+        ],
+    )
+    def test_what_was_not_signed_is_found(self, times: list[str], checkpoints: dict[str, Any], fires: bool) -> None:
+        trail = self.trail(*times)
+        found = run("INT-03", trail, "pci_dss", facts=signed(trail, checkpoints)).found
+        assert bool(found) == fires
+        for each in found:
+            assert "2026-03-01" <= each.first_seen < each.last_seen <= "2026-04-01T00:00:00.000000Z"
+
+
+class TestReportsThatAreDue:
+    @staticmethod
+    def texts(*schedules: Regular, since: str | None = None, trail: Trail | None = None) -> list[str]:
+        evidence = good_evidence("soc2", trail)
+        policies = dataclasses.replace(evidence.policies, schedules=schedules, schedules_since=since)
+        return [each.text for each in RULES["RPT-01"].run(dataclasses.replace(evidence, policies=policies)).found]
+
+    def test_a_schedule_that_made_nothing_is_found(self) -> None:
+        """In the good month a report of soc2 on February was made and signed."""
+        assert self.texts(Regular("soc2", "monthly")) == []
+        assert self.texts(Regular("gdpr", "monthly")) == [
+            "No monthly gdpr report of 2026-02-01 to 2026-03-01 was made",
+        ]
+        weekly = self.texts(Regular("gdpr", "weekly"))
+        assert weekly[0] == "No weekly gdpr report of 2026-02-23 to 2026-03-02 was made"
+        assert len(weekly) == 5
+        assert self.texts(Regular("gdpr", "monthly"), since="2026-03-01T00:00:00.000001Z") == []
+        assert len(self.texts(Regular("gdpr", "weekly"), since="2026-03-16T00:00:00.000000Z")) == 3
+        assert len(self.texts(Regular("gdpr", "daily"), since="2026-03-25T10:00:00.000000Z")) == 5
+
+    def test_one_that_failed_was_not_made(self) -> None:
+        trail = good_trail()
+        kept = [each for each in trail.entries if each["target"] is None or each["target"]["id"] != "report-1"]
+        trail.entries = kept
+        made: dict[str, Any] = {
+            "who": None,
+            "actor": "system",
+            "role": None,
+            "target": "report-1",
+            "framework": "soc2",
+            "period_from": "2026-02-01",
+        }
+        trail.say("report.generate", "31T10:00", outcome="failure", reason="not_built", **made)
+        failed = "soc2 report report-1 could not be made"
+        assert self.texts(Regular("soc2", "monthly"), trail=trail) == [
+            failed,
+            "No monthly soc2 report of 2026-02-01 to 2026-03-01 was made",
+        ]
+        trail.say("report.generate", "31T11:00", **made)
+        assert self.texts(Regular("soc2", "monthly"), trail=trail) == ["soc2 report report-1 not signed"]
+
+    def test_a_days_tally_that_failed_was_not_made(self) -> None:
+        trail = good_trail()
+        for each in trail.entries:
+            if each["attributes"].get("period_from") == "2026-03-09":
+                each["outcome"] = "failure"
+        texts = self.texts(trail=trail)
+        assert "No activity report of 2026-03-09" in texts
+
+
+def test_starts_are_told_by_the_services_own_trail() -> None:
+    operations = Operations(frozenset(DAYS), (), 1)
+    assert status("pci-10.2.1.6", new_evidence(good_trail(), "pci_dss", operations=operations)) == ("satisfied", None)
+    none = dataclasses.replace(operations, starts=0)
+    assert status("pci-10.2.1.6", new_evidence(good_trail(), "pci_dss", operations=none))[1] == "no-occurrence"

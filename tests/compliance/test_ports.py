@@ -1,0 +1,65 @@
+"""What reports ask of the trail beyond their period: earlier incidents, starts, since when schedules are."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timedelta
+
+from shared.audit.model import PLATFORM_TENANT, Target
+from shared.compliance.evidence import Evidence, Organization, Period, Regular
+from shared.core.clock import rfc3339
+from shared.storage.containers import IDENTITY
+from shared.wiring._compliance import Siblings
+from tests.audit.support import EXAMPLES, TENANT
+from tests.compliance.bureau import BEGAN, FROM, NOW, TO, Bureau
+
+
+async def evidence_of(bureau: Bureau, framework: str = "gdpr") -> Evidence:
+    organization = Organization(TENANT, "Example", rfc3339(BEGAN))
+    reader = bureau.services.compliance._reader()
+    return await reader.evidence(organization, framework, Period(FROM, TO), bureau.request())
+
+
+async def say(bureau: Bureau, kind: str, at: datetime, tenant_id: str = TENANT, **changed: object) -> None:
+    bureau.clock.set(at)
+    draft = EXAMPLES[kind]
+    context = dataclasses.replace(draft.request, started_at=at)
+    event = draft.event.model_copy(update=changed)
+    told = dataclasses.replace(draft, tenant_id=tenant_id, request=context, event=event)
+    await bureau.services.recorder.record(told)
+    bureau.clock.set(NOW)
+
+
+async def test_earlier_incidents_are_known_in_order_and_not_for_ever(local: Bureau) -> None:
+    for days, decision in ((184, "too old"), (20, "first"), (10, "second"), (-1, "within")):
+        await say(local, "incident.record", BEGAN - timedelta(days=days), decision=decision)
+    found = (await evidence_of(local)).incidents_before
+    target = EXAMPLES["incident.record"].target
+    assert isinstance(target, Target)
+    assert [(alert, given["decision"]) for alert, given in found] == [(target.id, "first"), (target.id, "second")]
+
+
+async def test_starts_are_those_of_the_period_in_the_services_own_trail(local: Bureau) -> None:
+    await say(local, "system.heartbeat", NOW, PLATFORM_TENANT)
+    assert (await evidence_of(local)).operations is not None
+    for at, starts in ((BEGAN - timedelta(days=1), 0), (NOW, 0), (BEGAN, 1)):
+        await say(local, "system.start", at, PLATFORM_TENANT)
+        operations = (await evidence_of(local)).operations
+        assert operations is not None
+        assert operations.starts == starts, at
+
+
+async def test_schedules_are_known_since_they_are_what_they_are(local: Bureau) -> None:
+    async def policies() -> tuple[tuple[Regular, ...], str | None]:
+        found = await Siblings(local.store, local.services.settings).policies(TENANT)
+        return found.schedules, found.schedules_since
+
+    assert await policies() == ((), None)
+    tenant = await local.store.read(IDENTITY, (TENANT,), "tenant")
+    daily = {"framework": "soc2", "every": "daily", "hour": 5}
+    await local.store.replace(IDENTITY, (TENANT,), tenant | {"settings": {"schedules": [daily]}})
+    wanted = (Regular("soc2", "daily"),)
+    assert await policies() == (wanted, None), "no change of them is in the trail"
+    for hours, fields in ((1, ("schedules", "mutes")), (2, ("schedules",)), (3, ("mutes",))):
+        await say(local, "config.change", BEGAN + timedelta(hours=hours), changed_fields=fields)
+    assert await policies() == (wanted, rfc3339(BEGAN + timedelta(hours=2)))

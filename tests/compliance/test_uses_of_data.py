@@ -1,0 +1,119 @@
+"""Uses of card data without a second factor, exports without a purpose, and consent that was withdrawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared.compliance.facts import card_use, data_use
+from shared.compliance.rules.model import Result
+from tests.compliance.judging import run, status
+from tests.compliance.trails import CLASSES, Trail, new_evidence
+
+
+class TestSecondFactor:
+    """8.4.2: whoever uses card data has signed in with two factors before, that day or the day before."""
+
+    @staticmethod
+    def judged(*logins: tuple[str, bool], used: str = "05T10:00", **told: Any) -> tuple[str, str | None]:
+        trail = Trail()
+        for at, mfa in logins:
+            trail.login("emp1", at, mfa=mfa)
+        trail.say("data.read", used, **({"who": "emp1", "role": None, "data_class": "cardholder"} | told))
+        trail.entries.sort(key=lambda each: (each["recorded_at"], each["id"]))
+        return status("pci-8.4.2", new_evidence(trail, "pci_dss"))
+
+    def test_only_a_login_that_covers_the_use_will_do(self) -> None:
+        unknown, passed = ("not-evidenced", "data-missing"), ("satisfied", None)
+        assert self.judged() == unknown, "somebody who never signs in to us"
+        assert self.judged(("05T09:00", True)) == passed
+        assert self.judged(("05T11:00", True)) == unknown, "signed in after it"
+        assert self.judged(("04T23:00", True)) == passed
+        assert self.judged(("04T00:10", True), ("05T11:00", True)) == passed
+        assert self.judged(("03T23:00", True)) == unknown, "too long ago"
+        assert self.judged(("04T23:00", False))[0] == "exception"
+        assert self.judged(("20T09:00", False), ("05T09:00", True))[0] == "exception", "anywhere in the period"
+        assert self.judged(who=None) == unknown
+        assert self.judged(actor="service", who="batch") == ("not-evidenced", "no-occurrence")
+        assert self.judged(outcome="denied") == ("not-evidenced", "no-occurrence")
+
+    def test_the_order_of_sealing_changes_nothing(self) -> None:
+        trail = Trail()
+        trail.say("data.read", "05T10:00", who="emp1", role=None, data_class="cardholder")
+        trail.login("emp1", "05T09:00")
+        assert run("AUTH-06", trail, "pci_dss") == Result()
+
+    def test_each_user_counts_also_beyond_what_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(card_use, "MOST_CARD_USERS", 3)
+        trail = Trail()
+        for name in ("a", "b", "c"):
+            trail.login(name, "05T08:00")
+            trail.say("data.read", "05T10:00", who=name, role=None, data_class="cardholder")
+        assert run("AUTH-06", trail, "pci_dss") == Result()
+        trail.say("data.read", "05T10:00", who="z", role=None, data_class="cardholder")
+        assert run("AUTH-06", trail, "pci_dss").missing == ("two_factors",)
+
+    def test_systems_are_not_signed_in_to(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        trail = Trail()
+        trail.say("data.read", "05T10:00", actor="service", who="batch", role=None)
+        assert run("ACC-12", trail) == Result()
+        monkeypatch.setattr(data_use, "MOST_TOUCHED", 2)
+        for number in range(3):
+            trail.login(f"u{number}", "06T10:00")
+        assert run("ACC-12", trail).missing == ("logins",), "of so many it cannot be told"
+        monkeypatch.undo()
+        trail.login("batch", "20T10:00")
+        (found,) = run("ACC-12", trail).found
+        assert found.text == "batch signed in"
+
+
+class TestUsesOfData:
+    @pytest.mark.parametrize("purpose", [".", "-", "  ", "x", "…!?", 7, True, None, ["care"]])
+    def test_a_word_that_says_nothing_is_no_purpose(self, purpose: Any) -> None:
+        trail = Trail()
+        trail.say("data.export", data_class="phi", records=5000, recipient="clinic.example.com", purpose=purpose)
+        assert run("DATA-01", trail).found
+        assert run("DATA-04", trail).found
+
+    @pytest.mark.parametrize("purpose", ["care", "診療", "42", "รักษา"])
+    def test_one_that_says_something_is(self, purpose: str) -> None:
+        trail = Trail()
+        trail.say("data.export", data_class="phi", records=5000, recipient="clinic.example.com", purpose=purpose)
+        assert run("DATA-01", trail) == run("DATA-04", trail) == Result()
+
+    def test_a_large_export_is_one_whatever_its_class(self) -> None:
+        for data_class in ("none", *CLASSES):
+            trail = Trail()
+            trail.say("data.export", data_class=data_class, records=5_000_000)
+            (found,) = run("DATA-01", trail).found
+            assert found.text == "ada exported 5000000 records"
+
+    @pytest.mark.parametrize(
+        ("purpose", "basis", "found", "missing"),
+        [
+            ("care", "consent", True, ()),
+            ("care", "Consent", True, ()),
+            (" CARE ", " consent (Art. 6(1)(a))", True, ()),
+            (None, "consent", True, ()),
+            ("billing", "consent", False, ()),
+            ("care", "contract", False, ()),
+            ("care", None, False, ("G11",)),
+            ("care", ".", False, ("G11",)),
+        ],
+    )
+    @pytest.mark.parametrize("day", ["02", "20"])
+    def test_a_withdrawn_consent_is_found_however_it_is_written(
+        self, purpose: str | None, basis: str | None, found: bool, missing: tuple[str, ...], day: str
+    ) -> None:
+        trail = Trail()
+        trail.say("data.read", "01T08:00", data_class="personal", about=["p2"], purpose="care", legal_basis="consent")
+        trail.say("consent.withdraw", "02T09:00", about=["p1"], purpose="care", version="1")
+        said: dict[str, Any] = {"legal_basis": basis} if basis else {}
+        trail.say("data.read", f"{day}T10:00", data_class="personal", about=["p1"], purpose=purpose, **said)
+        result = run("DATA-03", trail, "gdpr")
+        assert (bool(result.found), result.missing) == (found, missing)
+        trail.say("consent.grant", f"{day}T11:00", about=["p1"], purpose="Care", version="2")
+        trail.say("data.read", "25T12:00", data_class="personal", about=["p1"], purpose="care", legal_basis="consent")
+        again = run("DATA-03", trail, "gdpr")
+        assert sum(e.count for e in again.found) == sum(e.count for e in result.found), "it was given again"
