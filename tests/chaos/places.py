@@ -1,0 +1,181 @@
+"""Where a campaign's app keeps its data: a disk of its own that can be full, or an account that two processes share."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+from shared.core.clock import SystemClock
+from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, LEASES
+from shared.storage.cosmos import CosmosStore
+from shared.storage.documents import FEED_START, Position
+from shared.storage.errors import NotFound
+from functions.change_feed import CONSUMERS
+from tests.chaos.app import ROOT
+from tests.chaos.checks import Snapshot, read_sqlite
+from tests.chaos.process import AppProcess
+from tests.cosmos_emulator.emulator import KEY, Emulator
+
+DISK_BYTES = 192 << 20
+DATABASE = "chaos"
+PAGE = 1000
+
+
+class Place(Protocol):
+    """`name`: of the store; `apps`: how many processes work on it at once; `notes`: what to tell of it."""
+
+    name: str
+    apps: int
+    notes: str
+    environment: Mapping[str, str]
+
+    async def snapshot(self) -> Snapshot:
+        """All that is in it. The app has ended."""
+        ...
+
+    async def is_drained(self) -> bool:
+        """Whether every trigger is at the end of its feed, where the app itself does not tell."""
+        ...
+
+
+class EmbeddedPlace:
+    """A folder; on a small file system of its own where one may be mounted."""
+
+    name = "embedded store (SQLite), one process"
+    apps = 1
+
+    def __init__(self, folder: Path, *, mounted: bool) -> None:
+        self.mounted = mounted
+        self.notes = f"full disk: {'a tmpfs of its own' if mounted else 'RLIMIT_FSIZE, for no file system may be mounted'}"
+        self.environment: Mapping[str, str] = {"KRAFTD_DATA": str(folder / "data")}
+        self._file = folder / "data" / "kraftd.sqlite"
+        self._ballast = folder / "ballast"
+
+    async def fill(self, app: AppProcess) -> None:
+        """Leave no room on the disk."""
+        if not self.mounted:
+            wal = self._file.with_name(self._file.name + "-wal")
+            await app.tell(file_bytes=wal.stat().st_size if wal.exists() else 0)
+            return
+        with self._ballast.open("wb") as file:
+            room = os.statvfs(self._ballast)
+            os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize)
+
+    async def free(self, app: AppProcess) -> None:
+        """Give the room back."""
+        self._ballast.unlink(missing_ok=True)
+        if not self.mounted:
+            await app.tell(file_bytes=None)
+
+    async def snapshot(self) -> Snapshot:
+        return await asyncio.to_thread(read_sqlite, self._file)
+
+    async def is_drained(self) -> bool:
+        return True
+
+
+class SharedPlace:
+    """An account of the emulator of Cosmos DB."""
+
+    name = "Cosmos DB (emulator), two processes"
+    apps = 2
+    notes = "faults also on the wire, between SDK and emulator"
+
+    def __init__(self, folder: Path, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.environment: Mapping[str, str] = {
+            "KRAFTD_DATA": str(folder / "data"),
+            "COSMOS_DB_ENDPOINT": emulator.endpoint,
+            "COSMOS_DB_KEY": KEY,
+            "COSMOS_DB_EMULATOR": "true",
+            "COSMOS_DB_NAME": DATABASE,
+            "COSMOS_DB_THROUGHPUT": "400",
+        }
+
+    def provision(self) -> None:
+        """Make the containers, as an operator does."""
+        command = [sys.executable, "-m", "shared.storage.provision"]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, **self.environment}, check=True, capture_output=True)  # noqa: S603
+
+    def disturb(self, random: Random) -> Sequence[str]:
+        """Have some of the next requests fail on the wire; the kinds of them."""
+        kinds = random.choices(("429", "503", "drop", "apply-then-drop"), k=6)
+        scripted = []
+        for kind in kinds:
+            how: dict[str, Any] = {"status": int(kind)} if kind.isdigit() else {"action": kind}
+            if kind == "429":
+                how["headers"] = {"x-ms-retry-after-ms": "50"}
+            scripted.append({**how, "skip": random.randrange(20), "times": random.randint(1, 6)})
+        self.emulator.faults(DATABASE, *scripted)
+        return kinds
+
+    def mend(self) -> None:
+        """End the trouble on the wire."""
+        self.emulator.faults(DATABASE)
+
+    @asynccontextmanager
+    async def _store(self) -> AsyncIterator[CosmosStore]:
+        endpoint = self.environment["COSMOS_DB_ENDPOINT"]
+        store = await CosmosStore.open(
+            endpoint, clock=SystemClock(), database=DATABASE, key=KEY, accept_self_signed=True
+        )
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    async def snapshot(self) -> Snapshot:
+        async with self._store() as store:
+            found: dict[str, list[Any]] = {}
+            for name, container in CONTAINERS.items():
+                position: Position = FEED_START
+                found[name] = []
+                while changes := await store.changes(container, position, PAGE):
+                    found[name] += [change.item for change in changes]
+                    position = changes[-1].position
+            return Snapshot(found)
+
+    async def is_drained(self) -> bool:
+        async with self._store() as store:
+            for name, (container, _) in CONSUMERS.items():
+                try:
+                    lease = await store.read(LEASES, (f"{name}|{name}",), f"{name}|{name}")
+                except NotFound:
+                    return False
+                if await store.changes(container, lease["position"], 1):
+                    return False
+        return True
+
+
+@contextmanager
+def embedded(folder: Path) -> Iterator[EmbeddedPlace]:
+    """A place in `folder`, mounted if this user may."""
+    disk = folder / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603
+    except OSError:
+        mounted = False
+    try:
+        yield EmbeddedPlace(disk, mounted=mounted)
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(disk)], check=False, capture_output=True)  # noqa: S603, S607
+
+
+@contextmanager
+def shared(folder: Path) -> Iterator[SharedPlace]:
+    """An account of its own."""
+    with ExitStack() as stack:
+        emulator = Emulator.start(folder)
+        stack.callback(emulator.stop)
+        place = SharedPlace(folder, emulator)
+        place.provision()
+        yield place
