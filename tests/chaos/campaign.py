@@ -2,12 +2,12 @@
 
 import asyncio
 import socket
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -15,7 +15,7 @@ from time import monotonic
 import httpx
 
 from shared.core.clock import SystemClock
-from tests.chaos.checks import Finding, check, check_bundle
+from tests.chaos.checks import Finding, Snapshot, check, check_bundle
 from tests.chaos.faults import Faults, NotRecovered, Tally
 from tests.chaos.fleet import Fleet
 from tests.chaos.journal import Attempt, Journal, read_journal
@@ -29,10 +29,20 @@ SETTINGS = {
     "REQUEST_DEADLINE_SECONDS": "15",
     "TRUSTED_PROXY_HOPS": "2",
 }
-BACKSTOPS = ("sweep_outbox", "retry_dead_letters", "retry_reports", "flush_rejections", "verify_ledger", "close_exports")
+BACKSTOPS = (
+    "sweep_outbox",
+    "retry_dead_letters",
+    "retry_reports",
+    "flush_rejections",
+    "verify_ledger",
+    "close_exports",
+)
 """The timers that see to what neither a request nor a feed did: in the quiet behind the faults they run once each."""
-SWEPT_AFTER_SECONDS = 120.0
+LATER_SECONDS = 7200.0
+"""In the quiet it is so much later: everything that was put off is due."""
+BEFORE_MONTH_ENDS = timedelta(seconds=12)
 QUIET_SECONDS = 90.0
+JOURNAL = "journal.jsonl"
 
 
 @dataclass
@@ -57,39 +67,76 @@ class Outcome:
         return len(self.findings)
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An outcome, and what it was judged by."""
+
+    outcome: Outcome
+    snapshot: Snapshot
+    attempts: Sequence[Attempt]
+
+
 async def run_campaign(
-    place: EmbeddedPlace | SharedPlace, folder: Path, *, seed: int, seconds: float, companies: int
-) -> Outcome:
-    """Run one on a fresh place; `folder` gets the clients' log and those of the processes."""
+    place: EmbeddedPlace | SharedPlace,
+    folder: Path,
+    *,
+    seed: int,
+    seconds: float,
+    companies: int,
+    kinds: Sequence[str] | None = None,
+) -> Judged:
+    """Run one on a fresh place; `folder` gets the clients' log and those of the processes. `seconds`: how long there
+    are faults. `kinds`: instead of that these, once, in this order."""
     began, random, tally = monotonic(), Random(seed), Tally()  # noqa: S311 - repeatable on purpose
     environment = {**place.environment, **SETTINGS}
-    apps = [
-        AppProcess(_free_port(), environment, folder / f"app-{n}.log", tally.calls) for n in range(place.apps)
-    ]
-    path = folder / "journal.jsonl"
-    findings: list[Finding] = []
+    apps = [AppProcess(_free_port(), environment, folder / f"app-{n}.log", tally.calls) for n in range(place.apps)]
+    for app in apps:
+        app.offset_seconds = _offset_to_a_month_end()
+    faults = Faults(place, apps, random, tally, kinds)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(place.ticking(apps[0]))
         for app in apps:
             stack.push_async_callback(app.kill)
             await app.start(random.getrandbits(32))
-        journal = stack.enter_context(Journal(path))
-        fleet = await stack.enter_async_context(
-            Fleet([app.url for app in apps], journal, seed, companies=companies, today=_day)
-        )
-        running = asyncio.create_task(fleet.run())
-        faults = Faults(place, apps, random, tally)
-        try:
-            await faults.run(monotonic() + seconds)
-        except NotRecovered as error:
-            findings.append(Finding("not_recovered", str(error)))
+        journal = stack.enter_context(Journal(folder / JOURNAL))
+        urls = [app.url for app in apps]
+        fleet = Fleet(urls, journal, seed, companies=companies, today=partial(_today, apps[0]))
+        await stack.enter_async_context(fleet)
+        findings = await _under_load(fleet, faults, seconds)
+        findings += await _quiet(place, apps, faults, fleet, folder, random)
+    with (folder / JOURNAL).open(encoding="utf-8") as lines:
+        attempts = read_journal(lines)
+    snapshot = await place.snapshot()
+    starts = sum(app.starts for app in apps)
+    findings += await asyncio.to_thread(check, snapshot, attempts, starts)
+    outcome = Outcome(
+        place.name,
+        place.notes,
+        seed,
+        monotonic() - began,
+        tally,
+        findings,
+        _requests(attempts),
+        starts,
+        len(snapshot.events),
+        len(snapshot.of("alerts", "alert")),
+        len(snapshot.of("ledger", "head")),
+    )
+    return Judged(outcome, snapshot, attempts)
+
+
+async def _under_load(fleet: Fleet, faults: Faults, seconds: float) -> list[Finding]:
+    """Inject while the clients work."""
+    running = asyncio.create_task(fleet.run())
+    try:
+        await asyncio.wait({running, asyncio.create_task(fleet.founded.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        await faults.run(seconds)
+    except NotRecovered as error:
+        return [Finding("not_recovered", str(error))]
+    finally:
         fleet.stop()
         await running
-        findings += await _quiet(place, apps, faults, fleet, folder, random)
-    with path.open(encoding="utf-8") as lines:
-        attempts = read_journal(lines)
-    return await _judged(place, attempts, apps, Outcome(
-        place.name, place.notes, seed, monotonic() - began, tally, findings, _requests(attempts)
-    ))
+    return []
 
 
 async def _quiet(
@@ -101,10 +148,12 @@ async def _quiet(
     random: Random,
 ) -> list[Finding]:
     """Behind the faults: fresh processes, and time to work off what is left. Then auditors come for their evidence."""
+    later = max(app.offset_seconds for app in apps) + LATER_SECONDS
     for app in apps:
         await app.stop()
-        if isinstance(place, EmbeddedPlace):
-            app.offset_seconds += SWEPT_AFTER_SECONDS
+        app.offset_seconds = later
+    place.later(later)
+    for app in apps:
         await app.start(random.getrandbits(32))
     try:
         await faults.recovered("the end")
@@ -122,7 +171,8 @@ async def _quiet(
 async def _settled(place: EmbeddedPlace | SharedPlace, apps: Sequence[AppProcess], *, timers: bool = False) -> None:
     """Wait until every trigger is at its end, and stays there. TimeoutError."""
     async with httpx.AsyncClient(timeout=20) as http, asyncio.timeout(QUIET_SECONDS):
-        await _drained(place, apps, http)
+        while not await _is_drained(place, apps, http):  # noqa: ASYNC110 - other processes drain
+            await asyncio.sleep(0.2)
         for name in BACKSTOPS if timers else ():
             await http.post(f"{apps[0].url}/admin/functions/{name}", json={})
             await asyncio.sleep(0.1)
@@ -130,11 +180,6 @@ async def _settled(place: EmbeddedPlace | SharedPlace, apps: Sequence[AppProcess
         while calm < 3:
             calm = calm + 1 if await _is_drained(place, apps, http) else 0
             await asyncio.sleep(0.3)
-
-
-async def _drained(place: EmbeddedPlace | SharedPlace, apps: Sequence[AppProcess], http: httpx.AsyncClient) -> None:
-    while not await _is_drained(place, apps, http):
-        await asyncio.sleep(0.2)
 
 
 async def _is_drained(place: EmbeddedPlace | SharedPlace, apps: Sequence[AppProcess], http: httpx.AsyncClient) -> bool:
@@ -145,28 +190,28 @@ async def _is_drained(place: EmbeddedPlace | SharedPlace, apps: Sequence[AppProc
     return await place.is_drained()
 
 
-async def _judged(
-    place: EmbeddedPlace | SharedPlace, attempts: Sequence[Attempt], apps: Sequence[AppProcess], outcome: Outcome
-) -> Outcome:
-    snapshot = await place.snapshot()
-    outcome.starts = sum(app.starts for app in apps)
-    outcome.events = len(snapshot.events)
-    outcome.alerts = len(snapshot.of("alerts", "alert"))
-    outcome.ledgers = len(snapshot.of("ledger", "head"))
-    outcome.findings += await asyncio.to_thread(check, snapshot, attempts, outcome.starts)
-    return outcome
-
-
 def _requests(attempts: Sequence[Attempt]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for each in attempts:
-        found["acknowledged" if each.acknowledged else "refused" if each.refused else "in doubt"] += 1
-    return found
+    return Counter(_fate(each) for each in attempts)
 
 
-def _day() -> str:
-    """A day that is over on every clock of a campaign."""
-    return (SystemClock().now() - timedelta(days=2)).date().isoformat()
+def _fate(each: Attempt) -> str:
+    if each.acknowledged:
+        return "acknowledged"
+    if each.refused:
+        return "refused"
+    return "not sent" if each.unsent else "in doubt"
+
+
+def _today(app: AppProcess) -> date:
+    """The day of the app's clock, in UTC."""
+    return (SystemClock().now() + timedelta(seconds=app.offset_seconds)).date()
+
+
+def _offset_to_a_month_end() -> float:
+    """What brings the clock to the last seconds of the last month: a campaign lives in two months, and two days."""
+    now = SystemClock().now()
+    first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (first - BEFORE_MONTH_ENDS - now).total_seconds()
 
 
 def _free_port() -> int:

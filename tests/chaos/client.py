@@ -33,7 +33,7 @@ class Caller:
         """Let go of connections."""
         await self._http.aclose()
 
-    async def attempt(  # noqa: PLR0917 - a call as it is read aloud
+    async def attempt(
         self,
         call: str,
         method: str,
@@ -52,9 +52,10 @@ class Caller:
         url = f"{self.random.choice(self._urls)}/api/v1{path}"
         try:
             answer = await self._http.request(method, url, json=body, headers=given)
-        except httpx.TransportError:
-            await self._journal.write(attempt=name, status=0, seen={})
-            await asyncio.sleep(PAUSE_SECONDS)
+        except httpx.TransportError as error:
+            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            await self._journal.write(attempt=name, status=0, seen={"unsent": True} if unsent else {})
+            await asyncio.sleep(3 * PAUSE_SECONDS if unsent else PAUSE_SECONDS)
             return None
         await self._journal.write(attempt=name, status=answer.status_code, seen=_seen(answer))
         if answer.status_code >= 500 or answer.status_code == 429:

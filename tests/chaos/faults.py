@@ -1,11 +1,13 @@
 """The faults of a campaign: what each does to the app's processes, and how one sees that they got over it."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from time import monotonic
 from typing import Any
@@ -14,7 +16,8 @@ import httpx
 
 from tests.chaos.app import ROOT
 from tests.chaos.places import EmbeddedPlace, SharedPlace
-from tests.chaos.process import AppProcess
+from tests.chaos.process import AppProcess, DidNotStart
+from tests.chaos.store import OF_CALLS, OF_FEED
 
 RECOVER_SECONDS = 45.0
 MOST_BACK_SECONDS = 240.0
@@ -44,15 +47,23 @@ class Faults:
     """Injects faults into the processes of one place, one after the other."""
 
     def __init__(
-        self, place: EmbeddedPlace | SharedPlace, apps: Sequence[AppProcess], random: Random, tally: Tally
+        self,
+        place: EmbeddedPlace | SharedPlace,
+        apps: Sequence[AppProcess],
+        random: Random,
+        tally: Tally,
+        kinds: Sequence[str] | None = None,
     ) -> None:
         self._place = place
         self._apps = apps
         self._random = random
         self._tally = tally
-        self._high = 0.0
+        self._high = apps[0].offset_seconds
+        self._base = self._high
         own: dict[str, Fault] = {
             "kill -9": self._kill,
+            "kill -9 while starting": self._kill_twice,
+            "everything at once, kill -9": self._everything,
             "died before a write": lambda: self._die("die_before"),
             "died after a write": lambda: self._die("die_after"),
             "store: refused before": lambda: self._rates(before=0.3),
@@ -74,21 +85,29 @@ class Faults:
                 "wire: 429, 503, dropped": lambda: self._wire(place),
                 "clocks apart": self._clocks_apart,
             }
-        self.kinds: Mapping[str, Fault] = own
+        self.kinds: Mapping[str, Fault] = own if kinds is None else {kind: own[kind] for kind in kinds}
+        self._chosen = kinds is not None
 
-    async def run(self, until: float) -> None:
-        """Inject, in an order that follows from the seed, until the monotonic time `until`. NotRecovered."""
-        while True:
+    async def run(self, seconds: float) -> None:
+        """Inject for so long, in an order that follows from the seed; or what was chosen, once. NotRecovered."""
+        if self._chosen:
+            return await self._inject(self.kinds)
+        until = monotonic() + seconds
+        while monotonic() < until:
             kinds = list(self.kinds)
             self._random.shuffle(kinds)
-            for kind in kinds:
-                await asyncio.sleep(self._random.uniform(0.2, 0.8))
-                if monotonic() >= until:
-                    return
-                self._tally.faults[kind] += 1
-                await self.kinds[kind]()
-                await self.recovered(kind)
-                self._tally.survived[kind] += 1
+            await self._inject(kinds, until)
+        return None
+
+    async def _inject(self, kinds: Iterable[str], until: float = inf) -> None:
+        for kind in kinds:
+            await asyncio.sleep(self._random.uniform(0.2, 0.8))
+            if monotonic() >= until:
+                return
+            self._tally.faults[kind] += 1
+            await self.kinds[kind]()
+            await self.recovered(kind)
+            self._tally.survived[kind] += 1
 
     async def recovered(self, kind: str) -> None:
         """Wait until every process serves. NotRecovered."""
@@ -110,6 +129,25 @@ class Faults:
         app = self._one()
         await app.kill()
         await asyncio.sleep(self._random.uniform(0, 0.5))
+        await self._start(app)
+
+    async def _kill_twice(self) -> None:
+        """Kill it again before it serves: what a start does may end at any instruction, too."""
+        app = self._one()
+        await app.kill()
+        starting = asyncio.create_task(self._start(app))
+        await asyncio.sleep(self._random.uniform(0.3, 1.5))
+        await app.kill()
+        with contextlib.suppress(DidNotStart):
+            await starting
+        if not app.runs:
+            await self._start(app)
+
+    async def _everything(self) -> None:
+        app = self._one()
+        await app.tell(rates=dict.fromkeys((*OF_CALLS, *OF_FEED), 0.15))
+        await asyncio.sleep(self._random.uniform(0.5, 2.0))
+        await app.kill()
         await self._start(app)
 
     async def _die(self, kind: str) -> None:
@@ -155,7 +193,7 @@ class Faults:
 
     async def _clocks_apart(self) -> None:
         for app in self._apps:
-            await app.tell(offset_seconds=self._random.uniform(-SKEW_SECONDS, SKEW_SECONDS))
+            await app.tell(offset_seconds=self._base + self._random.uniform(-SKEW_SECONDS, SKEW_SECONDS))
 
     async def _wire(self, place: SharedPlace) -> None:
         for kind in await asyncio.to_thread(place.disturb, self._random):

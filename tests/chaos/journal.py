@@ -3,7 +3,8 @@
 It is kept outside the app, by the programs that call it: what an acknowledgment is worth is judged by it alone.
 
     {"attempt", "call", "told": {…}}       what is going to be asked; `told` is what the checks have to know of it
-    {"attempt", "status", "seen": {…}}     what was answered; status 0: the connection broke, or nothing came in time
+    {"attempt", "status", "seen": {…}}     what was answered; status 0: the connection broke, or nothing came in time;
+                                           `seen` has `unsent` where there was no connection at all
 
 `attempt` is a trace id (32 hexadecimal digits); the call carries it as `traceparent`, so every event leads back to it.
 """
@@ -39,9 +40,14 @@ class Attempt:
         return 400 <= self.status < 500
 
     @property
+    def unsent(self) -> bool:
+        """Whether nobody was there to take it."""
+        return "unsent" in self.seen
+
+    @property
     def in_doubt(self) -> bool:
         """Whether the client cannot know: no answer, or one that says that something failed."""
-        return not self.acknowledged and not self.refused
+        return not self.acknowledged and not self.refused and not self.unsent
 
 
 class Journal:

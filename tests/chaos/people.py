@@ -52,7 +52,9 @@ async def sign_in(caller: Caller, person: Person) -> bool:
     """Sign in, with whatever password holds."""
     for password in reversed(person.passwords):
         told = {"email": person.email, "user": person.id}
-        answer = await caller.attempt("login", "POST", "/login", {"email": person.email, "password": password}, told=told)
+        answer = await caller.attempt(
+            "login", "POST", "/login", {"email": person.email, "password": password}, told=told
+        )
         if person.take(answer):
             person.passwords = [password]
             return bool(person.id) or await _who_am_i(caller, person)
@@ -71,7 +73,7 @@ async def _who_am_i(caller: Caller, person: Person) -> bool:
     return True
 
 
-async def call_as(  # noqa: PLR0917 - as `Caller.attempt`
+async def call_as(
     caller: Caller,
     person: Person,
     call: str,

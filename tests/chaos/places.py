@@ -1,47 +1,33 @@
 """Where a campaign's app keeps its data: a disk of its own that can be full, or an account that two processes share."""
 
 import asyncio
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
+from functions.change_feed import CONSUMERS
 from shared.core.clock import SystemClock
-from shared.storage.containers import AUDIT_EVENTS, CONTAINERS, LEASES
+from shared.storage.containers import CONTAINERS, LEASES
 from shared.storage.cosmos import CosmosStore
 from shared.storage.documents import FEED_START, Position
 from shared.storage.errors import NotFound
-from functions.change_feed import CONSUMERS
 from tests.chaos.app import ROOT
 from tests.chaos.checks import Snapshot, read_sqlite
 from tests.chaos.process import AppProcess
 from tests.cosmos_emulator.emulator import KEY, Emulator
 
 DISK_BYTES = 192 << 20
+TICK_SECONDS = 0.2
 DATABASE = "chaos"
 PAGE = 1000
-
-
-class Place(Protocol):
-    """`name`: of the store; `apps`: how many processes work on it at once; `notes`: what to tell of it."""
-
-    name: str
-    apps: int
-    notes: str
-    environment: Mapping[str, str]
-
-    async def snapshot(self) -> Snapshot:
-        """All that is in it. The app has ended."""
-        ...
-
-    async def is_drained(self) -> bool:
-        """Whether every trigger is at the end of its feed, where the app itself does not tell."""
-        ...
 
 
 class EmbeddedPlace:
@@ -52,7 +38,9 @@ class EmbeddedPlace:
 
     def __init__(self, folder: Path, *, mounted: bool) -> None:
         self.mounted = mounted
-        self.notes = f"full disk: {'a tmpfs of its own' if mounted else 'RLIMIT_FSIZE, for no file system may be mounted'}"
+        self.notes = (
+            f"full disk: {'a tmpfs of its own' if mounted else 'RLIMIT_FSIZE, for no file system may be mounted'}"
+        )
         self.environment: Mapping[str, str] = {"KRAFTD_DATA": str(folder / "data")}
         self._file = folder / "data" / "kraftd.sqlite"
         self._ballast = folder / "ballast"
@@ -63,9 +51,15 @@ class EmbeddedPlace:
             wal = self._file.with_name(self._file.name + "-wal")
             await app.tell(file_bytes=wal.stat().st_size if wal.exists() else 0)
             return
-        with self._ballast.open("wb") as file:
-            room = os.statvfs(self._ballast)
-            os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize)
+        await asyncio.to_thread(self._fill)
+
+    def _fill(self) -> None:
+        """Write until nothing fits any more; the app writes meanwhile."""
+        with self._ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            for size in (1 << 20, 4096):
+                with contextlib.suppress(OSError):
+                    while file.write(bytes(size)) == size:
+                        pass
 
     async def free(self, app: AppProcess) -> None:
         """Give the room back."""
@@ -73,11 +67,23 @@ class EmbeddedPlace:
         if not self.mounted:
             await app.tell(file_bytes=None)
 
+    def later(self, offset_seconds: float) -> None:
+        """Nothing: its clock is the app's."""
+
+    def keep(self, folder: Path) -> None:
+        """Copy what is there."""
+        shutil.copytree(self._file.parent, folder)
+
     async def snapshot(self) -> Snapshot:
         return await asyncio.to_thread(read_sqlite, self._file)
 
     async def is_drained(self) -> bool:
         return True
+
+    @asynccontextmanager
+    async def ticking(self, app: AppProcess) -> AsyncIterator[None]:
+        """The store goes by the app's clock."""
+        yield
 
 
 class SharedPlace:
@@ -89,6 +95,7 @@ class SharedPlace:
 
     def __init__(self, folder: Path, emulator: Emulator) -> None:
         self.emulator = emulator
+        self._offset = 0.0
         self.environment: Mapping[str, str] = {
             "KRAFTD_DATA": str(folder / "data"),
             "COSMOS_DB_ENDPOINT": emulator.endpoint,
@@ -118,6 +125,32 @@ class SharedPlace:
     def mend(self) -> None:
         """End the trouble on the wire."""
         self.emulator.faults(DATABASE)
+
+    @asynccontextmanager
+    async def ticking(self, app: AppProcess) -> AsyncIterator[None]:
+        """The account has a clock of its own, which is right: it goes on by itself from where the app's clock began."""
+        self._offset = app.offset_seconds
+
+        async def tick() -> None:
+            while True:
+                now = SystemClock().now() + timedelta(seconds=self._offset)
+                await asyncio.to_thread(self.emulator.clock, DATABASE, now)
+                await asyncio.sleep(TICK_SECONDS)
+
+        ticks = asyncio.create_task(tick())
+        try:
+            await asyncio.sleep(TICK_SECONDS)
+            yield
+        finally:
+            ticks.cancel()
+            await asyncio.wait({ticks})
+
+    def later(self, offset_seconds: float) -> None:
+        """Move its clock."""
+        self._offset = offset_seconds
+
+    def keep(self, folder: Path) -> None:
+        """Nothing: it is gone with its process."""
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[CosmosStore]:

@@ -8,13 +8,15 @@ from tests.detection.oracle import RULES, Attack, attacks
 
 
 def check_alerts(snapshot: Snapshot) -> list[Finding]:
-    """Every attack has its alert, with the members and the severity that it has to have; and no alert is without one."""
+    """Every attack has its alert, of the severity and with the members that the rules give; and there are no others."""
     current = [each for each in snapshot.of("alerts", "alert") if not each.get("superseded_by")]
     findings: list[Finding] = []
     for pattern in RULES:
         demanded = {_comparable(each): each for each in attacks(snapshot.events, pattern)}
         raised = {_comparable(each): each for each in _told(current, pattern)}
-        findings += [Finding("alert_missing", _shown(pattern, demanded[each])) for each in demanded.keys() - raised.keys()]
+        findings += [
+            Finding("alert_missing", _shown(pattern, demanded[each])) for each in demanded.keys() - raised.keys()
+        ]
         findings += [Finding("alert_false", _shown(pattern, raised[each])) for each in raised.keys() - demanded.keys()]
     known = {alert["pattern"] for alert in current}
     findings += [Finding("alert_false", f"no rule for {pattern}") for pattern in known - RULES.keys()]

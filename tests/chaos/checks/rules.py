@@ -1,7 +1,8 @@
 """What each call of the fleet has to leave in the trail: written from the contract and the catalogue of events alone.
 
 Each call has the alternatives of an answer that says "done", and those of one that says "refused". An attempt in doubt
-(no answer, or a 5xx) may have left any of them or nothing, but nothing in between: what belongs together stands together.
+(no answer, or a 5xx) may have left any of them or nothing, but nothing in between: what belongs together is there, or
+is not.
 """
 
 from collections import Counter
@@ -36,7 +37,7 @@ class Rule:
     signed_in: bool = True
 
     def refusals(self, status: int) -> tuple[Left, ...]:
-        """What a refusal of this status may have left; a call may be wrong (422) or out of date (412), and leave nothing."""
+        """What a refusal of this status may have left; what is only wrong (422) or out of date (412) leaves nothing."""
         if status in self.refused:
             return self.refused[status]
         if status == 401 and self.signed_in:
@@ -69,8 +70,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "logout": _rule("auth.logout"),
     "profile": _rule("profile.view"),
-    "profile_update": _rule("profile.update"),
-    "password": _rule("auth.password_change", _403=(WRONG_PASSWORD,), _423=(WRONG_PASSWORD,)),
+    "profile_update": _rule("profile.update", _412=((("profile.update", "failure"),),)),
+    "password": _rule("auth.password_change", **dict.fromkeys(("_403", "_412", "_422", "_423"), (WRONG_PASSWORD,))),
     "denied": Rule((), {403: (DENIED,)}),
     "rejected": Rule((), {}),
     "invite": _rule("user.invite"),
