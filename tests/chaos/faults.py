@@ -176,6 +176,8 @@ class Faults:
             await asyncio.sleep(self._random.uniform(0.5, 2.0))
             if self._random.random() < 0.5:
                 await app.kill()
+                with contextlib.suppress(DidNotStart):  # it may as well say that it cannot
+                    await self._start(app)
         finally:
             await place.free(app)
         if not app.runs:
