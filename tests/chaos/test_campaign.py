@@ -17,7 +17,13 @@ from tests.chaos.places import embedded
 from tests.chaos.report import as_json, as_table
 
 SEED = 12
-KINDS = ("died after a write", "disk full", "clock stepped forward", "store: answer lost", "everything at once, kill -9")
+KINDS = (
+    "died after a write",
+    "disk full",
+    "clock stepped forward",
+    "store: answer lost",
+    "everything at once, kill -9",
+)
 
 type Item = dict[str, Any]
 type Items = dict[str, list[Item]]
