@@ -20,7 +20,7 @@ from tests.chaos.faults import Faults, NotRecovered, Tally
 from tests.chaos.fleet import Fleet
 from tests.chaos.journal import Attempt, Journal, read_journal
 from tests.chaos.places import EmbeddedPlace, SharedPlace
-from tests.chaos.process import AppProcess
+from tests.chaos.process import AppProcess, DidNotStart
 
 SETTINGS = {
     "LOGIN_RATE_PER_MINUTE": "0",
@@ -131,7 +131,7 @@ async def _under_load(fleet: Fleet, faults: Faults, seconds: float) -> list[Find
     try:
         await asyncio.wait({running, asyncio.create_task(fleet.founded.wait())}, return_when=asyncio.FIRST_COMPLETED)
         await faults.run(seconds)
-    except NotRecovered as error:
+    except (NotRecovered, DidNotStart) as error:
         return [Finding("not_recovered", str(error))]
     finally:
         fleet.stop()
@@ -153,14 +153,14 @@ async def _quiet(
         await app.stop()
         app.offset_seconds = later
     place.later(later)
-    for app in apps:
-        await app.start(random.getrandbits(32))
     try:
+        for app in apps:
+            await app.start(random.getrandbits(32))
         await faults.recovered("the end")
         await _settled(place, apps, timers=True)
         bundles = await fleet.collect_evidence(folder)
         await _settled(place, apps)
-    except (NotRecovered, TimeoutError) as error:
+    except (NotRecovered, DidNotStart, TimeoutError) as error:
         return [Finding("not_recovered", f"{type(error).__name__}: {error}")]
     for app in apps:
         await app.stop()

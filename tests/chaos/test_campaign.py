@@ -232,6 +232,11 @@ def a_doubt_of_the_ledger(planted: Planted) -> None:
     planted.add(event, type="ledger.verify_failed", outcome="failure")
 
 
+def an_answer_that_was_no_refusal(planted: Planted) -> None:
+    attempt, _ = planted.acknowledged("profile")
+    planted.attempts.append(Attempt("e" * 32, 10**6, attempt.call, attempt.told, 500))
+
+
 def a_report_never_made(planted: Planted) -> None:
     planted.attempts.append(Attempt("f" * 32, 10**6, "report_order", {}, 202, {"id": "never"}))
 
@@ -264,6 +269,7 @@ DEFECTS: dict[Callable[[Planted], None], set[str]] = {
     an_alert_too_many: {"alert_false"},
     an_alert_too_mild: {"alert_missing", "alert_false"},
     a_doubt_of_the_ledger: {"ledger_doubted"},
+    an_answer_that_was_no_refusal: {"internal_error"},
     a_report_never_made: {"acknowledged_and_lost"},
 }
 

@@ -35,6 +35,8 @@ def _ids(events: Sequence[Item]) -> Iterator[Finding]:
 
 def _attempts(by_trace: ByTrace, attempts: Sequence[Attempt]) -> Iterator[Finding]:
     for each in attempts:
+        if each.status == 500:
+            yield Finding("internal_error", f"{each.call} ({each.id})")
         rule = RULES[each.call]
         left = Counter((event["type"], event["outcome"]) for event in by_trace.get(each.id, ()))
         if each.acknowledged:
