@@ -40,7 +40,9 @@ BACKSTOPS = (
 """The timers that see to what neither a request nor a feed did: in the quiet behind the faults they run once each."""
 LATER_SECONDS = 7200.0
 """In the quiet it is so much later: everything that was put off is due."""
-BEFORE_MONTH_ENDS = timedelta(seconds=12)
+SOON = timedelta(seconds=10)
+LONG_BEFORE = timedelta(minutes=10)
+"""Clocks begin so long before the end of a month, and are moved on once the organizations are there."""
 QUIET_SECONDS = 90.0
 JOURNAL = "journal.jsonl"
 
@@ -91,7 +93,7 @@ async def run_campaign(
     environment = {**place.environment, **SETTINGS}
     apps = [AppProcess(_free_port(), environment, folder / f"app-{n}.log", tally.calls) for n in range(place.apps)]
     for app in apps:
-        app.offset_seconds = _offset_to_a_month_end()
+        app.offset_seconds = _offset_to_a_month_end(LONG_BEFORE)
     faults = Faults(place, apps, random, tally, kinds)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(place.ticking(apps[0]))
@@ -130,6 +132,7 @@ async def _under_load(fleet: Fleet, faults: Faults, seconds: float) -> list[Find
     running = asyncio.create_task(fleet.run())
     try:
         await asyncio.wait({running, asyncio.create_task(fleet.founded.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        await faults.set_clocks(_offset_to_a_month_end(SOON))
         await faults.run(seconds)
     except (NotRecovered, DidNotStart) as error:
         return [Finding("not_recovered", str(error))]
@@ -207,11 +210,11 @@ def _today(app: AppProcess) -> date:
     return (SystemClock().now() + timedelta(seconds=app.offset_seconds)).date()
 
 
-def _offset_to_a_month_end() -> float:
-    """What brings the clock to the last seconds of the last month: a campaign lives in two months, and two days."""
+def _offset_to_a_month_end(before: timedelta) -> float:
+    """What brings the clock close to the end of the last month: a campaign lives in two months, and two days."""
     now = SystemClock().now()
     first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return (first - BEFORE_MONTH_ENDS - now).total_seconds()
+    return (first - before - now).total_seconds()
 
 
 def _free_port() -> int:

@@ -109,6 +109,13 @@ class Faults:
             await self.recovered(kind)
             self._tally.survived[kind] += 1
 
+    async def set_clocks(self, offset_seconds: float) -> None:
+        """Put the clocks of all processes, and of the store, so far from the machine's."""
+        self._high = self._base = offset_seconds
+        self._place.later(offset_seconds)
+        for app in self._apps:
+            await app.tell(offset_seconds=offset_seconds)
+
     async def recovered(self, kind: str) -> None:
         """Wait until every process serves. NotRecovered."""
         deadline = monotonic() + RECOVER_SECONDS

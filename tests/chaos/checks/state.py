@@ -13,6 +13,8 @@ CHANGES = {
     "settings": "config.change",
 }
 """The calls that set a field, and the event that says so."""
+DEFAULTS = {"time_zone": "UTC"}
+"""What holds where nothing was set: to set just that changes nothing."""
 
 
 def check_state(snapshot: Snapshot, attempts: Sequence[Attempt]) -> list[Finding]:
@@ -65,8 +67,10 @@ def _fields(snapshot: Snapshot, attempts: Sequence[Attempt]) -> Iterator[Finding
         if each.call in CHANGES and (each.acknowledged or (each.id, CHANGES[each.call]) in told):
             last[_owner(each), each.told["field"]] = each
     for (owner, field), each in last.items():
-        if owner in owners and owners[owner].get(field) != each.told["value"]:
-            is_value, was_set = owners[owner].get(field), each.told["value"]
+        if owner not in owners:
+            continue
+        is_value, was_set = owners[owner].get(field, DEFAULTS.get(field)), each.told["value"]
+        if is_value != was_set:
             yield Finding("change_without_event", f"{field} of {owner} is {is_value!r}, after {was_set!r} ({each.id})")
 
 
