@@ -155,7 +155,7 @@ async def _quiet(
     for app in apps:
         await app.stop()
         app.offset_seconds = later
-    place.later(later)
+    await place.later(later)
     try:
         for app in apps:
             await app.start(random.getrandbits(32))

@@ -112,7 +112,7 @@ class Faults:
     async def set_clocks(self, offset_seconds: float) -> None:
         """Put the clocks of all processes, and of the store, so far from the machine's."""
         self._high = self._base = offset_seconds
-        self._place.later(offset_seconds)
+        await self._place.later(offset_seconds)
         for app in self._apps:
             await app.tell(offset_seconds=offset_seconds)
 

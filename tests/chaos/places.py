@@ -67,7 +67,7 @@ class EmbeddedPlace:
         if not self.mounted:
             await app.tell(file_bytes=None)
 
-    def later(self, offset_seconds: float) -> None:
+    async def later(self, offset_seconds: float) -> None:
         """Nothing: its clock is the app's."""
 
     def keep(self, folder: Path) -> None:
@@ -145,9 +145,10 @@ class SharedPlace:
             ticks.cancel()
             await asyncio.wait({ticks})
 
-    def later(self, offset_seconds: float) -> None:
-        """Move its clock."""
+    async def later(self, offset_seconds: float) -> None:
+        """Move its clock; it is there when this returns. Nothing may seem to be recorded after it was stored."""
         self._offset = offset_seconds
+        await asyncio.sleep(3 * TICK_SECONDS)
 
     def keep(self, folder: Path) -> None:
         """Nothing: it is gone with its process."""
