@@ -96,6 +96,7 @@ class SharedPlace:
     def __init__(self, folder: Path, emulator: Emulator) -> None:
         self.emulator = emulator
         self._offset = 0.0
+        self._ticking = asyncio.Lock()
         self.environment: Mapping[str, str] = {
             "KRAFTD_DATA": str(folder / "data"),
             "COSMOS_DB_ENDPOINT": emulator.endpoint,
@@ -129,17 +130,15 @@ class SharedPlace:
     @asynccontextmanager
     async def ticking(self, app: AppProcess) -> AsyncIterator[None]:
         """The account has a clock of its own, which is right: it goes on by itself from where the app's clock began."""
-        self._offset = app.offset_seconds
+        await self.later(app.offset_seconds)
 
         async def tick() -> None:
             while True:
-                now = SystemClock().now() + timedelta(seconds=self._offset)
-                await asyncio.to_thread(self.emulator.clock, DATABASE, now)
                 await asyncio.sleep(TICK_SECONDS)
+                await self._tick()
 
         ticks = asyncio.create_task(tick())
         try:
-            await asyncio.sleep(TICK_SECONDS)
             yield
         finally:
             ticks.cancel()
@@ -148,7 +147,12 @@ class SharedPlace:
     async def later(self, offset_seconds: float) -> None:
         """Move its clock; it is there when this returns. Nothing may seem to be recorded after it was stored."""
         self._offset = offset_seconds
-        await asyncio.sleep(3 * TICK_SECONDS)
+        await self._tick()
+
+    async def _tick(self) -> None:
+        async with self._ticking:
+            now = SystemClock().now() + timedelta(seconds=self._offset)
+            await asyncio.to_thread(self.emulator.clock, DATABASE, now)
 
     def keep(self, folder: Path) -> None:
         """Nothing: it is gone with its process."""

@@ -3,14 +3,13 @@
 import copy
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.chaos.campaign import Judged, run_campaign
+from tests.chaos.campaign import Judged, Outcome, run_campaign
 from tests.chaos.checks import Snapshot, check, check_bundle
 from tests.chaos.journal import Attempt, read_journal
 from tests.chaos.places import embedded
@@ -27,30 +26,6 @@ KINDS = (
 
 type Item = dict[str, Any]
 type Items = dict[str, list[Item]]
-
-
-@pytest_asyncio.fixture(scope="module")
-async def judged(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Judged]:
-    folder = tmp_path_factory.mktemp("chaos")
-    with embedded(folder) as place:
-        yield await run_campaign(place, folder, seed=SEED, seconds=0, companies=2, kinds=KINDS)
-
-
-async def test_nothing_is_lost(judged: Judged) -> None:
-    outcome = judged.outcome
-    assert outcome.findings == []
-    assert outcome.tally.faults == outcome.tally.survived == Counter(KINDS)
-    assert {"acknowledged", "refused", "in doubt"} <= outcome.requests.keys()
-    assert outcome.starts >= 4  # the first, two behind kills, one for the quiet
-
-
-async def test_the_report_says_what_was(judged: Judged) -> None:
-    told = json.loads(json.dumps(as_json([judged.outcome])))
-    assert told["lost"] == 0
-    assert told["campaigns"][0]["faults"]["died after a write"] == {"injected": 1, "survived": 1}
-    table = as_table([judged.outcome])
-    assert "**Lost: 0.**" in table
-    assert "| disk full" in table
 
 
 class Planted:
@@ -95,11 +70,6 @@ class Planted:
     def found(self) -> set[str]:
         """The names of the checks that fail."""
         return {each.check for each in check(Snapshot(self.items), self.attempts, self.starts)}
-
-
-@pytest.fixture
-def planted(judged: Judged) -> Planted:
-    return Planted(judged)
 
 
 def an_event_removed(planted: Planted) -> None:
@@ -274,10 +244,31 @@ DEFECTS: dict[Callable[[Planted], None], set[str]] = {
 }
 
 
-@pytest.mark.parametrize("plant", DEFECTS, ids=lambda plant: plant.__name__)
-async def test_what_is_planted_is_found(planted: Planted, plant: Callable[[Planted], None]) -> None:
-    plant(planted)
-    assert planted.found() >= DEFECTS[plant]
+async def test_nothing_is_lost_and_the_judge_is_awake(tmp_path: Path) -> None:
+    """One test, so that one run is judged: the run, what is told of it, and each defect planted into what it left."""
+    with embedded(tmp_path) as place:
+        judged = await run_campaign(place, tmp_path, seed=SEED, seconds=0, companies=2, kinds=KINDS)
+    outcome = judged.outcome
+    assert outcome.findings == []
+    assert outcome.tally.faults == outcome.tally.survived == Counter(KINDS)
+    assert {"acknowledged", "refused", "in doubt"} <= outcome.requests.keys()
+    assert outcome.starts >= 4  # the first, two behind kills, one for the quiet
+    check_report(outcome)
+    missed = {}
+    for plant, wanted in DEFECTS.items():
+        planted = Planted(judged)
+        plant(planted)
+        missed[plant.__name__] = wanted - planted.found()
+    assert {name: wanted for name, wanted in missed.items() if wanted} == {}
+
+
+def check_report(outcome: Outcome) -> None:
+    told = json.loads(json.dumps(as_json([outcome])))
+    assert told["lost"] == 0
+    assert told["campaigns"][0]["faults"]["died after a write"] == {"injected": 1, "survived": 1}
+    table = as_table([outcome])
+    assert "**Lost: 0.**" in table
+    assert "| disk full" in table
 
 
 async def test_a_bundle_that_was_tampered_with_is_found(tmp_path: Path) -> None:
