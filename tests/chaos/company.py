@@ -172,7 +172,7 @@ class Company:
         await self._as_founder("unknown_id", "GET", f"/admin/users/{NOWHERE}")
 
     async def collect_evidence(self, folder: Path) -> Evidence | None:
-        """The evidence bundle of all that there is; None when it cannot be had."""
+        """The evidence bundle of all that there is; None when it cannot be had. Reports that were ordered are read."""
         first = self._founded.replace(day=1)
         query: str | None = f"?from={first}&to={self._today() + timedelta(days=1)}"
         parts: list[Path] = []
@@ -183,6 +183,8 @@ class Company:
             parts.append(folder / f"{self.name}-{len(parts)}.zip")
             parts[-1].write_bytes(answer.content)
             query = str(answer.links["next"]["url"]) if "next" in answer.links else None
+        for report in self._reports:
+            await self._insisting("report_read", f"/reports/{report}?format=json")
         key = await self._insisting("ledger_key", f"/ledger/key?period={self._founded:%Y-%m}")
         return None if key is None else (parts, [key.text.strip()])
 
