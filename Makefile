@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit bench docs lock
+.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit bench chaos docs lock
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ bench: setup ## Measure; prints a table and one JSON line per figure
 	@$(PYTHON) -m bench.cold_start
 	@$(PYTHON) -m bench.compliance
 	@$(PYTHON) -m bench.export --events 10000 100000 --formats jsonl
+
+chaos: setup ## Clients at work on the real app, faults of every kind, and what was lost by them (docs/chaos.md)
+	@sh scripts/setup.sh tests
+	@$(PYTHON) -m tests.chaos
 
 docs: setup ## Write the generated pages of docs/ and files of infra/ again
 	@$(PYTHON) -m tools.docs

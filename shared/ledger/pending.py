@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from shared.audit.entries import entry_of
 from shared.core.clock import parse_rfc3339, period_end, rfc3339
@@ -19,6 +19,7 @@ PRODUCER_LAG = timedelta(days=8)
 """A producer's retry may finish, up to seven days later, what a crash left of its first attempt."""
 CLOCKS_DIFFER = timedelta(minutes=5)
 """The clock that an event was recorded by may be ahead of the store's."""
+INSERTED_BEHIND: Final = "inserted_behind"
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -49,13 +50,23 @@ class Pending:
         It came so long after that no crash explains it; or before, by more than clocks differ; or its time of storage
         is one before which all that was there was sealed (`covered`, Unix time), and it was not; or its tenant was not
         there yet, as the tenant's id tells.
+
+        What says so of another event is not asked: under a clock that is wrong each such event would bring about the
+        next, without end. Nothing hides behind that, for it is itself an event that raises an alert.
         """
+        if _says_so(self.event):
+            return False
         lag = PRODUCER_LAG if self.event["type"].startswith(_PRODUCED) else OWN_LAG
         stored_at = self.event["_ts"]
         recorded_at = parse_rfc3339(self.event["recorded_at"])
         after = datetime.fromtimestamp(stored_at, UTC) - recorded_at
         is_older = recorded_at + CLOCKS_DIFFER < _begun(self.event["tenant_id"])
         return not -CLOCKS_DIFFER <= after <= lag or stored_at < covered or is_older
+
+
+def _says_so(event: Item) -> bool:
+    """Whether an event is what the sealer says of one that was inserted behind."""
+    return bool(event["type"] == "ledger.verify_failed" and event.get("reason") == INSERTED_BEHIND)
 
 
 @lru_cache(maxsize=512)

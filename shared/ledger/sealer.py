@@ -24,7 +24,7 @@ from shared.core.ids import IdFactory
 from shared.ledger.checkpoints import Along, Checkpoints
 from shared.ledger.chunks import RESERVED_BYTES, distinct, filled, fitting, parted
 from shared.ledger.merkle import leaf_hash
-from shared.ledger.pending import Pending
+from shared.ledger.pending import INSERTED_BEHIND, Pending
 from shared.ledger.progress import covered_of, progress_id
 from shared.ledger.rollups import DayRollup, day_of
 from shared.ledger.shards import (
@@ -230,7 +230,7 @@ class Sealer:
         covered = await covered_of(self._store, (tenant_id, period), place, earliest, self._clock.now())
         for pending in taken:
             if pending.is_behind(covered):
-                await self._statements.found(tenant_id, period, "inserted_behind", pending.id, self._request())
+                await self._statements.found(tenant_id, period, INSERTED_BEHIND, pending.id, self._request())
         rollups = await self._rollups(tenant_id, period, days, stored)
         grown_head, operations = self._operations(tenant_id, head, taken, rollups)
         fills = filled(head.size, grown_head.size) > 0

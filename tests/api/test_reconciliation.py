@@ -1,5 +1,6 @@
 """The reconciliation timers in the app as it is wired: dead letters of detection, and sweeps of very many tenants."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -78,3 +79,17 @@ async def test_a_tenant_whose_first_batch_failed_holds_up_nobody(app: App, ada: 
 def test_timers_do_not_begin_at_the_same_second() -> None:
     begins = [tuple(schedule.split()[:2]) for schedule, _ in TIMERS.values()]
     assert len(set(begins)) == len(begins)
+
+
+async def test_a_clock_that_was_set_back_brings_about_no_endless_statements(app: App, ada: Account) -> None:
+    """What is recorded before its tenant registered is reported, also alerts about that; the reports are not."""
+    await app.host.drain_feed()
+    before = await app.types(ada.tenant_id)
+    app.clock.advance(minutes=-10)
+    for _ in range(2):
+        await app.login(ada.email, "not the password")
+    await app.host.drain_feed()
+    since = Counter(await app.types(ada.tenant_id)) - Counter(before)
+    reports = since.pop("ledger.verify_failed")
+    assert since["auth.login"] == 2
+    assert reports == since.total()

@@ -109,6 +109,24 @@ async def test_an_event_that_claims_a_time_after_it_was_stored_is_reported(
     assert await told(world, seconds) == found
 
 
+async def test_what_is_said_of_a_wrong_clock_is_not_said_of_itself_again(world: World) -> None:
+    """Else each statement, recorded by the same clock, would bring about the next one, without end."""
+    assert await told(world, -301) == ["inserted_behind"]
+    query = Query((Eq("type", "ledger.verify_failed"),), order_by="recorded_at")
+    for _ in range(3):
+        said = (await world.store.query(AUDIT_EVENTS, (TENANT,), query)).items
+        behind = [event | {"_ts": int(parse_rfc3339(event["recorded_at"]).timestamp()) - 301} for event in said]
+        await world.sealer().consume(behind)
+    assert await world.found() == ["inserted_behind"]
+    assert await Shards(world.store).entry(TENANT, PERIOD, said[0]["id"]) is not None
+
+
+async def test_another_statement_that_was_inserted_behind_is_reported(world: World) -> None:
+    what = {"what": "edited", "period": PERIOD, "index": 0, "event_id": None}
+    other = {"type": "ledger.verify_failed", "outcome": "failure", "reason": "edited", "attributes": what}
+    assert "inserted_behind" in await told(world, -301, **other)
+
+
 async def test_an_event_that_claims_to_have_been_there_when_all_was_sealed_is_reported(world: World) -> None:
     """Its time of storage is forged to fit the time of its recording, and it comes through the feed."""
     await world.seal(world.events(5))
