@@ -94,7 +94,7 @@ RULES: Mapping[str, Rule] = {
     "bundle": _rule("audit.export"),
     # Keys and checkpoints are public by intent.
     "ledger_key": Rule((NOTHING,), {}),
-    "report_order": Rule((*_one("report.generate"), NOTHING), {}),
+    "report_order": Rule((*_one("report.generate"), *_one("report.order"), NOTHING), {}),
     "report_read": Rule((*_one("report.read"), NOTHING), {**_UNKNOWN, 409: (NOTHING,)}),
 }
 """`ingest` has a check of its own: many attempts are one delivery."""
