@@ -90,7 +90,8 @@ class FrameworkReportShape(Shape):
 
 
 class OrderedReportShape(Shape):
-    """A report that was asked for and is not there yet. `reason`: why it failed; it may be asked for again."""
+    """A report that was asked for and is not there yet. `reason`: why it failed; it may be asked for again.
+    `waits_for`: what has to come by for its period first: the check of the ledger, or detection."""
 
     id: str
     framework: Framework
@@ -99,6 +100,7 @@ class OrderedReportShape(Shape):
     status: Literal["queued", "building", "failed"]
     ordered_at: str
     reason: str | None = None
+    waits_for: Literal["ledger_check", "detection"] | None = None
 
 
 class WholeReportShape(Shape):
@@ -172,8 +174,8 @@ class ReportBody(Body):
 )
 async def create_report(call: Call[ReportBody, Nothing]) -> Answer:
     """Ask for a report on a framework. There is one for each framework and period: asked for again, it is the same.
-    201 when it is there, or quickly made; 202 when it takes longer, or its last day is over for less than an hour:
-    `Location` is where it will be."""
+    201 when it is there, or quickly made; 202 when it takes longer, its last day is over for less than an hour, or the
+    trail of the period is still to be checked: `Location` is where it will be."""
     body, caller = call.body, call.principal
     wanted = (caller.tenant_id, body.framework, body.from_, body.to)
     item = await call.services.framework_reports.orders.ask(*wanted, caller.actor, call.request)

@@ -36,7 +36,8 @@ async def gather_facts(services: Services, request: RequestContext) -> None:
 
 async def order_reports(services: Services, request: RequestContext) -> None:
     """Order the reports of schedules that are due; the change feed has them built."""
-    await services.rounds.run("order_reports", services.framework_reports.schedules.order_due)
+    schedules = services.framework_reports.schedules
+    await services.rounds.run("order_reports", lambda tenant_id: schedules.order_due(tenant_id, request))
 
 
 async def retry_reports(services: Services, request: RequestContext) -> None:
@@ -145,7 +146,7 @@ TIMERS: dict[str, tuple[str, Job]] = {
     "gather_facts": ("40 20 * * * *", gather_facts),
     "keep_held": ("0 50 4 * * *", keep_held),
     "resume_streams": ("5 */5 * * * *", resume_streams),
-    "order_reports": ("40 7-59/15 * * * *", order_reports),
+    "order_reports": ("40 12-59/15 * * * *", order_reports),
     "retry_dead_letters": ("0 2-59/5 * * * *", retry_dead_letters),
     "retry_reports": ("40 1-59/10 * * * *", retry_reports),
     "run_erasures": ("50 3-59/5 * * * *", run_erasures),

@@ -55,12 +55,14 @@ _TESTED = {
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which report, made when and by whom (`system`, or a user's id). `previous`: the counts of the report before."""
+    """Which report, made when and by whom (`system`, or a user's id). `previous`: the counts of the report before.
+    `replaces`: the id of one of the same period, where there is."""
 
     id: str
     generated_at: str
     generated_by: str
     previous: Summary | None = None
+    replaces: str | None = None
 
 
 class _Rules:
@@ -148,6 +150,7 @@ def build(evidence: Evidence, order: Order) -> Report:
         tables=tables_of(evidence),
         charts=charts_of(evidence, summary),
         method=_method(evidence, listed.controls),
+        replaces=order.replaces,
     )
 
 

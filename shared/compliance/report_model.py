@@ -249,7 +249,8 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A compliance report of one tenant, framework and period."""
+    """A compliance report of one tenant, framework and period. `replaces`: the id of one that was built before the
+    trail had been checked, which stays."""
 
     id: str
     tenant_id: str
@@ -274,3 +275,4 @@ class Report:
     charts: tuple[Chart, ...]
     method: Method
     sign_offs: tuple[SignOff, ...] = ()
+    replaces: str | None = None

@@ -71,11 +71,12 @@ class ComplianceReports:
         *,
         actor: Actor = SYSTEM,
         wanted: str | None = None,
+        edition: int = 0,
     ) -> Item:
         """The head of a report, which is built and kept unless one of that id is there.
 
-        `to_day` is excluded. `wanted`: its id; None for the one of framework and period. Invalid (422) for a framework
-        or a period that cannot be; NotFoundError (404) for no such organization. Clash, Unready, StoreError.
+        `to_day` is excluded. `wanted`: its id; None for the one of framework, period and `edition`. Invalid (422) for a
+        framework or a period that cannot be; NotFoundError (404) for no such organization. Clash, Unready, StoreError.
         """
         organization = await self._organizations.organization(tenant_id)
         if organization is None:
@@ -83,11 +84,13 @@ class ComplianceReports:
         from shared.compliance.parts import report_id
 
         period = self._checked(framework, from_day, to_day, organization)
-        name = wanted or report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat())
+        named = (tenant_id, framework, from_day.isoformat(), to_day.isoformat())
+        name = wanted or report_id(*named, edition)
         held = await self.head(tenant_id, name)
         if held is not None:
             return held
-        report = await self.make(organization, framework, period, request, actor=actor, wanted=name)
+        replaces = report_id(*named, edition - 1) if edition else None
+        report = await self.make(organization, framework, period, request, actor=actor, wanted=name, replaces=replaces)
         return await self._keep(report, request, actor)
 
     async def checked(self, tenant_id: str, framework: str, from_day: date, to_day: date) -> Period:
@@ -112,13 +115,14 @@ class ComplianceReports:
         *,
         actor: Actor = SYSTEM,
         wanted: str,
+        replaces: str | None = None,
     ) -> Report:
         """A report, not kept."""
         from shared.compliance.builder import Order, build
 
         evidence = await self._reader().evidence(organization, framework, period, request)
         previous = await self._previous(organization.id, framework, period)
-        order = Order(wanted, rfc3339(self._clock.now()), actor.id or "system", previous)
+        order = Order(wanted, rfc3339(self._clock.now()), actor.id or "system", previous, replaces)
         return build(evidence, order)
 
     def _checked(self, framework: str, from_day: date, to_day: date, organization: Organization) -> Period:
@@ -223,9 +227,11 @@ class ComplianceReports:
     async def _previous(self, tenant_id: str, framework: str, period: Period) -> Summary | None:
         """The counts of the last report of a framework that began before this one does."""
         where = (Eq("kind", KIND), Range("from", lt=period.from_day.isoformat()))
-        query = Query(where, order_by="from", descending=True, limit=_EARLIER, fields=("framework", "to", "summary"))
+        fields = ("framework", "from", "to", "summary", "gate_passed", "created_at")
+        query = Query(where, order_by="from", descending=True, limit=_EARLIER, fields=fields)
         items = (await self._store.query(REPORTS, (tenant_id,), query)).items
-        found = next((item for item in items if item["framework"] == framework), None)
+        own = [item for item in items if item["framework"] == framework]
+        found = max(own, key=lambda item: (item["from"], item["gate_passed"], item["created_at"]), default=None)
         return Summary(**found["summary"]) if found else None
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
+from shared.audit.model import RequestContext
 from shared.compliance.orders import SETTLED, ReportOrders
 from shared.core.clock import Clock
 from shared.core.errors import Invalid
@@ -91,7 +92,7 @@ class ReportSchedules:
         self._schedules = schedules
         self._clock = clock
 
-    async def order_due(self, tenant_id: str) -> int:
+    async def order_due(self, tenant_id: str, request: RequestContext) -> int:
         """Order the reports of an organization that are due; how many periods were gone through. StoreError.
 
         The mark of a schedule moves behind a period once its order is there, so a crash between repeats the order,
@@ -100,10 +101,10 @@ class ReportSchedules:
         zone, schedules = await self._schedules.schedules(tenant_id)
         done = 0
         for schedule in schedules:
-            done += await self._order(tenant_id, schedule, zone)
+            done += await self._order(tenant_id, schedule, zone, request)
         return done
 
-    async def _order(self, tenant_id: str, schedule: Schedule, zone: str) -> int:
+    async def _order(self, tenant_id: str, schedule: Schedule, zone: str, request: RequestContext) -> int:
         mark = await self._mark(tenant_id, schedule)
         reached = date.fromisoformat(mark["next_from"]) if mark else None
         periods = list(due(schedule, zone, self._clock.now(), reached))

@@ -39,8 +39,8 @@ async def eve(app: App, ada: Account) -> Account:
     """An auditor, on the morning after the first day; ada has a new session too."""
     joined = await app.join(ada, "eve@example.com", Role.AUDITOR)
     await app.host.drain_feed()
-    await app.host.run_timer("verify_ledger")
     app.clock.advance(hours=18)
+    await app.host.run_timer("verify_ledger")
     ada.token = (await again(app, ada)).token
     return await again(app, joined)
 
@@ -174,6 +174,12 @@ async def test_a_day_that_ended_just_now_waits_for_its_last_events(app: App, ada
     app.clock.advance(hours=1)
     await app.host.run_timer("retry_reports")
     ada = await again(app, ada)
+    waiting = (await get(app, ada, order.json()["id"])).json()
+    assert (waiting["status"], waiting["waits_for"]) == ("queued", "ledger_check")
+    assert (await ask(app, ada)).status_code == 202
+    await app.host.run_timer("verify_ledger")
+    app.clock.advance(minutes=10)
+    await app.host.run_timer("retry_reports")
     assert (await get(app, ada, order.json()["id"])).json()["status"] == "ready"
 
 
