@@ -103,7 +103,7 @@ class ReportOrders:
         days = (period.from_day.isoformat(), period.to_day.isoformat())
         last: Item | None = None
         for edition in range(MOST_EDITIONS):
-            wanted = report_id(tenant_id, framework, *days, edition)
+            wanted = report_id(tenant_id, framework, *days, edition=edition)
             held = await self._reports.head(tenant_id, wanted) or await self.open(tenant_id, wanted)
             if held is None and last is not None and not await self._readiness().is_checked(tenant_id, period):
                 return edition - 1, last
@@ -133,7 +133,7 @@ class ReportOrders:
         from shared.compliance.parts import report_id
 
         now = self._clock.now()
-        wanted = report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat(), edition)
+        wanted = report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat(), edition=edition)
         settled = parse_rfc3339(f"{to_day.isoformat()}T00:00:00Z") + SETTLED
         item: Item = {
             "id": order_id(wanted),

@@ -21,7 +21,7 @@ _NAMES = UUID("5d7d0b0e-9a50-5f0e-8e43-6a5d35a1c402")
 _REPORT: TypeAdapter[Report] = TypeAdapter(Report)
 
 
-def report_id(tenant_id: str, framework: str, from_day: str, to_day: str, edition: int = 0) -> str:
+def report_id(tenant_id: str, framework: str, from_day: str, to_day: str, *, edition: int = 0) -> str:
     """The id of the report of a framework and period: the same for whoever builds it. `edition`: how many there were
     before, each of which could not be relied on for want of a check."""
     named = (tenant_id, framework, from_day, to_day, *([str(edition)] if edition else []))

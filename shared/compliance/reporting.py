@@ -85,11 +85,11 @@ class ComplianceReports:
 
         period = self._checked(framework, from_day, to_day, organization)
         named = (tenant_id, framework, from_day.isoformat(), to_day.isoformat())
-        name = wanted or report_id(*named, edition)
+        name = wanted or report_id(*named, edition=edition)
         held = await self.head(tenant_id, name)
         if held is not None:
             return held
-        replaces = report_id(*named, edition - 1) if edition else None
+        replaces = report_id(*named, edition=edition - 1) if edition else None
         report = await self.make(organization, framework, period, request, actor=actor, wanted=name, replaces=replaces)
         return await self._keep(report, request, actor)
 
