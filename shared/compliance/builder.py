@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ from shared.compliance.tables import tables_of
 from shared.compliance.thresholds import THRESHOLDS
 from shared.core.version import VERSION
 
+_ID = re.compile(r"[A-Za-z0-9._:-]+")
+"""What may be the id of somebody in a text."""
 _COMPLETENESS = (
     *("events_total", "seq_first", "seq_last", "seq_missing", "checkpoints", "integrity_failures"),
     *("field_completeness_pct", "unattributed_events", "clock_skew_p99_ms", "time_reversals"),
@@ -70,6 +73,7 @@ class _Rules:
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
+        self._erased = evidence.erased
         self._results: dict[str, Result] = {}
 
     def result(self, rule_id: str) -> Result:
@@ -87,17 +91,26 @@ class _Rules:
                 id=name,
                 rule=rule_id,
                 severity=rule.severity,
-                text=each.text,
+                text=self._told(each.text),
                 count=each.count,
                 first_seen=each.first_seen,
                 last_seen=each.last_seen,
                 events=each.events,
-                owner=each.owner,
+                owner=self._told(each.owner) if each.owner else None,
                 response=each.response,
                 remedied_at=each.remedied_at,
             )
             for name, each in zip(self.ids(rule_id), found, strict=True)
         ]
+
+    def _told(self, text: str) -> str:
+        """A text of a rule with the persons in it who were erased shown as such."""
+
+        def marked(found: re.Match[str]) -> str:
+            name = found[0] if found[0] in self._erased else found[0].rstrip(".:")
+            return f"{name} (erased){found[0][len(name) :]}" if name in self._erased else found[0]
+
+        return _ID.sub(marked, text)
 
     def run(self, rule_id: str) -> RuleRun:
         rule, result = RULES[rule_id], self.result(rule_id)

@@ -161,7 +161,8 @@ class Delivery:
         except DamagedReport as error:
             _log.error("report_damaged", error, tenant_id=head["tenant_id"], report_id=head["id"])
             raise Clash("report_damaged", "What is stored of the report is not what was built.") from error
-        found = (SignOff(each["user_id"], each["role"], each["at"], each["statement"]) for each in signed)
+        names = ("user_id", "role", "at", "statement", "signed_as")
+        found = (SignOff(**{name: each[name] for name in names if name in each}) for each in signed)
         return replace(report, sign_offs=tuple(found))
 
     async def _entries(

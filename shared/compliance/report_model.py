@@ -229,12 +229,13 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class SignOff:
-    """Who signed a report, as what, when, and what they stated."""
+    """Who signed a report in which role, when, what they stated, and whether they prepared, reviewed or approved it."""
 
     user_id: str
     role: str
     at: str
     statement: str
+    signed_as: Literal["prepared", "reviewed", "approved"] = "reviewed"
 
 
 @dataclass(frozen=True, slots=True)

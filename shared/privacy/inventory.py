@@ -309,7 +309,7 @@ KINDS: tuple[Kind, ...] = (
         REPORTS,
         "sign_off",
         "Who signed a report off, and what they stated.",
-        f"{_ITEM} report_id user_id role at digest",
+        f"{_ITEM} report_id user_id role signed_as at digest",
         clear="statement",
     ),
     _outbox(REPORTS),

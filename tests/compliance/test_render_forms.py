@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 
 from shared.compliance import render as package
+from shared.compliance.parts import encode
 from shared.compliance.render import FORMATS, Format, render
 from shared.compliance.render.charts import svg
 from shared.compliance.render.csv import csv_files
@@ -44,6 +45,21 @@ def test_equal_reports_give_equal_bytes_and_a_plain_name(form: Format) -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_report_of_nothing_has_every_form(form: Format) -> None:
     assert render(bare(), form).body
+
+
+def test_the_cover_names_the_digest_that_the_trail_has_whoever_signed() -> None:
+    """And the report that it replaces. What `report.generate` names is the digest of the parts that are stored."""
+    made = report(controls=1, rows=1, replaces="0195c000-0000-7000-8000-00000000beef")
+    digest = hashlib.sha256(encode(replace(made, sign_offs=()))).hexdigest()
+    for body in (report_html(made).decode(), csv_files(made)["report.csv"].decode()):
+        assert digest in body
+        assert "0195c000-0000-7000-8000-00000000beef" in body
+    assert digest not in report_html(replace(made, id="other")).decode()
+    assert "Replaces" not in HTML
+    assert made.sign_offs
+    for as_whom in ("prepared", "reviewed", "approved"):
+        signed = replace(made, sign_offs=(replace(made.sign_offs[0], signed_as=as_whom),))
+        assert f">{as_whom.capitalize()}</th>" in report_html(signed).decode()
 
 
 def test_a_form_is_imported_only_when_used() -> None:

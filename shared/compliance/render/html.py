@@ -29,6 +29,7 @@ from shared.compliance.render.blocks import (
 )
 from shared.compliance.render.charts import svg
 from shared.compliance.render.content import document, period_of, title_of
+from shared.compliance.render.json import digest_of
 from shared.compliance.render.text import visible, with_text
 from shared.compliance.report_model import Report
 
@@ -42,7 +43,7 @@ _STYLE: Final = Path(__file__).with_name("report.css")
 def report_html(report: Report) -> bytes:
     """The HTML of a report, UTF-8."""
     shown = with_text(report, visible)
-    blocks = document(shown)
+    blocks = document(shown, digest_of(report))
     title = escape(f"{title_of(shown)}, {shown.from_day} to {shown.to_day}")
     style = _style()
     return "".join(

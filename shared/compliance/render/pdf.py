@@ -20,7 +20,7 @@ from shared.compliance.render.charts import description, svg
 from shared.compliance.render.columns import broken, is_tall, widths
 from shared.compliance.render.content import document, period_of, title_of
 from shared.compliance.render.csv import csv_files
-from shared.compliance.render.json import report_json
+from shared.compliance.render.json import digest_of, report_json
 from shared.compliance.render.text import ascii_only, settled, typeset, with_text
 from shared.compliance.report_model import Report
 from shared.core.clock import parse_rfc3339
@@ -69,7 +69,7 @@ def _compiled(report: Report, change: Callable[[str], str]) -> bytes:
 
     attached = {"report.json": report_json(report), **csv_files(report)}
     shown = with_text(report, change)
-    data = _data(shown, attached, is_replaced=shown != with_text(report, settled))
+    data = _data(shown, digest_of(report), attached, is_replaced=shown != with_text(report, settled))
     files = {
         "main.typ": _TEMPLATE.read_bytes(),
         "data.json": json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(),
@@ -94,7 +94,7 @@ def _fonts() -> typst.Fonts:
     return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True)
 
 
-def _data(shown: Report, attached: Iterable[str], *, is_replaced: bool) -> dict[str, Any]:
+def _data(shown: Report, digest: str, attached: Iterable[str], *, is_replaced: bool) -> dict[str, Any]:
     """What the template sets. `is_replaced`: the reader is told that some characters are."""
     at = parse_rfc3339(shown.generated_at)
     return {
@@ -105,7 +105,7 @@ def _data(shown: Report, attached: Iterable[str], *, is_replaced: bool) -> dict[
         "generated_at": [at.year, at.month, at.day, at.hour, at.minute, at.second],
         "note": _REPLACED if is_replaced else "",
         "files": [_file(name) for name in attached],
-        "sections": [_section(each) for each in sections(document(shown))],
+        "sections": [_section(each) for each in sections(document(shown, digest))],
     }
 
 
