@@ -70,6 +70,7 @@ How to get a report, by a call or by a schedule: [reports.md](reports.md).
 | `report_not_built` | a defect: the report is tried again, and failed after six attempts |
 | `report_refused` | a report that was ordered cannot be, as its code says; it failed |
 | `report_not_due` | a schedule passed over a period before the organization began |
+| `reports_left_out` | a schedule was without its timer for so long that reports of these days are not made up for |
 | `schedule_moved_elsewhere` | two runs ordered the same reports; nothing is there twice |
 | `report_damaged` | what is stored of a report is not what was built: somebody changed the store |
 

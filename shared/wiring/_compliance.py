@@ -99,7 +99,7 @@ def compliance_services(
         sign_offs=sign_offs,
         **of_ledger,
     )
-    schedules = ReportSchedules(store=store, orders=orders, schedules=siblings, clock=clock)
+    schedules = ReportSchedules(outbox=outbox, orders=orders, schedules=siblings, **common)
     return {
         "facts": facts,
         "reports": Reports(store, common["recorder"], outbox, directory, clock, timed=report_builds()),
