@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from shared.audit.events.system import SystemHeartbeat
 from shared.audit.heartbeats import PULSE
-from shared.audit.model import Actor
+from shared.audit.model import SYSTEM, Actor, Draft
 from shared.compliance.evidence import Period
 from shared.compliance.kinds import COMPLIANCE, ORDER
 from shared.compliance.orders import WAITS, ReportOrders
@@ -123,6 +124,24 @@ async def test_after_hours_it_is_built_without_the_check_and_followed_by_another
     assert len(await of_kind(bureau, COMPLIANCE)) == 2
     said = [e for e in await bureau.all(AUDIT_EVENTS) if e["type"] == "report.generate"]
     assert {e["target"]["id"]: e["attributes"]["gate_passed"] for e in said} == {first["id"]: False, second["id"]: True}
+
+
+async def test_signs_of_life_that_came_days_later_count_for_their_days(local: Bureau) -> None:
+    """Detection worked through the three days when the downtime was over: no day is said to have gone without it."""
+    local.clock.set(DOWN)
+    for day in (1, 2, 3):
+        window = (f"2026-03-0{day}T00:00:00.000000Z", f"2026-03-0{day + 1}T00:00:00.000000Z")
+        beat = SystemHeartbeat(
+            source="detect_threats", window_from=window[0], window_to=window[1], events=11, patterns=8, waiting=0
+        )
+        await local.services.recorder.record(Draft(TENANT, beat, local.request(), actor=SYSTEM))
+    await local.seal()
+    for _ in range(2):
+        await local.check()
+    report = await local.services.compliance.report(await ask(local))
+    assert report.gate.passed
+    ran = {run.rule: run for control in report.controls for run in control.rules}
+    assert (ran["MON-01"].findings, ran["MON-01"].parameters) == (0, ())
 
 
 async def test_detection_is_waited_for_where_it_tells_of_days(local: Bureau) -> None:
