@@ -14,6 +14,8 @@ from shared.core.errors import Clash, FieldError, Forbidden, Invalid
 from shared.core.text import Day, Paragraphs
 from shared.identity.model import ADMINS, READERS
 
+type SignedAs = Literal["prepared", "reviewed", "approved"]
+
 if TYPE_CHECKING:  # cold start
     from shared.storage.documents import Item
 
@@ -35,11 +37,13 @@ class AccessDeniedCounts(Shape):
 
 
 class SignOffShape(Shape):
-    """Who signed a report off, as what, when, and what they stated. `digest`: SHA-256, hex, of the report as it was
-    shown, without its sign-offs: canonical JSON, as `report.generate` has it."""
+    """Who signed a report off, when, and what they stated. `role`: that of the account then; `signed_as`: whether they
+    prepared, reviewed or approved it. `digest`: SHA-256, hex, of the report as it was shown, without its sign-offs:
+    canonical JSON, as `report.generate` has it."""
 
     user_id: str
     role: str
+    signed_as: SignedAs
     at: str
     statement: str
     digest: str
@@ -90,7 +94,8 @@ class FrameworkReportShape(Shape):
 
 
 class OrderedReportShape(Shape):
-    """A report that was asked for and is not there yet. `reason`: why it failed; it may be asked for again."""
+    """A report that was asked for and is not there yet. `reason`: why it failed; it may be asked for again.
+    `waits_for`: what has to come by for its period first: the check of the ledger, or detection."""
 
     id: str
     framework: Framework
@@ -99,6 +104,7 @@ class OrderedReportShape(Shape):
     status: Literal["queued", "building", "failed"]
     ordered_at: str
     reason: str | None = None
+    waits_for: Literal["ledger_check", "detection"] | None = None
 
 
 class WholeReportShape(Shape):
@@ -172,8 +178,8 @@ class ReportBody(Body):
 )
 async def create_report(call: Call[ReportBody, Nothing]) -> Answer:
     """Ask for a report on a framework. There is one for each framework and period: asked for again, it is the same.
-    201 when it is there, or quickly made; 202 when it takes longer, or its last day is over for less than an hour:
-    `Location` is where it will be."""
+    201 when it is there, or quickly made; 202 when it takes longer, its last day is over for less than an hour, or the
+    trail of the period is still to be checked: `Location` is where it will be."""
     body, caller = call.body, call.principal
     wanted = (caller.tenant_id, body.framework, body.from_, body.to)
     item = await call.services.framework_reports.orders.ask(*wanted, caller.actor, call.request)
@@ -308,9 +314,10 @@ def _shown(item: "Item") -> dict[str, Any]:
 
 
 class SignOffBody(Body):
-    """What the caller states about the report."""
+    """What the caller states about the report, and as whom: who prepared, reviewed or approved it."""
 
     statement: Annotated[Paragraphs, Field(min_length=3)] = Field(repr=False)
+    signed_as: SignedAs = "reviewed"
 
 
 @api.endpoint(
@@ -321,15 +328,16 @@ class SignOffBody(Body):
     response=SignOffShape,
     status=201,
     errors=(404, 409),
-    told=("statement",),
+    told=("statement", "signed_as"),
 )
 async def sign_off_report(call: Call[SignOffBody, Nothing]) -> Answer:
     """Sign a report off, once and for good. A report that can still change: 409 `report_not_ready`. Who has signed it
-    already and states something else: 409 `signed_off_already`; the same statement again is no second sign-off."""
+    already and states something else: 409 `signed_off_already`; the same again is no second sign-off."""
     from shared.compliance.sign_off import shown_sign_off
 
-    caller, wanted = call.principal, call.path["id"]
-    item = await call.services.sign_offs.sign(caller.tenant_id, wanted, call.body.statement, caller.actor, call.request)
+    caller, wanted, body = call.principal, call.path["id"], call.body
+    about = (caller.tenant_id, wanted, body.statement, caller.actor, call.request)
+    item = await call.services.sign_offs.sign(*about, body.signed_as)
     if item is None:
         raise await call.services.access.unknown_id(caller, "report", wanted, call.request)
     return Answer(shown_sign_off(item), status=201)

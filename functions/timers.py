@@ -146,7 +146,7 @@ TIMERS: dict[str, tuple[str, Job]] = {
     "gather_facts": ("40 20 * * * *", gather_facts),
     "keep_held": ("0 50 4 * * *", keep_held),
     "resume_streams": ("5 */5 * * * *", resume_streams),
-    "order_reports": ("40 7-59/15 * * * *", order_reports),
+    "order_reports": ("40 12-59/15 * * * *", order_reports),
     "retry_dead_letters": ("0 2-59/5 * * * *", retry_dead_letters),
     "retry_reports": ("40 1-59/10 * * * *", retry_reports),
     "run_erasures": ("50 3-59/5 * * * *", run_erasures),

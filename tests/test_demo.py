@@ -5,6 +5,8 @@ One real run is what all is well with; each test then takes something away from 
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -118,8 +120,71 @@ def test_it_ends_with_a_report_on_each_framework_on_disk(seen: Seen) -> None:
         assert report["gate"]["passed"]
         assert sum(report["summary"].values()) == len(report["controls"])
         names = {each.name for each in made.folder.iterdir()}
-        assert names >= {"report.html", "report.pdf", "report.json", "bundle-00001.zip", "verify_evidence.py"}
+        assert names >= {
+            "report.html",
+            "report.pdf",
+            "report.json",
+            "bundle-00001.zip",
+            "verify_evidence.py",
+            "vkey.txt",
+        }
         assert f"{made.folder}/" in "".join(page_of(seen, str).split())
+
+
+def test_what_the_page_says_checks_a_report_and_finds_a_change(seen: Seen) -> None:
+    lines = page_of(seen, str).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("To check one"))
+    told = "\n".join(lines[at + 1 : at + 3])
+    done = shell(told, ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "NOT CHECKED" not in done.stdout
+    other = seen.made[0].folder / "vkey.txt"
+    key = other.read_text(encoding="utf-8")
+    name, _, rest = key.partition("+")
+    other.write_text(f"{name}+{'00000000' if rest[:8] != '00000000' else '11111111'}{rest[8:]}", encoding="utf-8")
+    try:
+        assert shell(told, ROOT).returncode != 0
+    finally:
+        other.write_text(key, encoding="utf-8")
+
+
+def test_a_control_page_is_traced_by_hand_as_the_documentation_says(seen: Seen, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "report-forms.md").read_text(encoding="utf-8").partition("## A control page by hand")[2]
+    blocks = re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL)
+    assert [kind for kind, _ in blocks] == ["sh", "python", "sh", "sh"]
+    unpack, program, trace, verify = (block for _, block in blocks)
+    folder = tmp_path / "soc2"
+    shutil.copytree(next(each.folder for each in seen.made if each.framework == "soc2"), folder)
+    (folder / "trace.py").write_text(program, encoding="utf-8")
+    for command in (unpack, trace, verify):
+        done = shell(command, folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        if command == trace:
+            assert "entries give the signed root" in done.stdout
+            assert ", drawn anew, is the one on the page" in done.stdout
+    report = json.loads((folder / "evidence/report/report.json").read_bytes())
+    names = [each["oscal_id"] for each in report["controls"]][:12]
+    each = shell("\n".join(f"python trace.py {name}" for name in names), folder)
+    assert each.returncode == 0, each.stderr
+    assert each.stdout.count("drawn anew, is the one on the page") > 5
+    entries = next((folder / "evidence/shards").glob("*/tile/entries/000*/*"))
+    data = entries.read_bytes()
+    entries.write_bytes(data.replace(b"success", b"failure", 1))
+    assert shell(trace, folder).returncode != 0, "a changed entry"
+
+
+def shell(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Commands as somebody types them, with the Python of these tests."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(  # noqa: S603 - what our pages say
+        ["/bin/sh", "-ec", commands],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_each_report_has_to_be_there_and_to_be_right(seen: Seen) -> None:

@@ -77,11 +77,13 @@ How to get a report, by a call or by a schedule: [reports.md](reports.md).
 | `report_built_elsewhere` | two builders made one report at once; the first one's is kept |
 | `report_part_gone` | a part of a report that was not kept was removed by another builder |
 | `report_order_taken` | an order was gone, or another builder's, when a builder wanted it |
+| `report_waits` | an order waits for the check of the ledger or for detection, twelve hours at most |
 | `report_order_left` | a builder could not put an order back; its time runs out after 15 minutes |
 | `report_order_gone` | another builder had finished an order |
 | `report_not_built` | a defect: the report is tried again, and failed after six attempts |
 | `report_refused` | a report that was ordered cannot be, as its code says; it failed |
 | `report_not_due` | a schedule passed over a period before the organization began |
+| `reports_left_out` | a schedule was without its timer for so long that reports of these days are not made up for |
 | `schedule_moved_elsewhere` | two runs ordered the same reports; nothing is there twice |
 | `report_damaged` | what is stored of a report is not what was built: somebody changed the store |
 

@@ -92,6 +92,10 @@ def _made(seen: Seen, style: Callable[[str], str]) -> Iterator[str]:
         counts = [str(each.counts[name]) for name in ("satisfied", "exception", "not_evidenced", "not_applicable")]
         rows.append((each.framework, counts[0], counts[1], counts[2], counts[3], f"{each.folder}/"))
     yield from _columns(rows)
+    for each in seen.made[:1]:
+        yield ""
+        yield "To check one, as anybody can who has the key (docs/report-forms.md goes on by hand from there):"
+        yield from (f"  {line}" for line in each.check)
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 Only a day that is over has a report. So the store is opened once more, by a clock that shows the next morning.
 """
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,12 +18,11 @@ from shared.audit.events.audit import AuditExport
 from shared.audit.model import SYSTEM, Draft, RequestContext
 from shared.compliance.catalogue import FRAMEWORKS
 from shared.core.settings import Settings
-from shared.ledger.evidence import Place
 from shared.storage.documents import Item
 from shared.wiring import Services, build_services
 
 _FORMS = {"report/report.html": "report.html", "report/report.pdf": "report.pdf", "report/report.json": "report.json"}
-_VERIFIER = "verify_evidence.py"
+_VERIFIER, _KEY = "verify_evidence.py", "vkey.txt"
 _PATIENCE_SECONDS = 60
 
 
@@ -53,12 +53,14 @@ async def _made(
     head = await services.compliance.build(tenant_id, framework, *days, request)
     _empty(folder)
     parts = await _bundle(services, head, request, folder)
+    (folder / _KEY).write_text(f"{key}\n", encoding="utf-8")
     with zipfile.ZipFile(parts[0]) as bundle:
         for name, called in _FORMS.items():
             (folder / called).write_bytes(bundle.read(name))
         (folder / _VERIFIER).write_bytes(bundle.read(_VERIFIER))
-    fault = _checked(folder, parts, key) or _unopened(folder)
-    return Made(framework, head["summary"], head["gate_passed"], head["events_in_period"], folder, fault)
+    fault = _checked(folder) or _unopened(folder)
+    counts = (head["summary"], head["gate_passed"], head["events_in_period"])
+    return Made(framework, *counts, folder, check_commands(folder), fault)
 
 
 def _empty(folder: Path) -> None:
@@ -70,20 +72,28 @@ async def _bundle(services: Services, head: Item, request: RequestContext, folde
     """The parts of a report's evidence bundle, as files."""
     draft = Draft(head["tenant_id"], AuditExport(format="bundle"), request, actor=SYSTEM)
     parts: list[Path] = []
-    place: Place | None = None
-    while not parts or place is not None:
-        part = await services.framework_reports.delivery.bundle(head, place, draft)
+    async for part in services.framework_reports.delivery.parts(head, draft):
         parts.append(folder / f"bundle-{part.number:05d}.zip")
         parts[-1].write_bytes(part.body)
-        place = part.next
     return parts
 
 
-def _checked(folder: Path, parts: Sequence[Path], key: str) -> str | None:
+def check_commands(folder: Path) -> tuple[str, str]:
+    """What anybody may type into a shell, here, to have the offline verifier look at the bundle in a folder."""
+    python = Path(sys.executable)
+    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    verify = f'{shlex.quote(str(shown))} "$D"/{_VERIFIER} "$D"/bundle-*.zip --vkey "$(cat "$D"/{_KEY})"'
+    return f"D={shlex.quote(str(folder))}", verify
+
+
+def _checked(folder: Path) -> str | None:
     """What the offline verifier has against a bundle; None when it accepts it."""
-    command: list[str | Path] = [sys.executable, "-I", folder / _VERIFIER, *parts, "--vkey", key]
-    done = subprocess.run(  # noqa: S603 - our own program, as it came with the bundle
-        command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False
+    done = subprocess.run(  # noqa: S603 - our own program, as it came with the bundle, called as everybody is told to
+        ["/bin/sh", "-c", "\n".join(check_commands(folder))],
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_SECONDS,
+        check=False,
     )
     if done.returncode == 0:
         return None

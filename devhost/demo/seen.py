@@ -12,13 +12,15 @@ type Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A report on disk. `counts`: how many controls have which status. `fault`: what is wrong with it, or None."""
+    """A report on disk. `counts`: how many controls have which status. `check`: the lines of a shell that check its
+    bundle. `fault`: what is wrong with it, or None."""
 
     framework: str
     counts: Json
     gate_passed: bool
     events: int
     folder: Path
+    check: tuple[str, ...]
     fault: str | None = None
 
 

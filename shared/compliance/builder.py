@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,8 @@ from shared.compliance.tables import tables_of
 from shared.compliance.thresholds import THRESHOLDS
 from shared.core.version import VERSION
 
+_ID = re.compile(r"[A-Za-z0-9._:-]+")
+"""What may be the id of somebody in a text."""
 _COMPLETENESS = (
     *("events_total", "seq_first", "seq_last", "seq_missing", "checkpoints", "integrity_failures"),
     *("field_completeness_pct", "unattributed_events", "clock_skew_p99_ms", "time_reversals"),
@@ -56,12 +59,14 @@ _TESTED = {
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which report, made when and by whom (`system`, or a user's id). `previous`: the counts of the report before."""
+    """Which report, made when and by whom (`system`, or a user's id). `previous`: the counts of the report before.
+    `replaces`: the id of one of the same period, where there is."""
 
     id: str
     generated_at: str
     generated_by: str
     previous: Summary | None = None
+    replaces: str | None = None
 
 
 class _Rules:
@@ -69,6 +74,7 @@ class _Rules:
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
+        self._erased = evidence.erased
         self._results: dict[str, Result] = {}
 
     def result(self, rule_id: str) -> Result:
@@ -86,12 +92,12 @@ class _Rules:
                 id=name,
                 rule=rule_id,
                 severity=rule.severity,
-                text=each.text,
+                text=self._told(each.text),
                 count=each.count,
                 first_seen=each.first_seen,
                 last_seen=each.last_seen,
                 events=each.events,
-                owner=each.owner,
+                owner=self._told(each.owner) if each.owner else None,
                 remedied_at=each.remedied_at,
                 **self._answer(rule_id, each),
             )
@@ -106,6 +112,15 @@ class _Rules:
                 told = f"Accepted on {each.at[:10]}, until {each.until[:10]}: {each.reason}"
                 return {"response": f"{found.response}. {told}" if found.response else told, "accepted_by": each.by}
         return {"response": found.response, "accepted_by": None}
+
+    def _told(self, text: str) -> str:
+        """A text of a rule with the persons in it who were erased shown as such."""
+
+        def marked(found: re.Match[str]) -> str:
+            name = found[0] if found[0] in self._erased else found[0].rstrip(".:")
+            return f"{name} (erased){found[0][len(name) :]}" if name in self._erased else found[0]
+
+        return _ID.sub(marked, text)
 
     def run(self, rule_id: str) -> RuleRun:
         rule, result = RULES[rule_id], self.result(rule_id)
@@ -158,6 +173,7 @@ def build(evidence: Evidence, order: Order) -> Report:
         tables=tables_of(evidence),
         charts=charts_of(evidence, summary),
         method=_method(evidence, listed.controls),
+        replaces=order.replaces,
     )
 
 

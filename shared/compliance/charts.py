@@ -85,15 +85,22 @@ def _alerts(evidence: Evidence) -> Chart:
 
 
 def _acknowledged(evidence: Evidence) -> Chart:
+    """Of the alerts that somebody saw; how many nobody did is in the title."""
     hours: dict[str, list[float]] = {severity: [] for severity in _SEVERITIES}
     for each in evidence.raised:
         seen = first_seen_by_people(each)
         if seen is not None and each.severity in hours:
             hours[each.severity].append(hours_between(each.raised_at, seen))
-    half = tuple(shown(median(each)) if each else 0 for each in hours.values())
-    most = tuple(shown(max(each)) if each else 0 for each in hours.values())
-    series = (Series("median", half), Series("longest", most))
-    return Chart("acknowledged", "Time until alerts were seen", "bar", _SEVERITIES, series, "hours")
+    bars = {}
+    for severity, found in hours.items():
+        if found:
+            bars[f"{severity}, median"] = float(shown(median(found)))
+            bars[f"{severity}, longest"] = float(shown(max(found)))
+    raised = sum(each.severity in hours for each in evidence.raised)
+    unseen = raised - sum(map(len, hours.values()))
+    said = f": nobody saw {unseen} of {raised}" if unseen else ""
+    series = (Series("hours", tuple(bars.values())),)
+    return Chart("acknowledged", f"Time until alerts were seen{said}", "bar", tuple(bars), series, "hours")
 
 
 def _statuses(summary: Summary) -> Chart:

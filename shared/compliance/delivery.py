@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
@@ -105,16 +105,19 @@ class Delivery:
             )
         )
 
+    async def file(self, head: Item, form: Format) -> Rendered:
+        """A report in a form, with its sign-offs of now. Clash `report_damaged`."""
+        from shared.compliance.render import render
+
+        return await asyncio.to_thread(render, await self._report(head), form)
+
     async def cut(self, head: Item, form: Format, place: tuple[int, int, str] | None) -> Cut:
         """A part of a report in a form. `place`: number and first byte of a part, and the digest of the file.
 
         RunOver when the file is no longer the one of the first part (somebody signed it meanwhile); Clash
         `report_damaged` when what is stored is not what was built.
         """
-        from shared.compliance.render import render
-
-        report = await self._report(head)
-        made = await asyncio.to_thread(render, report, form)
+        made = await self.file(head, form)
         digest = hashlib.sha256(made.body).hexdigest()
         number, start, first_digest = place or (1, 0, digest)
         if digest != first_digest:
@@ -138,6 +141,16 @@ class Delivery:
         wanted = Wanted(tenant_id, *days, disclosed=False, report=carried)
         return await self._evidence.part(wanted, place, draft)
 
+    async def parts(self, head: Item, draft: Draft) -> AsyncIterator[Part]:
+        """All parts of the evidence bundle of a report, as `bundle` gives them."""
+        place: Place | None = None
+        while True:
+            part = await self.bundle(head, place, draft)
+            yield part
+            place = part.next
+            if place is None:
+                return
+
     async def _report(self, head: Item) -> Report:
         """A report with its sign-offs."""
         from shared.compliance.report_model import SignOff
@@ -148,7 +161,8 @@ class Delivery:
         except DamagedReport as error:
             _log.error("report_damaged", error, tenant_id=head["tenant_id"], report_id=head["id"])
             raise Clash("report_damaged", "What is stored of the report is not what was built.") from error
-        found = (SignOff(each["user_id"], each["role"], each["at"], each["statement"]) for each in signed)
+        names = ("user_id", "role", "at", "statement", "signed_as")
+        found = (SignOff(**{name: each[name] for name in names if name in each}) for each in signed)
         return replace(report, sign_offs=tuple(found))
 
     async def _entries(

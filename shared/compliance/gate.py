@@ -89,7 +89,6 @@ class Inspection:
 
     async def _checked(self, partition: tuple[str, str], head: Head) -> str | None:
         """What is wrong with the continuous check of a month; None when it is at work."""
-        now = self._clock.now()
         try:
             progress = Progress.of(await self._store.read(LEDGER, partition, progress_id(partition[1])))
         except NotFound:
@@ -98,12 +97,7 @@ class Inspection:
             return "the place of its check is not as we write it"
         if not (progress.new.is_sound and progress.lap.walk.is_sound):
             return "the check found it unsound"
-        if now.timestamp() - progress.looked_at > FRESH.total_seconds():
-            return "the check did not come by for more than a day"
-        behind = head.size - progress.new.frontier.size
-        if behind > 0 and now - parse_rfc3339(head.signed_at or "1970-01-01T00:00:00Z") > _RUNNING:
-            return f"{behind} entries were not checked yet"
-        return None
+        return behind(progress, head, self._clock.now())
 
     async def state(self, tenant_id: str, period: Period) -> tuple[LedgerState, list[Mapping[str, Any]]]:
         """What else is known of the ledger, and what closed months were told to be. StoreError."""
@@ -132,6 +126,16 @@ class Inspection:
             return (head.size, base64.b64encode(head.frontier().root()).decode()) if head.size else None
         except BrokenShard:
             return (-1, "")
+
+
+def behind(progress: Progress, head: Head, now: datetime) -> str | None:
+    """In what the continuous check of a month is late; None when it is at work."""
+    if now.timestamp() - progress.looked_at > FRESH.total_seconds():
+        return "the check did not come by for more than a day"
+    left = head.size - progress.new.frontier.size
+    if left > 0 and now - parse_rfc3339(head.signed_at or "1970-01-01T00:00:00Z") > _RUNNING:
+        return f"{left} entries were not checked yet"
+    return None
 
 
 def gate_of(

@@ -7,14 +7,15 @@ often it is asked for, delivered or built: the report's id follows from framewor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.audit.events.report import ReportGenerate, ReportOrder
 from shared.audit.model import SYSTEM, Actor, AuditEvent, Draft, Outcome, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
+from shared.compliance.evidence import Period
 from shared.compliance.kinds import ORDER as KIND
 from shared.compliance.kinds import order_id
 from shared.compliance.reporting import ComplianceReports
@@ -26,10 +27,16 @@ from shared.storage.documents import DocumentStore, Eq, Item, Query, create, pag
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError, Throttled, Unavailable
 from shared.telemetry import get_log
 
+if TYPE_CHECKING:  # cold start
+    from shared.compliance.readiness import Lack, Readiness
+
 _log = get_log(__name__)
 
 SETTLED = timedelta(hours=1)
 """How long after the end of a period events of it may still come to be sealed: its report is not made before."""
+WAITS = timedelta(hours=12)
+"""So long an order waits for checks that have not come by; then its report is built, and its gate says what lacks."""
+_LOOKS_AGAIN = timedelta(minutes=5)
 TAKEN = timedelta(minutes=15)
 """So long an order is its builder's; then another may take it."""
 MOST_ATTEMPTS = 6
@@ -37,10 +44,12 @@ MOST_ATTEMPTS = 6
 _FIRST_PAUSE = timedelta(minutes=2)
 _FAILED_TTL = 30 * 86_400
 _RACES = 20
+MOST_EDITIONS = 9
+"""Reports of one framework and period at most, of which each but the last lacked a check."""
 
 
 class ReportOrders:
-    """Takes orders of reports, and has them built."""
+    """Takes orders of reports, and has them built. `readiness`: makes what knows whether they can be."""
 
     def __init__(
         self,
@@ -49,6 +58,7 @@ class ReportOrders:
         recorder: Recorder,
         outbox: Outbox,
         reports: ComplianceReports,
+        readiness: Callable[[], Readiness],
         clock: Clock,
         ids: IdFactory,
     ) -> None:
@@ -56,6 +66,7 @@ class ReportOrders:
         self._recorder = recorder
         self._outbox = outbox
         self._reports = reports
+        self._readiness = readiness
         self._clock = clock
         self._ids = ids
 
@@ -67,28 +78,48 @@ class ReportOrders:
         Invalid (422) for a framework or a period that cannot be, NotFoundError (404) for no such organization,
         StoreError, Unready.
         """
-        from shared.compliance.parts import report_id
-
         period = await self._reports.checked(tenant_id, framework, from_day, to_day)
-        wanted = report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat())
-        held = await self._reports.head(tenant_id, wanted) or await self.open(tenant_id, wanted)
+        edition, held = await self._there(tenant_id, framework, period)
         if held is not None and held["status"] != "failed":
             return held
-        settled = parse_rfc3339(period.end) + SETTLED
-        if held is None and self._clock.now() >= settled and await self._reports.is_quick(tenant_id, period):
-            return await self._reports.build(tenant_id, framework, from_day, to_day, request, actor=actor)
-        return await self._place(tenant_id, framework, from_day, to_day, actor, request, held)
+        if held is None and await self._is_at_once(tenant_id, period):
+            days = (from_day, to_day)
+            return await self._reports.build(tenant_id, framework, *days, request, actor=actor, edition=edition)
+        return await self._place(tenant_id, framework, period, edition, held, actor, request)
 
     async def order(
         self, tenant_id: str, framework: str, from_day: date, to_day: date, request: RequestContext
     ) -> Item:
         """The head of a report that is there, else its order: of a schedule, which waits for nothing. As `ask`."""
+        period = await self._reports.checked(tenant_id, framework, from_day, to_day)
+        edition, held = await self._there(tenant_id, framework, period)
+        return held or await self._place(tenant_id, framework, period, edition, None, SYSTEM, request)
+
+    async def _there(self, tenant_id: str, framework: str, period: Period) -> tuple[int, Item | None]:
+        """Which edition of a report is wanted, and the head or the order of it, where there is one.
+
+        A report whose gate failed for want of a check alone is followed by another, once the check has come by.
+        """
         from shared.compliance.parts import report_id
 
-        await self._reports.checked(tenant_id, framework, from_day, to_day)
-        wanted = report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat())
-        held = await self._reports.head(tenant_id, wanted) or await self.open(tenant_id, wanted)
-        return held or await self._place(tenant_id, framework, from_day, to_day, SYSTEM, request)
+        days = (period.from_day.isoformat(), period.to_day.isoformat())
+        last: Item | None = None
+        for edition in range(MOST_EDITIONS):
+            wanted = report_id(tenant_id, framework, *days, edition=edition)
+            held = await self._reports.head(tenant_id, wanted) or await self.open(tenant_id, wanted)
+            if held is None and last is not None and not await self._readiness().is_checked(tenant_id, period):
+                return edition - 1, last
+            if held is None or held.get("gate_failed") != ["checked"]:
+                return edition, held
+            last = held
+        return MOST_EDITIONS - 1, last
+
+    async def _is_at_once(self, tenant_id: str, period: Period) -> bool:
+        """Whether a report is made within the request: it is due, quick, and nothing is to be waited for."""
+        is_due = self._clock.now() >= parse_rfc3339(period.end) + SETTLED
+        if not is_due or not await self._reports.is_quick(tenant_id, period):
+            return False
+        return await self._readiness().lack(tenant_id, period) is None
 
     async def open(self, tenant_id: str, report_id: str) -> Item | None:
         """The order of a report; None when there is none. StoreError."""
@@ -101,33 +132,34 @@ class ReportOrders:
         self,
         tenant_id: str,
         framework: str,
-        from_day: date,
-        to_day: date,
+        period: Period,
+        edition: int,
+        held: Item | None,
         actor: Actor,
         request: RequestContext,
-        held: Item | None = None,
     ) -> Item:
         """Put an order down with its event, unless one is there that is not given up. `held`: the one that is."""
         from shared.compliance.parts import report_id
 
-        now = self._clock.now()
-        wanted = report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat())
-        settled = parse_rfc3339(f"{to_day.isoformat()}T00:00:00Z") + SETTLED
+        now, first, end = self._clock.now(), period.from_day.isoformat(), period.to_day.isoformat()
+        wanted = report_id(tenant_id, framework, first, end, edition=edition)
+        settled = parse_rfc3339(period.end) + SETTLED
         item: Item = {
             "id": order_id(wanted),
             "tenant_id": tenant_id,
             "kind": KIND,
             "report_id": wanted,
             "framework": framework,
-            "from": from_day.isoformat(),
-            "to": to_day.isoformat(),
+            "from": first,
+            "to": end,
+            "edition": edition,
             "created_at": rfc3339(now),
             "ordered_by": {"kind": actor.kind, "id": actor.id, "role": actor.role},
             "status": "queued",
             "due_at": rfc3339(max(now, settled)),
             "attempts": 0,
         }
-        told = ReportOrder(framework=framework, period_from=item["from"], period_to=item["to"])
+        told = ReportOrder(framework=framework, period_from=first, period_to=end)
         for _ in range(_RACES):
             if held is not None and held["status"] != "failed":
                 return held
@@ -172,8 +204,14 @@ class ReportOrders:
                 await self._give_up(order, "not_built", request)
                 return False
             days = (date.fromisoformat(order["from"]), date.fromisoformat(order["to"]))
-            by = Actor(**order["ordered_by"])
-            await self._reports.build(tenant_id, order["framework"], *days, request, actor=by)
+            lack = await self._lack(order, Period(*days))
+            if lack is not None:
+                _log.info("report_waits", tenant_id=tenant_id, report_id=order["report_id"], waits_for=lack)
+                waiting = order | {"waits_for": lack}
+                await self._put_back(waiting, pause=_LOOKS_AGAIN, attempts=order["attempts"] - 1)
+                return False
+            by, edition = Actor(**order["ordered_by"]), order.get("edition", 0)
+            await self._reports.build(tenant_id, order["framework"], *days, request, actor=by, edition=edition)
         except (Unavailable, Throttled, Unready):
             await self._put_back(order, attempts=order["attempts"] - 1)
             raise
@@ -190,6 +228,13 @@ class ReportOrders:
             return False
         await self._done(order)
         return True
+
+    async def _lack(self, order: Item, period: Period) -> Lack | None:
+        """What an order still waits for: nothing, once it has waited long enough."""
+        since = max(parse_rfc3339(order["created_at"]), parse_rfc3339(period.end) + SETTLED)
+        if self._clock.now() >= since + WAITS:
+            return None
+        return await self._readiness().lack(order["tenant_id"], period)
 
     async def _taken(self, tenant_id: str, wanted: str) -> Item | None:
         """An order as its builder's for some minutes; None when it is gone, given up, not due, or another's."""
@@ -254,6 +299,6 @@ def _draft(
 
 def shown_order(item: Item) -> dict[str, Any]:
     """An order as the API shows it: a report that is not there yet."""
-    names = ("framework", "from", "to", "status", "reason")
+    names = ("framework", "from", "to", "status", "reason", "waits_for")
     told = {name: item[name] for name in names if name in item}
     return {"id": item["report_id"], "ordered_at": item["created_at"], **told}

@@ -21,9 +21,11 @@ _NAMES = UUID("5d7d0b0e-9a50-5f0e-8e43-6a5d35a1c402")
 _REPORT: TypeAdapter[Report] = TypeAdapter(Report)
 
 
-def report_id(tenant_id: str, framework: str, from_day: str, to_day: str) -> str:
-    """The id of the report of a framework and period: the same for whoever builds it."""
-    return str(uuid5(_NAMES, "\n".join((tenant_id, framework, from_day, to_day))))
+def report_id(tenant_id: str, framework: str, from_day: str, to_day: str, *, edition: int = 0) -> str:
+    """The id of the report of a framework and period: the same for whoever builds it. `edition`: how many there were
+    before, each of which could not be relied on for want of a check."""
+    named = (tenant_id, framework, from_day, to_day, *([str(edition)] if edition else []))
+    return str(uuid5(_NAMES, "\n".join(named)))
 
 
 def encode(report: Report) -> bytes:
@@ -87,6 +89,7 @@ def head_of(report: Report, text: bytes, parts: int) -> Item:
         "generated_by": report.generated_by,
         "status": "ready",
         "gate_passed": report.gate.passed,
+        "gate_failed": [check.id for check in report.gate.checks if not check.passed],
         "events_in_period": report.events_in_period,
         "summary": {
             "satisfied": summary.satisfied,

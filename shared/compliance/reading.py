@@ -36,8 +36,8 @@ from shared.storage.documents import DocumentStore, Eq, Item, Query, Range, page
 
 MOST_LOGINS_ASKED = 100
 """Accounts of which the last login is looked up one by one: those that did not act in the period."""
-_LATER = 2 * 86_400
-"""Seconds after a period in which its last day's signs of life come."""
+_LATER = 9 * 86_400
+"""Seconds after a period in which its last day's signs of life come: after a downtime, up to eight days later."""
 _INCIDENT_DAYS = 183
 """So many days before a period incidents are looked for that are not over."""
 _AT_ONCE = 8

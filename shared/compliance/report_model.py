@@ -229,12 +229,13 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class SignOff:
-    """Who signed a report, as what, when, and what they stated."""
+    """Who signed a report in which role, when, what they stated, and whether they prepared, reviewed or approved it."""
 
     user_id: str
     role: str
     at: str
     statement: str
+    signed_as: Literal["prepared", "reviewed", "approved"] = "reviewed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,8 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A compliance report of one tenant, framework and period."""
+    """A compliance report of one tenant, framework and period. `replaces`: the id of one that was built before the
+    trail had been checked, which stays."""
 
     id: str
     tenant_id: str
@@ -274,3 +276,4 @@ class Report:
     charts: tuple[Chart, ...]
     method: Method
     sign_offs: tuple[SignOff, ...] = ()
+    replaces: str | None = None

@@ -71,11 +71,12 @@ class ComplianceReports:
         *,
         actor: Actor = SYSTEM,
         wanted: str | None = None,
+        edition: int = 0,
     ) -> Item:
         """The head of a report, which is built and kept unless one of that id is there.
 
-        `to_day` is excluded. `wanted`: its id; None for the one of framework and period. Invalid (422) for a framework
-        or a period that cannot be; NotFoundError (404) for no such organization. Clash, Unready, StoreError.
+        `to_day` is excluded. `wanted`: its id; None for the one of framework, period and `edition`. Invalid (422) for a
+        framework or a period that cannot be; NotFoundError (404) for no such organization. Clash, Unready, StoreError.
         """
         organization = await self._organizations.organization(tenant_id)
         if organization is None:
@@ -83,7 +84,8 @@ class ComplianceReports:
         from shared.compliance.parts import report_id
 
         period = self._checked(framework, from_day, to_day, organization)
-        name = wanted or report_id(tenant_id, framework, from_day.isoformat(), to_day.isoformat())
+        named = (tenant_id, framework, from_day.isoformat(), to_day.isoformat())
+        name = wanted or report_id(*named, edition=edition)
         held = await self.head(tenant_id, name)
         if held is not None:
             return held
@@ -92,8 +94,9 @@ class ComplianceReports:
         evidence = await self._reader().evidence(organization, framework, period, request)
         before = await self._before(tenant_id, framework, period)
         previous = Summary(**before["summary"]) if before else None
-        report = build(evidence, Order(name, rfc3339(self._clock.now()), actor.id or "system", previous))
-        return await self._keep(report, request, actor, before)
+        replaces = report_id(*named, edition=edition - 1) if edition else None
+        order = Order(name, rfc3339(self._clock.now()), actor.id or "system", previous, replaces)
+        return await self._keep(build(evidence, order), request, actor, before)
 
     async def checked(self, tenant_id: str, framework: str, from_day: date, to_day: date) -> Period:
         """The period of a report that can be. Invalid (422), NotFoundError (404), StoreError: as `build` has it."""
@@ -211,10 +214,11 @@ class ComplianceReports:
     async def _before(self, tenant_id: str, framework: str, period: Period) -> Item | None:
         """Counts and exceptions of the last report of a framework that began before this one does."""
         where = (Eq("kind", KIND), Range("from", lt=period.from_day.isoformat()))
-        fields = ("framework", "to", "summary", "exceptions")
+        fields = ("framework", "from", "to", "summary", "exceptions", "gate_passed", "created_at")
         query = Query(where, order_by="from", descending=True, limit=_EARLIER, fields=fields)
         items = (await self._store.query(REPORTS, (tenant_id,), query)).items
-        return next((item for item in items if item["framework"] == framework), None)
+        own = [item for item in items if item["framework"] == framework]
+        return max(own, key=lambda item: (item["from"], item["gate_passed"], item["created_at"]), default=None)
 
 
 def _new(head: Item, before: Item | None) -> int | None:

@@ -12,12 +12,15 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
-from shared.audit.model import RequestContext
+from shared.audit.events.report import ReportGenerate
+from shared.audit.model import SYSTEM, Draft, RequestContext, StoredEvent, Target
+from shared.audit.outbox import Outbox
+from shared.audit.recorder import Recorder
 from shared.compliance.orders import SETTLED, ReportOrders
 from shared.core.clock import Clock
 from shared.core.errors import Invalid
 from shared.storage.containers import REPORTS
-from shared.storage.documents import DocumentStore, Item
+from shared.storage.documents import DocumentStore, Item, replace
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.telemetry import get_log
 
@@ -86,8 +89,19 @@ def due(schedule: Schedule, zone: str, now: datetime, reached: date | None) -> I
 class ReportSchedules:
     """Orders what is due."""
 
-    def __init__(self, *, store: DocumentStore, orders: ReportOrders, schedules: SchedulesOf, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: DocumentStore,
+        recorder: Recorder,
+        outbox: Outbox,
+        orders: ReportOrders,
+        schedules: SchedulesOf,
+        clock: Clock,
+    ) -> None:
         self._store = store
+        self._recorder = recorder
+        self._outbox = outbox
         self._orders = orders
         self._schedules = schedules
         self._clock = clock
@@ -96,7 +110,7 @@ class ReportSchedules:
         """Order the reports of an organization that are due; how many periods were gone through. StoreError.
 
         The mark of a schedule moves behind a period once its order is there, so a crash between repeats the order,
-        which changes nothing.
+        which changes nothing. Periods that are too long ago to be made up for are told of, with the same step.
         """
         zone, schedules = await self._schedules.schedules(tenant_id)
         done = 0
@@ -114,8 +128,21 @@ class ReportSchedules:
             except Invalid:  # a period before the organization began
                 _log.info("report_not_due", tenant_id=tenant_id, framework=schedule.framework, day=start.isoformat())
         if periods:
-            await self._move(tenant_id, schedule, mark, periods[-1][1])
+            left = (reached, periods[0][0]) if reached is not None and reached < periods[0][0] else None
+            told = await self._left_out(tenant_id, schedule, *left, request) if left else None
+            await self._move(tenant_id, schedule, mark, periods[-1][1], told)
         return len(periods)
+
+    async def _left_out(
+        self, tenant_id: str, schedule: Schedule, first: date, end: date, request: RequestContext
+    ) -> StoredEvent:
+        """The event of periods, from one day up to another, whose reports the schedule does not make any more."""
+        days = (first.isoformat(), end.isoformat())
+        _log.warning("reports_left_out", tenant_id=tenant_id, framework=schedule.framework, day=days[0], until=days[1])
+        event = ReportGenerate(framework=schedule.framework, period_from=days[0], period_to=days[1], digest=None)
+        target = Target(KIND, f"{schedule.framework}-{schedule.every}")
+        draft = Draft(tenant_id, event, request, outcome="failure", reason="left_out", actor=SYSTEM, target=target)
+        return await self._recorder.finish(draft)
 
     async def _mark(self, tenant_id: str, schedule: Schedule) -> Item | None:
         try:
@@ -123,7 +150,9 @@ class ReportSchedules:
         except NotFound:
             return None
 
-    async def _move(self, tenant_id: str, schedule: Schedule, mark: Item | None, to: date) -> None:
+    async def _move(
+        self, tenant_id: str, schedule: Schedule, mark: Item | None, to: date, told: StoredEvent | None
+    ) -> None:
         moved: Item = {
             "id": _mark_id(schedule),
             "tenant_id": tenant_id,
@@ -133,8 +162,11 @@ class ReportSchedules:
         try:
             if mark is None:
                 await self._store.create(REPORTS, (tenant_id,), moved)
-            else:
+            elif told is None:
                 await self._store.replace(REPORTS, (tenant_id,), moved, mark["_etag"])
+            else:
+                step = replace(moved, if_match=mark["_etag"])
+                await self._outbox.commit(REPORTS, tenant_id, [step], [told])
         except (Conflict, NotFound, PreconditionFailed):
             _log.info("schedule_moved_elsewhere", tenant_id=tenant_id, framework=schedule.framework)
 

@@ -2,7 +2,7 @@
 
 A sign-off stands beside its report and leaves it as it is; once made it is neither changed nor taken back."""
 
-from typing import Any
+from typing import Any, Literal
 
 from shared.audit.events.report import ReportSignOff
 from shared.audit.model import Actor, Draft, RequestContext, Target
@@ -17,6 +17,8 @@ from shared.storage.documents import MAX_PAGE, DocumentStore, Item, Prefix, Quer
 from shared.storage.errors import Conflict, NotFound
 
 KIND = "sign_off"
+type SignedAs = Literal["prepared", "reviewed", "approved"]
+"""What somebody did with a report who signs it off."""
 
 
 def sign_off_key(report_id: str, user_id: str) -> str:
@@ -26,8 +28,8 @@ def sign_off_key(report_id: str, user_id: str) -> str:
 
 def shown_sign_off(item: Item) -> dict[str, Any]:
     """A sign-off as the API shows it."""
-    names = ("user_id", "role", "at", "statement", "digest")
-    return {name: item[name] for name in names}
+    names = ("user_id", "role", "signed_as", "at", "statement", "digest")
+    return {"signed_as": "reviewed"} | {name: item[name] for name in names if name in item}
 
 
 class SignOffs:
@@ -40,10 +42,16 @@ class SignOffs:
         self._clock = clock
 
     async def sign(
-        self, tenant_id: str, report_id: str, statement: str, actor: Actor, request: RequestContext
+        self,
+        tenant_id: str,
+        report_id: str,
+        statement: str,
+        actor: Actor,
+        request: RequestContext,
+        signed_as: SignedAs = "reviewed",
     ) -> Item | None:
         """Sign a report off as it is shown now; None when the tenant has none of that id. A repetition is the sign-off
-        that is there. Clash (409): report_not_ready; signed_off_already for who signed with another statement."""
+        that is there. Clash (409): report_not_ready; signed_off_already for who signed otherwise."""
         report = await self._report(tenant_id, report_id)
         if report is None:
             return None
@@ -57,6 +65,7 @@ class SignOffs:
             "report_id": report_id,
             "user_id": user_id,
             "role": actor.role,
+            "signed_as": signed_as,
             "at": rfc3339(self._clock.now()),
             "statement": statement,
             "digest": report["digest"] if report["kind"] == COMPLIANCE else digest_of(report),
@@ -68,7 +77,7 @@ class SignOffs:
             await self._outbox.commit(REPORTS, tenant_id, [create(item)], [finished])
         except Conflict:
             held = await self._store.read(REPORTS, (tenant_id,), item["id"])
-            if held["statement"] != statement:
+            if (held["statement"], held.get("signed_as", "reviewed")) != (statement, signed_as):
                 raise Clash(
                     "signed_off_already", "The caller has signed this report off, and said otherwise."
                 ) from None
@@ -97,6 +106,7 @@ def _draft(tenant_id: str, report: Item, item: Item, actor: Actor, request: Requ
         period_from=report["from"],
         period_to=report["to"],
         digest=item["digest"],
+        signed_as=item["signed_as"],
         statement=item["statement"],
     )
     target = Target("report", report["id"])

@@ -275,14 +275,14 @@ KINDS: tuple[Kind, ...] = (
         "compliance_report",
         "A compliance report: what is told of it without reading it.",
         f"{_ITEM} created_at framework from to status generated_at generated_by events_in_period gate_passed "
-        "summary.* exceptions digest parts bytes",
+        "gate_failed summary.* exceptions digest parts bytes",
     ),
     Kind(REPORTS, "schedule", "Up to which day a schedule of reports was ordered.", f"{_ITEM} next_from"),
     Kind(
         REPORTS,
         "report_order",
         "A compliance report that was asked for and is not there yet.",
-        f"{_ITEM} report_id framework from to created_at ordered_by.** status due_at attempts reason",
+        f"{_ITEM} report_id framework from to edition created_at ordered_by.** status due_at attempts reason waits_for",
     ),
     Kind(REPORTS, "report_part", "A part of the JSON of a compliance report.", f"{_ITEM} text"),
     Kind(
@@ -309,7 +309,7 @@ KINDS: tuple[Kind, ...] = (
         REPORTS,
         "sign_off",
         "Who signed a report off, and what they stated.",
-        f"{_ITEM} report_id user_id role at digest",
+        f"{_ITEM} report_id user_id role signed_as at digest",
         clear="statement",
     ),
     _outbox(REPORTS),

@@ -7,7 +7,7 @@ ATTRIBUTES = (
     "keep key left_at locked_until log new_exceptions new_role new_status not_applicable not_evidenced old_role "
     "old_status organization pattern patterns period period_from period_to policy population position privacy_version "
     "purpose remaining remove request_id required_role required_scope role root satisfied scopes session_seconds "
-    "sessions_ended severity since size source subjects_notified_at target_role terms_version ticket until "
+    "sessions_ended severity signed_as since size source subjects_notified_at target_role terms_version ticket until "
     "version waiting what window_from window_to"
 )
 """Attributes of our own event types: public, all of them. What is personal is marked so and sealed.

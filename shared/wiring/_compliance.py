@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # cold start
     from shared.audit.outbox import Outbox
     from shared.compliance.delivery import Delivery
     from shared.compliance.orders import ReportOrders
+    from shared.compliance.readiness import Readiness
     from shared.compliance.reading import Reader
     from shared.compliance.schedules import ReportSchedules, Schedule
     from shared.identity.directory import Directory
@@ -85,6 +86,12 @@ def compliance_services(
         ports = Ports(siblings, siblings, siblings, siblings)
         return Reader(store, ports, Inspection(*place), facts, clock)
 
+    @cache
+    def readiness() -> "Readiness":
+        from shared.compliance.readiness import Readiness
+
+        return Readiness(store, ledger["ledger"], ledger["shards"], clock)
+
     reports = ComplianceReports(
         outbox=outbox,
         organizations=siblings,
@@ -93,7 +100,7 @@ def compliance_services(
         retention_days=settings.cosmos_db_ttl_days,
         **common,
     )
-    orders = ReportOrders(outbox=outbox, reports=reports, ids=ids, **common)
+    orders = ReportOrders(outbox=outbox, reports=reports, readiness=readiness, ids=ids, **common)
     sign_offs = SignOffs(outbox=outbox, **common)
     of_ledger = {name: ledger[name] for name in ("ledger", "shards", "evidence")}
     delivery = Delivery(
@@ -104,7 +111,7 @@ def compliance_services(
         sign_offs=sign_offs,
         **of_ledger,
     )
-    schedules = ReportSchedules(store=store, orders=orders, schedules=siblings, clock=clock)
+    schedules = ReportSchedules(outbox=outbox, orders=orders, schedules=siblings, **common)
     return {
         "facts": facts,
         "reports": Reports(store, common["recorder"], outbox, directory, clock, timed=report_builds()),

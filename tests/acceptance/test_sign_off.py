@@ -14,8 +14,9 @@ from tests.calls import NOWHERE
 STATEMENT = "I have read it.\nNo incident was declared. ✓"
 
 
-async def sign(app: App, by: Account, report_id: str, statement: str = STATEMENT) -> Any:
-    return await app.client.post(f"/v1/reports/{report_id}/sign-off", json={"statement": statement}, headers=by.auth)
+async def sign(app: App, by: Account, report_id: str, statement: str = STATEMENT, **more: str) -> Any:
+    body = {"statement": statement} | more
+    return await app.client.post(f"/v1/reports/{report_id}/sign-off", json=body, headers=by.auth)
 
 
 async def reports(app: App, by: Account) -> dict[str, Item]:
@@ -43,13 +44,16 @@ async def test_a_report_shows_who_signed_it_off(app: App, ada: Account) -> None:
         event for event in await app.events(ada.tenant_id, "report.generate") if event["attributes"]["digest"] == digest
     ]
     (event,) = await app.events(ada.tenant_id, "report.sign_off")
-    assert event["attributes"] == generated["attributes"]
+    assert event["attributes"] == generated["attributes"] | {"signed_as": "reviewed"}
     assert event["target"] == generated["target"] == {"kind": "report", "id": ready["id"]}
     assert (event["actor"]["id"], event["personal"][eve.id]["data"]["statement"]) == (eve.id, STATEMENT)
     app.clock.advance(minutes=1)
-    assert (await sign(app, ada, ready["id"], "approved")).status_code == 201
+    approved = await sign(app, ada, ready["id"], "No incident was declared.", signed_as="approved")
+    assert (approved.status_code, approved.json()["signed_as"]) == (201, "approved")
+    told = await app.events(ada.tenant_id, "report.sign_off")
+    assert [each["attributes"]["signed_as"] for each in told] == ["reviewed", "approved"]
     shown = (await app.client.get(url, headers=ada.auth)).json()
-    of_eve = {"user_id": eve.id, "role": "auditor", "statement": STATEMENT, "digest": digest}
+    of_eve = {"user_id": eve.id, "role": "auditor", "statement": STATEMENT, "digest": digest, "signed_as": "reviewed"}
     assert signed.json() == of_eve | {"at": "2026-03-16T14:00:00.000000Z"}
     assert [each["user_id"] for each in shown["sign_offs"]] == [eve.id, ada.id]
     assert shown["sign_offs"][0] == signed.json()
@@ -63,6 +67,7 @@ async def test_one_person_signs_once(app: App, ada: Account) -> None:
     assert [each.status_code for each in answers] == [201] * 4
     assert len({each.text for each in answers}) == 1
     assert_problem(await sign(app, ada, ready["id"], "I take that back"), 409, "signed_off_already")
+    assert_problem(await sign(app, ada, ready["id"], signed_as="approved"), 409, "signed_off_already")
     assert len(await app.events(ada.tenant_id, "report.sign_off")) == 1
     held = await app.store.query(REPORTS, (ada.tenant_id,), Query((Eq("kind", "sign_off"),)))
     assert [each["statement"] for each in held.items] == [STATEMENT]
@@ -75,6 +80,7 @@ async def test_what_cannot_be_signed_off(app: App, ada: Account, grace: Account)
     assert_problem(await sign(app, grace, building["id"]), 404, "not_found")
     for statement in ("", "ab", "   ", "x" * 1001, "a\u0000bc"):
         assert_problem(await sign(app, ada, building["id"], statement), 422, "invalid_request", "statement")
+    assert_problem(await sign(app, ada, building["id"], signed_as="king"), 422, "invalid_request", "signed_as")
     assert await app.events(ada.tenant_id, "report.sign_off") == await app.events(grace.tenant_id, "report.sign_off")
     assert await app.events(ada.tenant_id, "report.sign_off") == []
 

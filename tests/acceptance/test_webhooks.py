@@ -71,11 +71,11 @@ async def test_a_report_of_a_schedule_and_its_exceptions_are_told(app: App, ada:
         told = []
         for _ in range(2):
             await app.host.drain_feed()
-            assert await app.host.run_timer("verify_ledger")
             app.clock.advance(days=1)
-            for timer in ("daily_reports", "order_reports", "order_reports"):
+            for timer in ("tell_of_life", "tell_of_life", "verify_ledger", "daily_reports", "order_reports"):
                 assert await app.host.run_timer(timer)
-            await app.host.drain_feed()
+                await app.host.drain_feed()
+                app.clock.advance(hours=1)
             await app.services.streaming.runner.settle()
             events = [*receiver.inbox.events.values()]
             assert {event["type"] for event in events} == {"report.generate"}, "nothing else, and no order"

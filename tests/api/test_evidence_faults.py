@@ -82,6 +82,8 @@ async def test_an_order_of_a_report(admin: Admin, monkeypatch: pytest.MonkeyPatc
     ada, today, app = admin.ada, admin.app.clock.now().date(), admin.app
     began = PatchSet("created_at", "2025-06-01T00:00:00.000000Z")
     await admin.broken.store.patch(IDENTITY, (ada.tenant_id,), TENANT_ITEM, [began])
+    await app.host.drain_feed()
+    await app.host.run_timer("verify_ledger")
 
     async def prepare(attempt: int) -> dict[str, str]:
         days = (today - timedelta(days=attempt + 1), today - timedelta(days=attempt))
@@ -92,7 +94,7 @@ async def test_an_order_of_a_report(admin: Admin, monkeypatch: pytest.MonkeyPatc
 
     async def check(body: dict[str, str], answer: httpx.Response) -> None:
         """The feed was drained by now: what was ordered is there."""
-        report_id = report_id_of(ada.tenant_id, *body.values())
+        report_id = report_id_of(ada.tenant_id, body["framework"], body["from"], body["to"])
         head = await app.services.compliance.head(ada.tenant_id, report_id)
         assert head or answer.status_code == 503
         assert len(await admin.events("report.order", report_id)) == bool(head)

@@ -28,8 +28,10 @@ async def key(app: App, ada: Account) -> str:
     auth = {"Authorization": f"Bearer {made['key']}"}
     assert (await app.client.post("/v1/events", json={"events": events}, headers=auth)).status_code == 201
     await app.host.drain_feed()
-    await app.host.run_timer("verify_ledger")
     app.clock.advance(hours=18)
+    for timer in ("tell_of_life", "verify_ledger"):
+        assert await app.host.run_timer(timer)
+        await app.host.drain_feed()
     ada.token = (await app.login(ada.email)).json()["access_token"]
     return str(made["id"])
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import pytest
 
 from shared.compliance.builder import Order, build
 from shared.compliance.catalogue import FRAMEWORKS
-from shared.compliance.evidence import Evidence, Organization, Period
+from shared.compliance.evidence import AlertRow, Evidence, Organization, Period
 from shared.compliance.parts import decode, encode, parts_of
 from shared.compliance.render.json import FORMAT, report_json
-from shared.compliance.report_model import Report, Summary
-from tests.compliance.trails import DAYS, FROM, Trail, failed, good_evidence, good_trail, new_evidence, request
+from shared.compliance.report_model import Chart, Report, Series, Summary
+from tests.compliance.trails import DAYS, FROM, Trail, alert, failed, good_evidence, good_trail, new_evidence, request
+from tests.compliance.worlds import firing
 
 ORDER = Order("report", "2026-04-01T06:00:00.000000Z", "system", Summary(1, 2, 3, 4))
 
@@ -161,3 +163,34 @@ def test_a_report_is_cut_into_parts_between_characters(report: Report) -> None:
     assert "".join(part["text"] for part in parts).encode() == text
     assert all(len(json.dumps(part, ensure_ascii=False).encode()) < 1_500_000 for part in parts)
     assert len({part["id"] for part in parts}) == 4
+
+
+def test_alerts_that_nobody_saw_are_no_quick_ones(good: Trail) -> None:
+    """Neither "0 hours" where nobody looked, nor a median added to a maximum."""
+    seen = alert("alert-1", raised_at="2026-03-10T00:00:00.000000Z", acknowledged_at="2026-03-10T02:00:00.000000Z")
+    slow = alert("alert-2", raised_at="2026-03-10T00:00:00.000000Z", acknowledged_at="2026-03-10T06:00:00.000000Z")
+    none = [alert(f"alert-{n}", acknowledged_at=None, closed_at=None, severity="critical") for n in range(3, 6)]
+
+    def chart(*alerts: AlertRow) -> Chart:
+        made = build(good_evidence("soc2", good, alerts=alerts), ORDER)
+        return next(each for each in made.charts if each.id == "acknowledged")
+
+    unseen = chart(*none)
+    assert unseen.title == "Time until alerts were seen: nobody saw 3 of 3"
+    assert (unseen.labels, unseen.series[0].values) == ((), ())
+    both = chart(seen, slow, *none)
+    assert both.title == "Time until alerts were seen: nobody saw 3 of 5"
+    assert both.labels == (f"{seen.severity}, median", f"{seen.severity}, longest")
+    assert both.series == (Series("hours", (4.0, 6.0)),)
+    assert chart().title == "Time until alerts were seen"
+
+
+def test_who_was_erased_is_shown_as_erased_in_findings(good: Trail) -> None:
+    gone = request("erase-1", kind="erasure", subject="oscar", state="executed")
+    made = build(firing("AUTH-06", "pci_dss"), ORDER)
+    assert any("ada: " in each.text for each in made.exceptions if each.rule == "AUTH-06"), made.exceptions
+    told = dataclasses.replace(firing("AUTH-06", "pci_dss"), requests=(dataclasses.replace(gone, subject="ada"),))
+    after = build(told, ORDER)
+    (finding,) = [each for each in after.exceptions if each.rule == "AUTH-06"]
+    assert "ada (erased): " in finding.text
+    assert not [each.text for each in after.exceptions if re.search(r"\bada\b(?! \(erased\))", each.text)]

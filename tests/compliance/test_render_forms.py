@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -18,8 +19,9 @@ import jsonschema
 import pytest
 
 from shared.compliance import render as package
+from shared.compliance.parts import encode
 from shared.compliance.render import FORMATS, Format, render
-from shared.compliance.render.charts import svg
+from shared.compliance.render.charts import WIDTH, svg
 from shared.compliance.render.csv import csv_files
 from shared.compliance.render.html import report_html
 from shared.compliance.render.json import FORMAT, report_json, schema
@@ -44,6 +46,21 @@ def test_equal_reports_give_equal_bytes_and_a_plain_name(form: Format) -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_report_of_nothing_has_every_form(form: Format) -> None:
     assert render(bare(), form).body
+
+
+def test_the_cover_names_the_digest_that_the_trail_has_whoever_signed() -> None:
+    """And the report that it replaces. What `report.generate` names is the digest of the parts that are stored."""
+    made = report(controls=1, rows=1, replaces="0195c000-0000-7000-8000-00000000beef")
+    digest = hashlib.sha256(encode(replace(made, sign_offs=()))).hexdigest()
+    for body in (report_html(made).decode(), csv_files(made)["report.csv"].decode()):
+        assert digest in body
+        assert "0195c000-0000-7000-8000-00000000beef" in body
+    assert digest not in report_html(replace(made, id="other")).decode()
+    assert "Replaces" not in HTML
+    assert made.sign_offs
+    for as_whom in ("prepared", "reviewed", "approved"):
+        signed = replace(made, sign_offs=(replace(made.sign_offs[0], signed_as=as_whom),))
+        assert f">{as_whom.capitalize()}</th>" in report_html(signed).decode()
 
 
 def test_a_form_is_imported_only_when_used() -> None:
@@ -270,6 +287,22 @@ def test_landmarks_and_tables_are_accessible() -> None:
     assert tags.count("table") == tags.count("caption") == tags.count("thead") > 20
     assert {attrs.get("scope") for tag, attrs in PAGE.tags if tag == "th"} == {"col", "row"}
     assert all(attrs.get("role") == "img" for tag, attrs in PAGE.tags if tag == "svg")
+
+
+def test_what_scrolls_on_a_narrow_screen_is_reached_by_keys_and_named() -> None:
+    """Every chart, which keeps a legible size there, and every table but those whose words are few and short."""
+    regions = [attrs for tag, attrs in PAGE.tags if tag == "div" and attrs.get("role") == "region"]
+    assert all(each["tabindex"] == "0" for each in regions)
+    assert all("aria-labelledby" in each or each["aria-label"] for each in regions)
+    charts_shown = [each for each in regions if each["class"] == "chart"]
+    assert len(charts_shown) == [tag for tag, _ in PAGE.tags].count("svg") == len(MADE.charts)
+    tables = [attrs for tag, attrs in PAGE.tags if tag == "div" and "table" in (attrs.get("class") or "").split()]
+    still = [each for each in tables if "tabindex" not in each]
+    assert 0 < len(still) < len(tables) / 2
+    css = HTML.partition("<style>")[2].partition("</style>")[0].partition("@media print")[0]
+    width = float(re.search(r"svg \{[^}]*min-width: ([0-9.]+)rem", css)[1]) * 16  # type: ignore[index]
+    size = int(re.search(r'font-size="(\d+)"', HTML)[1])  # type: ignore[index]
+    assert width / WIDTH * size >= 10, "pixels of letters in charts, on any screen"
 
 
 def test_what_turns_text_around_is_shown_in_html() -> None:

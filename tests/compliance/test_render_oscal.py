@@ -147,14 +147,15 @@ def test_objectives_are_those_of_the_catalogue() -> None:
 
 def test_signatures_are_responsible_parties_one_for_each_role() -> None:
     at = "2026-04-01T09:00:00.000000Z"
-    signed = tuple(
-        SignOff(user, role, at, "1. #fine")
-        for user, role in (("user-1", "reviewer"), ("user-2", "reviewer"), ("user-1", "approver"))
+    signed = (
+        SignOff("user-1", "admin", at, "1. #fine"),
+        SignOff("user-2", "admin", at, "1. #fine", "reviewed"),
+        SignOff("user-1", "admin", at, "1. #fine", "approved"),
     )
     metadata = json.loads(oscal_results(report(controls=1, sign_offs=signed)))["assessment-results"]["metadata"]
     assert [(each["role-id"], len(each["party-uuids"])) for each in metadata["responsible-parties"]] == [
-        ("reviewer", 2),
-        ("approver", 1),
+        ("reviewed", 2),
+        ("approved", 1),
     ]
     assert len(metadata["parties"]) == 3
     assert metadata["responsible-parties"][1]["remarks"] == "1\\. #fine"

@@ -1,5 +1,6 @@
 """The PDF: PDF/A-3 and PDF/UA, complete, with its evidence attached, and nothing that a user wrote is markup."""
 
+import csv
 import io
 import logging
 from dataclasses import replace
@@ -16,7 +17,7 @@ from shared.compliance.render.json import report_json
 from shared.compliance.render.text import typeset
 from shared.compliance.report_model import Report, Table
 from tests.app import ROOT
-from tests.compliance.reports import HOSTILE, TYPST, bare, report
+from tests.compliance.reports import HOSTILE, SCRIPTS, TYPST, bare, report
 
 
 @lru_cache(maxsize=1)
@@ -123,6 +124,34 @@ def test_a_long_table_is_cut_for_reading_and_attached_whole() -> None:
     text = squeezed("".join(page.extract_text() for page in reader.pages))
     assert squeezed("Shown here: 250 of 260 rows; the attached CSV has the others.") in text
     assert reader.attachments["tables/access_log.csv"][0].count(b"\r\n") == 261
+
+
+def test_hostile_text_in_narrow_columns_leaves_several_rows_on_a_page() -> None:
+    """It ends with a mark, the reader is told, and the attached CSV has it whole. Times and ids are never broken."""
+    columns = ("Person", "Date", "Recipient", "Address", "Description", "Purpose", "Class", "N", "Month", "Event")
+    texts = (("W" * 200), (SCRIPTS * 4)[:200], (TYPST * 3)[:200], "two\n" * 50)
+    rows = tuple(
+        (
+            *(f"p{number}", f"2026-03-{number + 1:02}T12:00:00.123456Z", *texts, "phi", number),
+            *("2026-03", f"0195c000-0000-7000-8000-{number:012x}"),
+        )
+        for number in range(20)
+    )
+    whole = report(controls=1, rows=0, tables=(Table("accounting", "Disclosures", columns, rows, 20),))
+    reader = pypdf.PdfReader(io.BytesIO(pdf.report_pdf(whole)))
+    turned = [page.extract_text() for page in reader.pages if page.mediabox.width > page.mediabox.height]
+    assert len(turned) <= 6
+    for row in rows:
+        assert any(str(row[1]) in text and str(row[9]) in text for text in turned), row[1]
+    assert "[…]" in turned[0]
+    assert squeezed("Texts that end with […] go on: the attached files have them whole.") in squeezed(turned[-1])
+    attached = reader.attachments["tables/accounting.csv"][0].decode()
+    assert [row[2:6] for row in csv.reader(io.StringIO(attached, newline=""))][1:] == [list(texts)] * 20
+    sample = "".join(page.extract_text() for page in reader.pages if page.mediabox.width < page.mediabox.height)
+    for event in whole.controls[0].samples.events if whole.controls[0].samples else ():
+        assert event.recorded_at in sample
+        assert event.event_id in sample
+    assert "[…]" not in sample
 
 
 def test_every_glyph_that_the_tables_promise_can_be_set() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.compliance.render.blocks import Grid, Kind, cell, kinds_of, spark
-from shared.compliance.render.columns import BREAK, broken, widths
+from shared.compliance.render.columns import BREAK, CLIPPED, broken, clipped, widths
 from shared.compliance.render.text import ascii_only, marked, typeset, visible, whole, with_text
 from tests.compliance.reports import LONG, ORGANIZATION, SCRIPTS, TURNED, report
 
@@ -88,6 +88,19 @@ def test_long_words_are_broken_and_come_back_whole() -> None:
     assert max(len(run) for run in parts.replace(" ", BREAK).replace("-", BREAK).split(BREAK)) <= 12
     assert broken("short", 60, 9) == "short"
     assert broken("e\u0301" * 40, 60, 9).count(f"{BREAK}\u0301") == 0
+
+
+@given(st.text(max_size=400), st.floats(30, 300), st.integers(1, 16))
+def test_what_is_clipped_is_a_beginning_with_a_mark(text: str, width: float, lines: int) -> None:
+    found = clipped(text, width, 9.0, lines)
+    if found != text:
+        assert found.endswith(CLIPPED)
+        kept = found.removesuffix(CLIPPED)
+        assert text.startswith(kept)
+        assert kept.count("\n") <= lines
+        assert len(kept) * 0.49 * 9.0 <= max(width, 18.0) * lines
+    assert clipped("short", 60, 9.0, 1) == "short"
+    assert clipped("a\nb\nc", 60, 9.0, 2) == f"a\nb{CLIPPED}"
 
 
 TEXT: Kind = "text"

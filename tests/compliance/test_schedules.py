@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from shared.audit.outbox import is_entry
 from shared.compliance.kinds import COMPLIANCE, ORDER
 from shared.compliance.schedules import MOST_MISSED, Every, Schedule, due, due_at, following, starts
 from shared.core.errors import Unready
 from shared.identity.model import TENANT_ITEM
-from shared.storage.containers import IDENTITY, REPORTS
+from shared.storage.containers import AUDIT_EVENTS, IDENTITY, REPORTS
 from shared.storage.documents import PatchSet
 from shared.storage.errors import StoreError
 from shared.storage.sqlite import SqliteStore
@@ -104,7 +105,8 @@ async def reports(bureau: Bureau, kind: str = COMPLIANCE) -> list[tuple[str, str
 
 
 async def run(bureau: Bureau) -> None:
-    """The timer, on two instances at once, and what the feed brings of it."""
+    """The timer, on two instances at once, and what the feed brings of it. The check of the ledger came by before."""
+    await bureau.check()
     services = bureau.services.framework_reports
     await asyncio.gather(*(services.schedules.order_due(TENANT, bureau.request()) for _ in range(2)))
     await services.orders.consume([item for item in await bureau.all(REPORTS) if item["kind"] == ORDER])
@@ -123,9 +125,27 @@ async def test_one_report_of_each_period_however_often_the_timer_comes(bureau: B
     await wish(bureau, daily("soc2"), zone="Asia/Kathmandu")
     for _ in range(2):
         await run(bureau)
+        bureau.clock.advance(minutes=6)  # the check had something to seal, and sees it when it comes again
     missed = [("soc2", "2026-03-04", "2026-03-05"), ("soc2", "2026-03-05", "2026-03-06")]
     assert await reports(bureau) == first + missed
     assert await reports(bureau, ORDER) == []
+
+
+async def test_what_is_too_long_ago_to_be_made_up_for_is_told_of_once(local: Bureau) -> None:
+    await wish(local, daily("soc2"))
+    await run(local)
+    local.clock.advance(days=40)
+    schedules = local.services.framework_reports.schedules
+    await asyncio.gather(*(schedules.order_due(TENANT, local.request()) for _ in range(3)))
+    await schedules.order_due(TENANT, local.request())
+    ordered = await reports(local, ORDER)
+    assert len(ordered) == MOST_MISSED["daily"]
+    assert [each for each in await local.all(REPORTS) if is_entry(each)] == [], "its event is in the trail"
+    said = [e for e in await local.all(AUDIT_EVENTS) if e["type"] == "report.generate" and e["outcome"] == "failure"]
+    (told,) = said
+    span = (told["attributes"]["period_from"], told["attributes"]["period_to"])
+    assert (told["reason"], span) == ("left_out", ("2026-03-04", ordered[0][1]))
+    assert told["target"] == {"kind": "schedule", "id": "soc2-daily"}
 
 
 async def test_there_is_none_of_a_time_before_the_organization_began() -> None:

@@ -14,7 +14,7 @@ from devhost.host import Host
 from functions import ENDPOINTS
 from functions._api import Endpoint, ListQuery
 from functions.timers import TIMERS
-from shared.audit.model import RequestContext
+from shared.audit.model import SYSTEM, RequestContext
 from shared.core.clock import rfc3339
 from shared.detection import all_patterns
 from shared.detection.alerts import Series
@@ -175,6 +175,8 @@ async def drive_reports(app: App, ada: Account) -> None:
         today = app.clock.now().date()
         build = app.services.compliance.build(ada.tenant_id, "soc2", today - timedelta(days=3), today, request)
         assert (await build)["status"] == "ready"
+        asked = (ada.tenant_id, "hipaa", today - timedelta(days=3), today)
+        await app.services.framework_reports.orders.ask(*asked, SYSTEM, request)
     far = rfc3339(app.clock.now() + timedelta(days=app.services.settings.cosmos_db_ttl_days + 9))
     held = HeldRecords(app.store, timedelta(days=app.services.settings.cosmos_db_ttl_days))
     assert await held.keep(ada.tenant_id, far, app.clock.now()) > 0
@@ -182,7 +184,9 @@ async def drive_reports(app: App, ada: Account) -> None:
     ordered = await app.services.framework_reports.orders.order(ada.tenant_id, "gdpr", *days, request)
     assert ordered["status"] == "queued"
     app.clock.advance(hours=2)
-    assert await app.services.framework_reports.orders.retry(ada.tenant_id) == 1
+    assert await app.services.framework_reports.orders.retry(ada.tenant_id) == 0, "it waits"
+    app.clock.advance(hours=12)
+    assert await app.services.framework_reports.orders.retry(ada.tenant_id) == 2
     assert await app.services.facts.unfolded(ada.tenant_id, [str(today - timedelta(days=1))]) == 0
     assert await app.services.facts.gather(ada.tenant_id, "2026-03-15", request) is False
 

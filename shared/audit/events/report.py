@@ -48,11 +48,12 @@ class ReportRead(AuditEvent):
 
 @event_type("report.sign_off")
 class ReportSignOff(AuditEvent):
-    """Someone answerable signed a report off. `digest` is that of the report which was signed; what was stated is
-    sealed under whoever signed."""
+    """Someone answerable signed a report off, as who prepared, reviewed or approved it (`signed_as`). `digest` is that
+    of the report which was signed; what was stated is sealed under whoever signed."""
 
     framework: str
     period_from: str
     period_to: str
     digest: str
+    signed_as: str = "reviewed"
     statement: Annotated[str | None, PersonalOf("actor")] = None

@@ -86,6 +86,7 @@ REASON: Final[dict[Reason, str]] = {
     "gate-failed": "gate failed: the trail cannot be relied on for this period",
     "manual-only": "manual only: evidence of this is not found in an audit trail",
 }
+_CODES: Final = range(16, 90)
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH: Final = 31
 
@@ -105,7 +106,8 @@ def cell(value: Cell) -> str:
 
 
 def kinds_of(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> tuple[Kind, ...]:
-    """What columns hold: numbers where nothing else is, codes where every text is long and has no space."""
+    """What columns hold: numbers where nothing else is, codes where every text has the length of an id, a time or a
+    hash, and no space."""
     return tuple(
         _kind([row[at] for row in rows if at < len(row) and row[at] is not None]) for at in range(len(columns))
     )
@@ -114,7 +116,7 @@ def kinds_of(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> tuple[Ki
 def _kind(values: list[Cell]) -> Kind:
     if values and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return "number"
-    is_code = all(isinstance(v, str) and len(v) >= 16 and v.isascii() and " " not in v for v in values)
+    is_code = all(isinstance(v, str) and len(v) in _CODES and v.isascii() and " " not in v for v in values)
     return "code" if values and is_code else "text"
 
 

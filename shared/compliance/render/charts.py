@@ -42,11 +42,12 @@ def svg(chart: Chart, number: int, font: str = "") -> str:
     where the document around does not set one."""
     series = _folded(chart)
     if not chart.labels or not series:
-        body, height = _text(WIDTH / 2, 30, "There is nothing to show.", "middle"), 50.0
+        body, height = _text(_RIGHT, 20, "There is nothing to show."), 30.0
     else:
         body, height = _DRAW[chart.kind](chart, series, f"c{number}")
-        body += _legend(series, chart, height, f"c{number}")
-        height += _LEGEND_ROW * -(-len(series) // 3) + 6
+        if chart.kind != "bar" or len(series) > 1:  # what one row of bars is, the unit says
+            body += _legend(series, chart, height, f"c{number}")
+            height += _LEGEND_ROW * -(-len(series) // 3) + 6
     family = f' font-family="{escape(font)}"' if font else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {_n(height)}" width="{WIDTH}" '

@@ -15,10 +15,14 @@ from shared.compliance.render.blocks import Grid, Kind
 
 BREAK: Final = "\u200b"
 """A place where a line may end, of no width."""
+CLIPPED: Final = " […]"
+"""What stands behind a text of which there is more."""
 _PADDING: Final = 9.0
 _MOST_WANTED: Final = 220.0
 _MOST_NEEDED: Final = 64.0
 _CODE_NEEDED: Final = 162.0
+_MOST_CODES: Final = 0.65
+"""Of a table's width, for ids and times at most."""
 _MONO: Final = 0.49
 _WORD = re.compile(r"\s+|\S+")
 _PIECE = re.compile(r"[^-]*-?")
@@ -26,24 +30,58 @@ _PIECE = re.compile(r"[^-]*-?")
 
 def widths(grid: Grid, total: float, size: float) -> list[float]:
     """The widths of a table's columns, in points; together `total`. `size`: of its letters."""
-    needed, wanted = [], []
+    needed, wanted = _needed(grid, size), []
     for at, kind in enumerate(grid.kinds):
-        header = grid.columns[at]
-        cells = [row[at] for row in grid.rows]
-        longest = max((_longest(cell, kind, size) for cell in {*cells}), default=0.0)
-        if kind == "code":
-            longest = max((_width(cell, kind, size) for cell in {*cells}), default=0.0)
-        most_needed = _CODE_NEEDED if kind == "code" else _MOST_NEEDED
-        least = max(_longest(header, "text", size) * 1.2, min(longest, most_needed)) + _PADDING
-        most = max((min(_width(cell, kind, size), _MOST_WANTED) for cell in {*cells}), default=0.0) + _PADDING
-        needed.append(least)
-        wanted.append(max(least, most))
+        cells = {row[at] for row in grid.rows}
+        most = max((min(_width(cell, kind, size), _MOST_WANTED) for cell in cells), default=0.0) + _PADDING
+        wanted.append(max(needed[at], most))
     spare = total - sum(needed)
-    if spare <= 0 or sum(wanted) <= total:
-        base = needed if spare <= 0 else wanted
-        return [each * total / sum(base) for each in base]
+    if spare <= 0:
+        return _squeezed(grid, needed, total)
+    if sum(wanted) <= total:
+        return [each * total / sum(wanted) for each in wanted]
     share = spare / (sum(wanted) - sum(needed))
     return [least + (most - least) * share for least, most in zip(needed, wanted, strict=True)]
+
+
+def _needed(grid: Grid, size: float) -> list[float]:
+    """The widths below which a table's columns break words, or ids and times, that need not be broken."""
+    needed = []
+    for at, kind in enumerate(grid.kinds):
+        cells = {row[at] for row in grid.rows}
+        if kind == "code":
+            longest = min(max((_width(cell, kind, size) for cell in cells), default=0.0), _CODE_NEEDED)
+        else:
+            longest = min(max((_longest(cell, kind, size) for cell in cells), default=0.0), _MOST_NEEDED)
+        needed.append(max(_longest(grid.columns[at], "text", size) * 1.2, longest) + _PADDING)
+    return needed
+
+
+def _squeezed(grid: Grid, needed: list[float], total: float) -> list[float]:
+    """The widths of columns that need more than there is. Ids and times stay whole as long as others have some room."""
+    codes = sum(each for each, kind in zip(needed, grid.kinds, strict=True) if kind == "code")
+    if codes > total * _MOST_CODES:
+        return [each * total / sum(needed) for each in needed]
+    share = (total - codes) / (sum(needed) - codes)
+    return [each if kind == "code" else each * share for each, kind in zip(needed, grid.kinds, strict=True)]
+
+
+def size_of(grid: Grid, total: float, sizes: Sequence[float]) -> float:
+    """The first of some sizes of letters at which a table has the room that it needs; else the last one."""
+    return next((size for size in sizes if sum(_needed(grid, size)) <= total), sizes[-1])
+
+
+def clipped(text: str, width: float, size: float, lines: int, kind: Kind = "text") -> str:
+    """The text, or as much of it as `lines` lines of a column have room for, and an ellipsis."""
+    room = max(width - _PADDING, size)
+    if len(text) * size <= room * lines and "\n" not in text:
+        return text
+    used, left = 0.0, room * lines
+    for at, char in enumerate(text):
+        used += room - used % room if char == "\n" else _letter(char, kind) * size
+        if used > left:
+            return f"{text[:at].rstrip()}{CLIPPED}"
+    return text
 
 
 def broken(text: str, width: float, size: float, kind: Kind = "text") -> str:
@@ -94,8 +132,3 @@ def _letter(char: str, kind: Kind) -> float:
     if char in "mwMW@%":
         return 0.84 if char in "mw" else 1.02
     return 0.77 if char.isupper() or char in "&+=<>~^" else 0.56
-
-
-def is_tall(rows: Sequence[Sequence[str]], most: int) -> bool:
-    """Whether a cell of a table has a text longer than `most`."""
-    return any(len(text) > most for row in rows for text in row)

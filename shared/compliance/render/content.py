@@ -14,6 +14,7 @@ from shared.compliance.render.blocks import (
     Figure,
     Grid,
     Heading,
+    Kind,
     Paragraph,
     cell,
     fitted,
@@ -41,10 +42,10 @@ def period_of(report: Report) -> str:
     return f"{report.from_day} up to {report.to_day} (excluded), UTC days of recording"
 
 
-def document(report: Report) -> tuple[Block, ...]:
-    """The whole report, without its title."""
+def document(report: Report, digest: str) -> tuple[Block, ...]:
+    """The whole report, without its title. `digest`: of its JSON, as `report.generate` names it."""
     return (
-        *_cover(report),
+        *_cover(report, digest),
         *_summary(report),
         *_charts(report),
         *_scope(report),
@@ -57,7 +58,7 @@ def document(report: Report) -> tuple[Block, ...]:
     )
 
 
-def _cover(report: Report) -> Iterator[Block]:
+def _cover(report: Report, digest: str) -> Iterator[Block]:
     yield Facts(
         (
             ("Organization", report.organization),
@@ -66,7 +67,13 @@ def _cover(report: Report) -> Iterator[Block]:
             ("Time zone of the tenant", report.scope.time_zone),
             ("Generated", f"{report.generated_at} by {report.generated_by}"),
             ("Report", report.id),
+            *(
+                (("Replaces", f"{report.replaces}, built before the trail had been checked"),)
+                if report.replaces
+                else ()
+            ),
             ("Tenant", report.tenant_id),
+            ("SHA-256", f"{digest} (report.json without sign-offs; the event report.generate names it)"),
             ("Versions", f"product {report.product_version}, catalogue of controls {report.catalogue_version}"),
         )
     )
@@ -203,5 +210,8 @@ def _sign_offs(report: Report) -> Iterator[Block]:
     if not report.sign_offs:
         yield Paragraph("Nobody has signed this report.")
         return
-    rows = tuple((each.role, each.user_id, each.at, each.statement) for each in report.sign_offs)
-    yield Grid("Signatures", ("Role", "User", "At", "Statement"), ("text", "code", "code", "text"), rows)
+    rows = tuple(
+        (each.signed_as.capitalize(), each.user_id, each.role, each.at, each.statement) for each in report.sign_offs
+    )
+    kinds: tuple[Kind, ...] = ("text", "code", "text", "code", "text")
+    yield Grid("Signatures", ("Signed as", "User", "Role", "At", "Statement"), kinds, rows)

@@ -13,6 +13,7 @@ from typing import Final
 
 from shared.audit.export_formats import csv_record
 from shared.compliance.render.archive import zipped
+from shared.compliance.render.json import digest_of
 from shared.compliance.render.text import whole
 from shared.compliance.report_model import Cell, Chart, ControlResult, EventRef, Report
 
@@ -95,19 +96,21 @@ def _tables(report: Report) -> Iterator[tuple[str, Sequence[str], Iterable[Row]]
     yield "thresholds.csv", ("name", "value", "origin"), report.method.thresholds
     yield (
         "sign_offs.csv",
-        ("role", "user_id", "at", "statement"),
-        ((each.role, each.user_id, each.at, each.statement) for each in report.sign_offs),
+        ("signed_as", "role", "user_id", "at", "statement"),
+        ((each.signed_as, each.role, each.user_id, each.at, each.statement) for each in report.sign_offs),
     )
 
 
 def _report(report: Report) -> Iterator[Row]:
-    """What the cover says, and the four counts."""
+    """What the cover says, and the four counts. `sha256`: of report.json without sign-offs."""
     for name in ("id", "tenant_id", "organization"):
         yield name, getattr(report, name)
     yield "framework", report.framework.id
     yield "framework_version", report.framework.version
     for name in ("from_day", "to_day", "generated_at", "generated_by", "product_version", "catalogue_version"):
         yield name, getattr(report, name)
+    yield "sha256", digest_of(report)
+    yield "replaces", report.replaces
     yield "gate_passed", report.gate.passed
     yield "events_in_period", report.events_in_period
     for name in ("satisfied", "exception", "not_evidenced", "not_applicable"):

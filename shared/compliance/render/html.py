@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 from shared.compliance.render.blocks import (
-    WIDE,
     Block,
     Bullets,
     Facts,
@@ -29,11 +28,16 @@ from shared.compliance.render.blocks import (
 )
 from shared.compliance.render.charts import svg
 from shared.compliance.render.content import document, period_of, title_of
+from shared.compliance.render.json import digest_of
 from shared.compliance.render.text import visible, with_text
 from shared.compliance.report_model import Report
 
 _SHORT: Final = 12
 """A table of so few rows is not divided between pages."""
+_NARROW: Final = 24
+"""A table whose columns' longest words have so few letters together fits a telephone's screen."""
+_MOST_CODE: Final = 100
+"""Ids and times of a table that are no wider together, in letters, are not broken: a page has room for them."""
 _LONG: Final = 20
 """Longer words may be broken anywhere."""
 _STYLE: Final = Path(__file__).with_name("report.css")
@@ -42,7 +46,7 @@ _STYLE: Final = Path(__file__).with_name("report.css")
 def report_html(report: Report) -> bytes:
     """The HTML of a report, UTF-8."""
     shown = with_text(report, visible)
-    blocks = document(shown)
+    blocks = document(shown, digest_of(report))
     title = escape(f"{title_of(shown)}, {shown.from_day} to {shown.to_day}")
     style = _style()
     return "".join(
@@ -111,7 +115,8 @@ def _block(block: Block, number: int) -> str:
             return f"\n<ul>{''.join(f'<li>{escape(each)}</li>' for each in block.items)}</ul>"
         case Figure():
             caption = f"<figcaption>{escape(block.chart.title)}</figcaption>"
-            return f"\n<figure>{caption}{svg(block.chart, block.number)}</figure>"
+            label = f'role="region" tabindex="0" aria-label="{escape(block.chart.title)}, chart"'
+            return f'\n<figure>{caption}<div class="chart" {label}>{svg(block.chart, block.number)}</div></figure>'
         case Grid():
             return _grid(block, number)
 
@@ -119,7 +124,7 @@ def _block(block: Block, number: int) -> str:
 def _grid(grid: Grid, number: int) -> str:
     key = f"table-{number}-caption"
     names = ["table", *(["short"] if len(grid.rows) <= _SHORT else [])]
-    region = f' role="region" tabindex="0" aria-labelledby="{key}"' if len(grid.columns) >= WIDE else ""
+    region = "" if _fits(grid) else f' role="region" tabindex="0" aria-labelledby="{key}"'
     columns = [_column(at, grid) for at in range(len(grid.columns))]
     head = "".join(
         f'<th scope="col"{_named([kind] if kind == "number" else [])}>{escape(name)}</th>'
@@ -136,15 +141,33 @@ def _grid(grid: Grid, number: int) -> str:
     )
 
 
+def _fits(grid: Grid) -> bool:
+    """Whether a table need not be scrolled anywhere. One that may have to be is reached and scrolled by keys."""
+    room = _NARROW
+    for column in zip(grid.columns, *grid.rows, strict=True):
+        room -= max(
+            (2 * len(word) - sum(map(str.isascii, word)) for text in column for word in text.split()), default=0
+        )
+    return room >= 0
+
+
 def _column(at: int, grid: Grid) -> tuple[str, str]:
     """What stands before and behind each cell of a column. The first one heads its row."""
     kind = grid.kinds[at]
     names: list[str] = [kind] if kind != "text" else []
-    if any(len(word) > _LONG for row in grid.rows for word in row[at].split()):
+    if kind == "code" and _code_letters(grid) <= _MOST_CODE:
+        names.append("whole")
+    elif any(len(word) > _LONG for row in grid.rows for word in row[at].split()):
         names.append("long")
     if at == 0:
         return f'<th scope="row"{_named(names)}>', "</th>"
     return f"<td{_named(names)}{' aria-hidden="true"' if kind == 'spark' else ''}>", "</td>"
+
+
+def _code_letters(grid: Grid) -> int:
+    """How wide the ids and times of a table are, in letters."""
+    codes = [at for at, kind in enumerate(grid.kinds) if kind == "code"]
+    return sum(max((len(row[at]) for row in grid.rows), default=0) for at in codes)
 
 
 def _named(names: Iterable[str]) -> str:

@@ -6,8 +6,9 @@ the model. Fields may be added to the form; none is renamed or gets another mean
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
 
 from shared.compliance.render.text import whole
@@ -20,6 +21,11 @@ FORMAT: Final = "kraftd-audit-report/1"
 def report_json(report: Report) -> bytes:
     """The canonical JSON of a report. ValueError for a number that JSON cannot hold (NaN, 2^53)."""
     return canonical({"format": FORMAT, **_value(report)})
+
+
+def digest_of(report: Report) -> str:
+    """SHA-256, hex, of a report's JSON without its sign-offs: what `report.generate` names, and who signs states."""
+    return hashlib.sha256(report_json(replace(report, sign_offs=()))).hexdigest()
 
 
 def _value(value: Any) -> Any:

@@ -146,14 +146,15 @@ class _Maker:
         roles: dict[str, Json] = {}
         responsible: dict[str, Json] = {}
         for at, each in enumerate(report.sign_offs if signed else ()):
-            role, person = _token(each.role.lower()), self.uuid("signer", each.user_id)
-            roles[role] = {"id": role, "title": _line(each.role)}
+            role, person = each.signed_as, self.uuid("signer", each.user_id)
+            roles[role] = {"id": role, "title": _line(f"{each.signed_as.capitalize()} the report")}
             if all(one["uuid"] != person for one in parties):
                 parties.append({"uuid": person, "type": "person", "name": _string(each.user_id)})
             held = responsible.setdefault(role, {"role-id": role, "party-uuids": [], "props": [], "remarks": ""})
             if person not in held["party-uuids"]:
                 held["party-uuids"].append(person)
             held["props"].append(_prop("signed-at", each.at, group=f"signature-{at + 1}"))
+            held["props"].append(_prop("signer-role", each.role, group=f"signature-{at + 1}"))
             held["remarks"] = f"{held['remarks']}\n\n{_lines(each.statement)}".strip()
         return _filled(
             {

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.compliance.render.blocks import Block, Bullets, Facts, Figure, Grid, Heading, Paragraph, is_wide, sections
 from shared.compliance.render.charts import description, svg
-from shared.compliance.render.columns import broken, is_tall, widths
+from shared.compliance.render.columns import CLIPPED, broken, clipped, size_of, widths
 from shared.compliance.render.content import document, period_of, title_of
 from shared.compliance.render.csv import csv_files
-from shared.compliance.render.json import report_json
+from shared.compliance.render.json import digest_of, report_json
 from shared.compliance.render.text import ascii_only, settled, typeset, with_text
 from shared.compliance.report_model import Report
 from shared.core.clock import parse_rfc3339
@@ -37,13 +37,16 @@ _TEMPLATE: Final = Path(__file__).with_name("report.typ")
 _FONT: Final = "Libertinus Serif"
 _PORTRAIT, _LANDSCAPE, _VALUES = 493.0, 740.0, 380.0
 """Points that text, text of wide sections, and values beside their names have."""
-_SIZE, _SMALL, _SMALLEST = 10.0, 9.0, 7.5
+_SIZE, _SMALL = 10.0, 9.0
+_SIZES: Final = (9.0, 8.25, 7.5)
+"""Of letters in tables: the first at which nothing need be broken."""
 _REPLACED: Final = (
     "Characters that the fonts of this document lack, or that would change how the text around them reads, are shown "
     "by their code points, as [U+0041]. The attached report.json has them as they are."
 )
-_TALL: Final = 1500
-"""A table with a longer text than this may be divided inside a row."""
+_LINES: Final = {False: 16, True: 8}
+"""Of a cell at most, in upright tables and in wide ones: whatever a text is, there are several rows on a page."""
+_CUT: Final = f"Texts that end with{CLIPPED} go on: the attached files have them whole."
 _GENERATIONS: Final = 11
 """Typst keeps what it computed for so many documents; nothing of one report serves another, so empty ones follow."""
 _MOST_ROWS: Final = 250
@@ -69,7 +72,7 @@ def _compiled(report: Report, change: Callable[[str], str]) -> bytes:
 
     attached = {"report.json": report_json(report), **csv_files(report)}
     shown = with_text(report, change)
-    data = _data(shown, attached, is_replaced=shown != with_text(report, settled))
+    data = _data(shown, digest_of(report), attached, is_replaced=shown != with_text(report, settled))
     files = {
         "main.typ": _TEMPLATE.read_bytes(),
         "data.json": json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(),
@@ -94,7 +97,7 @@ def _fonts() -> typst.Fonts:
     return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True)
 
 
-def _data(shown: Report, attached: Iterable[str], *, is_replaced: bool) -> dict[str, Any]:
+def _data(shown: Report, digest: str, attached: Iterable[str], *, is_replaced: bool) -> dict[str, Any]:
     """What the template sets. `is_replaced`: the reader is told that some characters are."""
     at = parse_rfc3339(shown.generated_at)
     return {
@@ -105,7 +108,7 @@ def _data(shown: Report, attached: Iterable[str], *, is_replaced: bool) -> dict[
         "generated_at": [at.year, at.month, at.day, at.hour, at.minute, at.second],
         "note": _REPLACED if is_replaced else "",
         "files": [_file(name) for name in attached],
-        "sections": [_section(each) for each in sections(document(shown))],
+        "sections": [_section(each) for each in sections(document(shown, digest))],
     }
 
 
@@ -145,15 +148,26 @@ def _block(block: Block, width: float) -> dict[str, Any]:
 
 
 def _grid(grid: Grid, width: float) -> dict[str, Any]:
-    size = _SMALLEST if is_wide([grid]) else _SMALL
-    kept = grid.rows[:_MOST_ROWS]
-    note = grid.note
+    wide, kept, note = is_wide([grid]), grid.rows[:_MOST_ROWS], grid.note
     if len(kept) < len(grid.rows):
         note = f"Shown here: {len(kept)} of {len(grid.rows):,} rows; the attached CSV has the others. {note}"
-    columns = widths(replace(grid, rows=kept), width, size)
+    shown = replace(grid, rows=kept)
+    size = size_of(shown, width, _SIZES[1:] if wide else _SIZES)
+    columns = widths(shown, width, size)
+    cut = [
+        [
+            clipped(text, room, size, _LINES[wide], kind)
+            for text, room, kind in zip(row, columns, grid.kinds, strict=True)
+        ]
+        for row in kept
+    ]
+    if any(
+        text != whole for row, wholes in zip(cut, kept, strict=True) for text, whole in zip(row, wholes, strict=True)
+    ):
+        note = f"{_CUT} {note}"
     rows = [
         [broken(text, room, size, kind) for text, room, kind in zip(row, columns, grid.kinds, strict=True)]
-        for row in kept
+        for row in cut
     ]
     return {
         "block": "grid",
@@ -163,6 +177,5 @@ def _grid(grid: Grid, width: float) -> dict[str, Any]:
         "widths": columns,
         "size": size,
         "rows": rows,
-        "breakable": is_tall(kept, _TALL),
         "note": broken(note, width * 0.95, _SMALL),
     }
