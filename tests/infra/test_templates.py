@@ -112,6 +112,15 @@ def test_no_query_of_a_url_is_kept() -> None:
     assert {"azure_sdk", "httpx", "requests", "urllib", "urllib3"} <= set(turned_off)
 
 
+def test_a_region_without_zones_will_do() -> None:
+    """What exists only in regions with zones is asked for by the parameter, or by nobody."""
+    for name, text in TEMPLATES.items():
+        for line in text.splitlines():
+            if re.search(r"_G?ZRS|\bzones: \[ *'|(?:isZoneRedundant|zoneRedundant): true", line):
+                assert "isZoneRedundant ?" in line, f"{name}: {line.strip()}"
+    assert "isZoneRedundant ? 'Standard_ZRS' : 'Standard_LRS'" in FUNCTION_APP
+
+
 def test_the_vault_gets_every_root_secret_and_the_key_of_persons() -> None:
     for hook in ("secrets.sh", "secrets.ps1"):
         text = (INFRA / "hooks" / hook).read_text(encoding="utf-8")
