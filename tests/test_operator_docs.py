@@ -201,6 +201,26 @@ def test_the_providers_to_register_are_those_of_the_templates() -> None:
     assert set(listed[1].split()) == {name.removeprefix("Microsoft.") for name in used} - always
 
 
+def test_no_page_asks_for_fewer_rights_than_the_templates_need() -> None:
+    """They make locks unless told otherwise, which the administrator of role assignments may not."""
+    assert "Microsoft.Authorization/locks" in (ROOT / "infra/modules/vault.bicep").read_text(encoding="utf-8")
+    named = 0
+    for page in ("deployment.md", "delivery.md"):
+        for paragraph in re.split(r"\n(?:\n|- )", (DOCS / page).read_text(encoding="utf-8")):
+            if re.search(r"\bContributor\b", paragraph):
+                named += 1
+                assert "User Access Administrator" in paragraph, f"{page}: {paragraph}"
+            assert "Role Based Access Control Administrator" not in paragraph or "LOCKED=false" in paragraph, page
+    assert named >= 2
+
+
+def test_what_is_deployed_by_hand_is_the_package() -> None:
+    """What azd packs by itself depends on its version."""
+    text = (DOCS / "deployment.md").read_text(encoding="utf-8")
+    assert re.findall(r"^ +(azd deploy.*)$", text, re.MULTILINE) == []
+    assert re.search(r"^ +make package\n +sh scripts/deploy_package.sh dist$", text, re.MULTILINE)
+
+
 def test_the_functions_that_a_deployment_lists() -> None:
     text = (DOCS / "deployment.md").read_text(encoding="utf-8")
     assert f"it is {len(OF_ERASURE)} ({', '.join(f'`{name}`' for name in sorted(OF_ERASURE))})" in text

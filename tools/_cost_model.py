@@ -29,8 +29,8 @@ SERVERLESS_GB, SERVERLESS_RU = 1_000.0, 20_000
 """What one container of a serverless account holds, and serves in a second (Microsoft's limits)."""
 PHYSICAL_GB = 50.0
 RETENTION_MONTHS = 84
-VERIFY_RU, VERIFY_PAGE_RU, PAGE_ENTRIES, LEAST_PAGES, MOST_PAGES, RUNS_A_DAY = 54.0, 184.0, 256, 16, 100, 288
-"""A run of verify_ledger over one tenant (docs/operations.md): 54 RU where there is little, 3,000 for 16 pages of
+VERIFY_RU, VERIFY_PAGE_RU, PAGE_ENTRIES, LEAST_PAGES, MOST_PAGES, RUNS_A_DAY = 42.0, 127.0, 256, 16, 100, 288
+"""A run of verify_ledger over one tenant (docs/operations.md): 42 RU where there is little, 2,080 for 16 pages of
 entries; the sample has 16 pages at least, and as many as bring it around in a day, 100 at most."""
 VERIFY_NEW_RU = 0.74
 """For each new entry (docs/operations.md)."""

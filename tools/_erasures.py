@@ -33,9 +33,11 @@ async def list_erasures(services: Services, options: argparse.Namespace) -> str:
 
 
 async def replay_erasures(services: Services, options: argparse.Namespace) -> str:
-    """Erase again whom the list names. All lines are read before any is done."""
+    """Erase again whom the list names, or leave even that to the app. All lines are read before any is done."""
     lines = _read(Path(options.file))
-    done = await services.replays.replay(lines, options.operator)
+    done = await services.replays.replay(lines, options.operator, begin_only=options.begin_only)
+    if options.begin_only:
+        return f"{done} of {len(lines)} erasures begun again, which the app carries out; the others were not undone"
     return f"{done} of {len(lines)} erasures begun again, which the app finishes; the others were not undone"
 
 

@@ -248,7 +248,11 @@ def _parser() -> argparse.ArgumentParser:
         ("erasures-list", list_erasures, "append the erasures that a file does not list yet to it; keep it apart"),
         ("replay-erasures", replay_erasures, "after a restore: erase again whom such a file lists"),
     ):
-        add(name, run, text).add_argument("file", metavar="FILE", help="one JSON object in each line")
+        listed = add(name, run, text)
+        listed.add_argument("file", metavar="FILE", help="one JSON object in each line")
+    listed.add_argument(
+        "--begin-only", action="store_true", help="leave all of it to the app, which in Azure alone may rewrite events"
+    )
     check = add("check-erasure", _check_erasure, "look for a person in every copy that the app knows")
     check.add_argument("tenant", help="id of the tenant")
     check.add_argument("subject", help="id of the person")

@@ -55,7 +55,7 @@ resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   location: location
   tags: tags
   kind: 'StorageV2'
-  sku: { name: 'Standard_ZRS' }
+  sku: { name: isZoneRedundant ? 'Standard_ZRS' : 'Standard_LRS' } // a region without zones has no ZRS
   properties: {
     allowSharedKeyAccess: false
     allowBlobPublicAccess: false

@@ -1,5 +1,6 @@
 // What searches ask for can be a person's e-mail and stands in the query of a URL. The host leaves queries out of its
-// telemetry; here they are cut off once more before anything is kept.
+// telemetry; here they are cut off once more before anything is kept, as is what Azure makes of a caller's address and
+// program: place, browser, system.
 param workspaceName string
 param location string
 param tags object
@@ -18,7 +19,7 @@ resource rule 'Microsoft.Insights/dataCollectionRules@2023-03-11' = {
       {
         streams: [ 'Microsoft-Table-AppRequests' ]
         destinations: [ 'workspace' ]
-        transformKql: 'source | extend Url = tostring(split(Url, "?")[0])'
+        transformKql: 'source | extend Url = tostring(split(Url, "?")[0]) | project-away ClientBrowser, ClientCity, ClientIP, ClientModel, ClientOS, ClientStateOrProvince'
       }
     ]
   }

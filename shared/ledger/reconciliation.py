@@ -6,15 +6,17 @@ are left to the feed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 from shared.core.clock import Clock
-from shared.ledger.findings import Findings
+from shared.ledger.findings import UNREADABLE, Findings
 from shared.ledger.progress import LAG
 from shared.ledger.sealer import Sealer
 from shared.ledger.shards import ENTRY, BrokenShard
+from shared.ledger.walk import leaf_of
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
-from shared.storage.documents import DocumentStore, In, Partition, Query, Range
+from shared.storage.documents import DocumentStore, In, Item, Partition, Query, Range
 from shared.storage.errors import NotFound
 from shared.telemetry import get_log
 
@@ -30,6 +32,20 @@ def _unheard() -> None:
     """Nobody asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Some events of a shard, as they are stored, in the order of their ids.
+
+    `times`: when each was stored (Unix time). `leaves`: of those that were read whole. `last`: the id to go on from.
+    `more`: others may follow.
+    """
+
+    times: Mapping[str, int]
+    leaves: Mapping[str, bytes]
+    last: str
+    more: bool
+
+
 class Reconciliation:
     """Walks the events of a shard."""
 
@@ -39,26 +55,33 @@ class Reconciliation:
         self._clock = clock
         self._reconciled = reconciled
 
-    async def page(
-        self, partition: Partition, after: str, findings: Findings, *, covered: int, before: str | None = None
-    ) -> tuple[str, bool]:
-        """Look at the next events behind one id, and before another: the id to go on from, and whether more may follow.
+    async def read(self, partition: Partition, after: str, before: str | None = None, *, whole: bool = False) -> Stored:
+        """The next events behind one id, and before another. `whole`: with their leaves. StoreError."""
+        fields = None if whole else ("id", "_ts")
+        query = Query((Range("id", gt=after, lt=before),), limit=PAGE, fields=fields)
+        page = await self._store.query(AUDIT_EVENTS, partition, query)
+        times = {item["id"]: item["_ts"] for item in page.items}
+        leaves = _leaves(page.items) if whole else {}
+        return Stored(times, leaves, page.items[-1]["id"] if page.items else after, page.next is not None)
+
+    async def compare(
+        self, partition: Partition, stored: Stored, findings: Findings, *, covered: int, sealed: Collection[str] = ()
+    ) -> None:
+        """Whether each of some events has an entry.
 
         `covered`: Unix time. An earlier walk saw to it that all events are sealed that were stored before. One that
         claims to be of those and has no entry was put there since, or its entry was taken away: it is reported and not
-        sealed. StoreError.
+        sealed. `sealed`: ids of which an entry was just read. StoreError.
         """
-        query = Query((Range("id", gt=after, lt=before),), limit=PAGE, fields=("id", "_ts"))
-        page = await self._store.query(AUDIT_EVENTS, partition, query)
         latest = (self._clock.now() - LAG).timestamp()
-        stored = {item["id"]: item["_ts"] for item in page.items if item["_ts"] <= latest}
-        if stored:
-            known = Query((In("id", tuple(stored)),), limit=PAGE, fields=("id", "kind"))
-            found = (await self._store.query(LEDGER, partition, known)).items
-            for event_id in sorted(stored.keys() - {item["id"] for item in found if item.get("kind") == ENTRY}):
-                if not await self._without_entry(partition, event_id, findings, is_covered=stored[event_id] < covered):
-                    break
-        return page.items[-1]["id"] if page.items else after, page.next is not None
+        times = {each: time for each, time in stored.times.items() if time <= latest and each not in sealed}
+        if not times:
+            return
+        known = Query((In("id", tuple(times)),), limit=PAGE, fields=("id", "kind"))
+        found = (await self._store.query(LEDGER, partition, known)).items
+        for event_id in sorted(times.keys() - {item["id"] for item in found if item.get("kind") == ENTRY}):
+            if not await self._without_entry(partition, event_id, findings, is_covered=times[event_id] < covered):
+                break
 
     async def _without_entry(
         self, partition: Partition, event_id: str, findings: Findings, *, is_covered: bool
@@ -91,3 +114,14 @@ class Reconciliation:
         _log.warning("event_not_reconciled", tenant_id=tenant_id, event_id=event_id, reason=type(error).__name__)
         findings.number += 1
         return not (isinstance(error, BrokenShard) and error.what == "head")
+
+
+def _leaves(events: Collection[Item]) -> dict[str, bytes]:
+    """What each gives now. What somebody planted and gives nothing is left out: whoever needs it asks for it."""
+    found = {}
+    for event in events:
+        try:
+            found[event["id"]] = leaf_of(event)
+        except UNREADABLE:
+            continue
+    return found

@@ -7,7 +7,7 @@ there are more than LAP_RUNS times PAGES_MOST pages: then it takes longer. What 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,7 +20,7 @@ from shared.ledger.keys import LedgerKeys
 from shared.ledger.marks import Marked, Marks
 from shared.ledger.opening import Opening, Shard
 from shared.ledger.progress import LAG, Progress, recount_id, recount_item
-from shared.ledger.reconciliation import Reconciliation
+from shared.ledger.reconciliation import Reconciliation, Stored
 from shared.ledger.recount import differing
 from shared.ledger.rollups import DayRollup
 from shared.ledger.shards import CHECKPOINT, BrokenShard, Shards, later_checkpoints, rollup_id
@@ -133,9 +133,11 @@ class Verification:
         more = shard.is_open
         until = lowest_id_at(self._clock.now() - LAG)
         while more and self._goes_on(run):
-            after, more = await self._reconcile(run, shard, progress.after, until)
-            shard.is_changed |= after != progress.after
-            progress.after = after
+            stored = await self._reconciliation.read((run.tenant_id, shard.head.period), progress.after, until)
+            await self._reconcile(run, shard, stored)
+            more = stored.more
+            shard.is_changed |= stored.last != progress.after
+            progress.after = stored.last
 
     async def _again(self, run: _Run, shard: Shard, pages_left: int) -> int:
         """Take the lap of a shard further; by how many pages."""
@@ -145,16 +147,23 @@ class Verification:
         lap.started_at = lap.started_at or int(self._clock.now().timestamp())
         began_at = lap.walk.frontier.size
         lap.walk.days = await self._counted(run.tenant_id, shard.progress) if began_at else {}
+        leaves: dict[str, bytes] = {}
+        sealed: set[str] = set()
         while done < pages_left and self._goes_on(run):
             done += 1
+            stored = None
+            if not lap.events_done:  # before their entries: what both walks need is read once
+                whole = not lap.entries_done
+                stored = await self._reconciliation.read(log.partition, lap.after, whole=whole)
+                leaves |= stored.leaves
             if not lap.entries_done and lap.walk.frontier.size < shard.head.size:
-                await self._page(run, shard, log, lap.walk)
+                sealed |= await self._page(run, shard, log, lap.walk, leaves)
             if not lap.entries_done and lap.walk.frontier.size >= shard.head.size:
                 await self._compare_rest(run, shard)
                 lap.entries_done = True
-            if not lap.events_done:
-                lap.after, more = await self._reconcile(run, shard, lap.after, None)
-                lap.events_done = not more
+            if stored is not None:
+                await self._reconcile(run, shard, stored, sealed)
+                lap.after, lap.events_done = stored.last, not stored.more
             if lap.entries_done and lap.events_done:
                 now = int(self._clock.now().timestamp())
                 shard.progress.lap = lap.next(now, int(LAG.total_seconds()))
@@ -168,17 +177,20 @@ class Verification:
         shard.progress.looked_at = now
         return done
 
-    async def _page(self, run: _Run, shard: Shard, log: Log, walk: Walk) -> None:
+    async def _page(
+        self, run: _Run, shard: Shard, log: Log, walk: Walk, events: Mapping[str, bytes] | None = None
+    ) -> frozenset[str]:
         before = walk.frontier.size
-        await self._walker.page(log, walk, run.findings)
+        ids = await self._walker.page(log, walk, run.findings, events or {})
         shard.is_changed |= walk is shard.progress.new
         self._verified(walk.frontier.size - before)
+        return ids
 
-    async def _reconcile(self, run: _Run, shard: Shard, after: str, before: str | None) -> tuple[str, bool]:
+    async def _reconcile(self, run: _Run, shard: Shard, stored: Stored, sealed: Collection[str] = ()) -> None:
         lap = shard.progress.lap
         covered = lap.covered if lap.walk.is_whole and shard.progress.new.is_whole else _ALWAYS
         partition = (run.tenant_id, shard.head.period)
-        return await self._reconciliation.page(partition, after, run.findings, covered=covered, before=before)
+        await self._reconciliation.compare(partition, stored, run.findings, covered=covered, sealed=sealed)
 
     async def _compare_mark(self, run: _Run, shard: Shard) -> None:
         """A mark is never set back: what was seen of it is kept with the place of the check."""

@@ -21,12 +21,13 @@ from shared.ledger.marks import Mark
 from shared.ledger.merkle import HASH_BYTES, KEPT_LEVELS, Frontier, leaf_hash
 from shared.ledger.note import NoteError
 from shared.ledger.rollups import DayRollup, day_of
-from shared.ledger.shards import CHECKPOINT, BrokenShard, Entry, Head, Shards, checkpoint_id, tile_id
+from shared.ledger.shards import CHECKPOINT, ENTRY, BrokenShard, Entry, Head, Shards, checkpoint_id, tile_id
 from shared.ledger.tiles import WIDTH, Tile, tile_at
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import MAX_PAGE, AnyOf, DocumentStore, In, Item, Query, Range
 
 _UNKNOWN = bytes(HASH_BYTES)
+_NO_EVENTS: Mapping[str, bytes] = {}
 
 
 @dataclass(slots=True)
@@ -59,8 +60,8 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is stored of the entries `start` … `end` - 1: they themselves, their leaves, and the tiles above; and the
-    signed checkpoints of the trees that end here: size and note."""
+    """What is stored of the entries `start` … `end` - 1: they themselves, their leaves, and the tiles above; the
+    signed checkpoints of the trees that end here: size and note; and the ids of what is there as an entry."""
 
     start: int
     end: int
@@ -68,6 +69,7 @@ class _Page:
     leaves: list[bytes] | None
     above: Mapping[Tile, bytes | None]
     notes: Sequence[tuple[Any, Any]]
+    ids: frozenset[str]
 
     @property
     def own(self) -> list[bytes | None]:
@@ -93,14 +95,20 @@ class Walker:
         self._shards = Shards(store)
         self._keys = keys
 
-    async def page(self, log: Log, walk: Walk, findings: Findings) -> None:
-        """Check the next entries, at most WIDTH, of which there have to be some. StoreError."""
+    async def page(
+        self, log: Log, walk: Walk, findings: Findings, events: Mapping[str, bytes] = _NO_EVENTS
+    ) -> frozenset[str]:
+        """Check the next entries, at most WIDTH, of which there have to be some; the ids of those that are there.
+
+        `events`: leaves of events that this run has read already; the others are read here. StoreError.
+        """
         page = await self._page(log, walk.frontier.size)
         leaves = await self._settle(log, walk, page, findings)
-        await self._compare(log, page, leaves, findings)
+        await self._compare(log, page, leaves, findings, events)
         if walk.days is not None and walk.is_whole:
             walk.is_whole = _counted(walk.days, page)
         await self._grow(log, walk, page, leaves, findings)
+        return page.ids
 
     async def _page(self, log: Log, start: int) -> _Page:
         size = log.head.size
@@ -108,7 +116,7 @@ class Walker:
         signed = Range("id", gt=checkpoint_id(start), le=checkpoint_id(end))
         query = Query((AnyOf((Range("index", ge=start, lt=end), signed)),), limit=MAX_PAGE)
         entries: dict[int, Entry] = {}
-        doubled, notes = set(), []
+        doubled, notes, ids = set(), [], set()
         for item in (await self._store.query(LEDGER, log.partition, query)).items:
             if item["id"].startswith(f"{CHECKPOINT}|"):
                 notes.append((item.get("size"), item.get("note")))
@@ -117,6 +125,8 @@ class Walker:
                 entry = Entry.of(item)
             except BrokenShard:
                 continue  # as good as missing
+            if item.get("kind") == ENTRY:
+                ids.add(entry.event_id)
             if entry.index in entries:
                 doubled.add(entry.index)
             entries[entry.index] = entry
@@ -130,7 +140,7 @@ class Walker:
         if content is not None:
             places = range(start % WIDTH, start % WIDTH + end - start)
             leaves = [content[at * HASH_BYTES : (at + 1) * HASH_BYTES] for at in places]
-        return _Page(start, end, found, leaves, tiles, notes)
+        return _Page(start, end, found, leaves, tiles, notes, frozenset(ids))
 
     async def _tiles(self, log: Log, wanted: Sequence[Tile]) -> dict[Tile, bytes | None]:
         """The contents of tiles; None for one that is missing or too short."""
@@ -159,17 +169,19 @@ class Walker:
         walk.is_sound &= _UNKNOWN not in leaves
         return leaves
 
-    async def _compare(self, log: Log, page: _Page, leaves: Sequence[bytes], findings: Findings) -> None:
+    async def _compare(
+        self, log: Log, page: _Page, leaves: Sequence[bytes], findings: Findings, events: Mapping[str, bytes]
+    ) -> None:
         """Every event is what was sealed. An event is stored before it is sealed, so it is there already."""
-        ids = tuple(entry.event_id for entry in page.entries.values())
+        ids = tuple(entry.event_id for entry in page.entries.values() if entry.event_id not in events)
         query = Query((In("id", ids),), limit=WIDTH)
-        found = (await self._store.query(AUDIT_EVENTS, log.partition, query)).items
-        events = {item["id"]: item for item in found}
+        found = (await self._store.query(AUDIT_EVENTS, log.partition, query)).items if ids else ()
+        own = {item["id"]: leaf_of(item) for item in found}
         for index, entry in page.entries.items():
-            event = events.get(entry.event_id)
-            if event is None:
+            leaf = own.get(entry.event_id, events.get(entry.event_id))
+            if leaf is None:
                 await findings.add(log.head.period, "deleted", entry.event_id, index)
-            elif (leaf := _leaf_of(event)) != leaves[index - page.start]:
+            elif leaf != leaves[index - page.start]:
                 await findings.add(log.head.period, "edited", entry.event_id, index, found=leaf)
 
     async def _grow(self, log: Log, walk: Walk, page: _Page, leaves: Sequence[bytes], findings: Findings) -> None:
@@ -231,7 +243,7 @@ def _leads_up(walk: Walk, head: Head, page: _Page, leaves: Sequence[bytes]) -> b
     return not page.differing(kept) if page.above else page.end == head.size and frontier.nodes == head.nodes
 
 
-def _leaf_of(event: Item) -> bytes:
+def leaf_of(event: Item) -> bytes:
     """The leaf that an event gives now; no hash at all where it cannot have one."""
     try:
         return leaf_hash(entry_of(event))

@@ -79,17 +79,18 @@ class Replays:
         async for tenant in self._directory.tenants():
             yield tenant.id
 
-    async def replay(self, lines: Sequence[Line], operator: str | None) -> int:
+    async def replay(self, lines: Sequence[Line], operator: str | None, *, begin_only: bool = False) -> int:
         """Carry erasures out again, but for the later passes, which are the timer's; of how many there was something
         left: what a restore brought back, or an earlier version did not take out.
 
         In the trail of each tenant, and in that of `platform` with the operator's name, before any is done.
+        `begin_only`: all passes are the timer's. That takes no right to rewrite events, which operators do not have.
         """
         event = changed("erasures", "replayed", 0, len(lines), operator)
         told = await self._trail.draft(PLATFORM_TENANT, event, COMMAND, operator, Target("tenant", PLATFORM_TENANT))
         await self._recorder.record(told)
         count = sum([await self._open(line, operator) for line in lines])
-        for tenant_id in dict.fromkeys(line.tenant_id for line in lines):
+        for tenant_id in () if begin_only else dict.fromkeys(line.tenant_id for line in lines):
             request = RequestContext(self._ids.new(), f"operator {COMMAND}", "operator", self._clock.now())
             while await self._erasures.run(tenant_id, request):
                 continue

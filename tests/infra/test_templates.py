@@ -32,6 +32,8 @@ PLATFORM = {
     "COSMOS_DB__credential",
     "COSMOS_DB__clientId",
 }
+OF_A_CALLER = {"ClientBrowser", "ClientCity", "ClientIP", "ClientModel", "ClientOS", "ClientStateOrProvince"}
+"""Columns of AppRequests that Azure fills from the address and the program of whoever calls."""
 NOT_ON_FLEX = (
     "FUNCTIONS_WORKER_RUNTIME|FUNCTIONS_EXTENSION_VERSION|FUNCTIONS_WORKER_PROCESS_COUNT|WEBSITE_RUN_FROM_PACKAGE|"
     "WEBSITE_CONTENT|SCM_DO_BUILD_DURING_DEPLOYMENT|ENABLE_ORYX_BUILD|FUNCTIONS_MAX_HTTP_CONCURRENCY"
@@ -101,10 +103,22 @@ def test_no_query_of_a_url_is_kept() -> None:
     for part in ("ASPNETCORE", "HTTPCLIENT"):
         assert f"OTEL_DOTNET_EXPERIMENTAL_{part}_DISABLE_URL_QUERY_REDACTION: 'false'" in FUNCTION_APP
     rule = TEMPLATES["modules/url-queries.bicep"]
-    assert "'source | extend Url = tostring(split(Url, \"?\")[0])'" in rule
+    transformation = re.findall(r"transformKql: '(.*)'", rule)[0]
+    cut, _, dropped = transformation.partition(" | project-away ")
+    assert cut == 'source | extend Url = tostring(split(Url, "?")[0])'
+    assert set(dropped.split(", ")) >= OF_A_CALLER
     assert "defaultDataCollectionRuleResourceId: rule.id" in rule
     turned_off = re.findall(r"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS: '([^']*)'", FUNCTION_APP)[0].split(",")
     assert {"azure_sdk", "httpx", "requests", "urllib", "urllib3"} <= set(turned_off)
+
+
+def test_a_region_without_zones_will_do() -> None:
+    """What exists only in regions with zones is asked for by the parameter, or by nobody."""
+    for name, text in TEMPLATES.items():
+        for line in text.splitlines():
+            if re.search(r"_G?ZRS|\bzones: \[ *'|(?:isZoneRedundant|zoneRedundant): true", line):
+                assert "isZoneRedundant ?" in line, f"{name}: {line.strip()}"
+    assert "isZoneRedundant ? 'Standard_ZRS' : 'Standard_LRS'" in FUNCTION_APP
 
 
 def test_the_vault_gets_every_root_secret_and_the_key_of_persons() -> None:

@@ -1,6 +1,7 @@
 """The continuous check: quiet over whatever is right, and one run finds whatever is not."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -229,6 +230,62 @@ async def test_a_tenant_without_events_costs_three_queries_and_a_read(world: Wor
     counting = FaultyStore(world.store)
     await world.verification(counting).run(TENANT, world.request())
     assert sorted(call.operation for call in counting.calls) == [*["query"] * 3, "read"]
+
+
+async def test_a_lap_reads_each_event_and_each_entry_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both walks need both: what one has read the other does not ask for."""
+    monkeypatch.setattr(verification, "PAGES_LEAST", 2)
+    await world.seal(world.events(512))
+    assert await world.verify() == []
+    counting = FaultyStore(world.store)
+    world.clock.advance(minutes=6)
+    await world.verification(counting).run(TENANT, world.request())
+    of_events = [call for call in counting.calls if call.container == "audit_events" and call.partition == HERE]
+    assert [call.operation for call in of_events] == ["query"] * 2 + ["query"], "two pages, and what is new"
+
+
+@pytest.mark.parametrize("order", ["backwards", "shuffled", "halves changed"])
+@pytest.mark.parametrize("tampered", ["nothing", "edited", "deleted", "entry deleted", "event and entry deleted"])
+async def test_a_lap_over_entries_in_another_order_than_events(
+    world: World, order: str, tampered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivered so, a page of entries is not of the events of a page."""
+    monkeypatch.setattr(verification, "PAGES_LEAST", 1)
+    events = world.events(700)
+    sealed = {
+        "backwards": events[::-1],
+        "shuffled": random.Random(7).sample(events, 700),  # noqa: S311
+        "halves changed": events[350:] + events[:350],
+    }[order]
+    await world.keep(events)
+    by_id = {each["id"]: each for each in await world.keep(events)}
+    await world.sealer().consume([by_id[each["id"]] for each in sealed])
+    for _ in range(4):
+        assert await world.verify() == []
+    if tampered == "nothing":
+        return
+    tamper, expected = TAMPERED[tampered]
+    await tamper(world, events[611])
+    for _ in range(8):
+        found = await world.verify()
+    assert set(found) >= set(expected)
+
+
+async def test_garbage_among_the_events_holds_up_no_lap(world: World) -> None:
+    events = world.events(300)
+    await world.seal(events)
+    assert await world.verify() == []
+    odd: list[Item] = [{"attributes": 7}, {"context": None, "actor": []}, {"subjects": {"a": 1e300}}]
+    for number, fields in enumerate(odd):
+        planted = world.event(NOW - timedelta(seconds=250 - number)) | fields
+        await world.store.create(AUDIT_EVENTS, HERE, planted)
+    bare = {"id": world.event(NOW - timedelta(seconds=100))["id"], "tenant_id": TENANT, "period": PERIOD}
+    await world.store.create(AUDIT_EVENTS, HERE, bare)
+    await edit(world, events[290])
+    await remove(world, events[291])
+    world.clock.advance(minutes=11)
+    found = await world.verify()
+    assert {"edited", "deleted"} <= set(found)
 
 
 async def test_erased_events_are_what_was_sealed(world: World) -> None:

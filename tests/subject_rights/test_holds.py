@@ -105,8 +105,8 @@ async def test_a_persons_hold_keeps_what_is_about_the_person(short: tuple[App, F
 async def a_report(app: App, ada: Account) -> str:
     """A report of the first day, signed off, and an access review; its id."""
     await app.host.drain_feed()
-    await app.host.run_timer("verify_ledger")
     app.clock.advance(days=1)
+    await app.host.run_timer("verify_ledger")
     ada.token = (await app.login(ada.email)).json()["access_token"]
     body = {"framework": "soc2", "from": "2026-03-15", "to": "2026-03-16"}
     made = await app.client.post("/v1/reports", json=body, headers=ada.auth)

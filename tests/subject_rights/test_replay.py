@@ -6,18 +6,24 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from devhost.host import Host
 from shared.core.settings import Settings
 from shared.privacy.file_secrets import FileSecrets
-from shared.storage.containers import AUDIT_EVENTS, DIRECTORY
+from shared.storage import sqlite
+from shared.storage.containers import AUDIT_EVENTS, DIRECTORY, Container
+from shared.storage.documents import BatchOperation, Item, Partition, Patch
+from shared.storage.errors import Unavailable
 from shared.storage.sqlite import SqliteStore
 from shared.subject_rights.replay import Line, read_line, written
 from tests.app import UNLIMITED, Account, App, running
 from tests.fakes import ManualClock
+from tests.infra.grants import refused
 from tests.subject_rights.support import ask, events_of, left, requests, run, settle, with_a_past
 from tools.operator import main
 
@@ -61,21 +67,32 @@ async def stop(context: object) -> None:
     await context.__aexit__(None, None, None)  # type: ignore[attr-defined]
 
 
-async def test_a_restore_from_before_the_erasure(host: Host, tmp_path: Path) -> None:
-    data, backup, listed = tmp_path / "data", tmp_path / "backup", tmp_path / "erasures.jsonl"
+async def erased(host: Host, data: Path, backup: Path) -> tuple[Deployment, Account, Account, str]:
+    """A deployment that is stopped after a person was erased, and a copy from before: with the tenant's administrator,
+    the person, and the id of the request."""
     deployment = Deployment(host, data)
     app, context = await deployment.start()
     ada = await app.register("ada@example.com")
     bob = await with_a_past(app, ada, "bob@example.com")
     await stop(context)
     await asyncio.to_thread(shutil.copytree, data, backup)
-
     app, context = await deployment.start()
     request_id = await ask(app, bob)
     await run(app)
     await settle(app)
     assert await left(app, bob) == []
     await stop(context)
+    return deployment, ada, bob, request_id
+
+
+async def restore(backup: Path, data: Path) -> None:
+    await asyncio.to_thread(shutil.rmtree, data)
+    await asyncio.to_thread(shutil.copytree, backup, data)
+
+
+async def test_a_restore_from_before_the_erasure(host: Host, tmp_path: Path) -> None:
+    data, backup, listed = tmp_path / "data", tmp_path / "backup", tmp_path / "erasures.jsonl"
+    deployment, ada, bob, request_id = await erased(host, data, backup)
     assert await operator(data, "erasures-list", str(listed)) == ("1 erasures added, 1 in the list")
     assert await operator(data, "erasures-list", str(listed)) == ("0 erasures added, 1 in the list")
     (line,) = listed.read_text(encoding="utf-8").splitlines()
@@ -89,8 +106,7 @@ async def test_a_restore_from_before_the_erasure(host: Host, tmp_path: Path) -> 
     nothing = "nothing is left of this person in any copy that the app knows, by the id and by the e-mail"
     assert await operator(data, "check-erasure", ada.tenant_id, bob.id) == nothing
 
-    await asyncio.to_thread(shutil.rmtree, data)
-    await asyncio.to_thread(shutil.copytree, backup, data)
+    await restore(backup, data)
     said = await operator(data, "check-erasure", ada.tenant_id, bob.id, code=1)
     assert f"identity: user|{bob.id}" in said
     said = await operator(data, "--operator", "some.one", "replay-erasures", str(listed))
@@ -102,7 +118,79 @@ async def test_a_restore_from_before_the_erasure(host: Host, tmp_path: Path) -> 
     deployment.clock.set((await now_of(deployment)).now())
     app, context = await deployment.start()
     try:
-        await finished(app, ada, bob, request_id)
+        await finished(app, ada, bob, request_id, replays=2)
+    finally:
+        await stop(context)
+
+
+class OfAnOperator(SqliteStore):
+    """The store as roles.json gives it to operators: what they may not do is refused."""
+
+    denied: ClassVar[set[tuple[str, str]]] = set()
+
+    def _may(self, container: Container, *kinds: str) -> None:
+        wrong = refused("operator", [(kind, container.name) for kind in kinds])
+        if wrong:
+            self.denied.update(wrong)
+            raise Unavailable("403")
+
+    async def replace(
+        self, container: Container, partition: Partition, item: Item, if_match: str | None = None
+    ) -> Item:
+        self._may(container, "replace")
+        return await super().replace(container, partition, item, if_match)
+
+    async def upsert(self, container: Container, partition: Partition, item: Item) -> Item:
+        self._may(container, "upsert")
+        return await super().upsert(container, partition, item)
+
+    async def delete(
+        self, container: Container, partition: Partition, item_id: str, if_match: str | None = None
+    ) -> None:
+        self._may(container, "delete")
+        await super().delete(container, partition, item_id, if_match)
+
+    async def patch(
+        self,
+        container: Container,
+        partition: Partition,
+        item_id: str,
+        patches: Sequence[Patch],
+        if_match: str | None = None,
+    ) -> Item:
+        self._may(container, "patch")
+        return await super().patch(container, partition, item_id, patches, if_match)
+
+    async def batch(
+        self, container: Container, partition: Partition, operations: Sequence[BatchOperation]
+    ) -> list[Item | None]:
+        self._may(container, *(str(each.kind) for each in operations))
+        return await super().batch(container, partition, operations)
+
+
+async def test_an_operator_begins_it_with_the_rights_of_operators_and_the_app_does_the_rest(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, backup, listed = tmp_path / "data", tmp_path / "backup", tmp_path / "erasures.jsonl"
+    deployment, ada, bob, request_id = await erased(host, data, backup)
+    await operator(data, "erasures-list", str(listed))
+    for begin_only in (False, True):
+        await restore(backup, data)
+        OfAnOperator.denied.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(sqlite, "SqliteStore", OfAnOperator)
+            options = ("--begin-only",) if begin_only else ()
+            said = await operator(data, "replay-erasures", *options, str(listed), code=0 if begin_only else 1)
+        assert bool(OfAnOperator.denied) is not begin_only, "without the option it rewrites events"
+    assert said == "1 of 1 erasures begun again, which the app carries out; the others were not undone"
+    assert "places hold something" in await operator(data, "check-erasure", ada.tenant_id, bob.id, code=1)
+
+    deployment.clock.set((await now_of(deployment)).now())
+    app, context = await deployment.start()
+    try:
+        await run(app)
+        assert await left(app, bob) == []
+        await finished(app, ada, bob, request_id, replays=1)
     finally:
         await stop(context)
 
@@ -141,7 +229,7 @@ async def now_of(deployment: Deployment) -> ManualClock:
     return ManualClock(SystemClock().now())
 
 
-async def finished(app: App, ada: Account, bob: Account, request_id: str) -> None:
+async def finished(app: App, ada: Account, bob: Account, request_id: str, *, replays: int) -> None:
     """The app's own timer does the second pass; the register and the trail are what they were."""
     held = (await requests(app, ada.tenant_id))[bob.id]
     assert (held["request_id"], held["state"], held["created_at"]) == (
@@ -157,7 +245,7 @@ async def finished(app: App, ada: Account, bob: Account, request_id: str) -> Non
     (replayed,) = [each for each in told if each["reason"] == "replayed"]
     assert replayed["context"]["route"] == "operator replay-erasures"
     changes = await app.events("platform", "config.change")
-    assert [each["attributes"]["key"] for each in changes] == ["erasures", "erasures"]
+    assert [each["attributes"]["key"] for each in changes] == ["erasures"] * replays
     alerts = await app.client.get("/v1/alerts", headers=(await signed_in(app, ada)).auth)
     assert alerts.json()["items"] == [], "nobody is told that a replay is overdue"
 

@@ -55,9 +55,9 @@ def test_every_timer_of_the_app_is_counted_and_other_days_are_refused() -> None:
 
 
 def test_a_check_costs_what_operations_says_and_stops_growing() -> None:
-    assert verify_ru(0) == 54
-    assert 700 < verify_ru(1_000) < 900
-    assert 2_900 < verify_ru(4_096) < 3_100
+    assert verify_ru(0) == 42
+    assert 450 < verify_ru(1_000) < 600
+    assert 2_000 < verify_ru(4_096) < 2_150
     assert verify_ru(1_000_000) == verify_ru(4_096)
     assert verify_ru(5_000_000) > verify_ru(1_180_000)
     assert verify_ru(10**9) == verify_ru(10**8)
