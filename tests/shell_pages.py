@@ -34,9 +34,9 @@ _SERVES, _STOPPED, _NOT_RUN = "In a terminal of its own:", "Once the server is s
 _START_SECONDS, _BLOCK_SECONDS = 60.0, 60.0
 MASKS = {
     "token": re.compile(r"\b(?:kak_|ki_|kr_|eyJ)[A-Za-z0-9._-]{20,}"),
-    "key": re.compile(r"(?<=\+)[0-9a-f]{8}\+[A-Za-z0-9+/]{43}=?"),  # of a vkey: its short id and itself
+    "key": re.compile(r"(?<=\+)[0-9a-f]{8}\+[A-Za-z0-9+/]{44}(?![A-Za-z0-9+/=])"),  # of a vkey: its short id and itself
     "id": re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
-    "digest": re.compile(r"\b[0-9a-f]{64}\b|(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{90,}={0,2})(?![A-Za-z0-9+/=])"),
+    "digest": re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{16}(?=…)|(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{90,}={0,2})(?![A-Za-z0-9+/=])"),
     "fraction": re.compile(r"(?<=\d\d:\d\d:\d\d)\.\d{6}(?=Z)"),
 }
 """Ids, secrets, keys, hashes, and the microseconds of a time."""
