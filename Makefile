@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
+PORT = 7071
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
 .PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit bench docs lock
@@ -11,8 +12,8 @@ help: ## Say what each target does
 setup: ## Find or fetch Python 3.13 and uv, make .venv from the locked requirements
 	@sh scripts/setup.sh
 
-serve: setup ## Serve the app on http://localhost:7071, from the embedded store unless COSMOS_DB_ENDPOINT is set
-	@$(PYTHON) -m devhost
+serve: setup ## Serve the app on http://localhost:7071 (PORT=), from the embedded store unless COSMOS_DB_ENDPOINT is set
+	@$(PYTHON) -m devhost --port $(PORT)
 
 emulator: setup ## Run an emulator of Cosmos DB on https://127.0.0.1:8081, in memory, and print its settings
 	@sh scripts/setup.sh tests

@@ -36,10 +36,17 @@ MASKS = {
     "token": re.compile(r"\b(?:kak_|ki_|kr_|eyJ)[A-Za-z0-9._-]{20,}"),
     "key": re.compile(r"(?<=\+)[0-9a-f]{8}\+[A-Za-z0-9+/]{44}(?![A-Za-z0-9+/=])"),  # of a vkey: its short id and itself
     "id": re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
-    "digest": re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{16}(?=…)|(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{90,}={0,2})(?![A-Za-z0-9+/=])"),
+    "digest": re.compile(
+        r"\b[0-9a-f]{64}\b|\b[0-9a-f]{16}(?=…)"
+        r"|(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{90,}={0,2})(?![A-Za-z0-9+/=])"
+    ),
+    "entries": re.compile(
+        r"\b\d+(?= entries\b| different events\b| within the period\b)|(?<=entries 0 to )\d+|(?<=000\.p/)\d+"
+        r"|(?<=-\d\d\n)\d+(?=\n)|\b\d+ of \d+(?= are shown)"
+    ),
     "fraction": re.compile(r"(?<=\d\d:\d\d:\d\d)\.\d{6}(?=Z)"),
 }
-"""Ids, secrets, keys, hashes, and the microseconds of a time."""
+"""Ids, secrets, keys, hashes, how many entries the ledger has got to, and the microseconds of a time."""
 
 type Kind = Literal["run", "serve", "stop", "read"]
 
@@ -109,8 +116,8 @@ class Masks:
         return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
 
     def _name(self, kind: str, value: str) -> str:
-        if kind == "fraction":
-            return ".<fraction>"
+        if kind in ("entries", "fraction"):  # which may be equal, or not, by chance
+            return f"<{kind}>"
         if value not in self._names:
             self._numbers[kind] = self._numbers.get(kind, 0) + 1
             self._names[value] = f"<{kind} {self._numbers[kind]}>"
