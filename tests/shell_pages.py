@@ -1,6 +1,6 @@
 """Pages with shell blocks, read and run: what a reader types, in order, and whether it prints what the page shows.
 
-A fence `sh` is a block. What a fence `text` or `json` right behind it holds is what the block prints, stdout and stderr,
+A fence `sh` is a block. A fence `text` or `json` right behind it holds what the block prints, stdout and stderr,
 all of it; a block with none prints nothing. A line in italics right above a block says what else is to be done:
 
     *In a terminal of its own:*            it serves until the end; what is shown is how its output begins
@@ -24,12 +24,15 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 PORT = "7071"
 """What pages call the port; they are run on a free one."""
-_BLOCK = re.compile(r"(?:^\*([^*\n]+)\*\n\n?)?^```(\w*)\n(.*?)^```$(\n\n?(?=```(?:text|json)$))?", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"(?:^\*([^*\n]+)\*\n\n?)?^```(\w*)\n(.*?)^```$(\n\n?(?=```(?:text|json)$))?", re.MULTILINE | re.DOTALL
+)
 _SERVES, _STOPPED, _NOT_RUN = "In a terminal of its own:", "Once the server is stopped:", "Not run by the tests: "
 _START_SECONDS, _BLOCK_SECONDS = 60.0, 60.0
 MASKS = {
@@ -112,10 +115,11 @@ class Masks:
     def masked(self, text: str) -> str:
         """The text with `<kind number>` in place of everything that MASKS find; trailing blanks do not count."""
         for kind, pattern in MASKS.items():
-            text = pattern.sub(lambda match, kind=kind: self._name(kind, match[0]), text)
+            text = pattern.sub(partial(self._name, kind), text)
         return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
 
-    def _name(self, kind: str, value: str) -> str:
+    def _name(self, kind: str, match: re.Match[str]) -> str:
+        value = match[0]
         if kind in ("entries", "fraction"):  # which may be equal, or not, by chance
             return f"<{kind}>"
         if value not in self._names:
@@ -251,7 +255,7 @@ def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes], number: int) 
 
 
 def _free_port() -> int:
-    """A port with as many digits as PORT has not: nothing else on a page is taken for it."""
+    """A port that nobody has at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
