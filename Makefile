@@ -4,10 +4,10 @@ PYTHON := .venv/bin/python
 PORT = 7071
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit bench docs lock
+.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit release-check bench docs lock
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Find or fetch Python 3.13 and uv, make .venv from the locked requirements
 	@sh scripts/setup.sh
@@ -51,6 +51,9 @@ sbom: setup ## Write the software bill of materials of what Azure installs, dist
 
 audit: setup ## Ask for known vulnerabilities of what is locked; needs the package index
 	@sh scripts/supply_chain.sh audit
+
+release-check: setup ## Look whether this can be released: version, changelog, tree, package, licences, locks
+	@$(PYTHON) -m tools.release
 
 bench: setup ## Measure; prints a table and one JSON line per figure
 	@sh scripts/setup.sh tests
