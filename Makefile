@@ -1,18 +1,19 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
+PORT = 7071
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit bench chaos docs lock
+.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit release-check bench chaos docs lock
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Find or fetch Python 3.13 and uv, make .venv from the locked requirements
 	@sh scripts/setup.sh
 
-serve: setup ## Serve the app on http://localhost:7071, from the embedded store unless COSMOS_DB_ENDPOINT is set
-	@$(PYTHON) -m devhost
+serve: setup ## Serve the app on http://localhost:7071 (PORT=), from the embedded store unless COSMOS_DB_ENDPOINT is set
+	@$(PYTHON) -m devhost --port $(PORT)
 
 emulator: setup ## Run an emulator of Cosmos DB on https://127.0.0.1:8081, in memory, and print its settings
 	@sh scripts/setup.sh tests
@@ -50,6 +51,9 @@ sbom: setup ## Write the software bill of materials of what Azure installs, dist
 
 audit: setup ## Ask for known vulnerabilities of what is locked; needs the package index
 	@sh scripts/supply_chain.sh audit
+
+release-check: setup ## Look whether this can be released: version, changelog, tree, package, licences, locks
+	@$(PYTHON) -m tools.release
 
 bench: setup ## Measure; prints a table and one JSON line per figure
 	@sh scripts/setup.sh tests

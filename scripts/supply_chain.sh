@@ -16,7 +16,9 @@ fi
 case "${1:-}" in
 sbom)
     mkdir -p dist
-    PYTHONWARNINGS=ignore "$tools/bin/cyclonedx-py" requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+    version=$(sed -n 's/^VERSION = "\(.*\)"$/\1/p' shared/core/version.py)
+    sed "s/^dynamic = \[\"version\"\].*/version = \"${version:?}\"/" pyproject.toml >"$tools/pyproject.toml" # it reads no code
+    PYTHONWARNINGS=ignore "$tools/bin/cyclonedx-py" requirements --pyproject "$tools/pyproject.toml" --mc-type application --output-reproducible \
         --of JSON -o dist/sbom.json requirements.txt
     ;;
 audit) # what Azure installs, and what development and checks do
