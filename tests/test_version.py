@@ -54,6 +54,7 @@ async def test_reports_show_it_in_every_form(app: App) -> None:
     joined = await app.join(ada, "eve@example.com", Role.TENANT_ADMIN)
     await app.host.drain_feed()
     app.clock.advance(hours=24)
+    await app.host.run_timer("verify_ledger")
     headers = {"Authorization": f"Bearer {(await app.login(joined.email)).json()['access_token']}"}
     day = {"framework": "soc2", "from": "2026-03-15", "to": "2026-03-16"}
     asked = await app.client.post("/v1/reports", json=day, headers=headers)
