@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit bench docs lock
+.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit fuzz bench docs lock
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ sbom: setup ## Write the software bill of materials of what Azure installs, dist
 audit: setup ## Ask for known vulnerabilities of what is locked; needs the package index
 	@sh scripts/supply_chain.sh audit
 
+fuzz: setup ## Any bytes for every reader of bytes, led by coverage, and walks over the API: FUZZ_SECONDS (30) each, 20 targets
+	@sh scripts/setup.sh tests
+	@sh scripts/fuzz.sh $(FUZZ_SECONDS)
+
 bench: setup ## Measure; prints a table and one JSON line per figure
 	@sh scripts/setup.sh tests
 	@$(PYTHON) -m bench.storage
@@ -79,3 +83,4 @@ lock: setup ## Lock requirements.txt and requirements-dev.txt again from pyproje
 	@$(UV_COMPILE) pyproject.toml --group dev -o requirements-dev.txt >/dev/null
 	@$(UV_COMPILE) tests/infra/requirements.in -o tests/infra/requirements.txt >/dev/null
 	@$(UV_COMPILE) tests/infra/supply.in -o tests/infra/supply.txt >/dev/null
+	@$(UV_COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.txt >/dev/null

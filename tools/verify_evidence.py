@@ -90,6 +90,11 @@ _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _EMPTY_ROOT = hashlib.sha256(b"").digest()
+# What zipfile raises for bytes that are no ZIP file, or a broken one: more than it says
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, OverflowError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "not checked"
 
@@ -378,7 +383,7 @@ class Part:
             with open(path, "rb") as file:
                 check_directory(file)
             files = self.zip().infolist()
-        except (OSError, zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError) as error:
+        except _UNREADABLE as error:
             raise Unchecked(f"{self.name}: cannot be read as a ZIP file ({error}); is it whole?") from None
         self.infos = {info.filename: info for info in files}
         require(len(self.infos) == len(files), f"{self.name}: a file name appears twice")
@@ -422,7 +427,7 @@ class Part:
         try:
             with self.zip().open(info) as file:
                 data = file.read(info.file_size + 1)
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, ValueError) as error:
+        except _UNREADABLE as error:
             raise Wrong(f"{self.name}: {name} cannot be unpacked ({error})") from None
         if len(data) != info.file_size:
             raise Wrong(f"{self.name}: {name} is not as long as it claims")
@@ -598,6 +603,8 @@ class Day:
         """Count one event."""
         kind = "custom.*" if event["type"].startswith("custom.") else event["type"]
         row = (kind, event["outcome"], event["data_class"], event["reason"])
+        if any(type(part) is not str for part in row[:3]) or type(row[3] or "") is not str:
+            raise Wrong("has a field of the wrong form")
         self.counts[row] = self.counts.get(row, 0) + 1
         self.hours.setdefault(kind, [0] * 24)[int(event["recorded_at"][11:13])] += 1
         self.first = index if self.first < 0 else self.first
@@ -775,9 +782,6 @@ class Month:
             raise Wrong("was not recorded in this month, or its id or time is malformed")
         if int(event_id[:8] + event_id[9:13], 16) != seconds_of(at[:19]) * 1000 + int(at[20:23]):
             raise Wrong("has an id that was made at another time than it says it was recorded")
-        counted = [event[name] for name in ("type", "outcome", "data_class")] + [event["reason"] or ""]
-        if any(type(each) is not str for each in counted):
-            raise Wrong("has a field of the wrong form")
         digest = hashlib.sha256(event_id.encode()).digest()
         self.ids[digest[0]].append(int.from_bytes(digest[1:9], "big"))
         self.committed += len(event["commitments"])

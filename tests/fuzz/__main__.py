@@ -5,16 +5,7 @@ import sys
 
 import atheris
 
-WATCHED = [
-    *("tools.verify_evidence", "tools.verify_subject_export"),
-    *("shared.ledger.note", "shared.ledger.checkpoint", "shared.ledger.proof", "shared.ledger._text"),
-    *("shared.detection.imports", "shared.audit.producer", "shared.audit.sensitive", "shared.audit.values"),
-    *("shared.core.text", "shared.core.clock", "shared.identity.tokens", "shared.identity.secret_links"),
-    *("functions._parsing", "functions._cursors", "functions._http", "functions.events_ingest"),
-]
-"""What reads the bytes; watching more makes the start slow and finds nothing."""
-
-with atheris.instrument_imports(include=WATCHED):
+with atheris.instrument_imports(include=["tools", "shared", "functions"]):
     from tests.fuzz.targets import TARGETS
 
 if __name__ == "__main__":

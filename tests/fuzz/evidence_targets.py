@@ -16,7 +16,16 @@ from shared.audit.entries import entry_of
 from shared.ledger.bundle import MANIFEST_TITLE, Scope
 from shared.ledger.checkpoint import CheckpointError
 from shared.ledger.checkpoint import parse_checkpoint as parse_our_checkpoint
-from shared.ledger.note import Cosigner, NoteError, Signer, VerifierKey, parse_note, parse_signatures, with_signatures
+from shared.ledger.note import (
+    MAX_NOTE_BYTES,
+    Cosigner,
+    NoteError,
+    Signer,
+    VerifierKey,
+    parse_note,
+    parse_signatures,
+    with_signatures,
+)
 from shared.ledger.proof import ProofFileError, parse_proof
 from tests.ledger.evidence import LOG, VKEY, Evidence, closing, event, resigned
 from tools import verify_evidence as verifier
@@ -133,19 +142,16 @@ def subject_export(data: bytes) -> None:
 def note(data: bytes) -> None:
     """A signed note. Our two readers agree, and what is read is written alike."""
     key = Signer(f"{LOG}/2026-03", bytes(range(32))).verifier
-    try:
-        ours = parse_note(data)
-    except NoteError:
-        ours = None
-    else:
-        if ours.encode().encode() != data:
+    ours = theirs = None
+    with contextlib.suppress(NoteError):
+        read = parse_note(data)
+        ours = read.text
+        if read.encode().encode() != data:
             raise AssertionError("a note that is written in another way than it was read")
-    try:
-        text, _ = verifier.open_note(data, [])
-    except verifier.Wrong:
-        text = None
-    if len(data) <= 1_000_000 and (None if ours is None else ours.text) != text:
-        raise AssertionError(f"one reads {ours!r}, the other {text!r}")
+    with contextlib.suppress(verifier.Wrong):
+        theirs, _ = verifier.open_note(data, [])
+    if len(data) <= MAX_NOTE_BYTES and ours != theirs:
+        raise AssertionError(f"one reads {ours!r}, the other {theirs!r}")
     with contextlib.suppress(verifier.Wrong):
         verifier.open_note(data, [verifier.parse_vkey(key.encode())])
 
@@ -176,18 +182,15 @@ def vkey(data: bytes) -> None:
 def checkpoint(data: bytes) -> None:
     """A checkpoint's text. Our two readers agree, and what is read is written alike."""
     text = data.decode("utf-8", "replace")
-    try:
-        ours = parse_our_checkpoint(text)
-    except CheckpointError:
-        ours = None
-    else:
-        if ours.text() != text:
+    ours = theirs = None
+    with contextlib.suppress(CheckpointError):
+        read = parse_our_checkpoint(text)
+        ours = (read.origin, read.size, read.root)
+        if read.text() != text:
             raise AssertionError("a checkpoint that is written in another way than it was read")
-    try:
+    with contextlib.suppress(verifier.Wrong):
         theirs = verifier.parse_checkpoint(text)
-    except verifier.Wrong:
-        theirs = None
-    if (None if ours is None else (ours.origin, ours.size, ours.root)) != theirs:
+    if ours != theirs:
         raise AssertionError(f"one reads {ours!r}, the other {theirs!r}")
 
 

@@ -79,13 +79,11 @@ def events(data: bytes) -> None:
     except KraftdError as error:
         _refused(error)
         return
-    if not isinstance(sent, Sent):
-        raise AssertionError(f"read as {sent!r}")
+    assert isinstance(sent, Sent)
     for value in sent.values:
         found = read_event(value, _CLOCK.now())
-        if isinstance(found, list):
-            if not found or not all(each.code and each.message for each in found):
-                raise AssertionError("refused without a reason")
+        if isinstance(found, list) and not (found and all(each.code and each.message for each in found)):
+            raise AssertionError("refused without a reason")
 
 
 _CALLER = Principal("user-1", "tenant-1", "session-1", Role.AUDITOR, "ada@example.com", {}, {}, {})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.audit.entries import entry_of
+from tests.fuzz import request_targets
 from tests.fuzz.evidence_targets import EXPORTED, FILES, WHOLE, Hostile, signed_with_manifest, small, verified
 from tests.ledger.evidence import Event, event, resigned
 from tools import verify_evidence as verifier
@@ -86,3 +87,18 @@ def test_totals_that_are_nested_deeper_than_one_can_follow(depth: int) -> None:
 def test_entries_that_cannot_be_put_in_order(outcome: object) -> None:
     """A text and a number at the same place of two events of a type."""
     assert "totals" in said(verified(sealing(type="ledger.checkpoint", outcome=outcome)), verifier.WRONG)
+
+
+def other_spellings(text: str) -> list[str]:
+    """What a lenient reader of base64url takes for the same bytes."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    spare = [text[:-1] + alphabet[alphabet.index(text[-1]) ^ bit] for bit in (1, 2, 3)]
+    return [*spare, text + "=", text + "==", text + "\0", text[:-9] + "\0\0\0\0" + text[-9:], text + "\n", f" {text}"]
+
+
+@pytest.mark.parametrize("name", ["cursor", "token"])
+def test_what_was_given_out_has_one_spelling(name: str) -> None:
+    target, [seed] = request_targets.REQUESTS[name]
+    target(seed)
+    for each in other_spellings(seed.decode()):
+        target(each.encode())
