@@ -51,7 +51,7 @@ sbom: setup ## Write the software bill of materials of what Azure installs, dist
 audit: setup ## Ask for known vulnerabilities of what is locked; needs the package index
 	@sh scripts/supply_chain.sh audit
 
-fuzz: setup ## Any bytes for every reader of bytes, led by coverage, and walks over the API: FUZZ_SECONDS (30) each, 20 targets
+fuzz: setup ## Any bytes for every reader of bytes, led by coverage, and walks over the API: FUZZ_SECONDS (30) for each of 19 readers
 	@sh scripts/setup.sh tests
 	@sh scripts/fuzz.sh $(FUZZ_SECONDS)
 

@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from functions import ENDPOINTS
 from functions._http import SECURITY_HEADERS
+from functions._openapi import document
 from tests.app import ROOT, App
 
 PAGE = (ROOT / "docs" / "security-asvs.md").read_text(encoding="utf-8")
@@ -85,6 +87,16 @@ async def test_headers_for_browsers(app: App) -> None:
     assert sent["Referrer-Policy"] == "no-referrer"
     assert sent["Cache-Control"] == "no-store"
     assert not [name for name in answer.headers if name.startswith(("access-control-", "set-cookie"))]
+
+
+async def test_nothing_redirects_and_nothing_traces(app: App) -> None:
+    paths = document(ENDPOINTS)["paths"].values()
+    answers = {status for path in paths for operation in path.values() for status in operation["responses"]}
+    assert {status for status in answers if status.startswith("3")} <= {"304"}
+    for path in ("/v1/profile", "/v1/health/live", "/v1/nowhere"):
+        answer = await app.client.request("TRACE", path, headers={"X-Secret": "echo me"})
+        assert answer.status_code in (404, 405)
+        assert "echo me" not in answer.text
 
 
 def test_the_app_starts_no_process_and_reads_no_code() -> None:

@@ -7,11 +7,15 @@ import random
 import sys
 import time
 
+import httpx
+import pytest
+
 from devhost.host import Host
 from shared.storage.sqlite import SqliteStore
 from tests.api.test_schemathesis import ENDPOINT, NOTHING_TO_FORBID, OPERATIONS
 from tests.app import running
 from tests.fakes import ManualClock
+from tests.faults import Call
 from tests.fuzz.walk import CALLERS, MODES, PEOPLE, NotingStore, Walk, drawn, shown
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
@@ -62,6 +66,31 @@ def may_call(name: str, caller: str) -> bool:
     if endpoint.who is None:
         return True
     return caller in [role.value for role in endpoint.who] if caller in PEOPLE else caller == endpoint.scope
+
+
+async def test_a_walk_notices_what_it_looks_for(host: Host) -> None:
+    clock = ManualClock()
+    store = NotingStore(await SqliteStore.open(None, clock=clock))
+    async with running(host, clock, store) as app:
+        walk = await Walk.begin(app, store, 0)
+        home, abroad = walk.stage.callers["auditor"], walk.stage.foreign_tenant
+        assert home is not None
+        asked, answer = (
+            httpx.Request("GET", "http://kraftd.test"),
+            httpx.Response(200, text=f'{{"tenant_id": "{abroad}"}}'),
+        )
+        store.written = [Call("batch", "identity", (home.tenant_id,))]
+        with pytest.raises(AssertionError, match="batch"):
+            walk.is_audited("a call", "auditor", 200)
+        store.written.append(Call("create", "audit_events", (home.tenant_id, "2026-03")))
+        walk.is_audited("a call", "auditor", 200)
+        with pytest.raises(AssertionError, match=abroad):
+            walk.stays_here(asked, answer, "a call")
+        store.written = [Call("patch", "signals", (abroad,))]
+        with pytest.raises(AssertionError, match="signals"):
+            walk.stays_here(asked, httpx.Response(200, text="{}"), "a call")
+        with pytest.raises(AssertionError, match="a call"):
+            walk.says_why(httpx.Response(422, json={"code": "invalid_request", "detail": "x", "errors": []}), "a call")
 
 
 def test_every_kind_of_caller_may_call_something() -> None:

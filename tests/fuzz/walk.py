@@ -119,9 +119,9 @@ class Walk:
         self.statuses[answer.status_code] = self.statuses.get(answer.status_code, 0) + 1
         where = f"{name} by {caller}: {request.method} {request.url} {content!r} -> {answer.status_code} {answer.text}"
         case.validate_response(answer, checks=ALWAYS)
-        self._says_why(answer, where)
-        self._is_audited(where, caller, answer.status_code)
-        self._stays_here(request, answer, where)
+        self.says_why(answer, where)
+        self.is_audited(where, caller, answer.status_code)
+        self.stays_here(request, answer, where)
         self._learn(name, answer)
 
     def _fitted(self, name: str, case: Any) -> Any:
@@ -150,7 +150,7 @@ class Walk:
             return acceptance(self.carried["invitation"][-1], f"{self.luck.random()}@example.com")
         return BODIES.get(f"{endpoint.method} {path}")
 
-    def _says_why(self, answer: httpx.Response, where: str) -> None:
+    def says_why(self, answer: httpx.Response, where: str) -> None:
         """An error has a code, and one of the request's form names its fields."""
         if answer.status_code < 400:
             return
@@ -162,7 +162,7 @@ class Walk:
         named = [each["field"] is not None and each["code"] and each["message"] for each in told.get("errors", [])]
         assert all(named), where
 
-    def _is_audited(self, where: str, caller: str, status: int) -> None:
+    def is_audited(self, where: str, caller: str, status: int) -> None:
         """What an organization has does not change without an event. When a key was last used is none, and tokens that
         were refused are counted by the minute, in `platform`."""
         wrote = self.store.written
@@ -174,7 +174,7 @@ class Walk:
             kept = call.container in KEPT and not counted and not (noted and caller in SCOPES)
             assert not kept, f"{where}\n{wrote}"
 
-    def _stays_here(self, request: httpx.Request, answer: httpx.Response, where: str) -> None:
+    def stays_here(self, request: httpx.Request, answer: httpx.Response, where: str) -> None:
         """Nothing of the other organization is told or written, but for ids that somebody here has asked for: the trail
         says what was tried."""
         self.asked |= {each for each in self.foreign if each in f"{request.url}{request.content!r}"}
