@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 PORT = 7071
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit release-check bench chaos docs lock
+.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit release-check fuzz bench chaos docs lock
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +31,8 @@ provision: setup ## Create or update database and containers in the account of C
 test: setup ## Run every check and test, as CI does
 	@sh scripts/setup.sh tests
 	@sh scripts/check.sh
-	@$(PYTHON) -m pytest -n auto --dist worksteal
+	@# Tests wait for servers half of the time: three workers for two processors.
+	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$((($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2)) $(PYTHON) -m pytest -n auto --dist worksteal
 
 coverage: setup ## Run the tests in one process and say which lines and branches they leave out
 	@sh scripts/setup.sh tests
@@ -54,6 +55,10 @@ audit: setup ## Ask for known vulnerabilities of what is locked; needs the packa
 
 release-check: setup ## Look whether this can be released: version, changelog, tree, package, licences, locks
 	@$(PYTHON) -m tools.release
+
+fuzz: setup ## Any bytes for every reader of bytes, led by coverage, and walks over the API: FUZZ_SECONDS (30) for each of 19 readers
+	@sh scripts/setup.sh tests
+	@sh scripts/fuzz.sh $(FUZZ_SECONDS)
 
 bench: setup ## Measure; prints a table and one JSON line per figure
 	@sh scripts/setup.sh tests
@@ -87,3 +92,4 @@ lock: setup ## Lock requirements.txt and requirements-dev.txt again from pyproje
 	@$(UV_COMPILE) pyproject.toml --group dev -o requirements-dev.txt >/dev/null
 	@$(UV_COMPILE) tests/infra/requirements.in -o tests/infra/requirements.txt >/dev/null
 	@$(UV_COMPILE) tests/infra/supply.in -o tests/infra/supply.txt >/dev/null
+	@$(UV_COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.txt >/dev/null

@@ -39,9 +39,11 @@ async def read_place(call: Call[Any, Any]) -> list[Any] | None:
     if text is None:
         return None
     try:
-        raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+        raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), b"-_", validate=True)
     except ValueError:
         raise refused() from None
+    if _spelled(raw) != text:
+        raise refused()
     mac, written = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
     for root in await call.services.secrets.versions("tokens"):
         if hmac.compare_digest(mac, _mac(root, written, call)):
@@ -62,7 +64,12 @@ async def write_place(call: Call[Any, Any], place: list[Any]) -> str:
 
     versions = await call.services.secrets.versions("tokens")
     root = signing_version(versions, now, timedelta(seconds=LIFETIME_SECONDS))
-    return base64.urlsafe_b64encode(_mac(root, text, call) + text).rstrip(b"=").decode()
+    return _spelled(_mac(root, text, call) + text)
+
+
+def _spelled(raw: bytes) -> str:
+    """The one text that stands for a cursor's bytes."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _mac(root: "SecretVersion", text: bytes, call: Call[Any, Any]) -> bytes:

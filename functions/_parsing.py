@@ -57,7 +57,7 @@ def parse_query[M: BaseModel](url: str, model: type[M]) -> M:
         if name in many:
             values.setdefault(name, []).append(value)
         elif name in values:
-            raise Invalid("invalid_request", "", errors=(FieldError(name[:_MAX_NAME], "repeated", "given twice"),))
+            raise _wrong((FieldError(name[:_MAX_NAME], "repeated", "given twice"),))
         else:
             values[name] = value
     try:
@@ -84,6 +84,10 @@ def _invalid(faults: list[Any]) -> Invalid:
         FieldError(".".join(str(part) for part in fault["loc"])[:_MAX_NAME], fault["type"], fault["msg"])
         for fault in faults[:50]
     )
+    return _wrong(errors)
+
+
+def _wrong(errors: tuple[FieldError, ...]) -> Invalid:
     return Invalid("invalid_request", "Some fields are not as they must be.", errors=errors)
 
 

@@ -23,7 +23,7 @@ sbom)
     ;;
 audit) # what Azure installs, and what development and checks do
     status=0
-    for locked in requirements.txt requirements-dev.txt tests/infra/requirements.txt tests/infra/supply.txt; do
+    for locked in requirements.txt requirements-dev.txt tests/infra/requirements.txt tests/infra/supply.txt tests/fuzz/requirements.txt; do
         echo "$locked:"
         "$tools/bin/pip-audit" --progress-spinner off --strict --disable-pip --require-hashes -r "$locked" || status=1
     done

@@ -20,11 +20,14 @@ def test_the_lock_files_are_what_pyproject_compiles_to(name: str) -> None:
     assert compiled(ROOT, name) == (ROOT / name).read_text(encoding="utf-8"), "run `make lock`"
 
 
+_FEW = {"tests/fuzz/requirements.txt"}
+
+
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_requirement_is_pinned_and_hashed_and_names_no_index(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     requirements = [block for block in re.split(r"\n(?=[a-z0-9])", text) if block]
-    assert len(requirements) > 5
+    assert len(requirements) > (0 if name in _FEW else 5)
     for block in requirements:
         assert re.match(r"[a-z0-9._-]+==\S+", block), block.splitlines()[0]
         assert "--hash=sha256:" in block, block.splitlines()[0]

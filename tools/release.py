@@ -27,6 +27,7 @@ LOCKS = {
     "requirements-dev.txt": ("pyproject.toml", "--group", "dev"),
     "tests/infra/requirements.txt": ("tests/infra/requirements.in",),
     "tests/infra/supply.txt": ("tests/infra/supply.in",),
+    "tests/fuzz/requirements.txt": ("tests/fuzz/requirements.in",),
 }
 """Every lock file, and what it is compiled of; so does `make lock`."""
 LICENCES = frozenset(

@@ -90,6 +90,11 @@ _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _EMPTY_ROOT = hashlib.sha256(b"").digest()
+# What zipfile raises for bytes that are no ZIP file, or a broken one: more than it says
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, OverflowError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "not checked"
 
@@ -135,6 +140,8 @@ class Checks:
             self.add(subject, WRONG, str(wrong))
         except Unchecked as unchecked:
             self.add(subject, UNKNOWN, str(unchecked))
+        except RecursionError:
+            self.add(subject, WRONG, "something in it is nested deeper than can be followed")
         return self.lines[-1].result == OK
 
     @property
@@ -210,7 +217,7 @@ def parse_vkey(text: str, kind: int = 1) -> Key:
 
 def good_name(name: str) -> bool:
     """Whether a key may have this name."""
-    return bool(name) and not any(c.isspace() or c < " " or c == "+" for c in name)
+    return bool(name) and not any(c.isspace() or c < " " or c == "+" or "\ud800" <= c <= "\udfff" for c in name)
 
 
 def open_note(data: bytes, keys: Sequence[Key]) -> tuple[str, list[Key]]:
@@ -376,7 +383,7 @@ class Part:
             with open(path, "rb") as file:
                 check_directory(file)
             files = self.zip().infolist()
-        except (OSError, zipfile.BadZipFile, NotImplementedError, struct.error, ValueError) as error:
+        except _UNREADABLE as error:
             raise Unchecked(f"{self.name}: cannot be read as a ZIP file ({error}); is it whole?") from None
         self.infos = {info.filename: info for info in files}
         require(len(self.infos) == len(files), f"{self.name}: a file name appears twice")
@@ -420,7 +427,7 @@ class Part:
         try:
             with self.zip().open(info) as file:
                 data = file.read(info.file_size + 1)
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error) as error:
+        except _UNREADABLE as error:
             raise Wrong(f"{self.name}: {name} cannot be unpacked ({error})") from None
         if len(data) != info.file_size:
             raise Wrong(f"{self.name}: {name} is not as long as it claims")
@@ -596,6 +603,8 @@ class Day:
         """Count one event."""
         kind = "custom.*" if event["type"].startswith("custom.") else event["type"]
         row = (kind, event["outcome"], event["data_class"], event["reason"])
+        if any(type(part) is not str for part in row[:3]) or type(row[3] or "") is not str:
+            raise Wrong("has a field of the wrong form")
         self.counts[row] = self.counts.get(row, 0) + 1
         self.hours.setdefault(kind, [0] * 24)[int(event["recorded_at"][11:13])] += 1
         self.first = index if self.first < 0 else self.first
@@ -1034,11 +1043,12 @@ class Exported:
     def run(self, made_at: str, checks: Checks) -> None:
         """Say how it went, once all months were checked."""
         try:
-            latest = datetime.fromisoformat(made_at.replace("Z", "+00:00")) - SEALED_AFTER
-        except ValueError:
+            require(_TIME.fullmatch(made_at), "it is no time")
+            latest = datetime.fromisoformat(made_at) - SEALED_AFTER
+        except (Wrong, ValueError, OverflowError):
             checks.add("Events of the export", WRONG, "the manifest does not say when the bundle was made")
             return
-        bound = latest.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        bound = latest.isoformat(timespec="microseconds").replace("+00:00", "Z")
         checks.attempt("Events of the export: unchanged", self.check_unchanged)
         checks.attempt("Events of the export: none is missing", self.check_present)
         checks.attempt("Events of the export: none was added", functools.partial(self.check_sealed, bound))
@@ -1088,9 +1098,11 @@ class Bundle:
         numbers = [part.manifest["part"] for part in self.parts]
         if len(set(numbers)) != len(numbers) or any(part.manifest["last"] for part in self.parts[:-1]):
             raise Wrong("a part is there twice, or follows the last")
-        missing = sorted(set(range(1, numbers[-1] + 1)) - set(numbers))
+        there = set(numbers)
+        absent = (number for number in range(1, numbers[-1] + 1) if number not in there)
+        missing = list(itertools.islice(absent, 20))
         if missing or numbers[0] < 1 or not self.parts[-1].manifest["last"]:
-            which = ", ".join(map(str, missing[:20])) or f"those after {numbers[-1]}"
+            which = ", ".join(map(str, missing)) or f"those after {numbers[-1]}"
             raise Unchecked(f"parts are missing: {which}")
         return f"{len(numbers)} of {len(numbers)}, {self.start} up to {self.end} (excluded), tenant {self.tenant_id}"
 

@@ -21,7 +21,8 @@ STEP_SECONDS = 30
 DRIFT_STEPS = 1
 RECOVERY_CODES = 10
 _SECRET_BYTES = 20
-_RECOVERY_BYTES = 10
+_RECOVERY_CHARACTERS = 28
+"""140 bits: a plain hash of what has 112 or more is enough. Codes of 16 characters were given out before."""
 _GROUP = 4
 
 type RandomBytes = Callable[[int], bytes]
@@ -55,8 +56,9 @@ def matching_step(secret: str, code: str, now: datetime) -> int | None:
 
 
 def new_recovery_codes(random_bytes: RandomBytes = secrets.token_bytes) -> list[str]:
-    """Ten codes of 80 bits each, grouped for reading: `abcd-efgh-ijkl-mnop`."""
-    return [_grouped(base64.b32encode(random_bytes(_RECOVERY_BYTES)).decode().lower()) for _ in range(RECOVERY_CODES)]
+    """Ten codes of 140 bits each, grouped for reading: `abcd-efgh-ijkl-mnop-qrst-uvwx-yz23`."""
+    texts = [base64.b32encode(random_bytes(_SECRET_BYTES)).decode().lower() for _ in range(RECOVERY_CODES)]
+    return [_grouped(text[:_RECOVERY_CHARACTERS]) for text in texts]
 
 
 def _grouped(text: str) -> str:
@@ -91,10 +93,12 @@ def _six_digits(text: str) -> str:
 
 def _recovery_code(text: str) -> str:
     code = _plain(text) if text.isascii() else ""
-    if not re.fullmatch(r"[a-z2-7]{16}", code):
-        raise PydanticCustomError("recovery_code", "must be a recovery code: 16 letters and digits")
+    if not re.fullmatch(r"[a-z2-7]{16}([a-z2-7]{12})?", code):
+        raise PydanticCustomError("recovery_code", "must be a recovery code: 28 letters and digits")
     return code
 
+
+_RECOVERY_SCHEMA = r"^[ -]*[A-Za-z2-7]([ -]*[A-Za-z2-7]){15}(([ -]*[A-Za-z2-7]){12})?[ -]*$"
 
 type OneTimeCode = Annotated[
     str,
@@ -108,6 +112,6 @@ type RecoveryCode = Annotated[
     str,
     StringConstraints(max_length=64),
     AfterValidator(_recovery_code),
-    WithJsonSchema({"type": "string", "maxLength": 64, "pattern": r"^[ -]*[A-Za-z2-7]([ -]*[A-Za-z2-7]){15}[ -]*$"}),
+    WithJsonSchema({"type": "string", "maxLength": 64, "pattern": _RECOVERY_SCHEMA}),
 ]
 """A recovery code as typed, in any case, with or without spaces and hyphens."""

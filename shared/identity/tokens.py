@@ -107,7 +107,11 @@ def _signed(token: str, root: SecretVersion) -> _Signed:
     The same token under the same key always gives the same, so it is kept; a rejection is not. Whether the token
     still holds (its times, its session, its user) is for the caller to check at every call.
     """
-    return _read(_decode(token, root))
+    payload = _decode(token, root)
+    signature = token.rpartition(".")[2]
+    if jwt.utils.base64url_encode(jwt.utils.base64url_decode(signature)).decode() != signature:
+        raise TokenRejected("malformed")  # another spelling of the same bytes: header and claims are signed as spelled
+    return _read(payload)
 
 
 def _read(payload: dict[str, Any]) -> _Signed:

@@ -69,13 +69,18 @@ def test_what_the_authenticator_app_scans(email: str) -> None:
     assert parse_qs(uri.query) == {"secret": [SECRET], "issuer": ["Kraftd Audit"]}
 
 
-def test_recovery_codes_are_ten_of_80_bits_each() -> None:
+def test_recovery_codes_are_ten_of_140_bits_each() -> None:
     made = new_recovery_codes()
     assert len(set(made)) == 10
     assert not set(made) & set(new_recovery_codes())
     for code in made:
-        assert [len(group) for group in code.split("-")] == [4, 4, 4, 4]
-        assert len(base64.b32decode(code.replace("-", "").upper())) == 10
+        assert [len(group) for group in code.split("-")] == [4] * 7
+        assert set(code) <= set("abcdefghijklmnopqrstuvwxyz234567-")
+
+
+def test_recovery_codes_that_were_given_out_before_are_good_on() -> None:
+    code = "abcd-efgh-ijkl-mnop"
+    assert matching_hash([recovery_hash(code)], TypeAdapter[str](RecoveryCode).validate_python(code)) is not None
 
 
 def test_a_recovery_code_is_found_however_it_is_typed() -> None:
@@ -120,6 +125,8 @@ def test_what_is_no_code(typed: str) -> None:
         "",
         "abcd-efgh-ijkl",
         "abcd-efgh-ijkl-mnop-q",
+        "abcd-efgh-ijkl-mnop-qrst-uvwx-yz2",
+        "abcd-efgh-ijkl-mnop-qrst-uvwx-yz23-a",
         "abcd-efgh-ijkl-mno1",
         "abcd_efgh_ijkl_mnop",
         "ıbcd-efgh-ijkl-mnop",

@@ -68,7 +68,7 @@ def report_html(report: Report) -> bytes:
 def policy() -> str:
     """The Content-Security-Policy that is in the file: its own style sheet, and nothing else."""
     digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return f"default-src 'none'; style-src 'sha256-{digest}'; object-src 'none'; base-uri 'none'; form-action 'none'"
 
 
 @lru_cache(maxsize=1)
