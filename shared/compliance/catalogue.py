@@ -79,6 +79,8 @@ GAPS: dict[str, str] = {
     "accounts": "The accounts as they are",
     "policies": "The settings in force",
     "sources": "A register of the sources that are expected to send events",
+    "facts": "All of what a day held: so much happened that what matters to the rule is counted and not all named",
+    "logins": "The last logins of all accounts: more than can be looked for were not seen in the period",
     "operations": "Signs of life of detection and of the writer of the trail",
 }
 """Data that a control may want and the trail may not have."""

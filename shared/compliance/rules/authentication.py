@@ -23,10 +23,9 @@ _CARD = "cardholder"
 
 @rule("AUTH-01", "high", "More failures in a row than may be, before a lock or without one", "lockout_max_attempts")
 def locks(evidence: Evidence) -> Result:
-    """Accounts whose run of failures is longer than allowed."""
-    allowed = evidence.at_least("lockout_max_attempts")
-    marks = [mark for _, mark in evidence.facts.runs.values() if mark is not None and mark.size > allowed]
-    return Result(of_marks(len(marks), marks, "Account {about}: {size} failures in a row"))
+    """Runs of failures of an account that are longer than allowed."""
+    count, marks = evidence.facts.runs(evidence.at_least("lockout_max_attempts"))
+    return Result(of_marks(count, marks, "Account {about}: {size} failures in a row"))
 
 
 @rule("AUTH-02", "high", "A success sooner after a lock than may be, with no unlock between", "lockout_minutes")
@@ -39,8 +38,8 @@ def stays_locked(evidence: Evidence) -> Result:
 @rule("AUTH-03", "high", "A success within an hour after a burst of failures, and no alert", "failure_burst")
 def watched(evidence: Evidence) -> Result:
     """Successes after bursts that nothing alerted of."""
-    count, marks = evidence.facts.marked("after_failures", evidence.at_least("failure_burst"))
-    if not count:
+    marks = evidence.facts.each_marked("after_failures", evidence.at_least("failure_burst"))
+    if not marks:
         return NOTHING
     if evidence.alerts is None:
         return missing("alerts")

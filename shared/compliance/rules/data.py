@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from shared.compliance.evidence import Evidence, RequestRow
-from shared.compliance.rules.model import NOTHING, Found, Result, bounded, missing, of_marks, rule
+from shared.compliance.rules.model import Found, Result, bounded, missing, of_marks, rule
 
 
 @rule("DATA-01", "high", "A large export with no reason and no acknowledged alert", "bulk_export_records")
 def exports(evidence: Evidence) -> Result:
     """Exports above the threshold without purpose, reason or ticket."""
-    count, marks = evidence.facts.marked("bulk", evidence.at_least("bulk_export_records"))
+    marks = evidence.facts.each_marked("bulk", evidence.at_least("bulk_export_records"))
     told = [each for each in marks if not (each.ref and evidence.is_alerted({each.ref.event_id}, acknowledged=True))]
-    return Result(of_marks(count - len(marks) + len(told), told, "{about} exported {size} records"))
+    return Result(of_marks(len(told), told, "{about} exported {size} records"))
 
 
 @rule("DATA-02", "high", "Data of somebody was used after the person was erased")
@@ -74,8 +74,6 @@ def done(evidence: Evidence) -> Result:
     """Executed requests of which the trail has no erasure or export."""
     if evidence.requests is None:
         return missing("requests")
-    if evidence.facts.left_out("privacy.erasure", "privacy.export"):
-        return NOTHING  # some of them are not among the facts
     acts = evidence.facts.extracts("privacy.erasure", "privacy.export")
     acted = {
         each.attributes.get("request_id")
