@@ -136,7 +136,7 @@ class Presence:
             if acted[place] and (place or first != ENDED) and actor is not None:
                 self._marks.add("after_exit", actor.ref, int(actor.last - start), about=account)
         open_acted = bool(spans) and spans[-1][1] < 0 and acted[-1]
-        before = bool(times) and times[0] < first_at
+        before = bool(times) and (times[0] <= first_at if first == ENDED else times[0] < first_at)
         ref = actor.ref[:3] if actor is not None and (own or before) else ("", "", "")
         kind = actor.ref[3:] if ref[1] and actor is not None else ("", "")
         return (account, first, int(before), int(own), changes[-1][2], len(spans), int(open_acted), *ref, *kind)

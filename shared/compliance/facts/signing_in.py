@@ -109,7 +109,7 @@ class _Account:
         for at, _, step, ref in sorted(steps, key=lambda each: each[:2]):
             self._take((int(at), step, ref))
         edge = DAY_SECONDS - BURST_SECONDS
-        self.tail = [at for at in self.tail if at > edge]
+        self.tail = [at for at in self.tail if at >= edge]
         if self.first is None:
             self.begins, self.begins_ref = self.ends, self.ends_ref
 
