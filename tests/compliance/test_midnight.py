@@ -48,7 +48,7 @@ def said(steps: list[Step], seconds: int) -> Trail:
     """The same happening, so many seconds later."""
     trail, at = Trail(), timedelta(seconds=seconds)
     for kind, who, session, gap in steps:
-        at += timedelta(seconds=gap)
+        at += timedelta(seconds=gap, microseconds=1)
         before = len(trail.entries)
         _SAY[kind](trail, who, session)
         for entry in trail.entries[before:]:
