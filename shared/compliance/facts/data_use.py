@@ -15,6 +15,8 @@ MOST_USERS = 2000
 """Who used data of a sensitive class, by class."""
 MOST_TOUCHED = 10_000
 MOST_ERASED, MOST_CONSENTS = 2000, 5000
+MOST_ROLES = 250
+"""Roles in which data was used, with their classes."""
 SENSITIVE = ("cardholder", "phi", "personal", "confidential")
 LEAST_BULK = 10
 SLOT_SECONDS = 1800
@@ -187,7 +189,8 @@ class DataUse:
             "used_before": _packed(name for name, each in self._consents.items() if each.used_before),
             "consents_left": max(0, len(self._consents) - MOST_CONSENTS),
             **{kind: _packed_hashes(found) for kind, found in self._hits.items()},
-            "data_roles": dict(sorted(self._roles.items())[:MOST_USES]),
+            "data_roles": dict(sorted(self._roles.items())[:MOST_ROLES]),
+            "data_roles_left": max(0, len(self._roles) - MOST_ROLES),
         }
 
 

@@ -106,7 +106,8 @@ class Facts:
         return self.summed("statuses")
 
     def summed(self, name: str) -> dict[str, int]:
-        """Counts by name, over all days."""
+        """Counts by name, over all days; where a day has more names than it keeps, it is noted."""
+        self._note(name, sum(day.get(f"{name}_left", 0) for day in self._found))
         total: dict[str, int] = {}
         for day in self._found:
             for key, n in day[name].items():
