@@ -18,6 +18,7 @@ MOST_LOGINS_ASKED, MOST_LOGIN_PAGES = 100, 10
 """Accounts of which the last login is looked up one by one, and pages of a thousand logins that are looked through
 before that, where there are more accounts."""
 _A_PAGE, _AT_ONCE = 1000, 8
+_TOLD = ("type", "recorded_at", "target", "reason", "subjects", "attributes")
 
 
 class Earlier:
@@ -63,16 +64,14 @@ class Earlier:
         found: list[Item] = []
         is_all = True
         for kind in types:
-            own, whole = await self._pages(
-                tenant_id, kind, start, ("type", "recorded_at", "target", "reason", "subjects", "attributes")
-            )
+            own, whole = await self._pages(tenant_id, kind, start, _TOLD, MOST_EARLIER)
             found += own
             is_all = is_all and whole
         found.sort(key=lambda each: str(each["recorded_at"]), reverse=True)
         return found, is_all
 
     async def _pages(
-        self, tenant_id: str, kind: str, end: str, fields: tuple[str, ...], most: int = MOST_EARLIER
+        self, tenant_id: str, kind: str, end: str, fields: tuple[str, ...], most: int
     ) -> tuple[list[Item], bool]:
         where = (Eq("type", kind), Range("recorded_at", lt=end))
         query = Query(where, order_by="recorded_at", descending=True, limit=_A_PAGE, fields=fields)

@@ -76,7 +76,7 @@ class Inspection:
             return Month(month, fault=f"no checkpoint can be signed: {error.code}")
         size, root = issued.checkpoint.size, issued.note.split("\n")[2]
         if size == 0:
-            return Month(month)
+            return Month(month, root=root, note=issued.note)
         try:
             rollups = await self._shards.rollups(tenant_id, month, [f"{month}-{day}" for day in _DAYS])
         except BrokenShard as error:

@@ -70,7 +70,7 @@ def _roles(trail: Trail) -> list[str]:
     """Roles that nobody approved; somebody saw the alerts on all but the last."""
     for number in range(3):
         trail.say("user.role_change", f"20T09:0{number}", target="x", old_role="user", new_role="user", ticket="T")
-    given = {"old_role": "user", "new_role": "tenant_admin"}
+    given: dict[str, Any] = {"old_role": "user", "new_role": "tenant_admin"}
     return [trail.say("user.role_change", f"20T1{n}:00", target=f"w-{n}", **given) for n in range(3)][:2]
 
 
@@ -137,7 +137,7 @@ def _erased(name: str, *others: str) -> Say:
 
 
 def _withdrawn(trail: Trail) -> list[str]:
-    about = {"data_class": "personal", "purpose": "news"}
+    about: dict[str, Any] = {"data_class": "personal", "purpose": "news"}
     people = sorted((f"p-{n}" for n in range(5)), key=lambda each: hash_of(f"{each}\nnews"))
     for each in people:
         trail.say("consent.withdraw", "20T09:00", about=[each], purpose="news", version="1")
@@ -307,7 +307,7 @@ def evidence_of(hidden: Hidden, framework: str) -> Evidence:
 
 
 def statuses(rule: str, evidence: Evidence) -> dict[str, tuple[str, str | None]]:
-    found = {}
+    found: dict[str, tuple[str, str | None]] = {}
     for control in FRAMEWORKS[evidence.framework].controls:
         names = control.rules.split()
         if rule in names:
