@@ -27,13 +27,18 @@ it is the same one.
 Each UTC day is folded once from its sealed entries into a bounded document, its facts ([ADR
 41](adr/0041-reports-read-facts-not-events.md)), so that a report costs as much for a million events as for ten
 thousand. Entries are read in bundles that are held against the tiles of the ledger; the counts of the facts must be
-those of the ledger's own rollup. What is capped (events that are named, persons, actors) is counted all the same, and
-the report says how many it does not name. Facts hold nothing personal: ids of persons and what was in clear in the
-entries.
+those of the ledger's own rollup, and never become less. What is capped (events that are named, persons, actors) is
+counted all the same. A cap hides names, and nothing that matters: of events that a rule could find something in it is
+known how many are not named, and where there are any, or could be, the rule counts as not run wholly (`data-missing`)
+unless it found something anyway ([ADR 59](adr/0059-no-cap-blinds-a-rule.md)). Facts hold nothing personal: ids of
+persons and what was in clear in the entries. They are kept under a code that only the app can make; those that do
+not fit it are folded again. What had ended when a period began (accounts, persons who were erased, consents) is read
+from the trail, up to 5,000 events of a kind.
 
-**Samples** ([ADR 42](adr/0042-samples-follow-from-the-checkpoint.md)): the seed is SHA-256 of the last checkpoint's
-root (base64), a line feed, and the control's `oscal_id`. So a sample cannot be chosen before the period is sealed,
-and anybody can draw it again.
+**Samples** ([ADR 42](adr/0042-samples-follow-from-the-checkpoint.md)): the seed is SHA-256 of a root of the ledger
+(base64), a line feed, and the control's `oscal_id`. The root is the one that the period's last month had when the last
+entry of the period was in: nobody knows it before, and nothing that is recorded later changes it. The report names it
+(`sampling_month`, `sampling_size`, `sampling_root`), and anybody can draw the sample again.
 
 **The gate** is looked at first: per month a checkpoint is signed now and follows from the last one; the counts of the
 days add up to its size; the facts are of as many events; the ledger keeps no finding about itself, and no check
@@ -74,6 +79,7 @@ How to get a report, by a call or by a schedule: [reports.md](reports.md).
 | event | means |
 |---|---|
 | `facts_folded` | the facts of a day were made; as a report or the gatherer asked for them |
+| `facts_not_ours` | the facts of a day are folded again: the secret `ledger` changed; with `same_key`, the store did |
 | `report_built_elsewhere` | two builders made one report at once; the first one's is kept |
 | `report_part_gone` | a part of a report that was not kept was removed by another builder |
 | `report_order_taken` | an order was gone, or another builder's, when a builder wanted it |

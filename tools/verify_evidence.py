@@ -729,6 +729,8 @@ class Month:
         require(not surplus, f"there are entries beyond the signed size: {min(surplus, default='')}")
         if self.bundle.exported is not None:
             self.bundle.exported.checked[self.period] = True
+        if self.bundle.reported is not None:
+            self.bundle.reported.counted.add(self.period)
         return f"entries 0 to {self.size - 1:,} give the signed root" if self.size else "no entries, as signed"
 
     def pass_marks(self, checks: Checks) -> None:
@@ -768,9 +770,11 @@ class Month:
         else:
             for line in shown.pop(index, []):
                 self.check_disclosure(event, line, index)
+            is_wanted = self.bundle.start <= event["recorded_at"][:10] < self.bundle.end
             if self.bundle.exported is not None:
-                is_wanted = self.bundle.start <= event["recorded_at"][:10] < self.bundle.end
                 self.bundle.exported.match(event["id"], leaf, is_wanted)
+            if self.bundle.reported is not None and is_wanted:
+                self.bundle.reported.add(event, index)
         del self.faults[MAX_SHOWN:]
 
     def check_event(self, event: dict[str, Any], index: int) -> None:
@@ -900,6 +904,129 @@ class Month:
             if root_from_path(self.leaves[index], index, self.size, path) != self.root:
                 raise Wrong(f"{name} does not lead to the root")
         return f"{len(proofs):,} lead from their entries to the signed root"
+
+
+# ---- the figures of a report ---------------------------------------------------------------------------------------
+
+
+class Reported:
+    """What a report says was counted, and what it names, held against the entries of its period.
+
+    Counted are the entries that were there when the report was made: those up to the size that it stands on, or to the
+    last one of the period that it knew.
+    """
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        """LookupError, TypeError, ValueError, AttributeError: it has not the form of a report. Wrong: a seed is not."""
+        self.report = report
+        shards = report["population"]
+        self.limits = {s["period"]: max(s["size"], -1 if s["last"] is None else s["last"] + 1) for s in shards}
+        self.days: dict[str, Day] = {}
+        self.outcomes: dict[tuple[str, str], int] = {}
+        self.months = {s["period"]: [0, None, None] for s in shards}
+        self.counted: set[str] = set()
+        self.faults: list[str] = []
+        self.named: dict[tuple[str, int], set[tuple[str, ...]]] = {}
+        controls = report["controls"]
+        shown = [ref for control in controls if control["samples"] for ref in control["samples"]["events"]]
+        for ref in (*shown, *(each for finding in report["exceptions"] for each in finding["events"])):
+            told = tuple(str(ref[name]) for name in ("event_id", "recorded_at", "type", "outcome"))
+            self.named.setdefault((ref["period"], int(ref["index"])), set()).add(told)
+        self.tables = {table["id"]: table for table in report["tables"]}
+        self.seed = self.read_seed(dict(report["method"]["parameters"]))
+
+    def read_seed(self, parameters: dict[str, Any]) -> tuple[str, int, bytes] | None:
+        """Month, size and root that samples are drawn by; None where there are no samples."""
+        sampled = [control for control in self.report["controls"] if control["samples"]]
+        if "sampling_root" not in parameters:
+            require(not sampled, "it does not say what its samples are drawn by")
+            return None
+        root = parameters["sampling_root"]
+        for control in sampled:
+            drawn = hashlib.sha256(f"{root}\n{control['oscal_id']}".encode()).hexdigest()
+            require(control["samples"]["seed"] == drawn, f"the sample of {control['oscal_id']} has another seed")
+        size = parameters["sampling_size"]
+        require(type(size) is int and size > 0, "the size that samples are drawn by is none")
+        return str(parameters["sampling_month"]), size, strict_base64(root)
+
+    def add(self, event: dict[str, Any], index: int) -> None:
+        """Count an entry of the period."""
+        period, day = event["period"], event["recorded_at"][:10]
+        if index >= self.limits.get(period, 0):
+            return
+        self.days.setdefault(day, Day()).add(event, index)
+        kind = "custom.*" if event["type"].startswith("custom.") else event["type"]
+        self.outcomes[kind, event["outcome"]] = self.outcomes.get((kind, event["outcome"]), 0) + 1
+        month = self.months[period]
+        month[:] = [(month[0] or 0) + 1, index if month[1] is None else month[1], index]
+        told = (event["id"], event["recorded_at"], event["type"], event["outcome"])
+        if self.named.pop((period, index), {told}) != {told}:
+            self.faults.append(f"entry {index:,} of {period} is not the event that it names")
+
+    def check(self) -> str:
+        """Everything that it counts is what the entries give, and everything that it names is among them."""
+        if set(self.months) - self.counted:
+            raise Unchecked("the entries that it counts could not be checked")
+        try:
+            return self.check_figures()
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise Wrong("report/report.json has figures that are none") from None
+
+    def check_figures(self) -> str:
+        """The same, of a report whose every part has its form."""
+        require(not self.faults, "; ".join(self.faults[:MAX_SHOWN]))
+        for period, index in sorted(self.named):
+            raise Wrong(f"entry {index:,} of {period}, which it names, is not among those of its period")
+        total = sum(day.totals()["events"] for day in self.days.values())
+        told = self.report["events_in_period"]
+        require(told == total, f"it counts {told} events in the period, and there are {total}")
+        for shard in self.report["population"]:
+            own = [shard["events"], shard["first"], shard["last"]]
+            require(own == self.months[shard["period"]], f"it counts other events of {shard['period']} than there are")
+        self.check_days()
+        self.check_evidence()
+        self.check_counts()
+        return f"{total:,} events by day, type, outcome, class and reason: counted again from the entries"
+
+    def check_days(self) -> None:
+        """The table of days."""
+        rows = {row[0]: row[1:4] for row in self.tables.get("days", {"rows": []})["rows"]}
+        for day in sorted(rows.keys() | self.days.keys()):
+            totals = self.days[day].totals() if day in self.days else {"events": 0, "first": None, "last": None}
+            expected = [totals[name] for name in ("events", "first", "last")]
+            require(rows.get(day) == expected, f"it counts other events of {day} than there are")
+
+    def check_evidence(self) -> None:
+        """What each control is said to stand on is not more than there is: it may be of some classes alone."""
+        for control in self.report["controls"]:
+            for each in control["evidence"]:
+                if " " in each["type"]:
+                    continue  # updates of alerts by what they came to: entries have that in their attributes
+                for outcome, count in each["by_outcome"]:
+                    there = self.outcomes.get((each["type"], outcome), 0)
+                    what = f"{control['oscal_id']} stands on {count} {each['type']} ({outcome})"
+                    require(count <= there, f"{what}, and there are {there}")
+                require(
+                    each["total"] == sum(count for _, count in each["by_outcome"]) == sum(each["by_day"]),
+                    f"the counts of {each['type']} for {control['oscal_id']} do not add up",
+                )
+
+    def check_counts(self) -> None:
+        """The table of counts by type, outcome, class and reason."""
+        if "counts" not in self.tables:
+            raise Unchecked("the report has no table of counts by type")
+        rows: dict[tuple[Any, ...], int] = {}
+        for day in self.days.values():
+            for row, count in day.counts.items():
+                rows[row] = rows.get(row, 0) + count
+        table = self.tables["counts"]
+        for *row, count in table["rows"]:
+            shown = " ".join(map(str, row))
+            there = rows.get(tuple(row), 0)
+            require(count == there, f"it counts {count} events of {shown}, and there are {there}")
+        require(table["total"] == len(rows), "it counts events of other types than there are")
+        is_cut = table["total"] > len(table["rows"])
+        require(is_cut or len({tuple(row[:4]) for row in table["rows"]}) == len(rows), "a type is counted twice")
 
 
 # ---- an export of the trail ----------------------------------------------------------------------------------------
@@ -1075,6 +1202,7 @@ class Bundle:
         self.keys = keys
         self.witnesses = witnesses
         self.exported: Exported | None = None
+        self.reported: Reported | None = None
         self.cosigned: list[int] = []
         first = self.parts[0].manifest
         self.origin: str = first["origin"]
@@ -1154,6 +1282,8 @@ class Bundle:
                 continue
             for index, attributes in month.closings:
                 self.claim_closing(period, index, attributes, claims, checks)
+        if self.reported is not None:
+            checks.attempt("Report: figures", self.reported.check)
         for period, left in claims.items():
             for claim in (claim for each in left.values() for claim in each):
                 checks.add(claim.subject, UNKNOWN, f"the entries of {period} could not be checked")
@@ -1195,7 +1325,8 @@ class Bundle:
             about = [report[name] for name in ("tenant_id", "from_day", "to_day")]
             shards = [(f"{s['period']}", s["size"], strict_base64(s["root"])) for s in report["population"]]
             notes = [s["checkpoint"].encode() for s in report["population"]]
-        except (KeyError, TypeError, AttributeError, ValueError):
+            reported = Reported(report)
+        except (LookupError, TypeError, AttributeError, ValueError):
             raise Wrong("report/report.json has not the form of a report") from None
         require(said == named, "report/report.json is another report than the manifest names")
         require(about == [self.tenant_id, self.start, self.end], "the report is of another tenant or period")
@@ -1205,6 +1336,12 @@ class Bundle:
             require(period in claims, f"the report stands on {period}, which the bundle does not have")
             detail = f"it stands on the first {size:,} entries of {period}, and they are these"
             claims[period].setdefault(size, []).append(Claim(f"Report: month {period}", root, detail))
+        if reported.seed is not None:
+            period, size, root = reported.seed
+            require(period in claims, f"samples are drawn by {period}, which the bundle does not have")
+            detail = f"the root that they are drawn by is that of the first {size:,} entries of {period}"
+            claims[period].setdefault(size, []).append(Claim("Report: samples", root, detail))
+        self.reported = reported
         what = f"{named['framework']}, report {named['id']}, generated {named['generated_at']}"
         return f"{what}; {len(files)} files, as signed"
 

@@ -30,7 +30,7 @@ from shared.compliance.report_model import (
 from shared.compliance.report_model import Evidence as Shown
 from shared.compliance.rules import RULES
 from shared.compliance.rules.model import Found, Result
-from shared.compliance.samples import METHOD, sample, seed_of
+from shared.compliance.samples import METHOD, SEED, sample, seed_of
 from shared.compliance.selectors import selectors
 from shared.compliance.status import STATUS_RULES, Judged, status_of
 from shared.compliance.tables import tables_of
@@ -251,10 +251,10 @@ def _updates(evidence: Evidence, status: str) -> Shown:
 
 
 def _sample(control: Control, evidence: Evidence) -> Sample | None:
-    root = next((shard.root for shard in reversed(evidence.shards) if shard.size), None)
-    if root is None or not control.evidence:
+    if evidence.seed is None or not control.evidence:
         return None
-    return sample(evidence.facts, control.evidence, seed_of(root, control.oscal_id), evidence.at_least("sample_size"))
+    seed = seed_of(evidence.seed.root, control.oscal_id)
+    return sample(evidence.facts, control.evidence, seed, evidence.at_least("sample_size"))
 
 
 def _summary(controls: Sequence[ControlResult]) -> Summary:
@@ -297,9 +297,22 @@ def _method(evidence: Evidence, controls: Sequence[Control]) -> Method:
             ("population", "all sealed entries whose recorded_at lies in the period (UTC days, the last one excluded)"),
             ("facts_version", FACTS_VERSION),
             ("sampling", METHOD),
+            *_seed(evidence),
             ("working_hours", hours.text),
             ("not_a_certification", "It supports an assessment, and is none."),
         ),
+    )
+
+
+def _seed(evidence: Evidence) -> tuple[tuple[str, Cell], ...]:
+    """What anybody needs to have the seeds again, from the ledger alone."""
+    if evidence.seed is None:
+        return ()
+    return (
+        ("sampling_seed", SEED),
+        ("sampling_month", evidence.seed.period),
+        ("sampling_size", evidence.seed.size),
+        ("sampling_root", evidence.seed.root),
     )
 
 

@@ -94,7 +94,10 @@ class RequestRow:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account as it is. Times RFC 3339. `last_login_at`, `password_since` None: further back than was looked."""
+    """An account as it is. Times RFC 3339. `last_login_at`, `password_since` None: further back than was looked.
+
+    `is_unknown`: nobody looked for its last login, for there were too many accounts to.
+    """
 
     id: str
     role: str
@@ -103,6 +106,7 @@ class Account:
     created_at: str
     last_login_at: str | None = None
     password_since: str | None = None
+    is_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +246,19 @@ class LedgerState:
     kept_past: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What samples are drawn by: the root that the ledger of a month had when the last entry of the period was in.
+
+    `size`: of the tree then, one more than that entry's index. `root`: base64. Nothing that is recorded later has a
+    part in it, and nobody knows it before.
+    """
+
+    period: str
+    size: int
+    root: str
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Everything that a report is made from. The same evidence gives the same report."""
@@ -262,6 +279,7 @@ class Evidence:
     last_review_at: str | None = None
     incidents_before: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     """What was recorded of incidents in the months before: the alert, and the attributes of the event; in order."""
+    seed: Seed | None = None
 
     def at_least(self, name: str) -> int:
         """A threshold by its name. KeyError."""

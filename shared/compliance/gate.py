@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.audit.model import RequestContext
-from shared.compliance.evidence import LedgerState, Period
+from shared.compliance.evidence import LedgerState, Period, Seed
 from shared.compliance.report_model import Gate, GateCheck, Shard, SilentSpan
 from shared.core.clock import Clock, parse_rfc3339, period_end
 from shared.core.errors import KraftdError
 from shared.ledger.closing import GRACE
+from shared.ledger.merkle import range_hash
 from shared.ledger.progress import Progress, progress_id
 from shared.ledger.service import Ledger
 from shared.ledger.shards import BrokenShard, Head, Shards
@@ -75,7 +76,7 @@ class Inspection:
             return Month(month, fault=f"no checkpoint can be signed: {error.code}")
         size, root = issued.checkpoint.size, issued.note.split("\n")[2]
         if size == 0:
-            return Month(month)
+            return Month(month, root=root, note=issued.note)
         try:
             rollups = await self._shards.rollups(tenant_id, month, [f"{month}-{day}" for day in _DAYS])
         except BrokenShard as error:
@@ -111,6 +112,29 @@ class Inspection:
         async for page in pages(self._store, AUDIT_EVENTS, (tenant_id,), query):
             told += [item["attributes"] for item in page]
         return state, told
+
+    async def seed(
+        self, tenant_id: str, period: Period, months: Sequence[Month], request: RequestContext
+    ) -> Seed | None:
+        """What samples are drawn by: the root of the last month with events of the period, once the last of these was
+        in. None where there are none, or the ledger is broken (the trail is told). StoreError."""
+        lasts = [
+            (month.period, item["last"])
+            for month in months
+            for day, item in month.rollups.items()
+            if day in period.days
+        ]
+        if not lasts:
+            return None
+        month, last = max(lasts)
+        size = last + 1
+        try:
+            head = await self._shards.head(tenant_id, month)
+            reader = await self._shards.reader(tenant_id, head, [(0, size)], size)
+            return Seed(month, size, base64.b64encode(range_hash((0, size), reader)).decode())
+        except BrokenShard as error:
+            await self._ledger.broken(tenant_id, month, error, request)
+            return None
 
     async def _has_entries(self, tenant_id: str, month: str) -> bool:
         found = Query((Range("index", ge=0),), order_by="index", limit=1)

@@ -123,7 +123,7 @@ _POPULATIONS: Mapping[str, Callable[[Evidence], int | None]] = {
     "@with_purpose": lambda evidence: evidence.facts.total("with_purpose"),
     "@accounts": _accounts,
     "@password_only": lambda evidence: _accounts(evidence, password_only=True),
-    "@leavers": lambda evidence: sum(len(day["ended"]) for day in evidence.facts.documents),
+    "@leavers": lambda evidence: evidence.facts.endings,
     "@service_logins": _service_logins,
     "@card_users": lambda evidence: card_users(evidence.facts.documents).total,
     "@answered": _answered,

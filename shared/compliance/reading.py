@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.audit.model import PLATFORM_TENANT, RequestContext
 from shared.compliance.builder import silences
 from shared.compliance.catalogue import FRAMEWORKS
+from shared.compliance.earlier import Earlier
 from shared.compliance.evidence import (
     Account,
     Accounts,
@@ -23,7 +23,6 @@ from shared.compliance.evidence import (
     Policies,
     RequestRow,
     RequestsOf,
-    hours_between,
     moment_after,
 )
 from shared.compliance.facts.merged import Facts
@@ -34,13 +33,10 @@ from shared.core.clock import Clock
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import DocumentStore, Eq, Item, Query, Range, pages
 
-MOST_LOGINS_ASKED = 100
-"""Accounts of which the last login is looked up one by one: those that did not act in the period."""
 _LATER = 9 * 86_400
 """Seconds after a period in which its last day's signs of life come: after a downtime, up to eight days later."""
 _INCIDENT_DAYS = 183
 """So many days before a period incidents are looked for that are not over."""
-_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +60,7 @@ class Reader:
         self._inspection = inspection
         self._facts = facts
         self._clock = clock
+        self._earlier = Earlier(store)
 
     async def evidence(
         self, organization: Organization, framework: str, period: Period, request: RequestContext
@@ -85,7 +82,10 @@ class Reader:
             retention_days=state.retention_days,
             previous=await self._inspection.previous(tenant_id, period),
         )
-        facts, thresholds = Facts(period.days, days), thresholds_for(framework, policies.thresholds)
+        rules = {rule for control in FRAMEWORKS[framework].controls for rule in control.rules.split()}
+        consents = any(day["based_on_consent"] for day in days.values())
+        before = await self._earlier.before(tenant_id, period.start, rules, consents=consents)
+        facts, thresholds = Facts(period.days, days, before), thresholds_for(framework, policies.thresholds)
         spans = silences(facts, period.start, thresholds["source_silence_hours"])
         start, end = period.start, period.end
         alerts = None if self._ports.alerts is None else await self._ports.alerts.alerts(tenant_id, start, end)
@@ -100,55 +100,29 @@ class Reader:
             shards=shards_of(period, months, spans),
             ledger=state,
             policies=_of_framework(policies, framework),
+            seed=await self._inspection.seed(tenant_id, period, months, request),
             thresholds=thresholds,
             alerts=None if alerts is None else tuple(alerts),
             requests=None if requests is None else (*requests, *answered),
-            accounts=await self._accounts(tenant_id, framework, facts, period, thresholds["inactive_account_days"]),
+            accounts=await self._accounts(tenant_id, rules, facts, period, thresholds["inactive_account_days"]),
             operations=await self._operations(tenant_id, period, facts),
             last_review_at=await self._last(tenant_id, "review.complete", period.end),
             incidents_before=await self._incidents(tenant_id, period),
         )
 
     async def _accounts(
-        self, tenant_id: str, framework: str, facts: Facts, period: Period, days: int
+        self, tenant_id: str, rules: Collection[str], facts: Facts, period: Period, days: int
     ) -> tuple[Account, ...] | None:
         """The accounts, with what the trail tells of logins and passwords, where a rule asks for it."""
-        rules = {rule for control in FRAMEWORKS[framework].controls for rule in control.rules.split()}
         if self._ports.accounts is None:
             return None
         held = list(await self._ports.accounts.accounts(tenant_id))
         if "ACC-04" in rules:
-            held = await self._with_logins(tenant_id, held, facts, period, days)
+            held = await self._earlier.with_logins(tenant_id, held, facts.actors, period.end, days)
         if "AUTH-05" in rules:
             passwords = await self._passwords(tenant_id, period, days)
             held = [replace(each, password_since=passwords.get(each.id)) for each in held]
         return tuple(held)
-
-    async def _with_logins(
-        self, tenant_id: str, held: Sequence[Account], facts: Facts, period: Period, days: int
-    ) -> list[Account]:
-        seen = [replace(each, last_login_at=period.end) if each.id in facts.actors else each for each in held]
-        asked = [
-            each
-            for each in seen
-            if each.last_login_at is None
-            and each.status == "active"
-            and hours_between(each.created_at, period.end) > days * 24
-        ][:MOST_LOGINS_ASKED]
-        free = asyncio.Semaphore(_AT_ONCE)
-
-        async def last(account: Account) -> tuple[str, str | None]:
-            async with free:
-                return account.id, await self._last_login(tenant_id, account.id, period.end)
-
-        found = dict(await asyncio.gather(*(last(each) for each in asked)))
-        return [replace(each, last_login_at=found.get(each.id, each.last_login_at)) for each in seen]
-
-    async def _last_login(self, tenant_id: str, account: str, end: str) -> str | None:
-        where = (Eq("type", "auth.login"), Eq("actor.id", account), Range("occurred_at", lt=end))
-        query = Query(where, order_by="occurred_at", descending=True, limit=1, fields=("occurred_at",))
-        items = (await self._store.query(AUDIT_EVENTS, (tenant_id,), query)).items
-        return str(items[0]["occurred_at"]) if items else None
 
     async def _passwords(self, tenant_id: str, period: Period, days: int) -> dict[str, str]:
         """When passwords were set within so many days before the end, by account."""
@@ -180,6 +154,8 @@ class Reader:
         ]
         outages = [each for each in outages if each.since < period.end and each.until >= period.start]
         beat = await self._last(PLATFORM_TENANT, "system.heartbeat", until)
+        if facts.lacks("system.error"):
+            return None  # an outage could be among those that are not kept
         if not detected and not outages and (beat is None or beat < period.start):
             return None
         start = await self._last(PLATFORM_TENANT, "system.start", period.end)

@@ -1,8 +1,9 @@
 """Samples that anybody can draw again and nobody could choose.
 
-The seed is SHA-256 of the last checkpoint's root and the control's id: known once the period is sealed. So many places
-in the population are drawn by it; each falls into the events of one day and row of its counts, and takes of the
-candidates that facts keep of these (those with the smallest hashes of their entries) the next by the order of the seed.
+The seed is SHA-256 of a root and the control's id: the root that the ledger of the period's last month had once the
+period's last entry was in. Nobody knows it before that, and nothing after it changes it. So many places in the
+population are drawn by it; each falls into the events of one day and row of its counts, and takes of the candidates
+that facts keep of these (those with the smallest hashes of their entries) the next by the order of the seed.
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ METHOD = (
     "by day, type, outcome, class and reason; within these, events by SHA-256(seed, event id) among the 32 with the "
     "smallest entry hashes"
 )
+SEED = (
+    "SHA-256 (hexadecimal) of sampling_root, a line feed and the control's oscal_id. sampling_root is the base64 of "
+    "the Merkle tree hash (RFC 6962) of the first sampling_size entries of sampling_month, of which the last is the "
+    "period's last"
+)
 
 
 def seed_of(root: str, control: str) -> str:
-    """The seed of a control's sample: hex SHA-256 of the checkpoint's root (base64) and the control's id."""
+    """The seed of a control's sample: hex SHA-256 of a root (base64) and the control's id."""
     return hashlib.sha256(f"{root}\n{control}".encode()).hexdigest()
 
 
@@ -60,9 +66,10 @@ def _chosen(facts: Facts, day: str, row: Row, seed: str, count: int) -> list[Eve
     for told in facts.candidates(day, row):
         event_id = told.split(" ", 2)[1]
         keyed.append((hashlib.sha256(f"{seed}\n{event_id}".encode()).digest(), told))
-    return [_ref(day, row, told) for _, told in sorted(keyed, key=lambda each: each[0])[:count]]
+    return [_ref(day, row, told) for _, told in sorted(keyed)[:count]]
 
 
 def _ref(day: str, row: Row, told: str) -> EventRef:
+    """Made of those alone that are drawn: many more are looked at."""
     index, event_id, at, *own = told.split(" ")
     return EventRef(day[:7], int(index), event_id, f"{day}T{at}Z", own[0] if own else row[0], row[1])

@@ -10,6 +10,7 @@ from shared.compliance.metrics.model import shown
 from shared.compliance.report_model import Cell, Table
 from shared.compliance.rules.data import is_late
 from shared.compliance.rules.operations import first_seen_by_people
+from shared.compliance.selectors import row_name
 
 MOST_ROWS = 1000
 _ALL_FIELDS = ("When", "Type", "Outcome", "Who", "Role", "From where", "What", "Records", "Month", "Index", "Event")
@@ -34,7 +35,7 @@ def table(
 def tables_of(evidence: Evidence) -> tuple[Table, ...]:
     """The tables of a report: those of every framework, then its own."""
     own = _OWN.get(evidence.framework, ())
-    return tuple(make(evidence) for make in (_days, _sources, *own))
+    return tuple(make(evidence) for make in (_days, _counts, _sources, *own))
 
 
 def person(evidence: Evidence, name: str | None) -> str:
@@ -85,6 +86,14 @@ def _days(evidence: Evidence) -> Table:
             rows.append((day, found["events"], found["first"], found["last"], found["distinct_actors"], signed))
     columns = ("Day", "Events", "First index", "Last index", "Actors", "Checkpoints")
     return table("days", "Events by day", columns, rows)
+
+
+def _counts(evidence: Evidence) -> Table:
+    """Events by what they are counted by: whoever has the entries can count again."""
+    rows: list[Row] = [(*row, n) for row, n in sorted(evidence.facts.rows.items(), key=lambda each: row_name(each[0]))]
+    columns = ("Type", "Outcome", "Class", "Reason", "Events")
+    note = "Types of the organization's own systems (custom.…) count as one."
+    return table("counts", "Events by type, outcome, class and reason", columns, rows, note)
 
 
 def _sources(evidence: Evidence) -> Table:
@@ -143,7 +152,11 @@ def _disclosures(evidence: Evidence, classes: tuple[str, ...], table_id: str, ti
         *("Person", "Date", "Recipient", "Address", "Description", "Purpose", "Class", "Records", "By"),
         *("Month", "Index", "Event"),
     )
-    return table(table_id, title, columns, rows, _left(evidence, "data.export", "privacy.export"))
+    by_class = evidence.facts.summed("disclosures")
+    total = sum(by_class.get(name, 0) for name in classes) + evidence.facts.count("privacy.export+success")
+    left = total - len(rows)
+    note = f"{left} more are counted and not listed here; they are in the evidence bundle." if left > 0 else ""
+    return table(table_id, title, columns, rows, note, total)
 
 
 def _personal_disclosures(evidence: Evidence) -> Table:

@@ -288,13 +288,9 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         REPORTS,
         "facts",
-        "The facts of a day: what reports need of its sealed entries. Persons are opaque ids, or hashes of them.",
-        f"{_ITEM} version day events first last counts hours.** distinct_actors statuses.** accounts.** accounts_left "
-        "run_refs.** early.** single_factor.** actors actors_left sessions sessions_left sessions_n ended.** "
-        "back.** sources.** sources_left uses uses_left half_hours.** half_hours_others disclosed.** "
-        "disclosed_left touched.* relied.* based_on_consent basis_unsaid with_purpose erased withdrawn granted "
-        "data_roles.** skew backwards complete by_people log_views.** card_users card_users_left signed_in.* "
-        "two_factors.* marks.** extracts.** listed.** candidates checkpoints.**",
+        "The facts of a day: what reports need of its sealed entries, as texts. Persons are opaque ids, or hashes of "
+        "them.",
+        f"{_ITEM} version day events first last key code lines.* values.*",
     ),
     *(
         _with_event(

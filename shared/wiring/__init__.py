@@ -342,6 +342,6 @@ def _assemble(
         **ledger,
         streaming=streaming,
         **life_services(settings, common, outbox=outbox, writing=writing, shards=ledger["shards"]),
-        **compliance_services(settings, common, ids, outbox, directory, ledger),
+        **compliance_services(settings, common, ids, outbox, directory, ledger, secrets),
         **common,
     )

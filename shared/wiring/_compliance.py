@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # cold start
     from shared.compliance.reading import Reader
     from shared.compliance.schedules import ReportSchedules, Schedule
     from shared.identity.directory import Directory
+    from shared.privacy.secrets import SecretsPort
 
 _OPEN_BEFORE = timedelta(days=400)
 """So long before a period an alert may have been first seen, and still be told of."""
@@ -63,6 +64,7 @@ def compliance_services(
     outbox: "Outbox",
     directory: "Directory",
     ledger: dict[str, Any],
+    secrets: "SecretsPort",
 ) -> dict[str, Any]:
     """The services of compliance, by their names in `Services`. `ledger`: those of the ledger."""
     from shared.compliance.delivery import Delivery
@@ -76,7 +78,7 @@ def compliance_services(
 
     store, clock = common["store"], common["clock"]
     place = (store, ledger["ledger"], ledger["shards"], clock, settings.cosmos_db_ttl_days)
-    facts, siblings = FactsStore(*place), Siblings(store, settings)
+    facts, siblings = FactsStore(*place, secrets), Siblings(store, settings)
 
     @cache
     def reader() -> "Reader":

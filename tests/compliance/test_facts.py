@@ -63,7 +63,7 @@ def test_the_order_of_sealing_changes_no_finding() -> None:
     for seed in range(5):
         mixed = random.Random(seed).sample(entries, len(entries))  # noqa: S311 - no secret
         other = fold(DAY, enumerate(mixed))
-        for name in ("counts", "accounts", "early", "single_factor", "touched", "uses", "skew", "complete"):
+        for name in ("counts", "steps", "single_factor", "touched", "uses", "skew", "complete"):
             assert other[name] == first[name], name
         for kind in ("after_lock", "after_failures", "after_exit"):
             assert other["marks"].get(kind, {}).get("sizes") == first["marks"].get(kind, {}).get("sizes"), kind
@@ -79,10 +79,13 @@ def test_a_run_over_midnight_is_as_long_as_if_there_were_none(cut: int) -> None:
             if ends and number == 7:
                 trail.login("bob", f"{day}T{minute}:30")
             trail.login("bob", f"{day}T{minute}:40", "failure")
-        (longest, mark) = facts_of(trail).runs["bob"]
-        assert longest == (7 if ends else 14)
-        assert mark is not None
-        assert mark.about == "bob"
+        facts, longest = facts_of(trail), 7 if ends else 14
+        assert facts.longest_run == longest
+        assert facts.runs(longest) == (0, [])
+        count, marks = facts.runs(longest - 1)
+        assert {(mark.size, mark.about) for mark in marks} == {(longest, "bob")}
+        assert count == len(marks) == (2 if ends else 1)
+        assert all(mark.ref is not None and mark.ref.outcome == "failure" for mark in marks)
 
 
 def test_a_success_after_a_lock_of_yesterday_is_found() -> None:
@@ -117,7 +120,8 @@ def test_use_after_erasure_is_found_on_the_day_and_later() -> None:
     trail.say("data.delete", "03T11:00", data_class="phi", about=["p-1"])
     assert facts_of(trail).used_after("erased", "touched", "after_erasure")[0] == 1
     trail.say("data.update", "05T11:00", data_class="phi", about=["p-1"])
-    assert facts_of(trail).used_after("erased", "touched", "after_erasure")[0] == 2
+    count, marks = facts_of(trail).used_after("erased", "touched", "after_erasure")
+    assert (count, [mark.day[-2:] for mark in marks]) == (1, ["02", "05"]), "persons are counted, days are named"
 
 
 def test_a_new_consent_ends_a_withdrawal() -> None:

@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ import pytest
 from shared.audit.entries import entry_of
 from shared.compliance.render import bundle, pdf
 from shared.compliance.render.json import report_json
-from shared.compliance.report_model import EventRef, Report, Shard
+from shared.compliance.report_model import Cell, EventRef, Report, Shard, Table
+from shared.compliance.report_model import Evidence as Speaks
+from shared.compliance.samples import seed_of
+from shared.compliance.selectors import Row
 from shared.ledger._text import encode_base64
 from shared.ledger.bundle import Attached, BundleError, PartWriter
 from shared.ledger.merkle import leaf_hash
 from shared.ledger.note import Signer
+from shared.ledger.rollups import rollups_of
 from tests.compliance.reports import report
 from tests.ledger.evidence import SEED, TENANT, VKEY, Evidence, evidence, repacked, resigned, save
 from tools import verify_evidence as verifier
@@ -34,13 +39,72 @@ def stands_on(size: int, month: str = MARCH, whole: Evidence = WHOLE) -> Shard:
     return Shard(month, size, encode_base64(checkpoint.root), whole.signed(checkpoint), size, 0, size - 1)
 
 
+STOOD = {MARCH: 268, "2026-04": 30}
+"""How many entries months had when the report was made; March had two more later."""
+
+
+def rows_of(whole: Evidence = WHOLE) -> dict[Row, int]:
+    """What the report counts."""
+    found: dict[Row, int] = {}
+    for month, size in STOOD.items():
+        for rollup in rollups_of(whole.events[month][:size]).values():
+            for row, count in rollup.counts.items():
+                found[row] = found.get(row, 0) + count
+    return found
+
+
+def figures() -> tuple[Table, Table, Speaks]:
+    """The tables of days and of counts, and the failures that a control stands on, by day."""
+    days: dict[str, tuple[Cell, ...]] = {}
+    failures: list[int] = []
+    for day in (date(2026, 3, 1) + timedelta(days=number) for number in range(61)):
+        name = day.isoformat()
+        held = rollups_of(WHOLE.events[name[:7]][: STOOD[name[:7]]]).get(name)
+        days[name] = (name, held.events, held.first, held.last, 0, 0) if held else (name, 0, None, None, 0, 0)
+        rows = held.counts if held else {}
+        failures.append(sum(n for row, n in rows.items() if row[:2] == ("auth.login", "failure")))
+    rows_by_name = [(*row, count) for row, count in sorted(rows_of().items(), key=lambda each: str(each[0]))]
+    columns = ("Day", "Events", "First index", "Last index", "Actors", "Checkpoints")
+    return (
+        Table("days", "Events by day", columns, tuple(days.values()), len(days)),
+        Table(
+            "counts",
+            "Events by type",
+            ("Type", "Outcome", "Class", "Reason", "Events"),
+            tuple(rows_by_name),
+            len(rows_by_name),
+        ),
+        Speaks("auth.login", sum(failures), (("failure", sum(failures)),), tuple(failures)),
+    )
+
+
 def real(**changes: Any) -> Report:
     """A report of the bundle's tenant and days, when March had 268 entries; its events are entries of it."""
     made = report(
         controls=5, rows=3, tenant_id=TENANT, to_day="2026-05-01", population=(stands_on(268), stands_on(30, "2026-04"))
     )
     findings = tuple(replace(each, events=(sealed(int(each.id[2:])),)) for each in made.exceptions)
-    return replace(made, exceptions=findings, **changes)
+    days, counts, failures = figures()
+    april = WHOLE.checkpoint("2026-04", 30)
+    root = encode_base64(april.root)
+    controls = tuple(
+        replace(
+            each,
+            evidence=(failures,),
+            samples=each.samples
+            and replace(each.samples, seed=seed_of(root, each.oscal_id), events=(sealed(7), sealed(9))),
+        )
+        for each in made.controls
+    )
+    drawn = (("sampling_month", "2026-04"), ("sampling_size", 30), ("sampling_root", root))
+    own: dict[str, Any] = {
+        "exceptions": findings,
+        "controls": controls,
+        "tables": (days, counts, *made.tables),
+        "events_in_period": sum(STOOD.values()),
+        "method": replace(made.method, parameters=(*made.method.parameters, *drawn)),
+    }
+    return replace(made, **(own | changes))
 
 
 def sealed(index: int) -> EventRef:
@@ -83,6 +147,8 @@ def test_the_verifier_accepts_the_deliverable_and_says_which_report_it_is(
     assert f"pci_dss, report {real().id}, generated 2026-04-01T00:10:00.000000Z; {len(whole.files)} files" in text
     assert "it stands on the first 268 entries of 2026-03, and they are these" in text
     assert "it stands on the first 30 entries of 2026-04" in text
+    assert "298 events by day, type, outcome, class and reason: counted again from the entries" in text
+    assert "drawn by is that of the first 30 entries of 2026-04" in text
 
 
 def test_it_holds_every_form_and_a_file_for_each_control(tmp_path: Path, whole: Attached) -> None:
@@ -141,6 +207,103 @@ def test_a_report_that_stands_on_another_trail_is_refused(
     tmp_path: Path, make: Callable[[], Report], message: str
 ) -> None:
     assert message in wrongs(checked(tmp_path, attached(make())))
+
+
+def _table(table_id: str, change: Callable[[list[list[Any]]], Any]) -> Callable[[], Report]:
+    """A report one of whose tables is another."""
+
+    def make() -> Report:
+        made = real()
+        tables = []
+        for each in made.tables:
+            rows = [list(row) for row in each.rows]
+            if each.id == table_id:
+                change(rows)
+            tables.append(replace(each, rows=tuple(map(tuple, rows)), total=len(rows)))
+        return replace(made, tables=tuple(tables))
+
+    return make
+
+
+def _control(**changes: Any) -> Report:
+    made = real()
+    return replace(made, controls=(replace(made.controls[0], **changes), *made.controls[1:]))
+
+
+def _evidence(**changes: Any) -> Report:
+    return _control(evidence=(replace(real().controls[0].evidence[0], **changes),))
+
+
+def _named(**changes: Any) -> Report:
+    made = real()
+    finding = replace(made.exceptions[0], events=(replace(sealed(5), **changes),))
+    return replace(made, exceptions=(finding, *made.exceptions[1:]))
+
+
+def _sample(**changes: Any) -> Report:
+    held = real().controls[0].samples
+    assert held is not None
+    return _control(samples=replace(held, **changes))
+
+
+def _drawn(name: str, value: Any) -> Report:
+    made = real()
+    parameters = tuple((key, value if key == name else held) for key, held in made.method.parameters)
+    return replace(made, method=replace(made.method, parameters=parameters))
+
+
+def _first(rows: list[list[Any]], by: int) -> None:
+    rows[0][-1] += by
+
+
+LIES: list[tuple[Callable[[], Report], str]] = [
+    (lambda: real(events_in_period=299), "counts 299 events in the period, and there are 298"),
+    (
+        lambda: real(population=(replace(stands_on(268), events=267), stands_on(30, "2026-04"))),
+        "other events of 2026-03",
+    ),
+    (lambda: real(population=(replace(stands_on(268), first=1), stands_on(30, "2026-04"))), "other events of 2026-03"),
+    (_table("days", lambda rows: rows[0].__setitem__(1, 3)), "other events of 2026-03-01"),
+    (_table("days", lambda rows: rows[0].__setitem__(3, 3)), "other events of 2026-03-01"),
+    (_table("days", lambda rows: rows.pop(1)), "other events of 2026-03-02"),
+    (_table("days", list.clear), "other events of 2026-03-01"),
+    (_table("counts", lambda rows: _first(rows, 1)), "and there are"),
+    (_table("counts", lambda rows: _first(rows, -1)), "and there are"),
+    (_table("counts", list.pop), "other types than there are"),
+    (_table("counts", lambda rows: rows.append(["user.delete", "success", "none", None, 0])), "other types"),
+    (_table("counts", lambda rows: rows.__setitem__(0, rows[1])), "counted twice"),
+    (_table("counts", lambda rows: rows[0].pop()), "and there are"),
+    (_table("counts", lambda rows: rows[0].clear()), "figures that are none"),
+    (lambda: _evidence(by_outcome=(("failure", 90),), total=90), "stands on 90 auth.login (failure), and there are"),
+    (lambda: _evidence(total=7), "do not add up"),
+    (lambda: _evidence(by_day=(1,)), "do not add up"),
+    (lambda: _evidence(type="user.delete"), "user.delete (failure), and there are 0"),
+    (lambda: _named(event_id=sealed(6).event_id), "entry 5 of 2026-03 is not the event that it names"),
+    (lambda: _named(outcome="denied"), "entry 5 of 2026-03 is not the event that it names"),
+    (lambda: _named(index=268), "entry 268 of 2026-03, which it names, is not among"),
+    (lambda: _sample(events=(replace(sealed(7), type="user.delete"),)), "entry 7 of 2026-03 is not the event"),
+    (lambda: _sample(seed="0" * 64), "has another seed"),
+    (lambda: _drawn("sampling_root", encode_base64(b"1" * 32)), "has another seed"),
+    (lambda: _drawn("sampling_size", 29), "history was rewritten"),
+    (lambda: _drawn("sampling_size", "30"), "size that samples are drawn by is none"),
+    (lambda: _drawn("sampling_month", "2026-06"), "2026-06, which the bundle does not have"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), LIES)
+def test_a_report_that_counts_what_is_not_there_is_refused(
+    tmp_path: Path, make: Callable[[], Report], message: str
+) -> None:
+    """Signed or not, and whatever made it so: figures are counted again from the entries."""
+    assert message in wrongs(checked(tmp_path, attached(make())))
+
+
+def test_a_report_without_a_table_of_counts_is_not_checked(tmp_path: Path) -> None:
+    made = real()
+    made = replace(made, tables=tuple(each for each in made.tables if each.id != "counts"))
+    checks = checked(tmp_path, attached(made))
+    assert checks.result == verifier.UNKNOWN, verifier.table(checks)
+    assert "the report has no table of counts by type" in verifier.table(checks)
 
 
 def test_a_month_that_the_bundle_does_not_have(tmp_path: Path) -> None:

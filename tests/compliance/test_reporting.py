@@ -97,6 +97,11 @@ async def test_two_at_once_make_one_report(bureau: Bureau) -> None:
     assert len(told) == 1
 
 
+async def rollups(bureau: Bureau) -> dict[str, Any]:
+    days = [f"{MONTH}-{day:02}" for day in range(1, 32)]
+    return dict(await bureau.services.shards.rollups(TENANT, MONTH, days))
+
+
 async def test_facts_are_folded_once_and_again_when_the_day_grew(bureau: Bureau) -> None:
     facts = bureau.services.facts
     assert await facts.gather(TENANT, "2026-03-02", bureau.request()) is True
@@ -109,7 +114,8 @@ async def test_facts_are_folded_once_and_again_when_the_day_grew(bureau: Bureau)
     assert await facts.gather(TENANT, "2026-03-02", bureau.request()) is True
     grown = await bureau.store.read(REPORTS, (TENANT,), facts_id("2026-03-02"))
     assert (grown["events"], grown["last"]) == (held["events"] + 1, 33)
-    await bureau.store.upsert(REPORTS, (TENANT,), grown | {"version": 0})
+    days = await facts.days(TENANT, ["2026-03-02"], await rollups(bureau), bureau.request())
+    await facts.keep(TENANT, {**days["2026-03-02"], "version": 0})
     assert await facts.gather(TENANT, "2026-03-02", bureau.request()) is True, "of another version"
 
 

@@ -19,6 +19,7 @@ from shared.compliance.evidence import (
     Period,
     Policies,
     RequestRow,
+    Seed,
 )
 from shared.compliance.facts.fold import fold
 from shared.compliance.facts.merged import Facts
@@ -172,6 +173,7 @@ def new_evidence(trail: Trail, framework: str = "soc2", facts: Facts | None = No
         accounts=(),
         operations=Operations(frozenset(DAYS), (), 1),
         last_review_at="2026-03-02T00:00:00.000000Z",
+        seed=Seed("2026-03", size, "cm9vdA==") if size else None,
     )
     return dataclasses.replace(given, **changed)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from shared.compliance.facts.data_use import HASH_BYTES, Touched, hash_of
-from shared.compliance.facts.parts import Entry, lines_of, rows_of, second_of
+from shared.compliance.facts.data_use import Touched
+from shared.compliance.facts.parts import HASH_BYTES, Entry, hash_of, lines_of, rows_of, second_of
 
 if TYPE_CHECKING:
     from shared.compliance.facts.merged import Facts
@@ -102,8 +102,8 @@ def card_users(documents: Iterable[Mapping[str, Any]]) -> CardUsers:
 
 def systems_signed_in(facts: Facts) -> list[str] | None:
     """Ids under which both a system acted and somebody signed in; None where too many signed in to tell."""
-    lines = [line.split("\t", 2) for day in facts.documents for line in day["actors"].split("\n") if line]
-    systems = {name for name, kind, _ in lines if kind == SERVICE} | {use[1] for use in facts.uses if use[2] == SERVICE}
+    systems = {name for name, kind in facts.actors.items() if kind == SERVICE}
+    systems |= {use[1] for use in facts.uses if use[2] == SERVICE}
     seen = frozenset[bytes]().union(*(hashes_of(day["signed_in"]) for day in facts.documents))
     found = sorted(name for name in systems if hash_of(name) in seen)
     return found if found or all(day["signed_in"]["whole"] for day in facts.documents) else None

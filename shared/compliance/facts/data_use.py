@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import heapq
 import re
+from collections.abc import Iterable
 from typing import Any
 
-from shared.compliance.facts.parts import Entry, Marks, lines_of, most_of, ref_of, second_of
+from shared.compliance.facts.parts import HASH_BYTES, Entry, Marks, hash_of, lines_of, most_of, ref_of, second_of
 
 MOST_USES, MOST_ACTORS, MOST_PERSONS = 250, 40, 300
-MOST_TOUCHED = 2000
-MOST_CONSENTS = 1000
-HASH_BYTES = 8
+MOST_TOUCHED = 10_000
+MOST_ERASED, MOST_CONSENTS = 2000, 5000
+MOST_ROLES = 250
+"""Roles in which data was used, with their classes."""
 LEAST_BULK = 10
 SLOT_SECONDS = 1800
 """Working hours are told apart by half hours: there are time zones of such offsets."""
@@ -21,11 +22,6 @@ CONSENT = "consent"
 _ROLE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 LEAST_SAID = 2
 """Letters and digits without which a text says nothing."""
-
-
-def hash_of(text: str) -> bytes:
-    """By which a person, or a person and a purpose, are known among very many: the first bytes of SHA-256."""
-    return hashlib.sha256(text.encode()).digest()[:HASH_BYTES]
 
 
 class Touched:
@@ -68,8 +64,11 @@ class DataUse:
         self._based = self._unsaid = 0
         self._purposes = 0
         self._erased: dict[str, float] = {}
-        self._withdrawn: dict[str, float] = {}
-        self._granted: set[str] = set()
+        self._consents: dict[str, _Consent] = {}
+        self._seen: set[bytes] = set()
+        self._hits: dict[str, set[bytes]] = {"after_erasure": set(), "after_withdrawal": set()}
+        self._disclosed_n = 0
+        self._disclosures: dict[str, int] = {}
         self._roles: dict[str, int] = {}
 
     def add(self, entry: Entry, index: int) -> None:
@@ -79,15 +78,12 @@ class DataUse:
             if outcome == "success":
                 self._use(entry, index)
         elif kind == "privacy.erasure" and entry["reason"] == "executed" and entry["target"] is not None:
-            self._erased[entry["target"]["id"]] = second_of(entry)
+            self._erased.setdefault(entry["target"]["id"], second_of(entry))
         elif kind in ("consent.withdraw", "consent.grant"):
             for person in entry["subjects"]:
-                for relied in (_relied(person, entry["attributes"].get("purpose")), _relied(person, None)):
-                    if kind == "consent.withdraw":
-                        self._withdrawn[relied] = second_of(entry)
-                    else:
-                        self._withdrawn.pop(relied, None)
-                        self._granted.add(relied)
+                for relied in (relied_on(person, entry["attributes"].get("purpose")), relied_on(person, None)):
+                    found = self._consents.setdefault(relied, _Consent(hash_of(relied) in self._seen))
+                    found.withdrawn_at = second_of(entry) if kind == "consent.withdraw" else None
 
     def _use(self, entry: Entry, index: int) -> None:
         actor, given, op = entry["actor"], entry["attributes"], entry["type"].partition(".")[2]
@@ -118,19 +114,28 @@ class DataUse:
 
     def _persons(self, entry: Entry, persons: list[str], at: float, ref: list[Any]) -> None:
         given, changes = entry["attributes"], entry["type"] != "data.delete"
-        based = _word(given.get("legal_basis")).startswith(CONSENT)
+        based = is_consent(given.get("legal_basis"))
         self._based += based
         self._unsaid += bool(persons) and not is_said(given.get("legal_basis"))
         for person in persons:
             if changes:
                 self._touched.add(person)
                 if self._erased.get(person, at) < at:
-                    self._marks.add("after_erasure", ref, about=person)
+                    self._hit("after_erasure", person, person, ref)
             if based:
-                relied = _relied(person, given.get("purpose"))
+                relied = relied_on(person, given.get("purpose"))
                 self._relied.add(relied)
-                if self._withdrawn.get(relied, at) < at:
-                    self._marks.add("after_withdrawal", ref, about=person)
+                self._seen.add(hash_of(relied))
+                consent = self._consents.get(relied)
+                if consent is not None and consent.withdrawn_at is not None and consent.withdrawn_at < at:
+                    self._hit("after_withdrawal", relied, person, ref)
+
+    def _hit(self, kind: str, name: str, person: str, ref: list[Any]) -> None:
+        """Mark the first use of what was erased or withdrawn: persons are counted, and not events."""
+        value = hash_of(name)
+        if value not in self._hits[kind]:
+            self._hits[kind].add(value)
+            self._marks.add(kind, ref, about=person)
 
     def _export(self, entry: Entry, persons: list[str], ref: list[Any]) -> None:
         given, who = entry["attributes"], entry["actor"]["id"] or entry["actor"]["kind"]
@@ -138,6 +143,9 @@ class DataUse:
             self._marks.add("without_purpose", ref, about=who, of=entry["data_class"])
         for person in persons:
             self._disclosed[person] = self._disclosed.get(person, 0) + 1
+        self._disclosed_n += len(persons)
+        data_class = entry["data_class"]
+        self._disclosures[data_class] = self._disclosures.get(data_class, 0) + max(1, len(persons))
 
     def _half_hours(self) -> tuple[dict[str, str], str]:
         """Uses of sensitive data by half hour, `slot:n` with spaces between: of those who used most, and the others."""
@@ -151,6 +159,7 @@ class DataUse:
     def document(self) -> dict[str, Any]:
         """Uses by actor, class and operation; half hours of actors; persons touched and told of."""
         uses, uses_left = most_of(self._uses, MOST_USES, lambda use: use[0])
+        withdrawn = {name: each for name, each in self._consents.items() if each.withdrawn_at is not None}
         slots, others = self._half_hours()
         disclosed, disclosed_left = most_of(self._disclosed, MOST_PERSONS, lambda n: n)
         return {
@@ -160,15 +169,22 @@ class DataUse:
             "half_hours_others": others,
             "disclosed": disclosed,
             "disclosed_left": disclosed_left,
+            "disclosed_n": self._disclosed_n,
+            "disclosures": dict(sorted(self._disclosures.items())),
             "touched": self._touched.document(),
             "relied": self._relied.document(),
             "based_on_consent": self._based,
             "basis_unsaid": self._unsaid,
             "with_purpose": self._purposes,
-            "erased": sorted(self._erased)[:MOST_PERSONS],
-            "withdrawn": sorted(hash_of(each).hex() for each in self._withdrawn)[:MOST_CONSENTS],
-            "granted": sorted(hash_of(each).hex() for each in self._granted)[:MOST_CONSENTS],
-            "data_roles": dict(sorted(self._roles.items())[:MOST_USES]),
+            "erased": sorted(self._erased)[:MOST_ERASED],
+            "erased_left": max(0, len(self._erased) - MOST_ERASED),
+            "withdrawn": _packed(withdrawn),
+            "granted": _packed(self._consents.keys() - withdrawn.keys()),
+            "used_before": _packed(name for name, each in self._consents.items() if each.used_before),
+            "consents_left": max(0, len(self._consents) - MOST_CONSENTS),
+            **{kind: _packed_hashes(found) for kind, found in self._hits.items()},
+            "data_roles": dict(sorted(self._roles.items())[:MOST_ROLES]),
+            "data_roles_left": max(0, len(self._roles) - MOST_ROLES),
         }
 
 
@@ -194,6 +210,31 @@ def _word(text: Any) -> str:
     return " ".join(text.split()).casefold() if isinstance(text, str) else ""
 
 
-def _relied(person: str, purpose: Any) -> str:
+class _Consent:
+    """What became of a consent on a day. `withdrawn_at`: when, if it is withdrawn. `used_before`: before that."""
+
+    __slots__ = ("used_before", "withdrawn_at")
+
+    def __init__(self, used_before: bool) -> None:
+        self.used_before = used_before
+        self.withdrawn_at: float | None = None
+
+
+def _packed(names: Iterable[str]) -> str:
+    return _packed_hashes(sorted(hash_of(each) for each in names))
+
+
+def _packed_hashes(found: Iterable[bytes]) -> str:
+    """Hashes in order, as one text; no more than MOST_CONSENTS."""
+    return base64.b64encode(b"".join(sorted(found)[:MOST_CONSENTS])).decode()
+
+
+def is_consent(basis: Any) -> bool:
+    """Whether a legal basis is a person's consent, in whatever spelling."""
+    text = _word(basis)
+    return text.startswith(CONSENT) or "6(1)(a)" in text.replace(" ", "")
+
+
+def relied_on(person: str, purpose: Any) -> str:
     """A person and a purpose, however it is written; where none is named it is any."""
     return f"{person}\n{_word(purpose)}"

@@ -13,6 +13,7 @@ from shared.compliance.facts.data_use import DataUse
 from shared.compliance.facts.parts import FACTS_VERSION, Chosen, Entry, Extracts, Marks
 from shared.compliance.facts.presence import Presence
 from shared.compliance.facts.quality import Quality
+from shared.compliance.facts.relevance import matters
 from shared.compliance.facts.signing_in import SigningIn
 from shared.compliance.selectors import row_name
 from shared.ledger.rollups import DayRollup, day_of, rolled_type
@@ -61,26 +62,28 @@ class Candidates:
 
 
 class DayFold:
-    """Folds the entries of one day; those of other days are passed over."""
+    """Folds the entries of one day. Of those of others the times are looked at, and second factors that were shown."""
 
     def __init__(self, day: str) -> None:
         self.day = day
         self.rollup = DayRollup(day)
         self._marks, self._extracts, self._candidates = Marks(), Extracts(), Candidates()
+        self._signing_in, self._quality = SigningIn(self._marks), Quality(self._marks)
         self._parts = (
-            SigningIn(self._marks),
+            self._signing_in,
             Presence(self._marks),
             DataUse(self._marks),
-            Quality(self._marks),
+            self._quality,
             CardUse(),
         )
         self._listed = Chosen(MOST_LISTED)
         self._statuses: dict[str, int] = {}
 
     def add(self, index: int, text: bytes) -> None:
-        """Fold one entry in, as it was sealed at `index`."""
+        """Fold one entry in, as it was sealed at `index`; one of another day is passed by."""
         entry: Entry = json.loads(text)
         if day_of(entry) != self.day:
+            self._pass_by(entry)
             return
         self.rollup.add(entry, index)
         order = int.from_bytes(hashlib.sha256(text).digest()[:8])
@@ -94,7 +97,17 @@ class DayFold:
             status = str(entry["attributes"].get("new_status"))
             self._statuses[status] = self._statuses.get(status, 0) + 1
         if kind in _RARE or kind.startswith(_RARE_FAMILIES):
-            self._extracts.add(entry, index)
+            self._extracts.add(entry, index, matters=matters(entry))
+
+    def pass_by(self, text: bytes) -> bool:
+        """Look at an entry that was sealed near to those of the day, and is not folded; whether it is of the day."""
+        entry: Entry = json.loads(text)
+        self._pass_by(entry)
+        return day_of(entry) == self.day
+
+    def _pass_by(self, entry: Entry) -> None:
+        self._quality.pass_by(entry)
+        self._signing_in.pass_by(entry)
 
     def document(self) -> dict[str, Any]:
         """The facts of the day."""

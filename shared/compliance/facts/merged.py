@@ -2,40 +2,55 @@
 
 from __future__ import annotations
 
-import base64
-import sys
-from array import array
-from collections.abc import Container, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from functools import cached_property
-from itertools import pairwise
-from typing import Any
 
-from shared.compliance.facts.data_use import hash_of
-from shared.compliance.facts.named import Extract, Mark, event_ref, extract_from, mark_of
-from shared.compliance.facts.parts import DAY_SECONDS, rows_of
+from shared.compliance.facts import midnight
+from shared.compliance.facts.bursts import CONCURRENT, CROSS, DENIED
+from shared.compliance.facts.gone import Before, Gone, acted_after, persons_touched, used_after
+from shared.compliance.facts.midnight import Day, Found
+from shared.compliance.facts.named import Extract, Mark, extract_from, mark_of
+from shared.compliance.facts.parts import DAY_SECONDS, rows_of, told, two_digits
 from shared.compliance.selectors import Row, row_name, selectors
 
-type Day = Mapping[str, Any]
-
-
-def days_between(first: str, second: str) -> int:
-    """How many days lie from one day to another one."""
-    return (date.fromisoformat(second) - date.fromisoformat(first)).days
+_BURSTS = frozenset({DENIED, CROSS, CONCURRENT})
 
 
 class Facts:
-    """The facts of a period: of its days in order, those without events left out."""
+    """The facts of a period: of its days in order, those without events left out.
 
-    def __init__(self, days: Sequence[str], found: Mapping[str, Day]) -> None:
-        """`days`: all of the period, YYYY-MM-DD, in order."""
+    What is left out for want of room and could matter to whoever reads is told within `noting`.
+    """
+
+    def __init__(self, days: Sequence[str], found: Mapping[str, Day], before: Before | None = None) -> None:
+        """`days`: all of the period, YYYY-MM-DD, in order. `before`: what had ended when it began."""
         self.days = tuple(days)
         self.place = {day: number for number, day in enumerate(self.days)}
         self._found = [found[day] for day in self.days if day in found]
         self._matched: dict[str, frozenset[Row]] = {}
         self._candidates: dict[str, dict[str, str]] = {}
         self._extracts: dict[str, list[Extract]] = {}
-        self._idle: dict[int, tuple[int, list[Mark]]] = {}
+        self._left: dict[str, tuple[int, int]] = {}
+        self._before = before or Before()
+        self._marked: dict[tuple[str, int], tuple[int, list[Mark], bool]] = {}
+        self._idle: dict[int, Found] = {}
+        self._cut: set[str] | None = None
+        self._used_after: dict[str, Gone] = {}
+
+    @contextmanager
+    def noting(self) -> Iterator[set[str]]:
+        """Within: the names of what is read although something that could matter is not among the facts."""
+        self._cut = noted = set[str]()
+        try:
+            yield noted
+        finally:
+            self._cut = None
+
+    def _note(self, name: str, left: object) -> None:
+        if left and self._cut is not None:
+            self._cut.add(name)
 
     @property
     def documents(self) -> Sequence[Day]:
@@ -91,7 +106,8 @@ class Facts:
         return self.summed("statuses")
 
     def summed(self, name: str) -> dict[str, int]:
-        """Counts by name, over all days."""
+        """Counts by name, over all days; where a day has more names than it keeps, it is noted."""
+        self._note(name, sum(day.get(f"{name}_left", 0) for day in self._found))
         total: dict[str, int] = {}
         for day in self._found:
             for key, n in day[name].items():
@@ -129,7 +145,8 @@ class Facts:
         return {day["day"]: day for day in self._found}
 
     def extracts(self, *types: str) -> list[Extract]:
-        """The rare events of some types that are kept, in order."""
+        """The rare events of some types that are kept, in order: all that matter, if it is not noted."""
+        self._note("extracts", self.lacks(*types))
         found = [each for kind in types for each in self._of_type(kind)]
         return sorted(found, key=lambda each: (each.ref.recorded_at, each.ref.event_id)) if len(types) > 1 else found
 
@@ -152,125 +169,149 @@ class Facts:
 
     def left_out(self, *types: str) -> int:
         """How many rare events of some types are counted but not kept."""
-        kept = [day["extracts"][kind] for day in self._found for kind in types if kind in day["extracts"]]
-        return sum(each["n"] - len(each["rows"]) for each in kept)
+        return sum(self._left_of(kind)[0] for kind in types)
+
+    def lacks(self, *types: str) -> int:
+        """How many of them could matter to a rule."""
+        return sum(self._left_of(kind)[1] for kind in types)
+
+    def _left_of(self, kind: str) -> tuple[int, int]:
+        if kind not in self._left:
+            kept = [(each, len(each["rows"])) for day in self._found if (each := day["extracts"].get(kind))]
+            of_any, of_mattering = (sum(max(0, each[of] - n) for each, n in kept) for of in ("n", "matter"))
+            self._left[kind] = (of_any, of_mattering)
+        return self._left[kind]
 
     def marked(self, kind: str, least: int = 1) -> tuple[int, list[Mark]]:
-        """How many events are marked so with a size of at least `least`, and those that are named, in order."""
-        count, marks = 0, []
+        """How many events are marked so with a size of at least `least`, and those that are named, in order.
+
+        Sizes are counted to two digits: of those that may be smaller or not, the named ones count.
+        """
+        if (kind, least) not in self._marked:
+            self._marked[kind, least] = self._marks_of(kind, least)
+        count, marks, cut = self._marked[kind, least]
+        self._note(kind, cut)
+        return count, marks
+
+    def _marks_of(self, kind: str, least: int) -> tuple[int, list[Mark], bool]:
+        count, marks, unsure = 0, list[Mark](), 0
+        floor = two_digits(least)
         for day in self._found:
             held = day["marks"].get(kind)
             if held is None:
                 continue
-            count += sum(n for size, n in held["sizes"].items() if int(size) >= least)
-            marks += [mark_of(day["day"], row) for row in held["rows"] if row[5] >= least]
+            rows = [mark_of(day["day"], row) for row in held["rows"] if row[5] >= least]
+            marks += rows
+            for size, n in held["sizes"].items():
+                if int(size) == floor < least:
+                    count += sum(two_digits(mark.size) == floor for mark in rows)
+                    unsure += n - sum(two_digits(row[5]) == floor for row in held["rows"])
+                elif int(size) >= least:
+                    count += n
+        found = self._joined(kind, least)
+        joined = found.marks(least)
+        marks += joined
         marks.sort(key=lambda each: each.ref.recorded_at if each.ref else each.day)
-        return count, marks
+        return count + len(joined), marks, unsure > 0 or found.hidden >= max(1, least)
+
+    def each_marked(self, kind: str, least: int = 1) -> list[Mark]:
+        """All events that are marked so, for a rule that judges each: noted where some are not named."""
+        count, marks = self.marked(kind, least)
+        self._note(kind, count > len(marks))
+        return marks
+
+    def _joined(self, kind: str, least: int) -> Found:
+        """What midnight cut in two, of a kind of marks."""
+        if kind in _BURSTS:
+            return midnight.bursts(self._found, kind, least)
+        if kind in ("run", "after_failures"):
+            return self._sign_ins.runs if kind == "run" else self._sign_ins.failures
+        return Found()
 
     @cached_property
-    def runs(self) -> dict[str, tuple[int, Mark | None]]:
-        """The longest run of failures of each account, also over midnight, and an event of it."""
-        longest: dict[str, tuple[int, Mark | None]] = {}
-        open_runs: dict[str, int] = {}
-        for day in self._found:
-            for account in [name for name in day["early"] if name in open_runs and name not in day["accounts"]]:
-                del open_runs[account]
-            for account, (first, most, ends, whole, _) in day["accounts"].items():
-                begins = open_runs.get(account, 0) + first
-                open_runs[account] = begins if whole else ends
-                if max(begins, most) > longest.get(account, (0, None))[0]:
-                    ref = day["run_refs"].get(account)
-                    mark = Mark(day["day"], ref and event_ref(day["day"], ref), max(begins, most), account)
-                    longest[account] = (mark.size, mark)
-        return longest
+    def _sign_ins(self) -> midnight.SignIns:
+        return midnight.sign_ins(self._found)
+
+    def runs(self, longer_than: int) -> tuple[int, list[Mark]]:
+        """Runs of failures of accounts that are longer than so many, also over midnight."""
+        return self.marked("run", longer_than + 1)
+
+    @cached_property
+    def longest_run(self) -> int:
+        """The longest of them."""
+        sizes = [row[5] for day in self._found if "run" in day["marks"] for row in day["marks"]["run"]["rows"]]
+        return max([*sizes, *self._sign_ins.runs.sizes], default=0)
 
     def after_lock(self, within_minutes: int) -> tuple[int, list[Mark]]:
         """Successes less than so many minutes after a lock that nobody undid, also over midnight."""
-        total, marks = self.marked("after_lock", 0)
-        count = total - self.marked("after_lock", within_minutes)[0]
-        found = [each for each in marks if each.size < within_minutes]
-        locked: dict[str, int] = {}
-        for before, day in pairwise([{}, *self._found]):
-            if not before or days_between(before["day"], day["day"]) != 1:
-                locked = {}
-            for account in [name for name in locked if name in day["early"]]:
-                step, at = day["early"][account]
-                minutes = (DAY_SECONDS + at - locked[account]) // 60
-                if step == "s" and minutes < within_minutes:
-                    count += 1
-                    found.append(Mark(day["day"], None, minutes, account))
-            locked = {name: run[4] for name, run in day["accounts"].items() if run[4] is not None}
-        return count, found
+        count, marks = 0, list[Mark]()
+        for day in self._found:
+            held = day["marks"].get("after_lock", {"sizes": {}, "rows": []})
+            count += sum(n for size, n in held["sizes"].items() if int(size) < within_minutes)
+            marks += [mark_of(day["day"], row) for row in held["rows"] if row[5] < within_minutes]
+        locks = self._sign_ins.locks
+        joined = locks.marks(below=within_minutes)
+        self._note("after_lock", locks.hidden)
+        return count + len(joined), marks + joined
 
     def idle(self, minutes: int) -> tuple[int, list[Mark]]:
         """Sessions that went on after more than so many minutes, also over midnight."""
         if minutes not in self._idle:
-            self._idle[minutes] = self._idle_of(minutes)
-        return self._idle[minutes]
+            self._idle[minutes] = midnight.idle(self._found, minutes)
+        found, (count, marks) = self._idle[minutes], self.marked("idle", minutes + 1)
+        self._note("idle", found.hidden)
+        joined = found.marks()
+        return count + len(joined), marks + joined
 
-    def _idle_of(self, minutes: int) -> tuple[int, list[Mark]]:
-        count, marks = self.marked("idle", minutes + 1)
-        left: dict[str, tuple[str, str]] = {}
-        for day in self._found:
-            seen = dict(line.split("\t", 1) for line in day["sessions"].split("\n") if line)
-            for session in seen.keys() & left.keys():
-                before, last = left[session]
-                first = int(seen[session].partition("\t")[0])
-                gap = (days_between(before, day["day"]) * DAY_SECONDS + first - int(last)) // 60
-                if gap > minutes:
-                    count += 1
-                    marks.append(Mark(day["day"], None, gap, session))
-            left |= {session: (day["day"], times.partition("\t")[2]) for session, times in seen.items()}
-        marks.sort(key=lambda mark: (mark.day, mark.about))
-        return count, marks
+    @property
+    def after_exit(self) -> tuple[int, list[Mark]]:
+        """Accounts that acted after they were suspended or deleted, be that in the period or before: once for each
+        time that one was ended."""
+        return self._of_gone("after_exit", self._after_exit)
 
     @cached_property
-    def after_exit(self) -> tuple[int, list[Mark]]:
-        """Accounts that acted after they were suspended or deleted, also on later days."""
-        count, marks = self.marked("after_exit", 0)
-        ended: dict[str, str] = {}
-        for day in self._found:
-            for account, _, _, first, _ in rows_of(day["actors"]) if ended else ():
-                back = day["back"].get(account)
-                if account in ended and (back is None or int(first) < int(back)):
-                    count += 1
-                    marks.append(Mark(day["day"], None, 1, account))
-            for account in day["back"]:
-                ended.pop(account, None)
-            ended |= dict.fromkeys(day["ended"], day["day"])
-        return count, marks
+    def _after_exit(self) -> Gone:
+        return acted_after(self._found, self._before)
 
     def used_after(self, since: str, among: str, mark: str) -> tuple[int, list[Mark]]:
-        """Uses of what was erased (`since` "erased", `among` "touched") or withdrawn ("withdrawn", "relied"), of the
-        same day and of later ones; of these the day alone is known."""
-        count, marks = self.marked(mark)
-        gone: set[int] = set()
-        for day in self._found:
-            if gone:
-                used = gone & _hashes(day[among]["hashes"])
-                count += len(used)
-                marks += [Mark(day["day"], None)] * len(used)
-            gone -= {int(each, 16) for each in day["granted"]}
-            gone |= {int(each, 16) if since == "withdrawn" else int.from_bytes(hash_of(each)) for each in day[since]}
-        return count, marks
+        """Persons whose data was used after it was erased (`since` "erased", `among` "touched"), or relied upon after
+        they withdrew ("withdrawn", "relied"), in the period or before: of what midnight lies between the day is known
+        alone."""
+        if mark not in self._used_after:
+            self._used_after[mark] = used_after(self._found, since, among, mark, self._before)
+        return self._of_gone(mark, self._used_after[mark])
+
+    def _of_gone(self, kind: str, gone: Gone) -> tuple[int, list[Mark]]:
+        _, marks = self.marked(kind, 0)
+        self._note(kind, gone.cut)
+        return gone.count, marks + gone.marks
 
     @cached_property
     def persons_touched(self) -> tuple[int, bool]:
         """How many persons data was read or changed of, and whether that is exact or the least."""
-        days = [day["touched"] for day in self._found]
-        return len(set[int]().union(*(_hashes(each["hashes"]) for each in days))), all(each["whole"] for each in days)
+        return persons_touched(self._found)
+
+    @property
+    def endings(self) -> int:
+        """How often accounts were suspended or deleted: at least, where a day has more than are kept."""
+        return sum(int(each[5]) for day in self._found for each in rows_of(day["exits"]))
 
     @cached_property
     def actors(self) -> dict[str, str]:
-        """Who acted, by id: of which kind."""
+        """Who acted, by id: of which kind. Of a day with very many, those who did most."""
         found: dict[str, str] = {}
         for day in self._found:
-            found.update(line.split("\t", 2)[:2] for line in day["actors"].split("\n") if line)
+            found.update(told(day["actors"], day["actor_kinds"]))
         return found
 
-    @cached_property
+    @property
     def sources(self) -> dict[str, tuple[int, float, tuple[float, float]]]:
         """By source: its events, when it was last heard, and its longest silence; in seconds since the first day."""
+        self._note("sources", sum(day["sources_left"] for day in self._found))
+        return self._sources
+
+    @cached_property
+    def _sources(self) -> dict[str, tuple[int, float, tuple[float, float]]]:
         found: dict[str, tuple[int, float, tuple[float, float]]] = {}
         for day in self._found:
             start = self.place[day["day"]] * DAY_SECONDS
@@ -323,22 +364,17 @@ class Facts:
             for who, kind, role, op, data_class, n, records in rows_of(day["uses"])
         }
 
-    def users_of(self, classes: Container[str]) -> set[str]:
-        """Who used data of some classes."""
-        return {use[1] for use in self.uses if use[5] in classes}
-
-    @cached_property
+    @property
     def single_factor(self) -> dict[str, int]:
         """Logins with one factor alone, by account."""
+        self._note("single_factor", sum(day["single_factor"]["left"] for day in self._found))
+        return self._single_factor
+
+    @cached_property
+    def _single_factor(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for day in self._found:
-            for account, n in day["single_factor"]["accounts"].items():
-                found[account] = found.get(account, 0) + n
+            held = day["single_factor"]
+            for account, n in told(held["accounts"], held["logins"]).items():
+                found[account] = found.get(account, 0) + int(n)
         return found
-
-
-def _hashes(text: str) -> set[int]:
-    found = array("Q", base64.b64decode(text))
-    if sys.byteorder == "little":
-        found.byteswap()
-    return set(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,17 +12,25 @@ type Entry = Mapping[str, Any]
 type Ref = list[Any]
 """A sealed event: its index, id, recorded_at, type and outcome."""
 
-FACTS_VERSION = 4
+FACTS_VERSION = 5
 """Raised when the document of a day changes its meaning: days of another version are folded again."""
 DAY_SECONDS = 86_400
+HASH_BYTES = 8
 MOST_MARKS = 30
 """Of one kind and day that are named; all are counted."""
 MOST_EXTRACTS, MOST_OF_A_TYPE = 400, 60
-_LONGEST_TEXT, _LONGEST_WITHIN, _MOST_VALUES, _MOST_SUBJECTS = 200, 60, 20, 10
+MOST_SUBJECTS = 20
+"""Persons of an event: as many as one may name."""
+_LONGEST_TEXT, _LONGEST_WITHIN, _MOST_VALUES = 200, 60, 20
 _PRODUCERS_OWN = frozenset(
     {"purpose", "recipient", "recipient_address", "description", "legal_basis", "reason", "approved_by", "ticket"}
 )
 """Attributes of producers' events that reports know: the rest of them is the producers' own."""
+
+
+def hash_of(text: str) -> bytes:
+    """By which somebody, or a person and a purpose, are known among very many: the first bytes of SHA-256."""
+    return hashlib.sha256(text.encode()).digest()[:HASH_BYTES]
 
 
 def second_of(entry: Entry) -> float:
@@ -32,6 +41,11 @@ def second_of(entry: Entry) -> float:
 def seconds(text: str) -> float:
     """The time of day of an RFC 3339 text in UTC, in seconds."""
     return int(text[11:13]) * 3600 + int(text[14:16]) * 60 + float(text[17:-1])
+
+
+def whole_second(entry: Entry) -> int:
+    """The same in whole seconds: what is measured over midnight is measured so within a day, too."""
+    return int(second_of(entry))
 
 
 def ref_of(entry: Entry, index: int) -> Ref:
@@ -51,7 +65,7 @@ def extract_of(entry: Entry, index: int) -> list[Any]:
         entry["reason"],
         *(actor["kind"], actor["id"], actor["role"]),
         *(target.get("kind"), target.get("id")),
-        entry["subjects"][:_MOST_SUBJECTS],
+        entry["subjects"][:MOST_SUBJECTS],
         entry["data_class"],
         entry["record_count"],
         f"{entry['source']['kind']} {entry['source']['id']}",
@@ -80,24 +94,49 @@ def _bounded(value: Any, longest: int = _LONGEST_TEXT) -> Any:
 
 
 class Extracts:
-    """Extracts by type, all counted and the first of each kept."""
+    """Extracts by type: all counted, those kept first that a rule could find something in, then the first others."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
-        self._rows: dict[str, list[list[Any]]] = {}
+        self._mattering: dict[str, int] = {}
+        self._rows: dict[tuple[str, bool], list[tuple[int, list[Any]]]] = {}
+        self._order = 0
 
-    def add(self, entry: Entry, index: int) -> None:
-        """Count an event, and keep it where there is room."""
+    def add(self, entry: Entry, index: int, *, matters: bool) -> None:
+        """Count an event, and keep it where there is room. `matters`: as `relevance.matters` has it."""
         kind = entry["type"]
+        self._order += 1
         self._counts[kind] = self._counts.get(kind, 0) + 1
-        rows = self._rows.setdefault(kind, [])
+        self._mattering[kind] = self._mattering.get(kind, 0) + matters
+        rows = self._rows.setdefault((kind, matters), [])
         if len(rows) < MOST_OF_A_TYPE:
-            rows.append(extract_of(entry, index))
+            rows.append((self._order, extract_of(entry, index)))
 
     def document(self) -> dict[str, Any]:
-        """By type: how many there were, and those that are kept."""
-        most = _level([len(rows) for rows in self._rows.values()], MOST_EXTRACTS)
-        return {kind: {"n": self._counts[kind], "rows": rows[:most]} for kind, rows in sorted(self._rows.items())}
+        """By type: how many there were, how many of these matter, and those that are kept, in order."""
+        kept = self._fitting(True, {})
+        rest = self._fitting(False, kept)
+        return {
+            kind: {
+                "n": n,
+                "matter": self._mattering[kind],
+                "rows": [
+                    row for _, row in sorted((*kept.get(kind, ()), *rest.get(kind, ())), key=lambda each: each[0])
+                ],
+            }
+            for kind, n in sorted(self._counts.items())
+        }
+
+    def _fitting(self, matters: bool, taken: Mapping[str, Sequence[Any]]) -> dict[str, list[tuple[int, list[Any]]]]:
+        """Of those that matter, or of the others, as many as there is room for beside those that are kept already."""
+        found = {
+            kind: rows[: MOST_OF_A_TYPE - len(taken.get(kind, ()))]
+            for (kind, own), rows in self._rows.items()
+            if own == matters
+        }
+        room = max(0, MOST_EXTRACTS - sum(len(rows) for rows in taken.values()))
+        most = _level([len(rows) for rows in found.values()], room)
+        return {kind: rows[:most] for kind, rows in found.items()}
 
 
 def _level(sizes: list[int], total: int) -> int:
@@ -187,6 +226,11 @@ def _clean(value: Any) -> str:
 def rows_of(text: str) -> list[list[str]]:
     """The inverse of `lines_of`, values as texts."""
     return [line.split("\t") for line in text.split("\n")] if text else []
+
+
+def told(names: str, details: str) -> dict[str, str]:
+    """What is told of names, from two texts of as many lines in the same order."""
+    return dict(zip(names.split("\n"), details.split("\n"), strict=True)) if names else {}
 
 
 def most_of[K: (str, tuple[str, str, str, str, str])](

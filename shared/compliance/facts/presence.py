@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import base64
+from array import array
+from bisect import bisect_left, bisect_right
 from typing import Any
 
-from shared.compliance.facts.parts import Entry, Marks, Ref, lines_of, most_of, ref_of, second_of
+from shared.compliance.facts.bursts import CONCURRENT, Bursts
+from shared.compliance.facts.parts import Entry, Marks, Ref, hash_of, lines_of, most_of, ref_of, second_of
 
-MOST_ACTORS, MOST_SESSIONS, MOST_SOURCES = 500, 300, 100
+MOST_ACTORS, MOST_SESSIONS, MOST_SOURCES = 500, 2000, 500
+MOST_PRESENT, MOST_ENDED = 8000, 2000
+"""Actors beyond those that are named, by a hash each; accounts whose status changed."""
 LEAST_IDLE_MINUTES = 5
-LEAST_CONCURRENT = 3
+ACTIVE, ENDED = "a", "e"
 _RENEWED = "auth.token_refresh"
 """A program does it by itself: it is no sign that somebody is there."""
 
 
 class _Session:
-    __slots__ = ("actor", "first", "last", "ref")
+    __slots__ = ("actor", "again", "first", "last")
 
-    def __init__(self, actor: str | None, at: float, ref: Ref) -> None:
-        self.actor, self.first, self.last, self.ref = actor, at, at, ref
+    def __init__(self, actor: str | None, at: int, *, again: bool) -> None:
+        self.actor, self.first, self.last, self.again = actor, at, at, again
 
 
 class _Actor:
-    __slots__ = ("events", "first", "kind", "last", "ref")
+    __slots__ = ("kind", "last", "ref", "times")
 
-    def __init__(self, kind: str, at: float) -> None:
-        self.kind, self.events, self.first, self.last = kind, 0, at, at
+    def __init__(self, kind: str) -> None:
+        self.kind, self.last = kind, -1.0
+        self.times = array("d")
         self.ref: Ref = []
 
 
@@ -35,50 +42,41 @@ class Presence:
         self._marks = marks
         self._actors: dict[str, _Actor] = {}
         self._sessions: dict[str, _Session] = {}
-        self._ended: dict[str, tuple[float, Ref]] = {}
-        self._back: dict[str, float] = {}
+        self._together = Bursts(CONCURRENT, marks)
+        self._changes: dict[str, list[tuple[float, str, str]]] = {}
         self._sources: dict[str, list[float]] = {}
 
     def add(self, entry: Entry, index: int) -> None:
         """Look at one event."""
         at = second_of(entry)
         self._source(entry, at)
-        actor, ref = entry["actor"], None
+        actor, ref = entry["actor"], ref_of(entry, index)
         if actor["id"] is not None and entry["outcome"] == "success":
             found = self._actors.get(actor["id"])
             if found is None:
-                found = self._actors[actor["id"]] = _Actor(actor["kind"], at)
-            found.events += 1
-            found.first = min(found.first, at)
+                found = self._actors[actor["id"]] = _Actor(actor["kind"])
+            found.times.append(at)
             if at >= found.last:
-                found.last = at
-                found.ref = ref = ref_of(entry, index)
+                found.last, found.ref = at, ref
         session = entry["context"]["session_id"]
         if session is not None and entry["type"] != _RENEWED:
-            self._call(session, entry, at, ref or ref_of(entry, index))
-        if entry["type"] in ("user.status_change", "user.delete"):
-            self._status(entry, at, index)
+            self._call(session, entry, int(at), ref)
+        if entry["type"] in ("user.status_change", "user.delete") and entry["target"] is not None:
+            is_ended = entry["type"] == "user.delete" or entry["attributes"].get("new_status") != "active"
+            change = (at, entry["id"], ENDED if is_ended else ACTIVE)
+            self._changes.setdefault(entry["target"]["id"], []).append(change)
 
-    def _call(self, session: str, entry: Entry, at: float, ref: Ref) -> None:
+    def _call(self, session: str, entry: Entry, at: int, ref: Ref) -> None:
         found = self._sessions.get(session)
-        if found is None:
-            self._sessions[session] = _Session(entry["actor"]["id"], at, ref)
-            return
-        minutes = int((at - found.last) // 60)
         again = entry["type"] in ("auth.login", "mfa.challenge") and entry["outcome"] == "success"
+        if found is None:
+            found = self._sessions[session] = _Session(entry["actor"]["id"], at, again=again)
+        minutes = (at - found.last) // 60
         if minutes >= LEAST_IDLE_MINUTES and not again:
             self._marks.add("idle", ref, minutes, about=found.actor)
         found.first, found.last = min(found.first, at), max(found.last, at)
-
-    def _status(self, entry: Entry, at: float, index: int) -> None:
-        target = entry["target"]
-        if target is None:
-            return
-        if entry["type"] == "user.delete" or entry["attributes"].get("new_status") != "active":
-            self._ended[target["id"]] = (at, ref_of(entry, index))
-        else:
-            self._ended.pop(target["id"], None)
-            self._back[target["id"]] = at
+        if found.actor is not None:
+            self._together.add(found.actor, at, ref, session)
 
     def _source(self, entry: Entry, at: float) -> None:
         source = entry["source"]
@@ -95,49 +93,56 @@ class Presence:
             found[2] = at
 
     def document(self) -> dict[str, Any]:
-        """Actors, sessions, ended accounts and sources of the day."""
-        for account, (ended, _) in self._ended.items():
-            actor = self._actors.get(account)
-            if actor is not None and actor.last > ended:
-                self._marks.add("after_exit", actor.ref, int(actor.last - ended), about=account)
-        self._concurrent()
-        actors, actors_left = most_of(self._actors, MOST_ACTORS, lambda each: each.events)
+        """Actors, sessions, accounts whose status changed, and sources of the day. Names stand in texts of their own,
+        what is told of them in the same order in others: names alone are looked through much faster."""
+        actors, actors_left = most_of(self._actors, MOST_ACTORS, lambda each: len(each.times))
         sessions, sessions_left = most_of(self._sessions, MOST_SESSIONS, lambda each: each.last)
         sources, sources_left = most_of(self._sources, MOST_SOURCES, lambda each: each[0])
+        present = sorted(hash_of(name) for name in self._actors if name not in actors)
+        exits = [self._exit(account, sorted(changes)) for account, changes in sorted(self._changes.items())]
         return {
-            "actors": lines_of(
-                (name, each.kind, each.events, round(each.first), round(each.last)) for name, each in actors.items()
-            ),
+            "actors": lines_of([name] for name in actors),
+            "actor_kinds": lines_of([each.kind] for each in actors.values()),
             "actors_left": actors_left,
-            "sessions": lines_of((name, round(each.first), round(each.last)) for name, each in sessions.items()),
+            "present": base64.b64encode(b"".join(present[:MOST_PRESENT])).decode(),
+            "present_left": max(0, len(present) - MOST_PRESENT),
+            "sessions": lines_of([name] for name in sessions),
+            "session_times": lines_of((each.first, each.last, int(each.again)) for each in sessions.values()),
             "sessions_left": sessions_left,
             "sessions_n": len(self._sessions),
-            "ended": {name: [round(at, 6), ref] for name, (at, ref) in sorted(self._ended.items())[:MOST_ACTORS]},
-            "back": {name: round(at, 6) for name, at in sorted(self._back.items())[:MOST_ACTORS]},
+            CONCURRENT: self._together.document(),
+            "exits": lines_of(exits[:MOST_ENDED]),
+            "exits_left": max(0, len(exits) - MOST_ENDED),
             "sources": {name: [int(n), *(round(at) for at in times)] for name, (n, *times) in sources.items()},
             "sources_left": sources_left,
         }
 
-    def _concurrent(self) -> None:
-        """Mark accounts that had several sessions in use at one time."""
-        spans: dict[str, list[_Session]] = {}
-        for each in self._sessions.values():
-            if each.actor is not None:
-                spans.setdefault(each.actor, []).append(each)
-        for account, held in sorted(spans.items()):
-            if len(held) < LEAST_CONCURRENT:
-                continue
-            edges = sorted(
-                [(each.first, 0, each) for each in held] + [(each.last, 1, each) for each in held], key=_edge
-            )
-            now, most, ref = 0, 0, held[0].ref
-            for _, ends, session in edges:
-                now += -1 if ends else 1
-                if now > most:
-                    most, ref = now, session.ref
-            if most >= LEAST_CONCURRENT:
-                self._marks.add("concurrent", ref, most, about=account)
+    def _exit(self, account: str, changes: list[tuple[float, str, str]]) -> tuple[Any, ...]:
+        """What became of an account: the first change, whether it acted before that, and whether while an ending that
+        came first lasted; the last state, how often it was ended, and whether it acted since the last ending. Endings
+        that do not come first are marked where it acted."""
+        actor = self._actors.get(account)
+        times = sorted(actor.times) if actor is not None else []
+        spans: list[tuple[float, float]] = []
+        for at, _, state in changes:
+            if state == ENDED and (not spans or spans[-1][1] >= 0):
+                spans.append((at, -1.0))
+            elif state == ACTIVE and spans and spans[-1][1] < 0:
+                spans[-1] = (spans[-1][0], at)
+        first_at, _, first = changes[0]
+        acted = [_has(times, start, end) for start, end in spans]
+        own = acted[0] if first == ENDED else False
+        for place, (start, _) in enumerate(spans):
+            if acted[place] and (place or first != ENDED) and actor is not None:
+                self._marks.add("after_exit", actor.ref, int(actor.last - start), about=account)
+        open_acted = bool(spans) and spans[-1][1] < 0 and acted[-1]
+        before = bool(times) and (times[0] <= first_at if first == ENDED else times[0] < first_at)
+        ref = actor.ref[:3] if actor is not None and (own or before) else ("", "", "")
+        kind = actor.ref[3:] if ref[1] and actor is not None else ("", "")
+        return (account, first, int(before), int(own), changes[-1][2], len(spans), int(open_acted), *ref, *kind)
 
 
-def _edge(edge: tuple[float, int, _Session]) -> tuple[float, int]:
-    return edge[:2]
+def _has(times: list[float], start: float, end: float) -> bool:
+    """Whether there is a time after the start, and before the end (below 0: none)."""
+    place = bisect_right(times, start)
+    return place < (len(times) if end < 0 else bisect_left(times, end))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
-from shared.compliance.facts.parts import Entry, Marks, Ref, ref_of, second_of
+from shared.compliance.facts.bursts import CROSS, DENIED, Bursts
+from shared.compliance.facts.parts import Entry, Marks, ref_of, whole_second
 from shared.core.clock import parse_rfc3339
 
 ADMIN_ROLES = frozenset({"tenant_admin", "system_admin"})
@@ -22,24 +22,6 @@ SKEW_MS = (0, 10, 100, 1_000, 10_000, 60_000, 300_000, 600_000, 1_800_000, 3_600
 """Upper bounds of the classes in which delays are counted; one class more for what is later."""
 BACKWARDS_SECONDS = 600
 """Entries follow the order of sealing; so much disorder is that of machines that work side by side."""
-DENIED_SECONDS, CROSS_SECONDS = 600, 3600
-
-
-class _Bursts:
-    """The most refusals of each actor within a time."""
-
-    def __init__(self, within: int) -> None:
-        self._within = within
-        self._recent: dict[str, deque[float]] = {}
-        self.most: dict[str, tuple[int, Ref]] = {}
-
-    def add(self, who: str, at: float, ref: Ref) -> None:
-        recent = self._recent.setdefault(who, deque())
-        recent.append(at)
-        while recent[0] <= at - self._within:
-            recent.popleft()
-        if len(recent) > self.most.get(who, (0, ref))[0]:
-            self.most[who] = (len(recent), ref)
 
 
 class Quality:
@@ -48,17 +30,17 @@ class Quality:
     def __init__(self, marks: Marks) -> None:
         self._marks = marks
         self._skew = [0] * (len(SKEW_MS) + 1)
-        self._latest = 0.0
+        self._latest = ""
         self._reversals = 0
         self._complete = 0
         self._views: dict[str, int] = {}
-        self._denied, self._cross = _Bursts(DENIED_SECONDS), _Bursts(CROSS_SECONDS)
+        self._denied, self._cross = Bursts(DENIED, marks), Bursts(CROSS, marks)
         self._by_people = 0
 
     def add(self, entry: Entry, index: int) -> None:
         """Look at one event."""
-        kind, actor, at = entry["type"], entry["actor"], second_of(entry)
-        self._times(entry, index, at)
+        kind, actor, at = entry["type"], entry["actor"], whole_second(entry)
+        self._times(entry, index)
         self._by_people += actor["kind"] == "user"
         if _is_complete(entry):
             self._complete += 1
@@ -78,11 +60,19 @@ class Quality:
         elif kind == "access.cross_tenant_denied":
             self._cross.add(actor["id"] or actor["kind"], at, ref_of(entry, index))
 
-    def _times(self, entry: Entry, index: int, at: float) -> None:
-        if at < self._latest - BACKWARDS_SECONDS:
-            self._reversals += 1
-            self._marks.add("backwards", ref_of(entry, index), int(self._latest - at))
-        self._latest = max(self._latest, at)
+    def pass_by(self, entry: Entry) -> None:
+        """Look at an event of another day that was sealed between those of this one: time can run back over it."""
+        self._latest = max(self._latest, entry["recorded_at"])
+
+    def _times(self, entry: Entry, index: int) -> None:
+        at = entry["recorded_at"]
+        if at < self._latest:
+            back = (parse_rfc3339(self._latest) - parse_rfc3339(at)).total_seconds()
+            if back > BACKWARDS_SECONDS:
+                self._reversals += 1
+                self._marks.add("backwards", ref_of(entry, index), int(back))
+        else:
+            self._latest = at
         recorded, occurred = entry["recorded_at"], entry["occurred_at"]
         if recorded == occurred:
             self._skew[0] += 1
@@ -93,12 +83,10 @@ class Quality:
             self._marks.add("late", ref_of(entry, index), late // 60_000)
 
     def document(self) -> dict[str, Any]:
-        """The counts, once the bursts of each actor are marked."""
-        for kind, bursts in (("denied_burst", self._denied), ("cross_burst", self._cross)):
-            for who, (most, ref) in sorted(bursts.most.items()):
-                if most > 1:
-                    self._marks.add(kind, ref, most, about=who)
+        """The counts, and the bursts that midnight may cut."""
         return {
+            DENIED: self._denied.document(),
+            CROSS: self._cross.document(),
             "skew": self._skew,
             "backwards": self._reversals,
             "complete": self._complete,

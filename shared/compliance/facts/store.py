@@ -1,4 +1,4 @@
-"""Keeping facts: a document for each day, folded when it is missing or the ledger has more of the day."""
+"""Keeping facts: a document for each day, folded when it is missing, not ours, or the ledger has more of the day."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 from shared.audit.model import RequestContext
+from shared.compliance.facts.midnight import Day
 from shared.compliance.facts.parts import FACTS_VERSION
+from shared.compliance.facts.sealing import Sealing
 from shared.core.clock import Clock, parse_rfc3339, period_end
 from shared.ledger.service import Ledger
 from shared.ledger.shards import BrokenShard, Shards, checkpoint_id
 from shared.ledger.tiles import WIDTH, width_of
+from shared.privacy.secrets import SecretsPort
 from shared.storage.containers import LEDGER, REPORTS
 from shared.storage.documents import DocumentStore, Item, Query, Range, pages
 from shared.telemetry import get_log
@@ -23,6 +26,8 @@ _A_MONTH = 31
 _LONG_MINUTES = 30
 """Times between checkpoints from which on they are kept."""
 _MOST_GAPS = 50
+_OF_ROLLUPS = ("events", "first", "last")
+_COUNTED = ("version", *_OF_ROLLUPS)
 
 
 def facts_id(day: str) -> str:
@@ -33,15 +38,25 @@ def facts_id(day: str) -> str:
 class FactsStore:
     """Reads facts, and folds those that are not there."""
 
-    def __init__(self, store: DocumentStore, ledger: Ledger, shards: Shards, clock: Clock, retention_days: int) -> None:
+    def __init__(
+        self,
+        store: DocumentStore,
+        ledger: Ledger,
+        shards: Shards,
+        clock: Clock,
+        retention_days: int,
+        secrets: SecretsPort,
+    ) -> None:
         self._store = store
+        self._sealing = Sealing(secrets, clock)
         self._ledger = ledger
         self._shards = shards
         self._clock = clock
         self._retention_days = retention_days
 
     async def gather(self, tenant_id: str, day: str, request: RequestContext) -> bool:
-        """Fold a day, unless its facts are those of all that is sealed of it; whether it was folded. StoreError."""
+        """Fold a day, unless its facts are those of all that is sealed of it; whether it was folded. StoreError,
+        SecretsError."""
         try:
             rollups = await self._shards.rollups(tenant_id, day[:7], [day])
         except BrokenShard as error:
@@ -49,78 +64,116 @@ class FactsStore:
             return False
         held = await self._held(tenant_id, [day])
         found = await self._complete(tenant_id, rollups, held, request)
-        return found != held
+        return any(facts is not held.get(day) for day, facts in found.items())
 
     async def unfolded(self, tenant_id: str, days: Sequence[str]) -> int:
-        """How many sealed events of days have no facts yet. StoreError."""
+        """How many sealed events of days have no facts yet, as far as can be told without opening them. StoreError,
+        SecretsError."""
         rollups: dict[str, Item] = {}
         for month in dict.fromkeys(day[:7] for day in days):
             rollups |= await self._shards.rollups(tenant_id, month, [day for day in days if day[:7] == month])
-        held = await self._held(tenant_id, days, ("day", "version", "events", "first", "last", "counts"))
-        return sum(rollup["events"] for day, rollup in rollups.items() if not is_current(held.get(day), rollup))
+        key = (await self._sealing.version()).version
+        held = {item["day"]: item for item in await self._items(tenant_id, days, ("day", "key", *_COUNTED))}
+        return sum(
+            rollup["events"]
+            for day, rollup in rollups.items()
+            if day not in held or held[day].get("key") != key or not _is_of(held[day], rollup)
+        )
 
     async def gather_days(self, tenant_id: str, days: Sequence[str], request: RequestContext) -> int:
-        """Fold the days of which not all that is sealed is in their facts, oldest first; how many. StoreError."""
+        """Fold the days of which not all that is sealed is in their facts, oldest first; how many. StoreError,
+        SecretsError."""
         if not days or not await self.unfolded(tenant_id, days):
             return 0
         return sum([await self.gather(tenant_id, day, request) for day in sorted(days)])
 
     async def days(
         self, tenant_id: str, days: Sequence[str], rollups: Mapping[str, Item], request: RequestContext
-    ) -> dict[str, Item]:
+    ) -> dict[str, Day]:
         """The facts of days by day, as `rollups` count them; none of a day whose entries cannot be relied on.
 
-        What is missing or stale is folded and kept. StoreError.
+        What is missing, stale or not as we left it is folded and kept. StoreError, SecretsError.
         """
         wanted = {day: rollups[day] for day in days if day in rollups}
         return await self._complete(tenant_id, wanted, await self._held(tenant_id, days), request)
 
-    async def _held(
-        self, tenant_id: str, days: Sequence[str], fields: tuple[str, ...] | None = None
-    ) -> dict[str, Item]:
+    async def keep(self, tenant_id: str, facts: Mapping[str, Any]) -> Day:
+        """Seal and keep the facts of a day. StoreError, SecretsError."""
+        root, day = await self._sealing.version(), facts["day"]
+        left = period_end(day[:7]) + self._retention_days * 86_400 - int(self._clock.now().timestamp())
+        item = {"id": facts_id(day), "tenant_id": tenant_id, "kind": KIND, "ttl": max(1, left)}
+        await self._store.upsert(REPORTS, (tenant_id,), item | self._sealing.seal(root, tenant_id, facts))
+        return facts
+
+    async def _items(self, tenant_id: str, days: Sequence[str], fields: tuple[str, ...] | None = None) -> list[Item]:
         within = Range("id", ge=facts_id(min(days)), le=facts_id(max(days)))
         query = Query((within,), limit=_A_MONTH, fields=fields)
-        found = [item async for page in pages(self._store, REPORTS, (tenant_id,), query) for item in page]
-        return {item["day"]: item for item in found}
+        return [item async for page in pages(self._store, REPORTS, (tenant_id,), query) for item in page]
+
+    async def _held(self, tenant_id: str, days: Sequence[str]) -> dict[str, Day]:
+        """Those that are kept as we left them. The others are logged: a change of the secret, or somebody's."""
+        root = await self._sealing.version()
+        found: dict[str, Day] = {}
+        for item in await self._items(tenant_id, days):
+            opened = self._sealing.opened(root, tenant_id, item)
+            if opened is None:
+                day = item["id"].partition("|")[2]
+                _log.warning("facts_not_ours", tenant_id=tenant_id, day=day, same_key=item.get("key") == root.version)
+            else:
+                found[opened["day"]] = opened
+        return found
 
     async def _complete(
-        self, tenant_id: str, rollups: Mapping[str, Item], held: Mapping[str, Item], request: RequestContext
-    ) -> dict[str, Item]:
-        found: dict[str, Item] = {}
+        self, tenant_id: str, rollups: Mapping[str, Item], held: Mapping[str, Day], request: RequestContext
+    ) -> dict[str, Day]:
+        found: dict[str, Day] = {}
         for day, rollup in sorted(rollups.items()):
             if is_current(held.get(day), rollup):
                 found[day] = held[day]
                 continue
             try:
+                await self._check_not_less(tenant_id, held.get(day), rollup)
                 folded = await self._fold(tenant_id, day, rollup)
             except BrokenShard as error:
                 await self._ledger.broken(tenant_id, day[:7], error, request)
                 continue
-            item = self._item(tenant_id, folded)
-            await self._store.upsert(REPORTS, (tenant_id,), item)
+            found[day] = await self.keep(tenant_id, folded)
             _log.info("facts_folded", tenant_id=tenant_id, day=day, events=folded["events"])
-            found[day] = item
         return found
-
-    def _item(self, tenant_id: str, facts: dict[str, Any]) -> Item:
-        day = facts["day"]
-        left = period_end(day[:7]) + self._retention_days * 86_400 - int(self._clock.now().timestamp())
-        return {"id": facts_id(day), "tenant_id": tenant_id, "kind": KIND, "ttl": max(1, left), **facts}
 
     async def _fold(self, tenant_id: str, day: str, rollup: Item) -> dict[str, Any]:
         """Fold the entries between a day's first and last one, each bundle held against the hashes of its tile."""
         from shared.compliance.facts.fold import DayFold
 
-        folded = DayFold(day)
+        folded, first, last = DayFold(day), rollup["first"], rollup["last"]
         head = await self._shards.head(tenant_id, day[:7])
-        if rollup["last"] >= head.size:
+        if last >= head.size:
             raise BrokenShard("rollup", "a day is counted beyond the end of its ledger")
-        for number in range(rollup["first"] // WIDTH, rollup["last"] // WIDTH + 1):
+        beyond = False
+        for number in range(first // WIDTH, min(last + WIDTH, head.size - 1) // WIDTH + 1):
             width = width_of(0, number, head.size)
             for entry in await self._ledger.entries(tenant_id, head, number, width):
-                if rollup["first"] <= entry.index <= rollup["last"]:
+                if first <= entry.index <= last:
                     folded.add(entry.index, entry.text)
+                else:
+                    beyond = folded.pass_by(entry.text) or beyond
+        if beyond:
+            await self._check_unchanged(tenant_id, rollup, "a day has entries beyond those that are counted of it")
         return folded.document() | {"checkpoints": await self._checkpoints(tenant_id, day, rollup)}
+
+    async def _check_not_less(self, tenant_id: str, facts: Day | None, rollup: Item) -> None:
+        """BrokenShard where a day has less than it had: nothing that was sealed goes away, whatever counts say now."""
+        if facts is not None and (
+            facts["events"] > rollup["events"] or facts["first"] < rollup["first"] or facts["last"] > rollup["last"]
+        ):
+            await self._check_unchanged(tenant_id, rollup, "a day is counted with less than was sealed of it")
+
+    async def _check_unchanged(self, tenant_id: str, rollup: Item, wrong: str) -> None:
+        """BrokenShard, unless the counts of the day went on since they were read."""
+        day = rollup["day"]
+        now = (await self._shards.rollups(tenant_id, day[:7], [day])).get(day)
+        if now is None or all(now[name] == rollup[name] for name in _OF_ROLLUPS):
+            raise BrokenShard("rollup", wrong)
 
     async def _checkpoints(self, tenant_id: str, day: str, rollup: Item) -> dict[str, Any]:
         """The checkpoints that were signed on a day while it grew: how many, first, last, and long times between."""
@@ -147,10 +200,10 @@ def _minutes(since: str, until: str) -> float:
     return (parse_rfc3339(until) - parse_rfc3339(since)).total_seconds() / 60
 
 
-def is_current(facts: Item | None, rollup: Item) -> bool:
+def is_current(facts: Day | None, rollup: Item) -> bool:
     """Whether facts are of this version, and of the very events that are counted."""
-    return (
-        facts is not None
-        and facts.get("version") == FACTS_VERSION
-        and all(facts.get(name) == rollup[name] for name in ("events", "first", "last", "counts"))
-    )
+    return facts is not None and _is_of(facts, rollup) and facts["counts"] == rollup["counts"]
+
+
+def _is_of(facts: Mapping[str, Any], rollup: Item) -> bool:
+    return facts.get("version") == FACTS_VERSION and all(facts.get(name) == rollup[name] for name in _OF_ROLLUPS)

@@ -119,8 +119,9 @@ def _to_notify(evidence: Evidence) -> Cell:
 
 
 def _disclosures(evidence: Evidence) -> Cell:
-    persons = evidence.facts.summed("disclosed")
-    return f"{sum(persons.values())} about {len(persons)} persons" if persons else "none"
+    count, persons = evidence.facts.total("disclosed_n"), len(evidence.facts.summed("disclosed"))
+    least = "at least " if evidence.facts.total("disclosed_left") else ""
+    return f"{count} about {least}{persons} persons" if count else "none"
 
 
 def _generated(evidence: Evidence) -> Cell:
@@ -155,8 +156,8 @@ HANDLING = (
     counted("consents_revoked", "Consents withdrawn", "consent.withdraw"),
     Measured(
         "use_after_revoke",
-        "Uses after a withdrawal",
-        "events",
+        "Consents that were relied upon after they were withdrawn",
+        "consents",
         lambda e: (
             e.facts.used_after("withdrawn", "relied", "after_withdrawal")[0]
             if e.facts.total("based_on_consent")
@@ -171,8 +172,8 @@ HANDLING = (
     counted("erasures", "Persons erased", "privacy.erasure=executed"),
     Measured(
         "access_after_erasure",
-        "Uses after an erasure",
-        "events",
+        "Persons whose data was used after it was erased",
+        "persons",
         lambda e: e.facts.used_after("erased", "touched", "after_erasure")[0],
     ),
     counted("incidents", "Incidents recorded", "incident.record"),

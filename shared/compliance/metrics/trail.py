@@ -69,11 +69,11 @@ def _downtime(evidence: Evidence) -> Cell:
 
 
 def _longest_run(evidence: Evidence) -> Cell:
-    return max((n for n, _ in evidence.facts.runs.values()), default=0)
+    return evidence.facts.longest_run
 
 
 def _misses(evidence: Evidence) -> Cell:
-    return sum(n > evidence.at_least("lockout_max_attempts") for n, _ in evidence.facts.runs.values())
+    return evidence.facts.runs(evidence.at_least("lockout_max_attempts"))[0]
 
 
 def _early(evidence: Evidence) -> Cell:
@@ -126,10 +126,13 @@ def _inactive(evidence: Evidence) -> Cell:
     if evidence.accounts is None:
         return None
     hours, end = evidence.at_least("inactive_account_days") * 24, evidence.period.end
-    return sum(
-        each.status == "active" and hours_between(each.last_login_at or each.created_at, end) > hours
+    idle = sum(
+        each.status == "active"
+        and not each.is_unknown
+        and hours_between(each.last_login_at or each.created_at, end) > hours
         for each in evidence.accounts
     )
+    return f"at least {idle}" if any(each.is_unknown for each in evidence.accounts) else idle
 
 
 def _review(evidence: Evidence) -> Cell:
@@ -184,7 +187,7 @@ TRAIL = (
     counted("logins_ok", "Successful logins", "auth.login+success"),
     counted("logins_failed", "Failed logins", "auth.login+failure"),
     counted("accounts_locked", "Locks of accounts", "auth.account_locked"),
-    Measured("lock_misses", "Accounts with more failures in a row than may be", "accounts", _misses),
+    Measured("lock_misses", "Runs of failures that are longer than may be", "runs", _misses),
     Measured("max_consecutive_failures", "Most failures in a row of one account", "failures", _longest_run),
     Measured("early_unlocks", "Successes within the time of a lock", "events", _early),
     counted("token_failures", "Tokens that were refused", "auth.token_rejected auth.token_refresh+failure"),
@@ -195,7 +198,9 @@ TRAIL = (
     Measured("role_changes", "Changes of roles", "", _roles),
     counted("status_changes", "Changes of status", "user.status_change"),
     Measured("self_grants", "Changes of one's own role", "events", _self_grants),
-    Measured("post_exit_events", "Acts after an account was ended", "events", lambda e: e.facts.after_exit[0]),
+    Measured(
+        "post_exit_events", "Accounts that acted after they were ended", "accounts", lambda e: e.facts.after_exit[0]
+    ),
     Measured("deprovision_hours_p50_max", "From leaving to the end of access", "hours", _deprovisioning),
     Measured("inactive_accounts", "Active accounts that nobody signs in to", "accounts", _inactive),
     Measured("last_access_review", "Last completed access review", "", _review),
@@ -219,7 +224,9 @@ TRAIL = (
         "events",
         lambda e: e.facts.idle(e.at_least("idle_minutes"))[0],
     ),
-    marked("concurrent_use", "Accounts in several sessions at one time", "concurrent", "concurrent_sessions"),
+    marked(
+        "concurrent_use", "Times that an account was in several sessions at once", "concurrent", "concurrent_sessions"
+    ),
     Measured(
         "single_factor_logins",
         "Logins with one factor alone",

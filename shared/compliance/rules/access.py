@@ -92,7 +92,9 @@ def in_use(evidence: Evidence) -> Result:
     idle = [
         each
         for each in evidence.accounts
-        if each.status == "active" and hours_between(each.last_login_at or each.created_at, end) > allowed
+        if each.status == "active"
+        and not each.is_unknown
+        and hours_between(each.last_login_at or each.created_at, end) > allowed
     ]
     told = [
         Found(
@@ -103,7 +105,7 @@ def in_use(evidence: Evidence) -> Result:
         )
         for each in idle
     ]
-    return Result(bounded(told))
+    return Result(bounded(told), ("last_logins",) if any(each.is_unknown for each in evidence.accounts) else ())
 
 
 @rule("ACC-05", "medium", "Access was not reviewed for too long", "access_review_months")
@@ -189,8 +191,8 @@ def refusals(evidence: Evidence) -> Result:
 
 
 def _bursts(evidence: Evidence, kind: str, threshold: str, text: str) -> Result:
-    count, marks = evidence.facts.marked(kind, evidence.at_least(threshold))
-    if not count:
+    marks = evidence.facts.each_marked(kind, evidence.at_least(threshold))
+    if not marks:
         return NOTHING
     if evidence.alerts is None:
         return missing("alerts")

@@ -25,10 +25,9 @@ _GUESSED = frozenset({"brute_force", "account_takeover", "credential_stuffing"})
 
 @rule("AUTH-01", "high", "More failures in a row than may be, before a lock or without one", "lockout_max_attempts")
 def locks(evidence: Evidence) -> Result:
-    """Accounts whose run of failures is longer than allowed."""
-    allowed = evidence.at_least("lockout_max_attempts")
-    marks = [mark for _, mark in evidence.facts.runs.values() if mark is not None and mark.size > allowed]
-    return Result(of_marks(len(marks), marks, "Account {about}: {size} failures in a row"))
+    """Runs of failures of an account that are longer than allowed."""
+    count, marks = evidence.facts.runs(evidence.at_least("lockout_max_attempts"))
+    return Result(of_marks(count, marks, "Account {about}: {size} failures in a row"))
 
 
 @rule("AUTH-02", "high", "A success sooner after a lock than may be, with no unlock between", "lockout_minutes")
@@ -41,8 +40,8 @@ def stays_locked(evidence: Evidence) -> Result:
 @rule("AUTH-03", "high", "A success within an hour after a burst of failures, and no alert", "failure_burst")
 def watched(evidence: Evidence) -> Result:
     """Successes after bursts that nothing alerted of."""
-    count, marks = evidence.facts.marked("after_failures", evidence.at_least("failure_burst"))
-    if not count:
+    marks = evidence.facts.each_marked("after_failures", evidence.at_least("failure_burst"))
+    if not marks:
         return NOTHING
     if evidence.alerts is None:
         return missing("alerts")
@@ -100,9 +99,10 @@ def two_factors(evidence: Evidence) -> Result:
     users = sorted(people.named.keys() & single.keys())
     start, end = evidence.period.start, evidence.period.end
     found = [Found(f"Account {who}: {single[who]} logins with one factor", single[who], start, end) for who in users]
-    unnamed = people.left or (people.named and any(day["single_factor"]["left"] for day in documents))
-    unknown = people.uncovered.difference(users) or unnamed
-    return Result(bounded(found), ("two_factors",) if unknown else ())
+    gaps = ["two_factors"] if people.uncovered.difference(users) else []
+    if people.left:
+        gaps.append("facts")  # of whom nobody can tell how they signed in
+    return Result(bounded(found), tuple(gaps))
 
 
 @rule("AUTH-07", "medium", "One account in several sessions at one time", "concurrent_sessions")

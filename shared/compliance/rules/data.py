@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from shared.compliance.evidence import Evidence, RequestRow
-from shared.compliance.rules.model import NOTHING, Found, Result, bounded, missing, of_marks, rule
+from shared.compliance.rules.model import Found, Result, bounded, missing, of_marks, rule
 
 _BULK = frozenset({"bulk_data_access"})
 
@@ -13,11 +13,11 @@ _BULK = frozenset({"bulk_data_access"})
 @rule("DATA-01", "high", "A large export with no reason and no acknowledged alert", "bulk_export_records")
 def exports(evidence: Evidence) -> Result:
     """Exports above the threshold without purpose, reason or ticket."""
-    count, marks = evidence.facts.marked("bulk", evidence.at_least("bulk_export_records"))
+    marks = evidence.facts.each_marked("bulk", evidence.at_least("bulk_export_records"))
     told = [
         each for each in marks if not (each.ref and evidence.is_alerted(_BULK, {each.ref.event_id}, seen_within=inf))
     ]
-    return Result(of_marks(count - len(marks) + len(told), told, "{about} exported {size} records"))
+    return Result(of_marks(len(told), told, "{about} exported {size} records"))
 
 
 @rule("DATA-02", "high", "Data of somebody was used after the person was erased")
@@ -83,8 +83,6 @@ def done(evidence: Evidence) -> Result:
     """Executed requests of which the trail has no erasure or export."""
     if evidence.requests is None:
         return missing("requests")
-    if evidence.facts.left_out("privacy.erasure", "privacy.export"):
-        return NOTHING  # some of them are not among the facts
     acts = evidence.facts.extracts("privacy.erasure", "privacy.export")
     acted = {
         each.attributes.get("request_id")

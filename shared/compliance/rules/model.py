@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.compliance.evidence import Evidence
 from shared.compliance.facts.named import Extract, Mark
@@ -53,10 +53,16 @@ class Rule:
 
 
 def rule(rule_id: str, severity: Severity, text: str, *parameters: str) -> Callable[[Run], Rule]:
-    """Make a rule of a function."""
+    """Make a rule of a function. Where it read facts of which something that could matter was left out, it was not run
+    wholly, whatever the function makes of it."""
 
     def made(run: Run) -> Rule:
-        return Rule(rule_id, severity, text, run, parameters)
+        def whole(evidence: Evidence) -> Result:
+            with evidence.facts.noting() as cut:
+                result = run(evidence)
+            return replace(result, missing=(*result.missing, "facts")) if cut else result
+
+        return Rule(rule_id, severity, text, whole, parameters)
 
     return made
 
