@@ -175,13 +175,16 @@ async def serve(arguments: argparse.Namespace) -> None:
     receiver = Receiver(Inbox(arguments.secret), faults=arguments.faults)
     url = await receiver.start(arguments.host, arguments.port)
     sys.stdout.write(f"receiving at {url}\n")
-    before = ""
+    before, told = "", 0
     try:
         while True:
             await asyncio.sleep(1)
             inbox = receiver.inbox
             counts = f"{inbox.messages} messages, {len(inbox.events)} events, {inbox.duplicates} duplicates, "
             now = counts + f"{len(inbox.wrong)} out of order, {len(receiver.refused)} refused"
+            for why in receiver.refused[told:]:
+                sys.stdout.write(f"refused: {why}\n")
+            told = len(receiver.refused)
             if now != before:
                 sys.stdout.write(now + "\n")
                 sys.stdout.flush()

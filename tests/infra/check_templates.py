@@ -29,8 +29,12 @@ def main() -> int:
     found = [each for path in files for each in _problems(path, files, types)]
     for each in found:
         sys.stdout.write(each + "\n")
-    number = sum(len(parsed.get("resources", {})) for parsed in files.values())
-    sys.stdout.write(f"templates: {len(files)} files, {number} resources: {len(found)} problems\n")
+    kinds = [each["type"] + "@" for parsed in files.values() for each in parsed.get("resources", {}).values()]
+    number, untyped = len(kinds), sum(kind.startswith(UNTYPED) for kind in kinds)
+    sys.stdout.write(
+        f"templates: {len(files)} files, {number} resources, {untyped} of types that are not published here: "
+        f"{len(found)} problems\n"
+    )
     return 1 if found or not number else 0
 
 

@@ -58,6 +58,34 @@ def test_every_alert_has_its_query_and_every_query_its_alert() -> None:
     assert {name.replace("-", "_") for name, *_ in ALERTS} == set(QUERIES)
 
 
+ABOVE = {
+    **dict.fromkeys(
+        ("integrity-failure", "trail-rewritten", "audit-write-failures", "feed-silent", "dead-letters"), "0"
+    ),
+    **dict.fromkeys(("outbox-stuck", "timers-silent", "report-failures", "streams-paused", "critical-threats"), "0"),
+    "not-ready": "3",
+    "error-rate": "json('0.1')",
+    "secrets-unreachable": "5",
+    "sealing-lag": "300",
+    "outbox-age": "600",
+    "function-failures": "5",
+    "throttling": "5",
+    "latency": "1000",
+    "refused-calls": "5",
+    "login-failures": "5",
+}
+"""What each is told of above: per cent, seconds, milliseconds, times as many as usual, or a number of them."""
+
+
+def test_every_alert_fires_above_what_it_says() -> None:
+    assert {name: above for name, _, _, _, above, _ in ALERTS} == ABOVE
+    for name, *_, query in ALERTS:
+        assert "rewritten" in query or name.replace("-", "_") in query, name
+    for line in ("enabled: true", "operator: 'GreaterThan'", "timeAggregation: 'Maximum'", "threshold: each.above"):
+        assert BICEP.count(line) == 1, line
+    assert not re.search(r"enabled: false|LessThan", BICEP)
+
+
 def test_every_alert_has_a_severity_a_runbook_and_looks_often_enough() -> None:
     sections = dict(re.findall(r"^### ([\w-]+)\n(.*?)(?=^##)", RUNBOOKS, re.MULTILINE | re.DOTALL))
     assert set(sections) == {name for name, *_ in ALERTS}
