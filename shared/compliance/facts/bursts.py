@@ -88,12 +88,16 @@ class Bursts:
         kept = sorted(rows[:MOST_EDGES], key=lambda row: (row[0], row[1].first))
         return {
             "lines": lines_of(
-                (who, burst.size, burst.first, burst.last, _moments(burst.head), _moments(tail), *burst.ref)
+                (who, burst.size, burst.first, burst.last, _moments(burst.head), _moments(tail), *self._place(burst))
                 for who, burst, tail in kept
             ),
             "most": _most(rows),
             "left": _most(rows[MOST_EDGES:]),
         }
+
+    def _place(self, burst: _Burst) -> Ref:
+        """The event of a burst. Somebody who is in one session at midnight is nothing to name."""
+        return burst.ref if burst.size >= LEAST or self._kind != CONCURRENT else [""] * len(burst.ref)
 
 
 def _most(rows: Sequence[tuple[str, _Burst, dict[Any, int]]]) -> list[int]:

@@ -16,6 +16,7 @@ from shared.compliance.facts.bursts import MOST_MOMENTS, WITHIN_SECONDS
 from shared.compliance.facts.named import Mark, event_ref
 from shared.compliance.facts.parts import DAY_SECONDS, rows_of, told
 from shared.compliance.facts.signing_in import BURST_SECONDS, LEAST_BURST, SUCCESS
+from shared.compliance.report_model import EventRef
 
 type Day = Mapping[str, Any]
 
@@ -29,16 +30,15 @@ class Found:
     _told: list[tuple[Day, Sequence[Any], str, str]] = field(default_factory=list)
 
     def add(self, day: Day, place: Sequence[Any], size: int, about: str, failure: str = "") -> None:
-        """Take in something of a day. `place`: index, id, time, type and outcome of its event; nothing: no event."""
+        """Take in something of a day. `place`: index, id, time, type and outcome of its event, the first three apart or
+        with spaces between; nothing: no event."""
         self.sizes.append(size)
         self._told.append((day, place, about, failure))
 
     def marks(self, least: int = 0, below: int | None = None) -> list[Mark]:
         """Marks of those of a size: many more are small."""
         return [
-            Mark(
-                day["day"], event_ref(day["day"], list(place)) if place and place[1] else None, size, about, "", failure
-            )
+            Mark(day["day"], _event(day, place), size, about, "", failure)
             for size, (day, place, about, failure) in zip(self.sizes, self._told, strict=True)
             if size >= least and (below is None or size < below)
         ]
@@ -46,6 +46,11 @@ class Found:
     def may_hide(self, size: int) -> None:
         """Something that is not among the facts could be so large."""
         self.hidden = max(self.hidden, size)
+
+
+def _event(day: Day, place: Sequence[Any]) -> EventRef | None:
+    parts = [*str(place[0]).split(" "), *place[1:]] if place and place[0] != "" else []
+    return event_ref(day["day"], parts) if parts else None
 
 
 def number_of(day: Day) -> int:
@@ -167,7 +172,7 @@ class _State:
     """What the days so far leave open. `runs`: length, day and place of the last failure. `locks`: absolute second.
     `tails`: moments of failures before the last midnight, and the last one's id. `hidden`: of accounts not kept."""
 
-    runs: dict[str, tuple[int, Day, list[str]]] = field(default_factory=dict)
+    runs: dict[str, tuple[int, Day, str]] = field(default_factory=dict)
     locks: dict[str, int] = field(default_factory=dict)
     tails: dict[str, tuple[list[int], str]] = field(default_factory=dict)
     hidden: int = 0
@@ -191,7 +196,7 @@ def sign_ins(days: Sequence[Day]) -> SignIns:
         _runs(found.runs, state, day, rows, steps)
         before = day
     for account, (length, day, place) in state.runs.items():
-        found.runs.add(day, place, length, account)
+        found.runs.add(day, _login(place, "failure"), length, account)
     return found
 
 
@@ -201,12 +206,12 @@ def _early(
     """Successes within an hour after midnight, with the failures on either side of it."""
     tails, state.tails = state.tails, {}
     for account, row in rows.items():
-        moments, last = row[10], row[11]
-        if row[12]:
-            earlier, failure = _before(tails.pop(account, ([], "")), int(row[12]))
-            size = int(row[13]) + earlier
+        moments, last = row[6], row[7]
+        if len(row) > 8:
+            earlier, failure = _before(tails.pop(account, ([], "")), int(row[8]))
+            size = int(row[9]) + earlier
             if size >= LEAST_BURST:
-                found.add(day, [*row[15:18], "auth.login", "success"], size, account, row[14] or failure)
+                found.add(day, _login(row[11], "success"), size, account, row[10] or failure)
         if moments:
             state.tails[account] = ([int(each) for each in moments.split(" ")], last)
     for account, tail in tails.items():
@@ -214,7 +219,7 @@ def _early(
         if len(step) > 2:
             size, failure = _before(tail, int(step[2]))
             if size >= LEAST_BURST:
-                found.add(day, [*step[3:6], "auth.login", "success"], size, account, failure)
+                found.add(day, _login(step[3], "success"), size, account, failure)
     if before is not None:
         _hide_early(found, before, day, any_today=bool(rows or day["stepped"]))
 
@@ -226,6 +231,11 @@ def _hide_early(found: Found, before: Day, day: Day, *, any_today: bool) -> None
         found.may_hide(hidden[4] + day["accounts_most"][6])
     if most[4] and (day["accounts_hidden"][0] or day["early_left"]):
         found.may_hide(most[4] + day["accounts_hidden"][6])
+
+
+def _login(place: str, outcome: str) -> tuple[str, str, str]:
+    """A sign-in, by index, id and time with spaces between: read apart once it is named."""
+    return place, "auth.login", outcome
 
 
 def _before(tail: tuple[list[int], str], at: int) -> tuple[int, str]:
@@ -247,8 +257,8 @@ def _locked(found: Found, state: _State, day: Day, rows: dict[str, list[str]], s
         if step[0] == SUCCESS:
             found.add(day, [], (today + int(step[1]) - since) // 60, account)
     for account, row in rows.items():
-        if row[9]:
-            state.locks[account] = today + int(row[9])
+        if row[5]:
+            state.locks[account] = today + int(row[5])
     if day["accounts_hidden"][5]:
         found.may_hide(1)
 
@@ -259,25 +269,25 @@ def _runs(found: Found, state: _State, day: Day, rows: dict[str, list[str]], ste
     for account in [name for name in state.runs if name not in rows]:
         if account in steps:
             length, since, place = state.runs.pop(account)
-            found.add(since, place, length, account)
+            found.add(since, _login(place, "failure"), length, account)
         elif day["stepped_left"]:
             state.unsure.add(account)
     for account, row in rows.items():
-        begins, ends, is_whole = int(row[0]), int(row[4]), row[8] == "1"
-        length, since, place = state.runs.pop(account, (0, day, []))
+        begins, ends, is_whole = int(row[0]), int(row[2]), row[4] == "1"
+        length, since, place = state.runs.pop(account, (0, day, ""))
         if account in state.unsure:
             found.may_hide(length + begins)
-            length, place = 0, []
+            length, place = 0, ""
             state.unsure.discard(account)
         if begins:
-            length, since, place = length + begins, day, [*row[1:4], "auth.login", "failure"]
+            length, since, place = length + begins, day, row[1]
         if is_whole:
             state.runs[account] = (length, since, place)
             continue
         if length:
-            found.add(since, place, length, account)
+            found.add(since, _login(place, "failure"), length, account)
         if ends:
-            state.runs[account] = (ends, day, [*row[5:8], "auth.login", "failure"])
+            state.runs[account] = (ends, day, row[3])
     _hide(found, state, day, longest)
 
 

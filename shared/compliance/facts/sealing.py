@@ -44,12 +44,15 @@ class Sealing:
 
     def seal(self, root: SecretVersion, tenant_id: str, facts: Mapping[str, Any]) -> Item:
         """What is stored of facts. ValueError: they hold a number that JSON cannot."""
-        lines = {name: _swapped(value) for name, value in facts.items() if isinstance(value, str)}
-        values = {name: _text(value) for name, value in _flat(facts) if name not in lines}
-        rest = {
-            name: facts[name] for name in facts if len(values.get(name, " " * _SMALL)) < _SMALL and name not in _WITHIN
-        }
-        values = {name: text for name, text in values.items() if name not in rest} | {_REST: _text(rest)}
+        lines, values, rest = dict[str, str](), dict[str, str](), dict[str, Any]()
+        for name, value in _flat(facts):
+            if isinstance(value, str):
+                lines[name] = _swapped(value)
+            elif len(text := _text(value)) >= _SMALL or name in _WITHIN or "/" in name:
+                values[name] = text
+            else:
+                rest[name] = value
+        values[_REST] = _text(rest)
         code = _code(root, tenant_id, facts["day"], lines, values)
         own = {name: facts[name] for name in _OPEN}
         return {**own, "key": root.version, "code": code, "lines": lines, "values": values}
@@ -70,8 +73,15 @@ def _flat(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if name in _WITHIN:
             yield name, sorted(value)
             yield from ((f"{name}/{part}", each) for part, each in value.items())
+        elif isinstance(value, dict) and (texts := {key: each for key, each in value.items() if _is_long(each)}):
+            yield name, {key: each for key, each in value.items() if key not in texts}
+            yield from ((f"{name}/{key}", text) for key, text in texts.items())
         else:
             yield name, value
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and len(value) >= _SMALL
 
 
 def _text(value: Any) -> str:
@@ -102,6 +112,10 @@ class SealedDay(Mapping[str, Any]):
         self._lines = lines
         self._values = values
         self._read: dict[str, Any] = read(values[_REST])
+        for name in lines:
+            whole, _, part = name.partition("/")
+            if part and whole in self._read:
+                self._read[whole][part] = _swapped(lines[name])
 
     def __getitem__(self, name: str) -> Any:
         try:
@@ -113,11 +127,19 @@ class SealedDay(Mapping[str, Any]):
     def _part(self, name: str) -> Any:
         if name in self._lines:
             return _swapped(self._lines[name])
-        return _Within(self._values, name) if name in _WITHIN else read(self._values[name])
+        if name in _WITHIN:
+            return _Within(self._lines, self._values, name)
+        found = read(self._values[name])
+        if isinstance(found, dict):
+            prefix = f"{name}/"
+            found |= {
+                part[len(prefix) :]: _swapped(self._lines[part]) for part in self._lines if part.startswith(prefix)
+            }
+        return found
 
     def __iter__(self) -> Iterator[str]:
-        parts = (name for name in self._values if name and "/" not in name)
-        return iter(dict.fromkeys([*self._lines, *read(self._values[_REST]), *parts]))
+        parts = (name for name in (*self._lines, *self._values) if name and "/" not in name)
+        return iter(dict.fromkeys([*read(self._values[_REST]), *parts]))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -126,7 +148,8 @@ class SealedDay(Mapping[str, Any]):
 class _Within(Mapping[str, Any]):
     """The parts of a part."""
 
-    def __init__(self, values: Mapping[str, str], name: str) -> None:
+    def __init__(self, lines: Mapping[str, str], values: Mapping[str, str], name: str) -> None:
+        self._lines = lines
         self._values = values
         self._prefix = f"{name}/"
         self._names: list[str] = read(values[name])
@@ -134,11 +157,12 @@ class _Within(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._read:
-            self._read[name] = read(self._values[self._prefix + name])
+            part = self._prefix + name
+            self._read[name] = _swapped(self._lines[part]) if part in self._lines else read(self._values[part])
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:
-        return f"{self._prefix}{name}" in self._values
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -169,23 +169,23 @@ class _Account:
             self._burst(self.early[2], self.early_failures, self.early_failure)
 
     def row(self) -> tuple[Any, ...]:
-        """Account; first run, its last event's index, id and time; the same of the last one; whether they are one;
-        second of a lock that nothing followed; moments of failures shortly before midnight and the id of the last one;
-        of an early success the second, failures before it, the id of the last one, index, id and time."""
-        early: tuple[Any, ...] = ("", "", "", "", "", "")
+        """Account; first run, and index, id and time of its last event; the same of the last run; whether they are one;
+        second of a lock that nothing followed; moments of failures shortly before midnight, and the id of the last one.
+        Where there was an early success: its second, failures before it, the id of the last one, index, id and time."""
+        early: tuple[Any, ...] = ()
         if self.early is not None:
             at, _, ref = self.early
-            early = (at, self.early_failures, self.early_failure, *ref[:3])
+            early = (at, self.early_failures, self.early_failure, _place(ref))
         return (
             self.account,
-            *(self.begins, *_place(self.begins_ref), self.ends, *_place(self.ends_ref), int(self.is_whole)),
+            *(self.begins, _place(self.begins_ref), self.ends, _place(self.ends_ref), int(self.is_whole)),
             *("" if self.locked < 0 else self.locked, " ".join(map(str, self.tail)), self.last_failure),
             *early,
         )
 
 
-def _place(ref: Ref) -> tuple[Any, ...]:
-    return tuple(ref[:3]) or ("", "", "")
+def _place(ref: Ref) -> str:
+    return " ".join(map(str, ref[:3]))
 
 
 def _most(found: Any) -> list[int]:
@@ -213,7 +213,7 @@ def _stepped(accounts: dict[str, _Account]) -> dict[str, Any]:
     for (at, step, _), each in found[:MOST_STEPPED]:
         early += each.early is not None
         is_kept = each.early is not None and early <= MOST_EARLY
-        steps.append((step, at, *((each.early[0], *each.early[2][:3]) if each.early and is_kept else ())))
+        steps.append((step, at, *((each.early[0], _place(each.early[2])) if each.early and is_kept else ())))
     return {
         "stepped": lines_of([each.account] for _, each in found[:MOST_STEPPED]),
         "steps": lines_of(steps),

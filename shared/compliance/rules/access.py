@@ -199,7 +199,7 @@ def _bursts(evidence: Evidence, kind: str, threshold: str, text: str) -> Result:
     silent = [
         mark
         for mark in marks
-        if mark.ref and not evidence.is_alerted(_REFUSED, {mark.ref.event_id}, mark.about, mark.ref.recorded_at)
+        if not (mark.ref and evidence.is_alerted(_REFUSED, {mark.ref.event_id}, mark.about, mark.ref.recorded_at))
     ]
     return Result(of_marks(len(silent), silent, text + ", and no alert"))
 
