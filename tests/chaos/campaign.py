@@ -32,14 +32,14 @@ SETTINGS = {
 BACKSTOPS = (
     "sweep_outbox",
     "retry_dead_letters",
-    "retry_reports",
-    "flush_rejections",
     "verify_ledger",
+    "flush_rejections",
+    "retry_reports",
     "close_exports",
 )
 """The timers that see to what neither a request nor a feed did: in the quiet behind the faults they run once each."""
-LATER_SECONDS = 7200.0
-"""In the quiet it is so much later: everything that was put off is due."""
+LATER_SECONDS = 13 * 3600.0
+"""In the quiet it is so much later: everything that was put off is due, and reports wait for nothing any more."""
 SOON = timedelta(seconds=10)
 LONG_BEFORE = timedelta(minutes=10)
 """Clocks begin so long before the end of a month, and are moved on once the organizations are there."""
