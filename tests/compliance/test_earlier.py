@@ -25,7 +25,7 @@ from shared.storage.containers import AUDIT_EVENTS, IDENTITY, LEDGER
 from shared.storage.documents import Item
 from shared.storage.sqlite import SqliteStore
 from tests.audit.support import EXAMPLES, TENANT
-from tests.compliance.bureau import FROM, Bureau
+from tests.compliance.bureau import FROM, NOW, Bureau
 from tests.compliance.trails import DAYS, Trail, account, good_evidence, good_trail, new_evidence
 from tests.fakes import ManualClock
 
@@ -132,6 +132,32 @@ def test_somebody_who_comes_back_in_the_period_is_no_leaver_any_more() -> None:
     trail.say("profile.view", "03T09:00", who="bob")
     trail.entries.sort(key=lambda each: each["recorded_at"])
     assert Facts(DAYS, trail.documents(), before).after_exit[0] == 1
+
+
+async def test_a_report_finds_what_ended_in_the_month_before(local: Bureau) -> None:
+    """From the trail, by way of everything that makes a report: a leaver, and a person who was erased."""
+    local.clock.set(datetime(2026, 3, 1, 20, tzinfo=UTC))
+    use = EXAMPLES["data.read"]
+    context = dataclasses.replace(use.request, started_at=local.clock.now())
+    given: dict[str, Any] = {"request": context, "tenant_id": TENANT, "data_class": "phi", "subjects": ("p-9",)}
+    await local.services.recorder.record(dataclasses.replace(use, **given))
+    await local.seal()
+    local.clock.set(NOW)
+    await local.check()
+    before = await local.build("pci_dss", wanted="0195c000-0000-7000-8000-00000000f001")
+    assert "ACC-01" not in {e.rule for e in (await local.services.compliance.report(before)).exceptions}
+    [seen] = {e["actor"]["id"] for e in await local.all(AUDIT_EVENTS) if e["type"] == "profile.view"}
+    trail = Trail()
+    trail.say("user.delete", "20T10:00", target=seen)
+    trail.say("privacy.erasure", "20T10:00", target="p-9", reason="executed", request_id="r", counts={})
+    for entry in trail.entries:
+        at = {name: f"2026-02{entry[name][7:]}" for name in ("recorded_at", "occurred_at")}
+        own = {"period": "2026-02", "tenant_id": TENANT}
+        await local.store.create(AUDIT_EVENTS, (TENANT, "2026-02"), entry | at | own)
+    for framework, rule in (("pci_dss", "ACC-01"), ("gdpr", "DATA-02")):
+        head = await local.build(framework, wanted=f"0195c000-0000-7000-8000-0000000{framework.encode().hex()[:5]}")
+        found = [each for each in (await local.services.compliance.report(head)).exceptions if each.rule == rule]
+        assert [each.first_seen[:10] for each in found] == ["2026-03-01"], rule
 
 
 OLD = "2025-06-01T00:00:00.000000Z"
