@@ -117,12 +117,22 @@ def _service_logins(evidence: Evidence) -> int | None:
     return None if found is None else len(found)
 
 
+def _changes(evidence: Evidence) -> int:
+    """Changes of settings by people: what rules look at. A sample of a webhook changes nothing."""
+    facts = evidence.facts
+    idle = [
+        e for e in facts.extracts("config.change") if e.attributes.get("key") == "webhook.test" or e.actor[0] != "user"
+    ]
+    return max(0, facts.count("config.change+success") - len(idle))
+
+
 _POPULATIONS: Mapping[str, Callable[[Evidence], int | None]] = {
     "@people": lambda evidence: evidence.facts.total("by_people"),
     "@sessions": lambda evidence: evidence.facts.total("sessions_n"),
     "@with_purpose": lambda evidence: evidence.facts.total("with_purpose"),
     "@accounts": _accounts,
     "@password_only": lambda evidence: _accounts(evidence, password_only=True),
+    "@changes": _changes,
     "@leavers": lambda evidence: evidence.facts.endings,
     "@service_logins": _service_logins,
     "@card_users": lambda evidence: card_users(evidence.facts.documents).total,
@@ -142,6 +152,7 @@ TOLD: Mapping[str, str] = {
     "@with_purpose": "uses of data with a purpose",
     "@accounts": "active accounts",
     "@password_only": "active accounts without a second factor",
+    "@changes": "changes of settings by people",
     "@leavers": "accounts that were ended",
     "@service_logins": "accounts of systems that signed in",
     "@card_users": "people who used card data",

@@ -154,7 +154,7 @@ def _disclosures(evidence: Evidence, classes: tuple[str, ...], table_id: str, ti
     )
     by_class = evidence.facts.summed("disclosures")
     total = sum(by_class.get(name, 0) for name in classes) + evidence.facts.count("privacy.export+success")
-    left = total - len(rows)
+    left = total - min(len(rows), MOST_ROWS)
     note = f"{left} more are counted and not listed here; they are in the evidence bundle." if left > 0 else ""
     return table(table_id, title, columns, rows, note, total)
 

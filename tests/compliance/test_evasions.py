@@ -14,7 +14,7 @@ from shared.compliance.rules import RULES
 from shared.compliance.rules.model import Result
 from shared.compliance.thresholds import MOST_FOR_FRAMEWORK, THRESHOLDS, thresholds_for
 from tests.compliance.judging import run, status
-from tests.compliance.trails import DAYS, Trail, alert, good_evidence, good_trail, new_evidence
+from tests.compliance.trails import DAYS, Trail, alert, good_evidence, good_trail, new_evidence, request
 
 
 class TestWhatWasNotSaid:
@@ -187,6 +187,8 @@ class TestOthersAlerts:
             trail.entries[-1]["attributes"][name] = "eve"
             assert run("ACC-02", trail) == Result()
             del trail.entries[-1]["attributes"][name]
+        trail.entries[-1]["attributes"]["approved_by"] = trail.entries[-1]["actor"]["id"]
+        assert len(run("ACC-02", trail).found) == 1, "nobody approves what the own hands did"
         assert status("pci-7.2.2", new_evidence(trail, "pci_dss"))[0] == "exception"
 
     def test_an_invitation_without_power_needs_no_approval(self) -> None:
@@ -195,6 +197,26 @@ class TestOthersAlerts:
             trail.say("user.invite", "10T08:00", target="i")
             trail.entries[-1]["attributes"]["role"] = role
         assert run("ACC-02", trail) == Result()
+
+
+@pytest.mark.parametrize("control", ["soc2-cc7.1", "soc2-cc8.1", "iso-a.8.9", "iso-a.8.32", "iso-a.5.3"])
+@pytest.mark.parametrize("changes", [{"key": "webhook.test"}, {"actor": "system", "key": "ledger.rollups"}])
+def test_what_no_rule_looks_at_is_no_change(control: str, changes: dict[str, Any]) -> None:
+    trail = Trail()
+    actor = changes.get("actor", "user")
+    trail.say("config.change", "05T10:00", actor=actor, key=changes["key"], changed_fields=["x"])
+    framework = "soc2" if control.startswith("soc2") else "iso_27001"
+    assert status(control, new_evidence(trail, framework)) == ("not-evidenced", "no-occurrence")
+
+
+def test_what_was_done_beyond_what_is_kept_is_not_taken_for_undone() -> None:
+    trail, many = Trail(), 120
+    for number in range(many):
+        name, about = f"r{number}", f"patient-{number}"
+        trail.say("privacy.erasure", "05T10:00", target=about, reason="executed", request_id=name, counts={})
+    done = tuple(request(f"r{number}", subject=f"patient-{number}") for number in range(many))
+    assert run("DSR-02", trail, "gdpr", requests=done) == Result((), ("facts",))
+    assert run("DSR-02", Trail(), "gdpr", requests=done[:1]).found
 
 
 class TestSettings:

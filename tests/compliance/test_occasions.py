@@ -48,6 +48,7 @@ def is_meant(selector: Selector, entry: dict[str, Any]) -> bool:
 UNSEEN: dict[str, Any] = {"alerts": (unseen("alert-1"),)}
 HANDLED = {"alert.update", "incident.record"}
 GONE: dict[str, set[str]] = {
+    "@changes": {"config.change"},
     "@leavers": {"user.status_change", "user.delete"},
     **dict.fromkeys(("@acknowledged", "@decided", "@acted"), HANDLED),
     "report.sign_off": {"report.generate"},

@@ -35,7 +35,7 @@ def test_it_says_what_to_export_and_runs_until_interrupted(ending: signal.Signal
     port = int(exported["COSMOS_DB_ENDPOINT"].rpartition(":")[2].strip("/"))
     assert accepts(port)
     process.send_signal(ending)
-    assert process.communicate(timeout=90) == ("", "")
+    assert process.communicate(timeout=30) == ("", "")
     assert process.returncode == 0
     assert not accepts(port)
 
@@ -45,14 +45,14 @@ def test_it_goes_when_it_is_killed() -> None:
     assert process.stdout is not None
     port = int(process.stdout.readline().rpartition(":")[2].strip().strip("/"))
     process.kill()
-    process.communicate(timeout=90)  # which waits for whoever else holds the other ends
+    process.communicate(timeout=30)  # which waits for whoever else holds the other ends
     assert not accepts(port)
 
 
 def test_a_port_in_use_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         process = started("--port", str(taken.getsockname()[1]))
-        output, errors = process.communicate(timeout=90)
+        output, errors = process.communicate(timeout=30)
     assert (process.returncode, output) == (1, "")
     assert "EADDRINUSE" in errors
     assert errors.splitlines()[-1] == "emulator: the emulator did not start"

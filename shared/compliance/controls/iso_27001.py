@@ -13,7 +13,7 @@ CONTROLS = (
         evidence="user.role_change config.change",
         metrics="self_grants unapproved_changes",
         rules="ACC-03 CHG-02",
-        exposure="user.role_change config.change",
+        exposure="user.role_change @changes",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -247,7 +247,7 @@ CONTROLS = (
         evidence="config.change",
         metrics="config_changes unapproved_changes",
         rules="CHG-01",
-        needs="config.change",
+        needs="@changes",
         confirmed="seen/seen: ISO PRW",
     ),
     Control(
@@ -340,7 +340,7 @@ CONTROLS = (
         evidence="config.change",
         metrics="config_changes unapproved_changes",
         rules="CHG-01 CHG-02",
-        needs="config.change",
+        needs="@changes",
         confirmed="seen/seen: ISO PRW",
     ),
 )

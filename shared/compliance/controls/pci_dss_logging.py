@@ -122,7 +122,7 @@ CONTROLS = (
         evidence="config.change user.delete apikey.*",
         metrics="config_changes",
         rules="INT-04",
-        needs="config.change apikey.*",
+        needs="@changes apikey.*",
         confirmed="seen/seen: CLW PRW",
     ),
     Control(

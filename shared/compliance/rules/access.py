@@ -70,7 +70,7 @@ def approved(evidence: Evidence) -> Result:
         each
         for each in evidence.facts.extracts("user.role_change", "user.invite")
         if given_role(each)
-        and not approval(each.attributes)
+        and not (approval(each.attributes) and each.attributes.get("approved_by") != each.actor[1])
         and not evidence.is_alerted(escalated, {each.ref.event_id}, seen_within=hours)
     ]
     return Result(of_extracts(given, lambda each: f"{given_role(each)} given to {each.target}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from shared.compliance.evidence import Evidence, RequestRow
-from shared.compliance.rules.model import Found, Result, bounded, missing, of_marks, rule
+from shared.compliance.rules.model import NOTHING, Found, Result, bounded, missing, of_marks, rule
 
 _BULK = frozenset({"bulk_data_access"})
 
@@ -84,6 +84,8 @@ def done(evidence: Evidence) -> Result:
     if evidence.requests is None:
         return missing("requests")
     acts = evidence.facts.extracts("privacy.erasure", "privacy.export")
+    if evidence.facts.lacks("privacy.erasure", "privacy.export"):
+        return NOTHING  # what was done may be among what is not kept: that it was read is a gap of its own
     acted = {
         each.attributes.get("request_id")
         for each in acts
