@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from shared.compliance.evidence import Account, hours_between
-from shared.compliance.facts.data_use import relied_on
+from shared.compliance.facts.data_use import given_for
 from shared.compliance.facts.gone import Before
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import DocumentStore, Eq, Item, Query, Range
@@ -54,7 +54,7 @@ class Earlier:
             holds: dict[str, bool] = {}
             for each in given:
                 for person in each["subjects"]:
-                    for name in (relied_on(person, each["attributes"].get("purpose")), relied_on(person, None)):
+                    for name in given_for(person, each["attributes"].get("purpose")):
                         holds.setdefault(name, each["type"] == "consent.grant")
             withdrawn = {name for name, is_given in holds.items() if not is_given}
         return Before(frozenset(ended), frozenset(erased), frozenset(withdrawn), frozenset(unknown))

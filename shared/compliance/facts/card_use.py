@@ -6,14 +6,15 @@ card data before any of them, or without one, is held against the logins of the 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.compliance.facts.data_use import Touched
-from shared.compliance.facts.parts import HASH_BYTES, Entry, hash_of, lines_of, rows_of, second_of
+from shared.compliance.facts.gone import Hashes, number_of
+from shared.compliance.facts.midnight import follows
+from shared.compliance.facts.parts import Entry, lines_of, rows_of, second_of
+from shared.compliance.facts.signing_in import FACTORS
 
 if TYPE_CHECKING:
     from shared.compliance.facts.merged import Facts
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 MOST_CARD_USERS = 300
 SERVICE = "service"
 _CARD = "cardholder"
-_SECOND = ("mfa.challenge", "mfa.recovery_used")
 
 
 class CardUse:
@@ -38,7 +38,7 @@ class CardUse:
         kind, actor = entry["type"], entry["actor"]
         if entry["outcome"] != "success":
             return
-        if kind in _SECOND:
+        if kind in FACTORS:
             self._shown.add(entry["context"]["request_id"])
         elif kind == "auth.login" and entry["target"] is not None:
             self._logins.append((entry["target"]["id"], entry["context"]["request_id"], second_of(entry)))
@@ -87,16 +87,15 @@ def card_users(documents: Iterable[Mapping[str, Any]]) -> CardUsers:
     """The people who used card data on some days, which come in order."""
     named: dict[str, int] = {}
     uncovered: set[str] = set()
-    left, before, logins = 0, "", frozenset[bytes]()
+    left, before = 0, None
     for day in documents:
-        if before != (date.fromisoformat(day["day"]) - timedelta(days=1)).isoformat():
-            logins = frozenset()
+        logins = Hashes(before["two_factors"]["hashes"] if before and follows(day, before) else "")
         for who, n, covered in rows_of(day["card_users"]):
             named[who] = named.get(who, 0) + int(n)
-            if covered == "0" and hash_of(who) not in logins:
+            if covered == "0" and not logins.has(number_of(who)):
                 uncovered.add(who)
         left += day["card_users_left"]
-        before, logins = day["day"], hashes_of(day["two_factors"])
+        before = day
     return CardUsers(named, frozenset(uncovered), left)
 
 
@@ -104,12 +103,6 @@ def systems_signed_in(facts: Facts) -> list[str] | None:
     """Ids under which both a system acted and somebody signed in; None where too many signed in to tell."""
     systems = {name for name, kind in facts.actors.items() if kind == SERVICE}
     systems |= {use[1] for use in facts.uses if use[2] == SERVICE}
-    seen = frozenset[bytes]().union(*(hashes_of(day["signed_in"]) for day in facts.documents))
-    found = sorted(name for name in systems if hash_of(name) in seen)
+    seen = {each for day in facts.documents for each in Hashes(day["signed_in"]["hashes"])}
+    found = sorted(name for name in systems if number_of(name) in seen)
     return found if found or all(day["signed_in"]["whole"] for day in facts.documents) else None
-
-
-def hashes_of(document: Mapping[str, Any]) -> frozenset[bytes]:
-    """The hashes that `Touched` kept."""
-    text = base64.b64decode(document["hashes"])
-    return frozenset(text[at : at + HASH_BYTES] for at in range(0, len(text), HASH_BYTES))

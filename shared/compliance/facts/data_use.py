@@ -81,7 +81,7 @@ class DataUse:
             self._erased.setdefault(entry["target"]["id"], second_of(entry))
         elif kind in ("consent.withdraw", "consent.grant"):
             for person in entry["subjects"]:
-                for relied in (relied_on(person, entry["attributes"].get("purpose")), relied_on(person, None)):
+                for relied in given_for(person, entry["attributes"].get("purpose")):
                     found = self._consents.setdefault(relied, _Consent(hash_of(relied) in self._seen))
                     found.withdrawn_at = second_of(entry) if kind == "consent.withdraw" else None
 
@@ -221,7 +221,7 @@ class _Consent:
 
 
 def _packed(names: Iterable[str]) -> str:
-    return _packed_hashes(sorted(hash_of(each) for each in names))
+    return _packed_hashes(map(hash_of, names))
 
 
 def _packed_hashes(found: Iterable[bytes]) -> str:
@@ -238,3 +238,8 @@ def is_consent(basis: Any) -> bool:
 def relied_on(person: str, purpose: Any) -> str:
     """A person and a purpose, however it is written; where none is named it is any."""
     return f"{person}\n{_word(purpose)}"
+
+
+def given_for(person: str, purpose: Any) -> tuple[str, str]:
+    """What a consent for a purpose, or its withdrawal, is about: uses for that purpose, and those that name none."""
+    return relied_on(person, purpose), relied_on(person, None)

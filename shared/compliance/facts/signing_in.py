@@ -16,7 +16,7 @@ MOST_ACCOUNTS, MOST_STEPPED, MOST_EARLY, MOST_SINGLE = 300, 1000, 400, 1000
 midnight; those that signed in with one factor."""
 BURST_SECONDS, LEAST_BURST = 3600, 2
 FAILURE, SUCCESS, LOCK, UNLOCK = "f", "s", "l", "u"
-_FACTORS = ("mfa.challenge", "mfa.recovery_used")
+FACTORS = ("mfa.challenge", "mfa.recovery_used")
 _COUNTED = (None, "bad_credentials", "mfa_failed")
 """Failures that count toward a lock: one that met a lock does not."""
 
@@ -35,7 +35,7 @@ class SigningIn:
 
     def add(self, entry: Entry, index: int) -> None:
         """Look at one event."""
-        if entry["type"] in _FACTORS:
+        if entry["type"] in FACTORS:
             self.pass_by(entry)
             return
         step = self._step(entry)
@@ -49,7 +49,7 @@ class SigningIn:
 
     def pass_by(self, entry: Entry) -> None:
         """Look at an event of any day: a second factor may be shown just before midnight, and its login come after."""
-        if entry["type"] in _FACTORS and entry["outcome"] == "success":
+        if entry["type"] in FACTORS and entry["outcome"] == "success":
             self._shown.add(entry["context"]["request_id"])
 
     @staticmethod
