@@ -32,8 +32,9 @@ counted all the same. A cap hides names, and nothing that matters: of events tha
 known how many are not named, and where there are any, or could be, the rule counts as not run wholly (`data-missing`)
 unless it found something anyway ([ADR 59](adr/0059-no-cap-blinds-a-rule.md)). Facts hold nothing personal: ids of
 persons and what was in clear in the entries. They are kept under a code that only the app can make; those that do
-not fit it are folded again. What had ended when a period began (accounts, persons who were erased, consents) is read
-from the trail, up to 5,000 events of a kind.
+not fit it are folded again. What began in the week before a period and went on in it (bursts, runs of failures, idle
+sessions, silences) is as large as it is ([ADR 65](adr/0065-reports-look-a-week-back.md)). What had ended when a period
+began (accounts, persons who were erased, consents) is read from the trail, up to 5,000 events of a kind.
 
 **Samples** ([ADR 42](adr/0042-samples-follow-from-the-checkpoint.md)): the seed is SHA-256 of a root of the ledger
 (base64), a line feed, and the control's `oscal_id`. The root is the one that the period's last month had when the last

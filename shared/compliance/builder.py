@@ -317,9 +317,9 @@ def _seed(evidence: Evidence) -> tuple[tuple[str, Cell], ...]:
 
 
 def silences(facts: Facts, since: str, hours: int) -> list[SilentSpan]:
-    """The silences of sources that are longer than so many hours."""
+    """The silences of sources that are longer than so many hours, as far as they lie in the period."""
     return [
-        SilentSpan(name, moment_after(since, start), moment_after(since, end))
+        SilentSpan(name, moment_after(since, max(0, start)), moment_after(since, end))
         for name, (_, _, (start, end)) in sorted(facts.sources.items())
         if end - start > hours * 3600
     ]

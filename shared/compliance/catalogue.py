@@ -85,7 +85,8 @@ GAPS: dict[str, str] = {
     "accounts": "The accounts as they are",
     "policies": "The settings in force",
     "sources": "Which sources are expected to send events: a setting of the organization",
-    "facts": "All of what a day held: so much happened that what matters to the rule is counted and not all named",
+    "facts": "All of what a day held: so much happened that what matters to the rule is counted and not all named; or "
+    "what is sealed of the week before cannot be relied on",
     "last_logins": "The last logins of all accounts: more than can be looked for were not seen in the period",
     "operations": "Signs of life of detection and of the writer of the trail",
 }

@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # cold start: wiring imports this module
     from shared.compliance.facts.merged import Facts
 
 
+LEAD_DAYS = 7
+"""Days before a period in which what goes on in it may have begun: a run of failures, a session, a silence."""
+
+
 @lru_cache(maxsize=16)
 def _days(first: date, end: date) -> tuple[str, ...]:
     return tuple((first + timedelta(days=number)).isoformat() for number in range((end - first).days))
@@ -36,6 +40,11 @@ class Period:
     def days(self) -> tuple[str, ...]:
         """Its days, YYYY-MM-DD."""
         return _days(self.from_day, self.to_day)
+
+    @property
+    def lead(self) -> tuple[str, ...]:
+        """The days before it that are looked at for what went on in it, YYYY-MM-DD."""
+        return _days(self.from_day - timedelta(days=LEAD_DAYS), self.from_day)
 
     @property
     def months(self) -> tuple[str, ...]:

@@ -140,6 +140,20 @@ class Inspection:
         found = Query((Range("index", ge=0),), order_by="index", limit=1)
         return bool((await self._store.query(LEDGER, (tenant_id, month), found)).items)
 
+    async def lead(self, tenant_id: str, period: Period, months: Sequence[Month]) -> dict[str, Item] | None:
+        """The counts of the days before a period, by day, as far as they are kept; None where they cannot be relied on.
+        StoreError."""
+        found = {day: item for month in months for day, item in month.rollups.items() if day in period.lead}
+        known = {month.period for month in months}
+        for name in dict.fromkeys(day[:7] for day in period.lead):
+            if name in known or self._ledger.is_over(name):
+                continue
+            try:
+                found |= await self._shards.rollups(tenant_id, name, [day for day in period.lead if day[:7] == name])
+            except BrokenShard:
+                return None
+        return found
+
     async def previous(self, tenant_id: str, period: Period) -> tuple[int, str] | None:
         """Size and root of the month before a period; None where there was none, or it is kept no more."""
         month = month_before(period)

@@ -70,7 +70,9 @@ class Reader:
         policies = await self._ports.organizations.policies(tenant_id)
         months = await self._inspection.months(tenant_id, period, request)
         rollups = {day: item for month in months for day, item in month.rollups.items()}
-        days = await self._facts.days(tenant_id, period.days, rollups, request)
+        lead = await self._inspection.lead(tenant_id, period, months)
+        rollups |= lead or {}
+        days = await self._facts.days(tenant_id, (*period.lead, *period.days), rollups, request)
         state, told = await self._inspection.state(tenant_id, period)
         gate = gate_of(
             period,
@@ -83,9 +85,11 @@ class Reader:
             previous=await self._inspection.previous(tenant_id, period),
         )
         rules = {rule for control in FRAMEWORKS[framework].controls for rule in control.rules.split()}
-        consents = any(day["based_on_consent"] for day in days.values())
+        consents = any(days[day]["based_on_consent"] for day in period.days if day in days)
         before = await self._earlier.before(tenant_id, period.start, rules, consents=consents)
-        facts, thresholds = Facts(period.days, days, before), thresholds_for(framework, policies.thresholds)
+        is_whole = lead is not None and days.keys() >= lead.keys()
+        facts = Facts(period.days, days, before, lead=period.lead, is_lead_whole=is_whole)
+        thresholds = thresholds_for(framework, policies.thresholds)
         spans = silences(facts, period.start, thresholds["source_silence_hours"])
         start, end = period.start, period.end
         alerts = None if self._ports.alerts is None else await self._ports.alerts.alerts(tenant_id, start, end)

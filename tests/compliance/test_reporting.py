@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from shared.audit.model import Actor
 from shared.audit.outbox import is_entry
 from shared.compliance.facts.store import KIND as FACTS
 from shared.compliance.facts.store import facts_id
 from shared.compliance.kinds import COMPLIANCE as KIND
+from shared.compliance.kinds import ORDER
 from shared.compliance.parts import PART_KIND, decode, encode, part_prefix
 from shared.compliance.reporting import DamagedReport
 from shared.core.errors import Invalid, NotFoundError
@@ -22,7 +24,7 @@ from shared.ledger.progress import progress_id
 from shared.ledger.shards import ENTRY, rollup_id
 from shared.storage.containers import ALERTS, AUDIT_EVENTS, IDENTITY, LEDGER, REPORTS
 from shared.storage.documents import Item
-from tests.audit.support import OTHER, TENANT
+from tests.audit.support import ADA, OTHER, TENANT
 from tests.compliance.bureau import BEGAN, FROM, NOW, SAID, TO, Bureau
 
 MONTH = "2026-03"
@@ -191,6 +193,64 @@ async def test_a_broken_ledger_fails_the_gate(local: Bureau, what: str, failing:
     if what in ("entry", "head"):
         failed = [event for event in await local.all(AUDIT_EVENTS) if event["type"] == "ledger.verify_failed"]
         assert failed, "the trail says so"
+
+
+async def refused_over_midnight(bureau: Bureau, at: datetime) -> None:
+    """Three refusals right before a midnight, and three after it; all sealed and checked."""
+    await bureau.record(at - timedelta(seconds=10), *["access.denied"] * 3)
+    await bureau.record(at + timedelta(seconds=10), *["access.denied"] * 3)
+    await bureau.seal()
+    bureau.clock.set(NOW)
+    await bureau.check()
+
+
+async def test_what_the_edge_of_a_period_cuts_is_in_the_report_after_it(bureau: Bureau) -> None:
+    """Neither day has as many refusals as the threshold; the first report of the second day finds them together."""
+    await refused_over_midnight(bureau, datetime(2026, 3, 3, tzinfo=UTC))
+    days = [(date(2026, 3, 2), date(2026, 3, 3)), (date(2026, 3, 3), TO)]
+    rules = []
+    for start, end in days:
+        head = await bureau.services.compliance.build(TENANT, "pci_dss", start, end, bureau.request())
+        report = await bureau.services.compliance.report(head)
+        rules.append({each.rule for each in report.exceptions})
+        assert all(event.recorded_at >= start.isoformat() for each in report.exceptions for event in each.events)
+    assert ["ACC-11" in each for each in rules] == [False, True]
+
+
+async def test_a_broken_month_before_a_period_is_a_gap_of_what_may_have_begun_in_it(local: Bureau) -> None:
+    await local.record(datetime(2026, 2, 27, 9, 0, tzinfo=UTC), *SAID)
+    await local.seal()
+    local.clock.set(NOW)
+    await local.check()
+
+    async def lacking(start: date) -> dict[str, str]:
+        head = await local.services.compliance.build(TENANT, "pci_dss", start, TO, local.request())
+        report = await local.services.compliance.report(head)
+        assert report.gate.passed, report.gate
+        runs = {run.rule: dict(run.parameters) for control in report.controls for run in control.rules}
+        return {rule: str(given.get("not run, or not wholly, for want of")) for rule, given in runs.items()}
+
+    whole = await lacking(FROM + timedelta(days=1))
+    assert "facts" not in whole["AUTH-01"]
+    held = await local.store.read(LEDGER, (TENANT, "2026-02"), rollup_id("2026-02-27"))
+    await local.store.replace(LEDGER, (TENANT, "2026-02"), held | {"events": held["events"] - 1})
+    broken = await lacking(FROM)
+    assert {rule for rule in broken if broken[rule] != whole[rule]} >= {"AUTH-01", "ACC-11"}
+    assert "facts" in broken["AUTH-01"]
+
+
+@pytest.mark.parametrize("month", ["2026-02", MONTH])
+async def test_a_report_is_ordered_where_the_counts_of_days_are_broken(local: Bureau, month: str) -> None:
+    """Asking for it is no error: it is built, and says what is wrong."""
+    await local.record(datetime(2026, 2, 27, 9, 0, tzinfo=UTC), *SAID)
+    await local.seal()
+    local.clock.set(NOW)
+    day = "2026-02-27" if month == "2026-02" else "2026-03-02"
+    held = await local.store.read(LEDGER, (TENANT, month), rollup_id(day))
+    await local.store.replace(LEDGER, (TENANT, month), held | {"events": 0})
+    orders = local.services.framework_reports.orders
+    asked = await orders.ask(TENANT, "soc2", FROM, TO, Actor("user", ADA, "tenant_admin"), local.request())
+    assert asked["kind"] == ORDER
 
 
 async def test_a_damaged_report_is_not_shown(local: Bureau) -> None:

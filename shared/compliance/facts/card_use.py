@@ -6,7 +6,7 @@ card data before any of them, or without one, is held against the logins of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,12 +83,12 @@ class CardUsers:
         return len(self.named) or self.left
 
 
-def card_users(documents: Iterable[Mapping[str, Any]]) -> CardUsers:
-    """The people who used card data on some days, which come in order."""
+def card_users(facts: Facts) -> CardUsers:
+    """The people who used card data in a period."""
     named: dict[str, int] = {}
     uncovered: set[str] = set()
-    left, before = 0, None
-    for day in documents:
+    left, before = 0, facts.lead[-1] if facts.lead else None
+    for day in facts.documents:
         logins = Hashes(before["two_factors"]["hashes"] if before and follows(day, before) else "")
         for who, n, covered in rows_of(day["card_users"]):
             named[who] = named.get(who, 0) + int(n)
