@@ -644,11 +644,31 @@ class Day:
 
 @dataclass
 class Claim:
-    """A statement that a month had this root at this size, and what it comes from."""
+    """A statement that a month had this root at this size, what it comes from, and how it held."""
 
     subject: str
     root: bytes
     detail: str
+    result: str = UNKNOWN
+
+
+class Claims:
+    """All that is claimed of months. It is answered in the order in which it was claimed, whatever the sizes are."""
+
+    def __init__(self, months: Sequence[str]) -> None:
+        self.at: dict[str, dict[int, list[Claim]]] = {month: {} for month in months}
+        self.made: list[tuple[str, Claim]] = []
+
+    def add(self, month: str, size: int, claim: Claim) -> None:
+        """Take in a claim of a month that is there."""
+        self.at[month].setdefault(size, []).append(claim)
+        self.made.append((month, claim))
+
+    def answer(self, checks: Checks) -> None:
+        """Note how each held, once all months were checked."""
+        for month, claim in self.made:
+            unknown = f"the entries of {month} could not be checked"
+            checks.add(claim.subject, claim.result, unknown if claim.result == UNKNOWN else claim.detail)
 
 
 class Month:
@@ -686,7 +706,7 @@ class Month:
         if not checks.attempt(f"{label}: signed checkpoint", self.check_checkpoint):
             return
         proofs = self.proof_files()
-        if not checks.attempt(f"{label}: complete and unchanged", functools.partial(self.check_entries, checks)):
+        if not checks.attempt(f"{label}: complete and unchanged", self.check_entries):
             return
         checks.attempt(f"{label}: entries make sense", self.check_meaning)
         checks.attempt(f"{label}: sealed when recorded", self.check_order)
@@ -706,10 +726,10 @@ class Month:
         self.bundle.cosigned.append(cosigned)
         return f"{self.size:,} entries, root {self.root.hex()[:16]}…"
 
-    def check_entries(self, checks: Checks) -> str:
+    def check_entries(self) -> str:
         """Entries 0 to size-1, and no others, give the signed root."""
         expected = set()
-        self.pass_marks(checks)
+        self.pass_marks()
         for number in range(-(-self.size // WIDTH)):
             width = min(WIDTH, self.size - number * WIDTH)
             name = tile_name(number, width)
@@ -719,12 +739,13 @@ class Month:
             for entry in entries:
                 self.take(entry, shown)
                 if self.tree.size in self.claims:
-                    self.pass_marks(checks)
+                    self.pass_marks()
         if self.tree.root() != self.root:
             raise Wrong("the entries do not give the signed root: some were changed, dropped, added or moved")
         for size in [size for size in self.claims if size > self.size]:
             for claim in self.claims.pop(size):
-                checks.add(claim.subject, WRONG, f"it had {size:,} entries then and has {self.size:,} in the bundle")
+                claim.result = WRONG
+                claim.detail = f"it had {size:,} entries then and has {self.size:,} in the bundle"
         surplus = (self.bundle.names(f"{self.folder}tile/") | self.bundle.names(f"{self.folder}disclosed/")) - expected
         require(not surplus, f"there are entries beyond the signed size: {min(surplus, default='')}")
         if self.bundle.exported is not None:
@@ -733,12 +754,13 @@ class Month:
             self.bundle.reported.counted.add(self.period)
         return f"entries 0 to {self.size - 1:,} give the signed root" if self.size else "no entries, as signed"
 
-    def pass_marks(self, checks: Checks) -> None:
+    def pass_marks(self) -> None:
         """Hold what was claimed of the tree at this size against it."""
         root = self.tree.root()
         for claim in self.claims.pop(self.tree.size, []):
-            same = root == claim.root
-            checks.add(claim.subject, OK if same else WRONG, claim.detail if same else "history was rewritten since")
+            claim.result = OK
+            if root != claim.root:
+                claim.result, claim.detail = WRONG, "history was rewritten since"
 
     def split(self, data: bytes, width: int) -> list[bytes]:
         """The entries of an entry bundle."""
@@ -1264,7 +1286,7 @@ class Bundle:
 
     def run(self, since: Sequence[str], checks: Checks) -> None:
         """Check every month, the newest first: later months hold closing statements of earlier ones."""
-        claims: dict[str, dict[int, list[Claim]]] = {shard["period"]: {} for shard in self.shards}
+        claims = Claims([shard["period"] for shard in self.shards])
         for path in since:
             self.claim_since(path, claims, checks)
         if "report" in self.parts[0].manifest or self.names("report/"):
@@ -1275,20 +1297,18 @@ class Bundle:
                 checks.add(f"Month {period}", UNKNOWN, "its retention has ended: the checkpoint is left, no entries")
                 continue
             try:
-                month = Month(self, shard, claims[period])
+                month = Month(self, shard, claims.at[period])
                 month.run(checks)
             except Wrong as wrong:
                 checks.add(f"Month {period}", WRONG, str(wrong))
                 continue
             for index, attributes in month.closings:
                 self.claim_closing(period, index, attributes, claims, checks)
+        claims.answer(checks)
         if self.reported is not None:
             checks.attempt("Report: figures", self.reported.check)
-        for period, left in claims.items():
-            for claim in (claim for each in left.values() for claim in each):
-                checks.add(claim.subject, UNKNOWN, f"the entries of {period} could not be checked")
 
-    def claim_since(self, path: str, claims: dict[str, dict[int, list[Claim]]], checks: Checks) -> None:
+    def claim_since(self, path: str, claims: Claims, checks: Checks) -> None:
         """Take in a checkpoint that someone kept."""
         subject = f"Checkpoint kept in {os.path.basename(path)}"
         try:
@@ -1307,13 +1327,13 @@ class Bundle:
         except Wrong as wrong:
             checks.add(subject, WRONG, str(wrong))
             return
-        if period not in claims:
+        if period not in claims.at:
             checks.add(subject, UNKNOWN, f"the bundle does not have the month {period}")
         else:
             detail = f"{period} had {size:,} entries then; the bundle begins with exactly those"
-            claims[period].setdefault(size, []).append(Claim(subject, root, detail))
+            claims.add(period, size, Claim(subject, root, detail))
 
-    def check_report(self, claims: dict[str, dict[int, list[Claim]]]) -> str:
+    def check_report(self, claims: Claims) -> str:
         """The report is the one that the manifest names; what it stands on is claimed of the months."""
         named = self.parts[0].manifest.get("report", {})
         require(named, "there are files of a report, and the manifest names none")
@@ -1333,20 +1353,20 @@ class Bundle:
         for (period, size, root), note in zip(shards, notes, strict=True):
             signed = self.signed_checkpoint(note, f"{self.origin}/{period}")[:2]
             require(signed == (size, root), f"the report's figures of {period} are not those of its checkpoint")
-            require(period in claims, f"the report stands on {period}, which the bundle does not have")
+            require(period in claims.at, f"the report stands on {period}, which the bundle does not have")
             detail = f"it stands on the first {size:,} entries of {period}, and they are these"
-            claims[period].setdefault(size, []).append(Claim(f"Report: month {period}", root, detail))
+            claims.add(period, size, Claim(f"Report: month {period}", root, detail))
         if reported.seed is not None:
             period, size, root = reported.seed
-            require(period in claims, f"samples are drawn by {period}, which the bundle does not have")
+            require(period in claims.at, f"samples are drawn by {period}, which the bundle does not have")
             detail = f"the root that they are drawn by is that of the first {size:,} entries of {period}"
-            claims[period].setdefault(size, []).append(Claim("Report: samples", root, detail))
+            claims.add(period, size, Claim("Report: samples", root, detail))
         self.reported = reported
         what = f"{named['framework']}, report {named['id']}, generated {named['generated_at']}"
         return f"{what}; {len(files)} files, as signed"
 
     def claim_closing(
-        self, period: str, index: int, attributes: Any, claims: dict[str, dict[int, list[Claim]]], checks: Checks
+        self, period: str, index: int, attributes: Any, claims: Claims, checks: Checks
     ) -> None:
         """Take in a closing statement of an earlier month, found in a later one."""
         subject = f"Month {period}: closing statement in entry {index:,}"
@@ -1356,9 +1376,8 @@ class Bundle:
         except (Wrong, KeyError, TypeError, AttributeError):
             checks.add(subject, WRONG, "it is malformed, or not of an earlier month")
             return
-        if closed in claims and not next(each["expired"] for each in self.shards if each["period"] == closed):
-            claim = Claim(subject, root, f"it agrees with the {size:,} entries of {closed}")
-            claims[closed].setdefault(size, []).append(claim)
+        if closed in claims.at and not next(each["expired"] for each in self.shards if each["period"] == closed):
+            claims.add(closed, size, Claim(subject, root, f"it agrees with the {size:,} entries of {closed}"))
 
     def check_witnesses(self, quorum: int) -> str:
         """Every checkpoint is cosigned by enough of the witnesses' keys."""

@@ -151,6 +151,40 @@ def test_the_verifier_accepts_the_deliverable_and_says_which_report_it_is(
     assert "drawn by is that of the first 30 entries of 2026-04" in text
 
 
+@pytest.mark.parametrize(("stood", "drawn"), [(268, 30), (268, 20), (260, 30)])
+def test_the_lines_of_the_answer_come_in_one_order_whatever_the_sizes(
+    tmp_path: Path, stood: int, drawn: int
+) -> None:
+    """What a report stands on and what its samples are drawn by may be of one size, or either one the larger."""
+    made = real()
+    root = encode_base64(WHOLE.checkpoint("2026-04", drawn).root)
+    told = dict(made.method.parameters) | {"sampling_size": drawn, "sampling_root": root}
+    controls = tuple(
+        replace(each, samples=each.samples and replace(each.samples, seed=seed_of(root, each.oscal_id)))
+        for each in made.controls
+    )
+    made = replace(
+        made,
+        controls=controls,
+        population=(stands_on(stood), replace(stands_on(28, "2026-04"), events=30, last=29)),
+        method=replace(made.method, parameters=tuple(told.items())),
+    )
+    april, march = (Path(tmp_path, f"kept-{month}") for month in ("2026-04", MARCH))
+    april.write_text(WHOLE.signed(WHOLE.checkpoint("2026-04", 29)), encoding="utf-8")
+    march.write_text(WHOLE.signed(WHOLE.checkpoint(MARCH, 3)), encoding="utf-8")
+    parts = save(tmp_path, replace(WHOLE, report=attached(made)).parts())
+    checks = verifier.verify(parts, (VKEY,), (str(april), str(march)))
+    assert [line.subject for line in checks.lines][3:10] == [
+        "Report",
+        "Checkpoint kept in kept-2026-04",
+        "Checkpoint kept in kept-2026-03",
+        "Report: month 2026-03",
+        "Report: month 2026-04",
+        "Report: samples",
+        "Report: figures",
+    ]
+
+
 def test_it_holds_every_form_and_a_file_for_each_control(tmp_path: Path, whole: Attached) -> None:
     [path] = save(tmp_path, replace(WHOLE, report=whole).parts())
     with zipfile.ZipFile(path) as made:
