@@ -77,6 +77,7 @@ GAPS: dict[str, str] = {
     "data_roles": "Which roles may touch which class of data of the organization's other systems: a setting of its",
     "many_actors": f"Who used data outside working hours, of a day on which more than {MOST_ACTORS} used any: the "
     "others are counted together",
+    "basis": "The legal basis of uses after a consent was withdrawn: `consent`, or one of Article 6(1)(b) to (f) GDPR",
     "requests": "The register of requests of persons",
     "two_factors": "A login with two factors before each use of card data, on its day or the day before",
     "logins": "Who signed in, of a day on which very many did",

@@ -7,9 +7,40 @@ from typing import Any
 import pytest
 
 from shared.compliance.facts import card_use, data_use
+from shared.compliance.facts.data_use import relied_on
+from shared.compliance.facts.gone import Before
+from shared.compliance.facts.merged import Facts
 from shared.compliance.rules.model import Result
 from tests.compliance.judging import run, status
-from tests.compliance.trails import CLASSES, Trail, new_evidence
+from tests.compliance.trails import CLASSES, DAYS, Trail, new_evidence
+
+UNKNOWN_BASES = (
+    *(
+        None,
+        ".",
+        "Einwilligung",
+        "a consent",
+        "her consent",
+        "art 6 1 a",
+        "同意",
+        "law",
+        "с\u043ensent",
+        "contract or consent",
+    ),
+    *("legitimate interests, formerly consent", "not consent", "Art. 6", "Art. 6(1)", "6(1)(b) and (a)", "contractual"),
+)
+"""What is neither clearly a consent nor clearly another basis."""
+OTHER_BASES = (
+    *("contract", "Performance of a contract", "legal obligation", "legal_obligation", "vital interest", "public task"),
+    *(
+        "public-interest",
+        "Legitimate  Interests",
+        "legitimate interest (Art. 6(1)(f))",
+        "Art. 6(1)(b) GDPR",
+        "6 (1) (c)",
+    ),
+    *("article 6(1)(e): public task", "Art. 6(1)(b) (contract)", "legal obligation, art.6(1)(c) GDPR"),
+)
 
 
 class TestSecondFactor:
@@ -98,8 +129,11 @@ class TestUsesOfData:
             (None, "consent", True, ()),
             ("billing", "consent", False, ()),
             ("care", "contract", False, ()),
-            ("care", None, False, ("G11",)),
-            ("care", ".", False, ("G11",)),
+            ("care", "explicit consent", True, ()),
+            *(("care", basis, False, ("basis",)) for basis in UNKNOWN_BASES),
+            *((None, basis, False, ("basis",)) for basis in UNKNOWN_BASES),
+            *(("billing", basis, False, ()) for basis in UNKNOWN_BASES),
+            *(("care", basis, False, ()) for basis in OTHER_BASES),
         ],
     )
     @pytest.mark.parametrize("day", ["02", "20"])
@@ -117,3 +151,41 @@ class TestUsesOfData:
         trail.say("data.read", "25T12:00", data_class="personal", about=["p1"], purpose="care", legal_basis="consent")
         again = run("DATA-03", trail, "gdpr")
         assert sum(e.count for e in again.found) == sum(e.count for e in result.found), "it was given again"
+
+    def test_a_use_of_an_unknown_basis_is_a_gap_where_it_may_be_on_what_was_withdrawn(self) -> None:
+        """Before it was, of somebody else, once it was given again, or to delete what there is, it is none."""
+
+        def gaps(*steps: tuple[str, str, str], before: Before | None = None) -> tuple[str, ...]:
+            trail = Trail()
+            trail.say("data.read", "01T08:00", data_class="phi", about=["p2"], purpose="care", legal_basis="consent")
+            for kind, at, person in steps:
+                own: dict[str, Any] = (
+                    {"version": "1"} if kind.startswith("consent") else {"legal_basis": "Einwilligung"}
+                )
+                trail.say(kind, at, data_class="personal", about=[person], purpose="care", **own)
+            documents = trail.documents()
+            return run("DATA-03", trail, "gdpr", facts=Facts(DAYS, documents, before)).missing
+
+        withdrawn, given = ("consent.withdraw", "05T09:00", "p1"), ("consent.grant", "06T09:00", "p1")
+        for at in ("05T10:00", "06T08:00", "20T10:00"):
+            assert gaps(withdrawn, ("data.read", at, "p1")) == ("basis",)
+            assert gaps(withdrawn, ("data.update", at, "p1")) == ("basis",)
+            assert gaps(withdrawn, ("data.read", at, "p3")) == ()
+            assert gaps(withdrawn, ("data.delete", at, "p1")) == ()
+            assert gaps(("data.read", at, "p1")) == ()
+            earlier = Before(withdrawn=frozenset({relied_on("p1", "care")}))
+            assert gaps(("data.read", at, "p1"), before=earlier) == ("basis",)
+        assert gaps(("data.read", "05T08:00", "p1"), withdrawn) == ()
+        assert gaps(("data.read", "04T08:00", "p1"), withdrawn) == ()
+        assert gaps(withdrawn, given, ("data.read", "06T10:00", "p1")) == ()
+        assert gaps(withdrawn, ("data.read", "06T08:00", "p1"), given) == ("basis",), "before it was given again"
+        assert gaps(withdrawn, given, ("data.read", "20T10:00", "p1")) == ()
+
+    def test_where_very_many_persons_are_used_nobody_is_overlooked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(data_use, "MOST_TOUCHED", 2)
+        trail = Trail()
+        trail.say("data.read", "01T08:00", data_class="phi", about=["p2"], purpose="care", legal_basis="consent")
+        trail.say("consent.withdraw", "02T09:00", about=[f"q{n}" for n in range(9)], purpose="care", version="1")
+        for number in range(9):
+            trail.say("data.read", "05T10:00", data_class="phi", about=[f"q{number}"], purpose="care", legal_basis="?!")
+        assert set(run("DATA-03", trail, "gdpr").missing) >= {"basis", "facts"}

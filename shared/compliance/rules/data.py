@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from shared.compliance.evidence import Evidence, RequestRow
+from shared.compliance.facts.data_use import AFTER_WITHDRAWAL, DOUBTED
 from shared.compliance.rules.model import NOTHING, Found, Result, bounded, missing, of_marks, rule
 
 _BULK = frozenset({"bulk_data_access"})
@@ -28,14 +29,14 @@ def erased(evidence: Evidence) -> Result:
 
 @rule("DATA-03", "high", "Data was used on a consent that had been withdrawn")
 def withdrawn(evidence: Evidence) -> Result:
-    """Uses whose legal basis is consent. Where no use says so there is nothing to look at; and where somebody withdrew,
-    uses that do not say their basis may have been on what was withdrawn."""
+    """Uses whose legal basis is consent. Where no use says so there is nothing to look at. Uses for what was withdrawn,
+    after it was, whose basis is not said or not known, may have been on just that."""
     facts = evidence.facts
     if not facts.total("based_on_consent"):
         return missing("G11")
-    found = of_marks(*facts.used_after("withdrawn", "relied", "after_withdrawal"), "Used after a withdrawal")
-    unsaid = facts.total("basis_unsaid") and facts.count("consent.withdraw")
-    return Result(found, ("G11",) if unsaid else ())
+    found = of_marks(*facts.used_after("withdrawn", "relied", AFTER_WITHDRAWAL), "Used after a withdrawal")
+    doubted, _ = facts.used_after("withdrawn", "doubtful", DOUBTED)
+    return Result(found, ("basis",) if doubted else ())
 
 
 @rule("DATA-04", "medium", "An export without recipient or purpose")
