@@ -278,7 +278,8 @@ class Evidence:
     operations: Operations | None = None
     last_review_at: str | None = None
     incidents_before: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    """What was recorded of incidents in the months before: the alert, and the attributes of the event; in order."""
+    """What was recorded of incidents in the months before: the alert, and the attributes of the event with its
+    `recorded_at`."""
     seed: Seed | None = None
 
     def at_least(self, name: str) -> int:

@@ -165,7 +165,7 @@ class Reader:
         """What was recorded of incidents before the period, by the ids of their alerts."""
         since = moment_after(period.start, -_INCIDENT_DAYS * 86_400)
         told = await self._events(tenant_id, "incident.record", since, period.start, ("target", "attributes"))
-        return tuple((each["target"]["id"], each["attributes"]) for each in told)
+        return tuple((e["target"]["id"], {**e["attributes"], "recorded_at": e["recorded_at"]}) for e in told)
 
     async def _events(self, tenant_id: str, kind: str, start: str, end: str, fields: Iterable[str]) -> list[Item]:
         """Events of one type, oldest first; some of their fields."""

@@ -111,15 +111,65 @@ class TestIncidents:
         assert self.result(first, recorded("03T10:00", "we look into it", "01T09:00")).found
         assert self.result(first, recorded("03T10:00", "not reportable: a test", "01T09:00")) == Result()
 
+    def test_what_was_overdue_stays_so_whatever_is_decided_later(self) -> None:
+        """Aware on the 1st at 09:00: the time runs out on the 4th at 09:00."""
+        due, not_due = "reportable", "not reportable: a test"
+
+        def texts(*steps: tuple[str, str]) -> list[str | None]:
+            result = self.result(*(recorded(at, decision, "01T09:00") for at, decision in steps))
+            assert result.missing == ()
+            return [each.response for each in result.found]
+
+        late = "It was decided later that it is not reportable"
+        assert texts(("02T10:00", due), ("04T09:00:01", not_due)) == [late]
+        assert texts(("02T10:00", due), ("30T10:00", not_due)) == [late]
+        assert texts(("02T10:00", due), ("30T10:00", not_due), ("30T11:00", "undecided")) == [late]
+        assert texts(("02T10:00", due), ("05T10:00", not_due), ("06T10:00", due)) == [None]
+        assert texts(("05T10:00", due), ("06T10:00", not_due)) == [late], "decided too late, and then taken back"
+        assert texts(("02T10:00", not_due), ("05T10:00", due)) == [None]
+        assert texts(("02T10:00", due), ("04T09:00", not_due)) == [], "in time, to the second"
+        assert texts(("02T10:00", due), ("03T10:00", not_due), ("05T10:00", not_due)) == []
+        assert texts(("02T10:00", due), ("03T10:00", not_due), ("03T11:00", due), ("05T10:00", not_due)) == [late]
+        assert texts(("05T10:00", not_due), ("02T10:00", due)) == [late], "in whatever order they were sealed"
+        assert texts(("03T10:00", due), ("03T10:00", not_due)) == [None], "at once: nothing is taken back"
+        assert texts(("03T10:00", not_due), ("03T10:00", due)) == [None]
+
+    def test_a_notice_that_was_still_to_come_is_none(self) -> None:
+        plan = recorded("02T10:00", "reportable", "01T09:00", "2026-03-03T09:00:00.000000Z")
+        (found,) = self.result(plan).found
+        assert found.remedied_at is None
+        done = recorded("03T10:00", "reportable", "01T09:00", "2026-03-03T09:00:00.000000Z")
+        assert self.result(plan, done) == Result()
+
+    def test_a_time_that_ran_out_in_the_period_is_of_it_whenever_it_was_recorded(self) -> None:
+        def before(*records: tuple[str, str], aware: str) -> Result:
+            given = [
+                {"decision": decision, "aware_at": f"{aware}:00.000000Z", "recorded_at": f"2026-{at}:00.000000Z"}
+                for at, decision in records
+            ]
+            return self.result(incidents_before=tuple(("a1", each) for each in given))
+
+        due, not_due = "reportable", "not reportable"
+        assert before(("02-27T10:00", due), aware="2026-02-27T09:00").found
+        assert before(("02-28T11:00", not_due), ("02-27T10:00", due), aware="2026-02-27T09:00") == Result()
+        assert before(("02-20T10:00", due), ("02-28T10:00", not_due), aware="2026-02-20T09:00") == Result(), (
+            "told of in its month"
+        )
+        assert before(("02-20T10:00", due), ("02-28T10:00", "hm"), aware="2026-02-20T09:00").found, "still due"
+        again: dict[str, Any] = {"decision": due, "aware_at": "2026-02-20T09:00:00.000000Z"}
+        earlier = (("a1", again | {"recorded_at": "2026-02-21T09:00:00.000000Z"}),)
+        assert self.result(recorded("02T10:00", not_due, "01T09:00"), incidents_before=earlier).found
+
     def test_what_was_recorded_before_the_period_counts(self) -> None:
         def before(decision: str, told: str | None = None) -> dict[str, Any]:
             given = recorded("", decision, "01T00:00", told) | {"aware_at": "2026-02-25T09:00:00.000000Z"}
-            return {"incidents_before": (("a1", given),)}
+            return {"incidents_before": (("a1", given | {"recorded_at": "2026-02-27T10:00:00.000000Z"}),)}
 
         (found,) = self.result(**before("reportable")).found
         assert found.first_seen == "2026-02-25T09:00:00.000000Z"
         assert self.result(**before("reportable", "2026-02-27T09:00:00.000000Z")) == Result()
-        assert self.result(**before("reportable", "2026-03-30T09:00:00.000000Z")) == Result(), "told of in its month"
+        planned = before("reportable", "2026-03-30T09:00:00.000000Z")
+        assert self.result(**planned).found, "what was still to come when it was recorded is no notice"
         assert self.result(**before("hm")).missing == ("decision",)
         moved = recorded("12T10:00", "reportable", "11T09:00", "2026-03-12T09:00:00.000000Z")
         assert self.result(moved, **before("reportable")).found, "also where a record of the period moves it"

@@ -86,32 +86,46 @@ def resolved(evidence: Evidence) -> Result:
 
 @rule("INC-03", "critical", "An authority was told of an incident too late, or not at all", "gdpr_breach_hours")
 def notified(evidence: Evidence) -> Result:
-    """Incidents that were recorded in the period, and earlier ones of which nobody was told yet. The earliest awareness
-    and the first notice count, whatever later records say."""
-    allowed, end = evidence.at_least("gdpr_breach_hours"), evidence.period.end
+    """Incidents that were recorded in the period, whose time ran out in it, or of which nobody was told yet. The
+    earliest awareness and the first notice count, whatever later records say, and a decision that comes after the time
+    takes none back that was overdue by then."""
+    allowed, period = evidence.at_least("gdpr_breach_hours"), evidence.period
     found, unknown = [], False
     for alert, (records, refs) in _incidents(evidence).items():
         aware = min(str(each["aware_at"]) for each in records)
-        told = next((str(each["authority_notified_at"]) for each in records if each.get("authority_notified_at")), None)
-        due = is_reportable(records)
-        if told and not refs:
+        told = first_notice(records)
+        until = hour_off(aware, allowed)
+        was_due, is_due = was_reportable(records, until), is_reportable(records)
+        if not refs and (told or is_due is False) and until < period.start:
             continue  # it was over before the period
-        unknown |= due is None and told is None
-        if (told or due) and hours_between(aware, told or end) > allowed:
+        unknown |= was_due is None and told is None
+        if (told or was_due) and hours_between(aware, told or period.end) > allowed:
             text = f"Incident of alert {alert}: {allowed} hours passed"
-            found.append(Found(text, 1, aware, max(aware, told or end), refs, remedied_at=told))
+            taken_back = None if told or is_due else "It was decided later that it is not reportable"
+            last = max(aware, told or period.end)
+            found.append(Found(text, 1, aware, last, refs, response=taken_back, remedied_at=told))
     return Result(bounded(found), ("decision",) if unknown else ())
 
 
 def _incidents(evidence: Evidence) -> dict[str, tuple[list[Mapping[str, Any]], tuple[EventRef, ...]]]:
-    """By alert what was recorded of the incident behind it, in order, and the events of the period."""
+    """By alert what was recorded of the incident behind it, by time, and the events of the period. Of what was recorded
+    at one time, that it has to be notified comes last: nothing takes that back at once."""
     found: dict[str, tuple[list[Mapping[str, Any]], tuple[EventRef, ...]]] = {}
     for alert, given in evidence.incidents_before:
         found[alert] = ([*found.get(alert, ([], ()))[0], given], ())
     for each in evidence.facts.extracts("incident.record"):
         records, refs = found.get(str(each.target), ([], ()))
-        found[str(each.target)] = ([*records, each.attributes], (*refs, each.ref)[:MOST_EVENTS])
+        given = {**each.attributes, "recorded_at": each.at}
+        found[str(each.target)] = ([*records, given], (*refs, each.ref)[:MOST_EVENTS])
+    for records, _ in found.values():
+        records.sort(key=lambda each: (str(each["recorded_at"]), bool(is_reportable([each]))))
     return found
+
+
+def first_notice(records: Sequence[Mapping[str, Any]]) -> str | None:
+    """When the authority was told, as it was first recorded. One that was still to come then is none."""
+    named = ((str(each.get("authority_notified_at") or ""), str(each["recorded_at"])) for each in records)
+    return next((told for told, recorded_at in named if told and told <= recorded_at), None)
 
 
 def is_reportable(records: Sequence[Mapping[str, Any]]) -> bool | None:
@@ -124,6 +138,15 @@ def is_reportable(records: Sequence[Mapping[str, Any]]) -> bool | None:
         if words.startswith(_DUE):
             return True
     return None
+
+
+def was_reportable(records: Sequence[Mapping[str, Any]], until: str) -> bool | None:
+    """Whether it had to be when the time (RFC 3339) ran out, or any decision after that says so; None where none says.
+    Whatever was decided in time can be taken back in time."""
+    in_time = [each for each in records if str(each["recorded_at"]) <= until]
+    later = [each for each in records if str(each["recorded_at"]) > until]
+    said = [is_reportable(in_time), *(is_reportable([each]) for each in later)]
+    return True if any(said) else None if all(each is None for each in said) else False
 
 
 @rule("INC-04", "low", "The same was raised again soon after it was resolved", "recurrence_days")
