@@ -51,8 +51,8 @@ is; retention covers the period.
 
 What a control is about is in its row below, after "occasions"; whatever else speaks to it is context ([ADR
 58](adr/0058-a-control-needs-its-occasion.md)). Decisions on incidents are free text, of which reports read the
-beginning: `reportable` or `not reportable`. The last one before the 72 hours ran out counts, and `reportable` at any time
-after that: it can be taken back in time only. A notice counts if it was given when it was recorded.
+beginning: `reportable` or `not reportable`. The last one before the 72 hours ran out counts, and `reportable` at any
+time after that: it can be taken back in time only. A notice counts if it was given when it was recorded.
 
 Reasons of not-evidenced: `no-occurrence` (sources were alive, and nothing of the kind happened), `not-exercised` (a
 mechanism that nothing triggered, or alerts that nobody followed up and that are not late), `no-source` (nothing was

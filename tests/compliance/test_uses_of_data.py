@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from shared.audit.entries import entry_of
 from shared.compliance.facts import card_use, data_use
 from shared.compliance.facts.data_use import relied_on
+from shared.compliance.facts.fold import fold
 from shared.compliance.facts.gone import Before
 from shared.compliance.facts.merged import Facts
 from shared.compliance.rules.model import Result
@@ -68,6 +70,26 @@ class TestSecondFactor:
         assert self.judged(who=None) == unknown
         assert self.judged(actor="service", who="batch") == ("not-evidenced", "no-occurrence")
         assert self.judged(outcome="denied") == ("not-evidenced", "no-occurrence")
+
+    @pytest.mark.parametrize("factor", ["mfa.challenge", "mfa.recovery_used"])
+    @pytest.mark.parametrize(("shown", "passes"), [("04T23:59:59", True), ("05T00:00:01", True), (None, False)])
+    def test_a_factor_shown_before_midnight_counts_for_the_login_after_it(
+        self, factor: str, shown: str | None, passes: bool
+    ) -> None:
+        """For both rules that ask: a day looks at what was sealed beside it, too."""
+        trail = Trail()
+        if shown is not None:
+            trail.say(factor, shown, who="emp1", target="emp1", request="r-1")
+        trail.say("auth.login", "05T00:00:02", who="emp1", target="emp1", role="user", request="r-1")
+        trail.say("data.read", "05T10:00", who="emp1", role=None, data_class="cardholder")
+        entries = [(index, entry_of(each)) for index, each in enumerate(trail.entries)]
+        facts = Facts(DAYS, {day: fold(day, entries) for day in ("2026-03-04", "2026-03-05")})
+        result = run("AUTH-06", trail, "pci_dss", facts=facts)
+        assert (bool(result.found), result.missing) == ((False, ()) if passes else (True, ()))
+        assert facts.single_factor == ({} if passes else {"emp1": 1})
+        assert status("pci-8.4.2", new_evidence(trail, "pci_dss", facts)) == (
+            ("satisfied", None) if passes else ("exception", None)
+        )
 
     def test_the_order_of_sealing_changes_nothing(self) -> None:
         trail = Trail()
