@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -341,14 +342,19 @@ class TestCheckpoints:
 
 class TestReportsThatAreDue:
     @staticmethod
-    def texts(*schedules: Regular, since: str | None = None, trail: Trail | None = None) -> list[str]:
-        evidence = good_evidence("soc2", trail)
+    def texts(
+        *schedules: Regular, since: str | None = None, trail: Trail | None = None, after: Sequence[Any] = ()
+    ) -> list[str]:
+        evidence = good_evidence("soc2", trail, reports_after=tuple(after))
         policies = dataclasses.replace(evidence.policies, schedules=schedules, schedules_since=since)
         return [each.text for each in RULES["RPT-01"].run(dataclasses.replace(evidence, policies=policies)).found]
 
     def test_a_schedule_that_made_nothing_is_found(self) -> None:
-        """In the good month a report of soc2 on February was made and signed."""
-        assert self.texts(Regular("soc2", "monthly")) == []
+        """In the good month a report of soc2 on February was made, on the 8th, and signed."""
+        assert self.texts() == []
+        assert self.texts(Regular("soc2", "monthly")) == [
+            "The monthly soc2 report of 2026-02-01 to 2026-03-01 was made late",
+        ]
         assert self.texts(Regular("gdpr", "monthly")) == [
             "No monthly gdpr report of 2026-02-01 to 2026-03-01 was made",
         ]
@@ -370,6 +376,7 @@ class TestReportsThatAreDue:
             "target": "report-1",
             "framework": "soc2",
             "period_from": "2026-02-01",
+            "period_to": "2026-03-01",
         }
         trail.say("report.generate", "31T10:00", outcome="failure", reason="not_built", **made)
         failed = "soc2 report report-1 could not be made"
@@ -378,7 +385,78 @@ class TestReportsThatAreDue:
             "No monthly soc2 report of 2026-02-01 to 2026-03-01 was made",
         ]
         trail.say("report.generate", "31T11:00", **made)
-        assert self.texts(Regular("soc2", "monthly"), trail=trail) == ["soc2 report report-1 not signed"]
+        assert self.texts(Regular("soc2", "monthly"), trail=trail) == [
+            "soc2 report report-1 not signed",
+            "The monthly soc2 report of 2026-02-01 to 2026-03-01 was made late",
+        ]
+
+    @staticmethod
+    def made(trail: Trail, at: str, target: str, framework: str = "soc2", *days: str, **changed: Any) -> None:
+        start, end = days or ("2026-02-01", "2026-03-01")
+        told: dict[str, Any] = {"who": None, "actor": "system", "role": None, "target": target, "framework": framework}
+        trail.say("report.generate", at, **told | {"period_from": start, "period_to": end} | changed)
+
+    def test_of_a_report_that_was_replaced_the_one_in_its_place_is_signed(self) -> None:
+        trail = good_trail()
+        self.made(trail, "09T10:00", "report-1b")
+        assert self.texts(trail=trail) == ["soc2 report report-1b not signed"], "though the first one was"
+        trail.say("report.sign_off", "09T11:00", target="report-1b", framework="soc2")
+        assert self.texts(trail=trail) == []
+        self.made(trail, "20T10:00", "report-2", "soc2", "2026-03-01", "2026-03-08")
+        assert self.texts(trail=trail) == ["soc2 report report-2 not signed"]
+        self.made(trail, "20T11:00", "report-3", "soc2", "2026-03-01", "2026-03-09")
+        assert len(self.texts(trail=trail)) == 2, "of other days"
+        later = (("soc2", "2026-03-01", "2026-03-08"), "report-2b", "2026-04-01T10:00:00.000000Z")
+        assert self.texts(trail=trail, after=[later]) == ["soc2 report report-3 not signed"], (
+            "replaced after the period"
+        )
+
+    def test_what_was_made_late_is_late_and_not_missing(self) -> None:
+        """Within two days of its end it is in time: whatever the hour and the time zone."""
+        trail = good_trail()
+        trail.entries = [
+            each
+            for each in trail.entries
+            if each["attributes"].get("period_from") not in ("2026-03-09", "2026-03-10", "2026-03-30", "2026-03-31")
+        ]
+        self.made(trail, "12T00:00", "d9", "activity", "2026-03-09", "2026-03-10")
+        self.made(trail, "13T00:01", "d10", "activity", "2026-03-10", "2026-03-11")
+        later = [(("activity", "2026-03-30", "2026-03-31"), "d30", "2026-04-02T00:00:01.000000Z")]
+        assert self.texts(trail=trail, after=later) == [
+            "No activity report of 2026-03-31",
+            "The activity report of 2026-03-10, 2026-03-30 was made late",
+        ]
+        later.append((("activity", "2026-03-31", "2026-04-01"), "d31", "2026-04-01T01:00:00.000000Z"))
+        evidence = good_evidence("soc2", trail, reports_after=tuple(later))
+        (found,) = RULES["RPT-01"].run(evidence).found
+        assert (found.count, found.remedied_at) == (2, "2026-04-02T00:00:01.000000Z")
+
+    def test_a_schedules_report_that_was_made_late_is_late(self) -> None:
+        week, trail = Regular("gdpr", "weekly"), good_trail()
+        since = "2026-03-20T00:00:00.000000Z"
+        self.made(trail, "31T10:00", "w1", "gdpr", "2026-03-23", "2026-03-30")
+        trail.say("report.sign_off", "31T11:00", target="w1", framework="gdpr")
+        missing = "No weekly gdpr report of 2026-03-16 to 2026-03-23 was made"
+        late = "The weekly gdpr report of 2026-03-16 to 2026-03-23 was made late"
+        assert self.texts(week, since=since, trail=trail) == [missing]
+        edition = ("gdpr", "2026-03-16", "2026-03-23")
+        assert self.texts(week, since=since, trail=trail, after=[(edition, "w", "2026-04-01T00:00:00.000000Z")]) == [
+            late
+        ]
+        self.made(trail, "26T10:00", "w0", "gdpr", "2026-03-16", "2026-03-17")
+        assert missing in self.texts(week, since=since, trail=trail), "of its first day alone"
+        self.made(trail, "26T10:00", "w", "gdpr", "2026-03-16", "2026-03-23")
+        assert late in self.texts(week, since=since, trail=trail)
+        self.made(trail, "24T10:00", "w", "gdpr", "2026-03-16", "2026-03-23")
+        unsigned = ["gdpr report w not signed", "gdpr report w0 not signed"]
+        assert sorted(self.texts(week, since=since, trail=trail)) == unsigned, "the first one was in time"
+
+    def test_one_that_failed_and_came_after_the_period_is_there(self) -> None:
+        trail = good_trail()
+        self.made(trail, "31T10:00", "r9", "hipaa", "2026-03-01", "2026-03-31", outcome="failure", reason="not_built")
+        assert self.texts(trail=trail) == ["hipaa report r9 could not be made"]
+        edition = ("hipaa", "2026-03-01", "2026-03-31")
+        assert self.texts(trail=trail, after=[(edition, "r9", "2026-04-01T00:00:00.000000Z")]) == []
 
     def test_a_days_tally_that_failed_was_not_made(self) -> None:
         trail = good_trail()

@@ -1,14 +1,13 @@
-"""Rules on alerts and incidents, on detection, on changes of settings, and on reports."""
+"""Rules on alerts and incidents, on detection, and on changes of settings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from shared.compliance.evidence import AlertRow, Evidence, hour_off, hours_between
-from shared.compliance.facts.named import Extract
 from shared.compliance.report_model import EventRef
 from shared.compliance.rules.model import (
     MOST_EVENTS,
@@ -27,8 +26,6 @@ _DUE = ("reportable", "notifiable", "notify", "to be notified", "must be notifie
 _NOT_DUE = ("not reportable", "not notifiable", "no notification", "not to be notified")
 """How decisions about incidents begin."""
 _BETWEEN = re.compile(r"[\s_-]+")
-_SETTLED = timedelta(days=2)
-"""So long after the end of a period its report may take, whatever its hour and time zone."""
 _GRAVE = frozenset({"high", "critical"})
 _DETECTION = frozenset({"thresholds", "mutes", "allow_lists"})
 _CHANGES = ("user.role_change", "user.status_change", "config.change", "apikey.create", "user.invite")
@@ -229,56 +226,7 @@ def four_eyes(evidence: Evidence) -> Result:
     return Result(of_extracts(own, lambda each: f"{each.ref.type} approved by whoever did it"))
 
 
-@rule("RPT-01", "low", "A report that was due was not made, or nobody signed one off")
-def reported(evidence: Evidence) -> Result:
-    """The daily activity reports, those of schedules, and sign-offs of the others."""
-    told = evidence.facts.extracts("report.generate")
-    made = [each for each in told if each.ref.outcome == "success"]
-    days = {str(each.attributes.get("period_from")) for each in made if each.attributes.get("framework") == "activity"}
-    first = evidence.organization.enrolled_at[:10]
-    lost = [day for day in evidence.period.days if day not in days and day >= first]
-    found = []
-    if lost:
-        text = f"No activity report of {', '.join(lost[:10])}"
-        found.append(Found(text, len(lost), f"{lost[0]}T00:00:00.000000Z", _end_of(lost[-1])))
-    signed = {each.target for each in evidence.facts.extracts("report.sign_off")}
-    unsigned = [e for e in made if e.attributes.get("framework") != "activity" and e.target not in signed]
-    found += of_extracts(unsigned, lambda each: f"{each.attributes.get('framework')} report {each.target} not signed")
-    found += of_extracts(
-        [each for each in told if each.target not in {other.target for other in made}],
-        lambda each: f"{each.attributes.get('framework')} report {each.target} could not be made",
-    )
-    return Result((*found, *_never_made(evidence, made)))
-
-
-def _never_made(evidence: Evidence, made: Sequence[Extract]) -> tuple[Found, ...]:
-    """The reports of schedules that should have been made within the period, and were not."""
-    given = {(each.attributes.get("framework"), str(each.attributes.get("period_from"))[:10]) for each in made}
-    found = []
-    for schedule in evidence.policies.schedules:
-        for start, end in _due(evidence, schedule.every):
-            if (schedule.framework, start) not in given:
-                text = f"No {schedule.every} {schedule.framework} report of {start} to {end} was made"
-                found.append(Found(text, 1, f"{end}T00:00:00.000000Z", evidence.period.end))
-    return bounded(found)
-
-
-def _due(evidence: Evidence, every: str) -> Iterator[tuple[str, str]]:
-    """The periods (first day, day after the last) that ended in this one long enough before its end, since the
-    schedules are as they are."""
-    since = max(evidence.policies.schedules_since or "", evidence.period.start)
-    for day in evidence.period.days:
-        end = date.fromisoformat(day)
-        is_end = every == "daily" or (end.weekday() == 0 if every == "weekly" else end.day == 1)
-        start = end - timedelta(days=7 if every == "weekly" else 1)
-        start = start.replace(day=1) if every == "monthly" else start
-        settled = rfc3339(datetime(end.year, end.month, end.day, tzinfo=UTC) + _SETTLED)
-        known = f"{day}T00:00:00.000000Z" >= since and start.isoformat() >= evidence.organization.enrolled_at[:10]
-        if is_end and known and settled <= evidence.period.end:
-            yield start.isoformat(), day
-
-
 RULES = (
     *(acknowledged, resolved, notified, not_again, detected, detection_kept),
-    *(recorded, four_eyes, reported),
+    *(recorded, four_eyes),
 )
