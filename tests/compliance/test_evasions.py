@@ -270,6 +270,59 @@ def test_what_was_done_beyond_what_is_kept_is_not_taken_for_undone() -> None:
     assert run("DSR-02", Trail(), "gdpr", requests=done[:1]).found
 
 
+class TestRequestsOfPersons:
+    """DSR-01 and DSR-02: what was taken back too late was late, and only what was asked for answers a request."""
+
+    @staticmethod
+    def done(kind: str, at: str = "05T10:00", **told: Any) -> Result:
+        trail = Trail()
+        given = {"target": "p1", "request_id": "other", "reason": "executed", "counts": {}} | told
+        trail.say(kind, at, **given)
+        return run("DSR-02", trail, "gdpr", requests=(request("r1", subject="p1"),))
+
+    def test_only_an_erasure_since_then_answers_a_request_for_one(self) -> None:
+        """It came on the 3rd."""
+        assert self.done("privacy.erasure") == Result()
+        assert self.done("privacy.erasure", reason="replayed") == Result()
+        assert self.done("privacy.erasure", at="02T10:00", request_id="r1") == Result(), "by its id"
+        assert self.done("privacy.erasure", at="02T10:00").found, "it was before"
+        for reason in ("requested", "extended", "withdrawn"):
+            assert self.done("privacy.erasure", reason=reason).found, reason
+        assert self.done("privacy.erasure", outcome="failure", reason="refused").found
+        assert self.done("privacy.erasure", target="p2").found
+        assert self.done("privacy.export").found, "a copy is no erasure"
+        assert self.done("privacy.export", request_id="r1").found
+
+    def test_a_copy_is_handed_out_or_it_is_none(self) -> None:
+        trail = Trail()
+        asked = request("r1", kind="export", subject="p1")
+        trail.say("privacy.erasure", "05T10:00", target="p1", reason="executed", request_id="x", counts={})
+        trail.say(
+            "privacy.export",
+            "05T11:00",
+            outcome="failure",
+            reason="abandoned",
+            target="p1",
+            request_id="r1",
+            counts={},
+        )
+        assert run("DSR-02", trail, "gdpr", requests=(asked,)).found
+        trail.say("privacy.export", "05T11:00", target="p1", request_id="r1", counts={})
+        assert run("DSR-02", trail, "gdpr", requests=(asked,)) == Result()
+
+    def test_what_was_withdrawn_once_it_was_overdue_was_late(self) -> None:
+        due = "2026-03-10T00:00:00.000000Z"
+
+        def late(state: str, answered_at: str | None) -> bool:
+            asked = request("r1", state=state, due_at=due, answered_at=answered_at)
+            return bool(run("DSR-01", Trail(), "gdpr", requests=(asked,)).found)
+
+        for state in ("executed", "withdrawn", "refused"):
+            assert late(state, "2026-03-10T00:00:00.000001Z"), state
+            assert not late(state, due), state
+        assert late("received", None)
+
+
 class TestSettings:
     def test_sessions_that_may_lie_for_long_are_found(self) -> None:
         evidence = good_evidence("pci_dss")

@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 
 from shared.audit.entries import entry_of
+from shared.audit.values import HIGHEST_NUMBER
+from shared.compliance.builder import Order, build
 from shared.compliance.facts import card_use, data_use
 from shared.compliance.facts.data_use import relied_on
 from shared.compliance.facts.fold import fold
 from shared.compliance.facts.gone import Before
 from shared.compliance.facts.merged import Facts
+from shared.compliance.parts import encode
 from shared.compliance.rules.model import Result
+from shared.core.canonical import canonical
 from tests.compliance.judging import run, status
 from tests.compliance.trails import CLASSES, DAYS, Trail, new_evidence
 
@@ -211,3 +215,22 @@ class TestUsesOfData:
         for number in range(9):
             trail.say("data.read", "05T10:00", data_class="phi", about=[f"q{number}"], purpose="care", legal_basis="?!")
         assert set(run("DATA-03", trail, "gdpr").missing) >= {"basis", "facts"}
+
+    @pytest.mark.parametrize(("reason", "counts"), [("executed", True), ("replayed", True), ("requested", False)])
+    def test_an_erasure_that_was_done_once_more_is_one(self, reason: str, counts: bool) -> None:
+        trail = Trail()
+        trail.say("privacy.erasure", "02T10:00", target="p1", reason=reason, request_id="r", counts={})
+        trail.say("data.read", "03T10:00", data_class="phi", about=["p1"], purpose="care")
+        assert bool(run("DATA-02", trail, "gdpr").found) == counts
+
+    def test_however_many_records_somebody_claims_there_is_a_report(self) -> None:
+        """JSON has no numbers beyond 2^53."""
+        trail = Trail()
+        for _ in range(3):
+            trail.say("data.read", data_class="cardholder", records=HIGHEST_NUMBER)
+        for each in trail.documents().values():
+            canonical(each)
+        made = build(new_evidence(trail, "pci_dss"), Order("r", "2026-04-01T01:00:00.000000Z", "system"))
+        (row,) = next(each for each in made.tables if each.id == "card_access").rows
+        assert row[-2:] == (3, HIGHEST_NUMBER)
+        assert encode(made)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from shared.audit.values import HIGHEST_NUMBER
 from shared.compliance.facts.parts import HASH_BYTES, Entry, Marks, hash_of, lines_of, most_of, ref_of, second_of
 
 MOST_USES, MOST_ACTORS, MOST_PERSONS = 250, 40, 300
@@ -20,6 +21,8 @@ AFTER_WITHDRAWAL, DOUBTED = "after_withdrawal", "doubted"
 """Uses after a consent was withdrawn: on that consent, or on who knows what."""
 SLOT_SECONDS = 1800
 """Working hours are told apart by half hours: there are time zones of such offsets."""
+ERASED = ("executed", "replayed")
+"""Reasons of an erasure that was done, be it once more after a restore."""
 _CONSENT = ("consent", "explicit consent")
 """How bases that are a person's consent begin."""
 _ARTICLE = r"(?:art(?:icle|\.)? ?)?6 ?\(1\) ?\([b-f]\)(?: gdpr)?"
@@ -38,9 +41,11 @@ LEAST_SAID = 2
 
 
 class Touched:
-    """A set of names that stays small: all of up to MOST_TOUCHED, then those with the smallest hashes."""
+    """A set of names that stays small: all of up to MOST_TOUCHED (or that divided by `part`), then those with the
+    smallest hashes."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: int = 1) -> None:
+        self._most = MOST_TOUCHED // part
         self._kept: set[bytes] = set()
         self._largest: list[int] = []
         self._left = False
@@ -51,7 +56,7 @@ class Touched:
         if value in self._kept:
             return
         number = -int.from_bytes(value)
-        if len(self._kept) < MOST_TOUCHED:
+        if len(self._kept) < self._most:
             self._kept.add(value)
             heapq.heappush(self._largest, number)
             return
@@ -73,7 +78,7 @@ class DataUse:
         self._uses: dict[tuple[str, str, str, str, str], list[int]] = {}
         self._slots: dict[str, dict[int, int]] = {}
         self._disclosed: dict[str, int] = {}
-        self._touched, self._relied, self._doubtful = Touched(), Touched(), Touched()
+        self._touched, self._relied, self._doubtful = Touched(), Touched(), Touched(part=2)
         self._based = 0
         self._purposes = 0
         self._erased: dict[str, float] = {}
@@ -90,7 +95,7 @@ class DataUse:
         if kind.startswith("data."):
             if outcome == "success":
                 self._use(entry, index)
-        elif kind == "privacy.erasure" and entry["reason"] == "executed" and entry["target"] is not None:
+        elif kind == "privacy.erasure" and entry["reason"] in ERASED and entry["target"] is not None:
             self._erased.setdefault(entry["target"]["id"], second_of(entry))
         elif kind in ("consent.withdraw", "consent.grant"):
             for person in entry["subjects"]:
@@ -109,7 +114,7 @@ class DataUse:
         role = actor["role"] or _role(given.get("role"))
         use = self._uses.setdefault((who, actor["kind"], role, op, data_class), [0, 0])
         use[0] += 1
-        use[1] += records
+        use[1] = min(use[1] + records, HIGHEST_NUMBER)
         of_role = f"{data_class}|{role or actor['kind']}"
         self._roles[of_role] = self._roles.get(of_role, 0) + 1
         at, ref = second_of(entry), ref_of(entry, index)
