@@ -9,8 +9,13 @@ from shared.compliance.controls.model import Control
 from shared.compliance.facts.data_use import MOST_ACTORS
 from shared.compliance.report_model import Framework
 
-CATALOGUE_VERSION = "2"
-"""Raised with every change of controls, rules or metrics: a report says by which catalogue it was made."""
+CATALOGUE_VERSION = "3"
+CATALOGUE_DIGEST = "911a2bdb1de3471d97e8640288281cb9ce6c08022157a5c54a8536d933e6a5a8"
+"""Which catalogue a report was made by: what is tested of a control, and what a status of it means. Raised whenever
+that changes: a control, its evidence, needs or exposure, a rule or what it finds, a metric, a threshold, a gap, or a
+rule of status. Reports of one version can be compared; of others, a status may differ although nothing else did. The
+digest is SHA-256 of all that is said of these (`tests/compliance/test_catalogue.py`): where it changes, the version
+does. What the code of a rule or a metric finds is not in it: whoever changes that raises the version, too."""
 
 
 @dataclass(frozen=True, slots=True)
