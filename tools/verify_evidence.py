@@ -943,7 +943,7 @@ SAMPLING = (
     "smallest entry hashes"
 )
 MOST_CANDIDATES, MOST_OF_A_ROW = 3600, 32
-MOST_ROWS = 1000
+MOST_ROWS, MOST_DAYS = 1000, 366
 STATUSES = {
     "satisfied": "satisfied",
     "exception": "exception",
@@ -1034,6 +1034,7 @@ class Reported:
         self.seed = self.read_seed(dict(report["method"]["parameters"]))
         self.made = seconds_of(str(report["generated_at"])[:19])
         self.span = [date.fromisoformat(report[name]) for name in ("from_day", "to_day")]
+        require(0 < (self.span[1] - self.span[0]).days <= MOST_DAYS, "the report is of more days than one can be")
         self.candidates = Candidates()
 
     def read_seed(self, parameters: dict[str, Any]) -> tuple[str, int, bytes] | None:

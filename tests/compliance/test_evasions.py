@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import pytest
 
+from shared.audit.entries import entry_of
 from shared.compliance.catalogue import FRAMEWORKS
-from shared.compliance.evidence import Operations, Policies, Regular
+from shared.compliance.evidence import Operations, Organization, Period, Policies, Regular
+from shared.compliance.facts.fold import fold
 from shared.compliance.facts.merged import Facts
 from shared.compliance.rules import RULES
 from shared.compliance.rules.model import Result
@@ -268,6 +271,43 @@ def test_what_was_done_beyond_what_is_kept_is_not_taken_for_undone() -> None:
     done = tuple(request(f"r{number}", subject=f"patient-{number}") for number in range(many))
     assert run("DSR-02", trail, "gdpr", requests=done) == Result((), ("facts",))
     assert run("DSR-02", Trail(), "gdpr", requests=done[:1]).found
+
+
+class TestReviewsOfAccess:
+    """ACC-05, of a year: what was reviewed at its end was not reviewed within it."""
+
+    @staticmethod
+    def texts(*reviews: str, months: int = 6, last: str | None = None) -> list[str]:
+        days = Period(date(2025, 5, 1), date(2026, 4, 1)).days
+        documents = {}
+        for at in reviews:
+            trail = Trail()
+            trail.say("review.complete", "15T10:00", population=3)
+            (entry,) = trail.entries
+            entry |= {"recorded_at": f"{at}T10:00:00.000000Z", "period": at[:7]}
+            documents[at] = fold(at, [(0, entry_of(entry))])
+        evidence = new_evidence(
+            Trail(),
+            "pci_dss",
+            Facts(days, documents),
+            period=Period(date(2025, 5, 1), date(2026, 4, 1)),
+            organization=Organization("t", "Example", "2025-01-01T00:00:00.000000Z"),
+            last_review_at=f"{max(reviews)}T10:00:00.000000Z" if reviews else last,
+        )
+        thresholds = {**evidence.thresholds, "access_review_months": months}
+        return [each.text for each in RULES["ACC-05"].run(dataclasses.replace(evidence, thresholds=thresholds)).found]
+
+    def test_each_time_between_two_counts(self) -> None:
+        assert self.texts("2025-06-01", "2025-11-30", "2026-03-31") == []
+        assert self.texts("2025-11-01", "2026-03-31") == ["No review from 2025-05-01 to 2025-11-01"], (
+            "a half year and 10 h"
+        )
+        assert self.texts("2025-06-01", "2026-03-31") == ["No review from 2025-06-01 to 2026-03-31"]
+        assert self.texts("2025-06-01", "2025-09-30") == ["The last review was 2025-09-30"], "183 days, and 14 hours"
+        assert self.texts("2025-06-01", "2025-10-01") == []
+        assert self.texts(last="2025-04-30T00:00:00.000000Z") == ["The last review was 2025-04-30"]
+        assert self.texts() == ["The last review was never"]
+        assert self.texts("2025-06-01", "2026-03-31", months=10) == []
 
 
 class TestRequestsOfPersons:

@@ -266,6 +266,8 @@ def test_a_controls_file_says_what_was_sealed(whole: Attached) -> None:
 WRONG: list[tuple[Callable[[], Report], str]] = [
     (lambda: real(tenant_id=TENANT[:-1] + "b"), "another tenant or period"),
     (lambda: real(from_day="2026-03-02"), "another tenant or period"),
+    (lambda: real(from_day="0001-01-01", to_day="9999-12-31"), "of more days than one can be"),
+    (lambda: real(to_day="2026-03-01"), "of more days than one can be"),
     (lambda: real(population=(replace(stands_on(268), size=267),)), "not those of its checkpoint"),
     (lambda: real(population=(replace(stands_on(268), root=stands_on(267).root),)), "not those of its checkpoint"),
     (lambda: real(population=(replace(stands_on(268), root="AAAA="),)), "should be base64"),
