@@ -180,7 +180,7 @@ def build(evidence: Evidence, order: Order) -> Report:
 def _control(control: Control, evidence: Evidence, rules: _Rules, metrics: _Metrics) -> ControlResult:
     wanted = control.rules.split()
     judged = status_of(control, evidence, {name: rules.result(name) for name in wanted})
-    is_read = judged.reason != "gate-failed" and judged.status != "not-applicable"
+    is_read = judged.status == "exception" or (evidence.gate.passed and judged.status != "not-applicable")
     return ControlResult(
         id=control.id,
         oscal_id=control.oscal_id,

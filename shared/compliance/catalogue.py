@@ -9,8 +9,13 @@ from shared.compliance.controls.model import Control
 from shared.compliance.facts.data_use import MOST_ACTORS
 from shared.compliance.report_model import Framework
 
-CATALOGUE_VERSION = "2"
-"""Raised with every change of controls, rules or metrics: a report says by which catalogue it was made."""
+CATALOGUE_VERSION = "3"
+CATALOGUE_DIGEST = "911a2bdb1de3471d97e8640288281cb9ce6c08022157a5c54a8536d933e6a5a8"
+"""Which catalogue a report was made by: what is tested of a control, and what a status of it means. Raised whenever
+that changes: a control, its evidence, needs or exposure, a rule or what it finds, a metric, a threshold, a gap, or a
+rule of status. Reports of one version can be compared; of others, a status may differ although nothing else did. The
+digest is SHA-256 of all that is said of these (`tests/compliance/test_catalogue.py`): where it changes, the version
+does. What the code of a rule or a metric finds is not in it: whoever changes that raises the version, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ GAPS: dict[str, str] = {
     "data_roles": "Which roles may touch which class of data of the organization's other systems: a setting of its",
     "many_actors": f"Who used data outside working hours, of a day on which more than {MOST_ACTORS} used any: the "
     "others are counted together",
+    "basis": "The legal basis of uses after a consent was withdrawn: `consent`, or one of Article 6(1)(b) to (f) GDPR",
     "requests": "The register of requests of persons",
     "two_factors": "A login with two factors before each use of card data, on its day or the day before",
     "logins": "Who signed in, of a day on which very many did",

@@ -206,6 +206,15 @@ class Operations:
     starts: int
 
 
+type Edition = tuple[str, str, str]
+"""Framework, first day and the day after the last: of these there is one report; where it was replaced, the last."""
+
+
+def edition_of(given: Mapping[str, Any]) -> Edition:
+    """Of what a report is that `report.generate` tells of, by its attributes."""
+    return str(given.get("framework")), str(given.get("period_from"))[:10], str(given.get("period_to"))[:10]
+
+
 class Organizations(Protocol):
     """Where organizations and their settings are."""
 
@@ -287,8 +296,11 @@ class Evidence:
     operations: Operations | None = None
     last_review_at: str | None = None
     incidents_before: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    """What was recorded of incidents in the months before: the alert, and the attributes of the event; in order."""
+    """What was recorded of incidents in the months before: the alert, and the attributes of the event with its
+    `recorded_at`."""
     seed: Seed | None = None
+    reports_after: tuple[tuple[Edition, str, str], ...] = ()
+    """Reports that were made after the period, in order: of what, id, when."""
 
     def at_least(self, name: str) -> int:
         """A threshold by its name. KeyError."""

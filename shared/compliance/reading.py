@@ -14,6 +14,7 @@ from shared.compliance.evidence import (
     Account,
     Accounts,
     AlertsOf,
+    Edition,
     Evidence,
     Operations,
     Organization,
@@ -23,6 +24,7 @@ from shared.compliance.evidence import (
     Policies,
     RequestRow,
     RequestsOf,
+    edition_of,
     moment_after,
 )
 from shared.compliance.facts.merged import Facts
@@ -112,6 +114,7 @@ class Reader:
             operations=await self._operations(tenant_id, period, facts),
             last_review_at=await self._last(tenant_id, "review.complete", period.end),
             incidents_before=await self._incidents(tenant_id, period),
+            reports_after=await self._reports(tenant_id, period) if "RPT-01" in rules else (),
         )
 
     async def _accounts(
@@ -169,7 +172,17 @@ class Reader:
         """What was recorded of incidents before the period, by the ids of their alerts."""
         since = moment_after(period.start, -_INCIDENT_DAYS * 86_400)
         told = await self._events(tenant_id, "incident.record", since, period.start, ("target", "attributes"))
-        return tuple((each["target"]["id"], each["attributes"]) for each in told)
+        return tuple((e["target"]["id"], {**e["attributes"], "recorded_at": e["recorded_at"]}) for e in told)
+
+    async def _reports(self, tenant_id: str, period: Period) -> tuple[tuple[Edition, str, str], ...]:
+        """The reports that were made after a period, of which some may be late ones."""
+        until = moment_after(period.end, _LATER)
+        made = await self._events(tenant_id, "report.generate", period.end, until, ("outcome", "target", "attributes"))
+        return tuple(
+            (edition_of(each["attributes"]), str(each["target"]["id"]), str(each["recorded_at"]))
+            for each in made
+            if each["outcome"] == "success"
+        )
 
     async def _events(self, tenant_id: str, kind: str, start: str, end: str, fields: Iterable[str]) -> list[Item]:
         """Events of one type, oldest first; some of their fields."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from shared.compliance.facts.data_use import Touched
 from shared.compliance.facts.gone import Hashes, number_of
+from shared.compliance.facts.logins import Logins
 from shared.compliance.facts.midnight import follows
 from shared.compliance.facts.parts import Entry, lines_of, rows_of, second_of
-from shared.compliance.facts.signing_in import FACTORS
 
 if TYPE_CHECKING:
     from shared.compliance.facts.merged import Facts
@@ -25,24 +25,18 @@ _CARD = "cardholder"
 
 
 class CardUse:
-    """Collects the people who used card data, and logins."""
+    """Collects the people who used card data."""
 
-    def __init__(self) -> None:
-        self._shown: set[str] = set()
-        self._logins: list[tuple[str, str, float]] = []
+    def __init__(self, logins: Logins) -> None:
+        self._logins = logins
         self._users: dict[str, list[float]] = {}
 
     def add(self, entry: Entry, index: int) -> None:
         """Look at one event."""
         del index
         kind, actor = entry["type"], entry["actor"]
-        if entry["outcome"] != "success":
-            return
-        if kind in FACTORS:
-            self._shown.add(entry["context"]["request_id"])
-        elif kind == "auth.login" and entry["target"] is not None:
-            self._logins.append((entry["target"]["id"], entry["context"]["request_id"], second_of(entry)))
-        elif kind.startswith("data.") and entry["data_class"] == _CARD and actor["kind"] == "user":
+        is_use = kind.startswith("data.") and entry["outcome"] == "success"
+        if is_use and entry["data_class"] == _CARD and actor["kind"] == "user":
             at = second_of(entry)
             use = self._users.setdefault(actor["id"] or actor["kind"], [0, at])
             use[0] += 1
@@ -53,9 +47,9 @@ class CardUse:
         factors. Of the users those are named first whom no login of the day covers."""
         first: dict[str, float] = {}
         signed_in, two_factors = Touched(), Touched()
-        for account, request, at in self._logins:
+        for account, at, both in self._logins.told():
             signed_in.add(account)
-            if request in self._shown:
+            if both:
                 two_factors.add(account)
                 first[account] = min(at, first.get(account, at))
         found = [(int(first.get(who, use[1] + 1) <= use[1]), who, int(use[0])) for who, use in self._users.items()]

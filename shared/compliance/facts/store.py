@@ -150,7 +150,7 @@ class FactsStore:
         if last >= head.size:
             raise BrokenShard("rollup", "a day is counted beyond the end of its ledger")
         beyond = False
-        for number in range(first // WIDTH, min(last + WIDTH, head.size - 1) // WIDTH + 1):
+        for number in range(max(0, first - 1) // WIDTH, min(last + WIDTH, head.size - 1) // WIDTH + 1):
             width = width_of(0, number, head.size)
             for entry in await self._ledger.entries(tenant_id, head, number, width):
                 if first <= entry.index <= last:
