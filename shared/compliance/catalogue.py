@@ -10,7 +10,7 @@ from shared.compliance.facts.data_use import MOST_ACTORS
 from shared.compliance.report_model import Framework
 
 CATALOGUE_VERSION = "3"
-CATALOGUE_DIGEST = "911a2bdb1de3471d97e8640288281cb9ce6c08022157a5c54a8536d933e6a5a8"
+CATALOGUE_DIGEST = "0e6fbb54ffc3b06d3421891e61abf99fe704d3e07f88e6cc32ca9d83a5de078f"
 """Which catalogue a report was made by: what is tested of a control, and what a status of it means. Raised whenever
 that changes: a control, its evidence, needs or exposure, a rule or what it finds, a metric, a threshold, a gap, or a
 rule of status. Reports of one version can be compared; of others, a status may differ although nothing else did. The
