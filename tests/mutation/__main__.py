@@ -7,7 +7,6 @@ scripts/mutation.sh installs mutmut and calls this.
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,8 +23,8 @@ WORKERS = 2
 _PLUGINS = ("pytest_asyncio.plugin", "_hypothesis_pytestplugin", "tests.mutation.plugin", "no:cacheprovider")
 _WITHOUT = "not cosmos"
 """The emulator is a process of its own, and slow: the embedded store has to do."""
-_START = "import sys; sys.path.append(sys.argv.pop(1)); from mutmut.__main__ import cli; cli()"
-"""mutmut brings libraries that .venv has too: .venv's are the ones to be used."""
+_START = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+"""mutmut brings libraries that .venv has too: .venv's come first. `tests` is to be that beside the mutants."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,7 @@ def settings_of(scope: Scope, top: Sequence[str]) -> str:
         "also_copy": [each for each in top if each != "shared"],
         "pytest_add_cli_args": [*plugins, "--hypothesis-profile=mutation", "-k", _WITHOUT, *without],
         "pytest_add_cli_args_test_selection": list(scope.tests),
+        "process_isolation": "forkserver",
         "timeout_multiplier": 4.0,
         "timeout_constant": 4.0,
         "track_dependencies": False,
@@ -97,11 +97,10 @@ def copied(name: str, *, anew: bool) -> Path:
 
 def mutmut(folder: Path, *arguments: str, quiet: bool = True) -> str:
     """Run mutmut, niced; what it printed, where it is to be quiet. CalledProcessError where it fails."""
-    library = str(ROOT / ".tools" / "mutation")
-    command = ["nice", "-n", "10", sys.executable, "-c", _START, library, *arguments]
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    library, runner = str(ROOT / ".tools/mutation"), str(ROOT / "tests/mutation/runner.py")
+    command = ["nice", "-n", "10", sys.executable, "-c", _START, library, runner, *arguments]
     done = subprocess.run(  # noqa: S603 - our own interpreter
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE if quiet else None, text=True, check=True
+        command, cwd=folder, stdout=subprocess.PIPE if quiet else None, text=True, check=True
     )
     return done.stdout or ""
 

@@ -1,0 +1,69 @@
+"""mutmut, except that tests are collected once and not for each mutant, which would take longer than most tests do.
+
+A process of its own: `tests.mutation.__main__` starts it where the mutants are.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from mutmut.__main__ import cli
+from mutmut.configuration import config
+from mutmut.runners.harness import PytestRunner
+from mutmut.state import state
+from mutmut.utils.file_utils import change_cwd
+from mutmut.workers import isolation
+
+QUICKEST_SECONDS = 10.0
+"""A mutant is asked of the quickest tests that reach it, as many as took so long together when they were timed. What is
+left out can only make more mutants survive."""
+
+
+class CollectedOnce(PytestRunner):  # type: ignore[misc]  # mutmut tells no types
+    """Keeps pytest's session in the process from which a process for each mutant is forked."""
+
+    def warm_up(self) -> None:
+        """Collect every test of the scope."""
+        arguments = ["--rootdir=.", "-q", *config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection]
+        with change_cwd("mutants"):
+            prepared = pytest.Config.fromdictargs({}, arguments)
+            prepared._do_configure()
+            self.session = pytest.Session.from_config(prepared)
+            prepared.hook.pytest_sessionstart(session=self.session)
+            prepared.hook.pytest_collection(session=self.session)
+
+    def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
+        """What pytest would exit with: 0 where no test fails, 1 where one does, 3 where something else went wrong."""
+        if mutant_name is None:
+            return int(super().run_tests(mutant_name=None, tests=tests))
+        try:
+            with change_cwd("mutants"):
+                return int(self._is_noticed(set(tests)))
+        except BaseException:  # noqa: BLE001 - this process is at its end; what is raised is the mutant's doing
+            return 3
+
+    def _is_noticed(self, tests: set[str]) -> bool:
+        items = quickest([item for item in self.session.items if item.nodeid in tests], state().duration_by_test)
+        for item, after in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+            if self.session.testsfailed:
+                return True
+        return False
+
+
+def quickest(items: list[pytest.Item], took: dict[str, Any]) -> list[pytest.Item]:
+    """The quickest first, as many as take QUICKEST_SECONDS, and one at least."""
+    kept, total = list[pytest.Item](), 0.0
+    for item in sorted(items, key=lambda item: took[item.nodeid]):
+        total += took[item.nodeid]
+        if kept and total > QUICKEST_SECONDS:
+            break
+        kept.append(item)
+    return kept
+
+
+if __name__ == "__main__":
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    isolation.PytestRunner = CollectedOnce
+    cli()
