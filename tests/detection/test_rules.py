@@ -151,6 +151,40 @@ async def test_an_exempt_account_is_in_no_alert_of_its_tenant(world: World) -> N
     await replayed(world, events, rules)
 
 
+def test_an_exemption_is_of_one_value_and_for_its_time() -> None:
+    rules = Rules(addresses=exempt("v1:office"), accounts=exempt(ACCOUNT), mutes=exempt("brute_force"))
+    for told, value in (
+        (rules.exempts_address, "v1:office"),
+        (rules.exempts_account, ACCOUNT),
+        (lambda name, at: rules.mutes_at(all_patterns()[name], at), "brute_force"),
+    ):
+        assert told(value, START)
+        assert not told("webhook_paused", START)
+        assert not told(value, START - seconds(1e-6))
+        assert not told(value, START + HOUR)
+
+
+@pytest.mark.parametrize("whose", ["actor", "target"])
+def test_an_event_is_exempt_by_who_did_it_and_by_whom_it_is_about(whose: str) -> None:
+    rules = Rules(accounts=exempt("v1:office"))
+    at = {"user": stored_event("e", START, **{whose: {"kind": "user", "id": "v1:office"}})}
+    at["nobody"] = stored_event("e", START, actor=None, target=None, ip_key="v1:office")
+    at["later"] = stored_event("e", START + HOUR, **{whose: {"kind": "user", "id": "v1:office"}})
+    assert {name for name, event in at.items() if rules.exempts(event)} == {"user"}
+
+
+def test_what_counts_for_all_tenants_is_hidden_by_time_and_place() -> None:
+    rules = Rules(mutes=exempt(STUFFING.id), addresses=exempt("v1:office", START + HOUR))
+    assert rules.hides(STUFFING, "v1:elsewhere", START)
+    assert not rules.hides(STUFFING, "v1:elsewhere", START + HOUR)
+    assert rules.hides(STUFFING, "v1:office", START + HOUR)
+    assert not rules.hides(STUFFING, "v1:office", START + 2 * HOUR)
+
+
+def test_nobodys_own_thresholds_are_those_of_what_counts_for_all_tenants() -> None:
+    assert Rules(thresholds={STUFFING.id: {"threshold": 99}}).parameters(STUFFING) == STUFFING.defaults
+
+
 async def test_stored_settings_are_read() -> None:
     times = {"since": "2026-03-15T12:00:00.000000Z", "until": "2026-03-15T13:00:00.000000Z", "reason": "a test"}
 
