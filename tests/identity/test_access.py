@@ -1,116 +1,21 @@
 """Who is let through and what the trail says of who is not: the checks alone, over an embedded store."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from shared.audit.model import RequestContext, Target
-from shared.audit.outbox import Outbox
-from shared.audit.recorder import Recorder
+from shared.audit.model import Target
 from shared.core.clock import rfc3339
-from shared.core.errors import Forbidden, Invalid, NotFoundError, Unauthenticated
-from shared.core.ids import IdFactory
-from shared.identity.access import Access
-from shared.identity.api_keys import ApiKeys
+from shared.core.errors import Forbidden, Invalid, Unauthenticated
 from shared.identity.approvals import Approval, check_approval
 from shared.identity.attempted import Attempted
-from shared.identity.directory import Directory, Entry
 from shared.identity.factor_policy import factor_due, is_fresh, requires_factor
-from shared.identity.model import Applicant, Principal, Role, ServicePrincipal, new_tenant, new_user
-from shared.identity.rejections import Rejections
-from shared.identity.sessions import SessionLimits, Sessions
-from shared.identity.tokens import AccessTokens
-from shared.privacy.blind_index import BlindIndex
-from shared.privacy.secrets import MemorySecrets
-from shared.storage.containers import AUDIT_EVENTS, IDENTITY
-from shared.storage.documents import Eq, Item, PatchSet, Query
-from shared.storage.sqlite import SqliteStore
-from tests.fakes import ClearBox, ManualClock
-
-HERE, ELSEWHERE = "0195c000-0000-7000-8000-0000000000aa", "0195c000-0000-7000-8000-0000000000bb"
-ADA, BOB, GRACE = (f"0195c000-0000-7000-8000-0000000000{n}" for n in ("a1", "b1", "c1"))
-NOBODY = "0195c000-0000-7000-8000-0000000000ff"
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-
-
-@dataclass
-class Gate:
-    """Two tenants: ada, an administrator, and bob are of one, grace of the other; each has a session."""
-
-    store: SqliteStore
-    clock: ManualClock
-    access: Access
-    keys: ApiKeys
-    sessions: Sessions
-    request: RequestContext
-    tokens: dict[str, str]
-
-    async def change(self, item_id: str, tenant_id: str = HERE, **fields: Any) -> None:
-        """What stands in the store from now on."""
-        sets = [PatchSet(name, value) for name, value in fields.items()]
-        await self.store.patch(IDENTITY, (tenant_id,), item_id, sets)
-
-    async def caller(self, user_id: str = ADA) -> Principal:
-        """Who calls with that user's token."""
-        return await self.access.authenticate(self.tokens[user_id], self.request)
-
-    async def told(self, type_: str = "access.denied", tenant_id: str = HERE) -> list[Item]:
-        """The events of a type."""
-        query = Query((Eq("type", type_),), order_by="recorded_at", limit=100)
-        return (await self.store.query(AUDIT_EVENTS, (tenant_id,), query)).items
-
-    async def last(self, type_: str = "access.denied") -> dict[str, Any]:
-        """The one event of a type: what it says beside when and where, without what is not there."""
-        (event,) = await self.told(type_)
-        assert event["outcome"] == "denied"
-        said = {name: value for name, value in event["attributes"].items() if value}
-        return {"reason": event["reason"], "actor": event["actor"]["id"], "target": event["target"], **said}
-
-
-@pytest.fixture
-async def gate() -> AsyncIterator[Gate]:
-    clock, secrets = ManualClock(), MemorySecrets()
-    store = await SqliteStore.open(None, clock=clock)
-    ids, index = IdFactory(clock), BlindIndex(secrets, "v1")
-    recorder = Recorder(store, clock, ids, ClearBox(), index)
-    outbox = Outbox(store, recorder, clock, ids)
-    tokens = AccessTokens(secrets, clock, 15 * MINUTE)
-    rejections = Rejections(store, recorder, outbox, index, clock, terms_version="1", privacy_version="1")
-    directory = Directory(store, index, clock)
-    access = Access(store, recorder, tokens, directory, rejections, clock)
-    sessions = Sessions(tokens, clock, ids, SessionLimits(30 * 24 * HOUR, 24 * HOUR))
-    request = RequestContext(ids.new(), "GET /v1/x", "x", clock.now(), ip="192.0.2.1", user_agent="pytest")
-    shown = {}
-    for tenant_id in (HERE, ELSEWHERE):
-        await store.create(IDENTITY, (tenant_id,), new_tenant(tenant_id, "Example", clock.now()))
-    for user_id, tenant_id, name, role in (
-        (ADA, HERE, "ada", Role.TENANT_ADMIN),
-        (BOB, HERE, "bob", Role.USER),
-        (GRACE, ELSEWHERE, "grace", Role.TENANT_ADMIN),
-    ):
-        applicant = Applicant(
-            email=f"{name}@example.com", password="", first_name=name, last_name="L", marketing_opt_in=False
-        )
-        entry = Entry(tenant_id, user_id)
-        user = new_user(user_id, tenant_id, applicant, role, "-", clock.now())
-        session, made = await sessions.draft(user)
-        await store.create(IDENTITY, (tenant_id,), user)
-        await store.create(IDENTITY, (tenant_id,), session)
-        await directory.confirm(await directory.reserve(applicant.email, entry), entry)
-        shown[user_id] = made.access_token
-    keys = ApiKeys(store, recorder, outbox, access, clock, ids)
-    yield Gate(store, clock, access, keys, sessions, request, shown)
-    await store.close()
-
-
-async def refused(doing: Any, status: type[Any], code: str) -> Any:
-    with pytest.raises(status) as caught:
-        await doing
-    assert caught.value.code == code
-    return caught.value
+from shared.identity.model import Role, ServicePrincipal
+from shared.storage.containers import IDENTITY
+from tests.fakes import ManualClock
+from tests.identity.gate import ADA, BOB, ELSEWHERE, GRACE, HERE, MINUTE, NOBODY, Gate, refused
 
 
 async def test_the_caller_is_who_the_token_says(gate: Gate) -> None:
@@ -365,122 +270,3 @@ async def test_who_can_have_approved(gate: Gate) -> None:
     await check_approval(gate.store, ada, Approval(BOB), ADA)
     await check_approval(gate.store, ada, Approval(None, "CHG-1"), BOB)
     assert Approval(BOB, "CHG-1").attributes == {"approved_by": BOB, "ticket": "CHG-1"}
-
-
-async def made(gate: Gate, **given: Any) -> tuple[Item, str]:
-    asked: dict[str, Any] = {"name": "feed", "scopes": ["alerts:read"], "expires_at": None, **given}
-    return await gate.keys.make(await gate.caller(), request=gate.request, **asked)
-
-
-async def test_a_key_is_its_tenants_and_does_what_its_scopes_say(gate: Gate) -> None:
-    expires = gate.clock.now() + HOUR
-    item, text = await made(gate, scopes=["reports:read", "alerts:read"], expires_at=expires)
-    assert {name: value for name, value in item.items() if name not in ("id", "key_id", "secret_hash")} == {
-        "tenant_id": HERE,
-        "kind": "api_key",
-        "name": "feed",
-        "scopes": ["alerts:read", "reports:read"],
-        "created_by": ADA,
-        "created_at": rfc3339(gate.clock.now()),
-        "expires_at": rfc3339(expires),
-        "last_used_at": None,
-        "last_sent_at": None,
-        "silent_since": None,
-    }
-    (event,) = await gate.told("apikey.create")
-    assert (event["actor"]["id"], event["target"]) == (ADA, {"kind": "api_key", "id": item["key_id"]})
-    assert event["attributes"] == {"scopes": ["alerts:read", "reports:read"], "expires_at": rfc3339(expires)}
-
-    program = await gate.keys.authenticate(text, gate.request)
-    assert program == ServicePrincipal(item["key_id"], HERE, frozenset({"alerts:read", "reports:read"}))
-    await gate.keys.require_scope(program, "alerts:read", gate.request)
-    assert await gate.told() == []
-    for scope, detail in (
-        ("events:write", "This call needs the scope events:write."),
-        (None, "This call is not for API keys."),
-    ):
-        error = await refused(gate.keys.require_scope(program, scope, gate.request), Forbidden, "forbidden")
-        assert error.detail == detail
-        event = (await gate.told())[-1]
-        assert (event["reason"], event["attributes"]["required_scope"]) == ("scope", scope)
-        assert event["actor"] == {"kind": "service", "id": item["key_id"], "role": None}
-        gate.clock.advance(seconds=1)
-
-
-async def test_a_key_says_what_it_sent_last(gate: Gate) -> None:
-    item, text = await made(gate)
-    await gate.change(
-        item["id"], last_sent_at="2026-03-15T11:00:00.000000Z", silent_since="2026-03-15T11:30:00.000000Z"
-    )
-    program = await gate.keys.authenticate(text, gate.request)
-    assert (program.last_sent_at, program.silent) == ("2026-03-15T11:00:00.000000Z", True)
-
-
-async def test_a_key_that_is_over_before_it_begins_is_refused(gate: Gate) -> None:
-    now = gate.clock.now()
-    (fault,) = (await refused(made(gate, expires_at=now), Invalid, "invalid_request")).errors
-    assert (fault.field, fault.code, fault.message) == ("expires_at", "past", "must be in the future")
-    await made(gate, expires_at=now + timedelta(microseconds=1))
-    await refused(made(gate, approval=Approval(ADA)), Invalid, "invalid_request")
-    assert len(await gate.told("apikey.create")) == 1
-
-
-async def test_a_key_that_does_not_hold(gate: Gate) -> None:
-    item, text = await made(gate, expires_at=gate.clock.now() + HOUR)
-    other, another = await made(gate)
-    swapped = text.rpartition(".")[0] + "." + another.rpartition(".")[2]
-    foreign = text.replace(HERE, ELSEWHERE)
-    wrong = [("", "malformed"), (text[:-1], "malformed"), (swapped, "api_key_unknown"), (foreign, "api_key_unknown")]
-
-    async def reason_for(key: str) -> str:
-        await refused(gate.keys.authenticate(key, gate.request), Unauthenticated, "invalid_token")
-        gate.clock.advance(seconds=61)  # one a minute is recorded by itself
-        return str((await gate.told("auth.token_rejected", "platform"))[-1]["reason"])
-
-    for key, reason in wrong:
-        assert await reason_for(key) == reason
-    gate.clock.set(gate.clock.now().replace(hour=13, minute=0, second=0, microsecond=0) - timedelta(microseconds=1))
-    assert (await gate.keys.authenticate(text, gate.request)).key_id == item["key_id"]
-    gate.clock.advance(seconds=1e-6)
-    assert await reason_for(text) == "expired"
-    assert (await gate.keys.authenticate(another, gate.request)).key_id == other["key_id"]
-    await gate.change("tenant", status="suspended")
-    assert await reason_for(another) == "tenant_suspended"
-
-
-async def test_the_use_of_a_key_is_noted_once_an_hour(gate: Gate) -> None:
-    item, text = await made(gate)
-    noted = []
-    for minutes in (0, 59, 1, 59, 1):
-        gate.clock.advance(minutes=minutes)
-        await gate.keys.authenticate(text, gate.request)
-        held = await gate.store.read(IDENTITY, (HERE,), item["id"])
-        noted.append(held["last_used_at"])
-    start = gate.clock.now() - 2 * HOUR
-    assert noted == [rfc3339(start + n * HOUR) for n in (0, 0, 1, 1, 2)]
-
-
-async def test_keys_are_listed_newest_first_and_end_at_once(gate: Gate) -> None:
-    first, text = await made(gate)
-    gate.clock.advance(seconds=1)
-    second, _ = await made(gate, name="second")
-    page = await gate.keys.page(HERE, limit=1, after=None)
-    assert [each["key_id"] for each in page.items] == [second["key_id"]]
-    rest = await gate.keys.page(HERE, limit=5, after=page.next)
-    assert [each["key_id"] for each in rest.items] == [first["key_id"]]
-    assert (await gate.keys.page(ELSEWHERE, limit=5, after=None)).items == []
-
-    await gate.keys.revoke(await gate.caller(), first["key_id"], gate.request)
-    await refused(gate.keys.authenticate(text, gate.request), Unauthenticated, "invalid_token")
-    (event,) = await gate.told("apikey.revoke")
-    assert (event["target"], event["actor"]["id"]) == ({"kind": "api_key", "id": first["key_id"]}, ADA)
-    assert event["attributes"] == {"scopes": ["alerts:read"]}
-
-
-async def test_another_tenants_key_is_nobodys_to_end(gate: Gate) -> None:
-    item, text = await made(gate)
-    revoking = gate.keys.revoke(await gate.caller(GRACE), item["key_id"], gate.request)
-    await refused(revoking, NotFoundError, "not_found")
-    (event,) = await gate.told("access.denied", ELSEWHERE)
-    assert (event["reason"], event["target"]) == ("unknown_id", {"kind": "api_key", "id": item["key_id"]})
-    assert (await gate.keys.authenticate(text, gate.request)).tenant_id == HERE
