@@ -1,6 +1,7 @@
 """Event time and windows, to the microsecond: pure functions on events as they are stored, and as they must not be."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_what_is_observed_of_an_event() -> None:
     "fields",
     [{"erased_at": rfc3339(START)}, {"outcome": "denied"}, {"type": "auth.logout"}, {"target": None}],
 )
-def test_what_is_none_of_the_patterns(fields: dict[str, object]) -> None:
+def test_what_is_none_of_the_patterns(fields: dict[str, Any]) -> None:
     assert observe(BRUTE_FORCE, stored_event("e", START, **fields)) is None
 
 

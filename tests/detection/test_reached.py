@@ -45,7 +45,7 @@ class Counts(Shards):
     async def rollups(self, tenant_id: str, period: str, days: Any) -> Any:
         self.asked.append((tenant_id, period, list(days)))
         if self.events is None:
-            raise BrokenShard(period, "rollups")
+            raise BrokenShard("rollup", period)
         return {name: {"events": count} for name, count in self.events.items()}
 
 

@@ -167,9 +167,10 @@ def test_an_exemption_is_of_one_value_and_for_its_time() -> None:
 @pytest.mark.parametrize("whose", ["actor", "target"])
 def test_an_event_is_exempt_by_who_did_it_and_by_whom_it_is_about(whose: str) -> None:
     rules = Rules(accounts=exempt("v1:office"))
-    at = {"user": stored_event("e", START, **{whose: {"kind": "user", "id": "v1:office"}})}
+    ours: dict[str, Any] = {whose: {"kind": "user", "id": "v1:office"}}
+    at = {"user": stored_event("e", START, **ours)}
     at["nobody"] = stored_event("e", START, actor=None, target=None, ip_key="v1:office")
-    at["later"] = stored_event("e", START + HOUR, **{whose: {"kind": "user", "id": "v1:office"}})
+    at["later"] = stored_event("e", START + HOUR, **ours)
     assert {name for name, event in at.items() if rules.exempts(event)} == {"user"}
 
 
