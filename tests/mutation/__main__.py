@@ -112,14 +112,17 @@ def again(folder: Path) -> None:
         codes = meta["exit_code_by_key"]
         meta["exit_code_by_key"] = {key: code if code == 1 else None for key, code in codes.items()}
         path.write_text(json.dumps(meta), encoding="utf-8")
+    statistics = folder / "mutants/mutmut-stats.json"
+    timed = json.loads(statistics.read_text(encoding="utf-8"))
+    statistics.write_text(json.dumps(timed | {"config_fingerprint": {}}), encoding="utf-8")  # whose change ends all
 
 
-def run(name: str, *, anew: bool) -> tuple[Tally, list[str]]:
+def run(name: str, *, anew: bool, workers: int) -> tuple[Tally, list[str]]:
     """Mutate a scope; what became of the mutants, and the names of those that were missed."""
     folder = copied(name, anew=anew)
     if not anew:
         again(folder)
-    mutmut(folder, "run", "--max-children", str(WORKERS), quiet=False)
+    mutmut(folder, "run", "--max-children", str(workers), quiet=False)
     mutmut(folder, "export-cicd-stats")
     tally = Tally.of(json.loads((folder / "mutants/mutmut-cicd-stats.json").read_text(encoding="utf-8")))
     results = [line.strip() for line in mutmut(folder, "results").splitlines()]
@@ -132,12 +135,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("scope", nargs="*", help=f"of {', '.join(SCOPES)} (default: all)")
     parser.add_argument("--again", action="store_true", help="try those alone that were missed the last time")
     parser.add_argument("--show", action="store_true", help="print what each of those changes")
+    parser.add_argument("--workers", type=int, default=WORKERS, help=f"how many at once (default: {WORKERS})")
     asked = parser.parse_args(arguments)
     if unknown := set(asked.scope) - set(SCOPES):
         parser.error(f"no such scope: {', '.join(sorted(unknown))}")
     tallies = {}
     for name in asked.scope or SCOPES:
-        tallies[name], missed = run(name, anew=not asked.again)
+        tallies[name], missed = run(name, anew=not asked.again, workers=asked.workers)
         for each in missed:
             sys.stdout.write(f"{each}\n")
             if asked.show:
