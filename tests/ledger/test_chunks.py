@@ -83,7 +83,7 @@ async def test_one_event_is_sealed_however_large_it_is(world: World) -> None:
     assert fitting([huge, huge], 0) == ([huge], [huge])
 
 
-def test_full_tiles_leave_the_edge(world: World) -> None:
+def test_full_tiles_leave_the_edge() -> None:
     head = Head("2026-03", edge={0: b"old", 1: b"kept", 2: b"grew"})
     changed = {Tile(0, 4): b"full", Tile(2, 0, 7): b"wider", Tile(0, 5, 3): b"new"}
     partials, full = parted(head, changed)

@@ -25,6 +25,7 @@ _WITHOUT = "not cosmos"
 """The emulator is a process of its own, and slow: the embedded store has to do."""
 _START = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 """mutmut brings libraries that .venv has too: .venv's come first. `tests` is to be that beside the mutants."""
+_ENDS = ("killed", "timeout", "survived", "no_tests", "suspicious", "segfault", "skipped")
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Tally:
     @classmethod
     def of(cls, statistics: dict[str, Any]) -> Self:
         """From what `mutmut export-cicd-stats` writes. ValueError where mutants were not tried, or there are none."""
-        if statistics.get("check_was_interrupted_by_user") or not statistics["total"]:
-            raise ValueError("the run was interrupted, or there is nothing to mutate")
+        tried = sum(statistics[name] for name in _ENDS)
+        if statistics["check_was_interrupted_by_user"] or not tried or tried != statistics["total"]:
+            raise ValueError("the run did not end, or there is nothing to mutate")
         return cls(statistics["total"], statistics["killed"], statistics["timeout"])
 
     @property

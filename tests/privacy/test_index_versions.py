@@ -1,4 +1,4 @@
-"""The versions of the index secret that a store has: what is written and looked for under which; who may change that."""
+"""The versions of the index secret that a store has: what is written and looked for under which, and who changes it."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
