@@ -25,6 +25,7 @@ _WITHOUT = "not cosmos"
 """The emulator is a process of its own, and slow: the embedded store has to do."""
 _START = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 """mutmut brings libraries that .venv has too: .venv's come first. `tests` is to be that beside the mutants."""
+_ENDS = ("killed", "timeout", "survived", "no_tests", "suspicious", "segfault", "skipped")
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Tally:
     @classmethod
     def of(cls, statistics: dict[str, Any]) -> Self:
         """From what `mutmut export-cicd-stats` writes. ValueError where mutants were not tried, or there are none."""
-        if statistics.get("check_was_interrupted_by_user") or not statistics["total"]:
-            raise ValueError("the run was interrupted, or there is nothing to mutate")
+        tried = sum(statistics[name] for name in _ENDS)
+        if statistics["check_was_interrupted_by_user"] or not tried or tried != statistics["total"]:
+            raise ValueError("the run did not end, or there is nothing to mutate")
         return cls(statistics["total"], statistics["killed"], statistics["timeout"])
 
     @property
@@ -112,14 +114,17 @@ def again(folder: Path) -> None:
         codes = meta["exit_code_by_key"]
         meta["exit_code_by_key"] = {key: code if code == 1 else None for key, code in codes.items()}
         path.write_text(json.dumps(meta), encoding="utf-8")
+    statistics = folder / "mutants/mutmut-stats.json"
+    timed = json.loads(statistics.read_text(encoding="utf-8"))
+    statistics.write_text(json.dumps(timed | {"config_fingerprint": {}}), encoding="utf-8")  # whose change ends all
 
 
-def run(name: str, *, anew: bool) -> tuple[Tally, list[str]]:
+def run(name: str, *, anew: bool, workers: int) -> tuple[Tally, list[str]]:
     """Mutate a scope; what became of the mutants, and the names of those that were missed."""
     folder = copied(name, anew=anew)
     if not anew:
         again(folder)
-    mutmut(folder, "run", "--max-children", str(WORKERS), quiet=False)
+    mutmut(folder, "run", "--max-children", str(workers), quiet=False)
     mutmut(folder, "export-cicd-stats")
     tally = Tally.of(json.loads((folder / "mutants/mutmut-cicd-stats.json").read_text(encoding="utf-8")))
     results = [line.strip() for line in mutmut(folder, "results").splitlines()]
@@ -132,12 +137,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("scope", nargs="*", help=f"of {', '.join(SCOPES)} (default: all)")
     parser.add_argument("--again", action="store_true", help="try those alone that were missed the last time")
     parser.add_argument("--show", action="store_true", help="print what each of those changes")
+    parser.add_argument("--workers", type=int, default=WORKERS, help=f"how many at once (default: {WORKERS})")
     asked = parser.parse_args(arguments)
     if unknown := set(asked.scope) - set(SCOPES):
         parser.error(f"no such scope: {', '.join(sorted(unknown))}")
     tallies = {}
     for name in asked.scope or SCOPES:
-        tallies[name], missed = run(name, anew=not asked.again)
+        tallies[name], missed = run(name, anew=not asked.again, workers=asked.workers)
         for each in missed:
             sys.stdout.write(f"{each}\n")
             if asked.show:

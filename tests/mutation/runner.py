@@ -4,20 +4,26 @@ A process of its own: `tests.mutation.__main__` starts it where the mutants are.
 """
 
 import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from mutmut.__main__ import cli
 from mutmut.configuration import config
+from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.runners.harness import PytestRunner
 from mutmut.state import state
 from mutmut.utils.file_utils import change_cwd
 from mutmut.workers import isolation
 
-QUICKEST_SECONDS = 10.0
+QUICKEST_SECONDS = 5.0
 """A mutant is asked of the quickest tests that reach it, as many as took so long together when they were timed. What is
 left out can only make more mutants survive."""
+
+
+_SURVIVED, _KILLED, _WRONG, _SUSPICIOUS = 0, 1, 3, 35
+"""What mutmut makes of exit codes."""
 
 
 class CollectedOnce(PytestRunner):  # type: ignore[misc]  # mutmut tells no types
@@ -25,6 +31,7 @@ class CollectedOnce(PytestRunner):  # type: ignore[misc]  # mutmut tells no type
 
     def warm_up(self) -> None:
         """Collect every test of the scope."""
+        self._keep_streams()
         arguments = ["--rootdir=.", "-q", *config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection]
         with change_cwd("mutants"):
             prepared = pytest.Config.fromdictargs({}, arguments)
@@ -34,22 +41,32 @@ class CollectedOnce(PytestRunner):  # type: ignore[misc]  # mutmut tells no type
             prepared.hook.pytest_collection(session=self.session)
 
     def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
-        """What pytest would exit with: 0 where no test fails, 1 where one does, 3 where something else went wrong."""
+        """An exit code that mutmut knows."""
         if mutant_name is None:
             return int(super().run_tests(mutant_name=None, tests=tests))
+        self._keep_streams()
         try:
             with change_cwd("mutants"):
-                return int(self._is_noticed(set(tests)))
+                return self._outcome(set(tests))
         except BaseException:  # noqa: BLE001 - this process is at its end; what is raised is the mutant's doing
-            return 3
+            return _WRONG
 
-    def _is_noticed(self, tests: set[str]) -> bool:
+    def _outcome(self, tests: set[str]) -> int:
         items = quickest([item for item in self.session.items if item.nodeid in tests], state().duration_by_test)
         for item, after in zip(items, [*items[1:], None], strict=True):
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
-            if self.session.testsfailed:
-                return True
-        return False
+            if self._fails(item, after):
+                set_mutant_under_test("")  # a test that fails without the mutant too says nothing of it
+                return _SUSPICIOUS if self._fails(item, None) else _KILLED
+        return _SURVIVED
+
+    def _fails(self, item: pytest.Item, after: pytest.Item | None) -> bool:
+        before = self.session.testsfailed
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        return self.session.testsfailed > before
+
+    def _keep_streams(self) -> None:
+        """mutmut leaves files open; let go of, they are warnings, which fail the test that runs just then."""
+        self.streams = [*getattr(self, "streams", ()), sys.stdout, sys.stderr]
 
 
 def quickest(items: list[pytest.Item], took: dict[str, Any]) -> list[pytest.Item]:

@@ -15,22 +15,39 @@ class Scope:
     without: tuple[str, ...] = ()
 
 
+def _ledger(modules: str, tests: str, *without: str) -> Scope:
+    return Scope(
+        tuple(f"shared/ledger/{name}.py" for name in modules.split()),
+        tuple(f"tests/ledger/test_{name}.py" for name in tests.split()),
+        tuple(f"tests/ledger/test_{name}" for name in without),
+    )
+
+
 SCOPES = {
-    "ledger": Scope(
-        ("shared/ledger/*",),
-        ("tests/ledger",),
-        (
-            "tests/ledger/test_outside_over_http.py",
-            "tests/ledger/test_outside_verifiers.py",
-            "tests/ledger/test_verify_evidence.py",
-            "tests/ledger/test_witness_wiring.py",
-            "tests/ledger/test_witness.py::test_a_witness_from_outside",
-        ),
+    "ledger-proofs": _ledger(
+        "_text checkpoint chunks keys marks merkle note proof proving tiles",
+        "checkpoint checkpoints chunks keys marks marks_alone merkle note proving refusals tiles",
+    ),
+    "ledger-sealing": _ledger(
+        "checkpoints opening pending roster rollups sealer shards statements",
+        "broken_shards checkpoints hidden marks rollups roster sealer statements",
+    ),
+    "ledger-checking": _ledger(
+        "findings progress reconciliation recount verification walk watched_boxes",
+        "hidden marks recount statements verification",
+    ),
+    "ledger-answers": _ledger(
+        "bundle closing evidence service witness witness_http",
+        "closing verify_evidence verify_events witness",
+        "verify_evidence.py::test_it_runs_alone_whatever_lies_beside_it",
+        "witness.py::test_a_witness_from_outside",
     ),
     "privacy": Scope(
         ("shared/privacy/*",),
-        ("tests/privacy",),
+        ("tests/privacy", "tests/key_vault"),
         (
+            "tests/key_vault/test_app.py",
+            "tests/key_vault/test_rotation.py",
             "tests/privacy/test_inventory.py::test_what_an_app_under_test_writes_is_looked_at",
             "tests/privacy/test_secrets.py::test_processes_that_race_keep_one_secret",
         ),

@@ -312,3 +312,98 @@ def test_any_change_changes_the_commitment() -> None:
 async def test_what_has_no_canonical_form_is_refused(world: World, value: object) -> None:
     with pytest.raises(ValueError, match=r".+"):
         await world.boxes().seal(TENANT, PERSON, EVENT, {"value": value})
+
+
+async def test_a_box_that_is_gone_is_excused_by_a_tombstone_alone(world: World) -> None:
+    """Whoever deletes a box, or the key too, cannot make it look like an erasure."""
+    boxes, keys = world.boxes(), world.keys()
+    assert await keys.stored(TENANT, PERSON) is None
+    with pytest.raises(BoxDamaged, match=r"^a box is gone although its person was not erased$"):
+        await boxes.check_erased(TENANT, PERSON, EVENT)
+    await boxes.seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert await keys.stored(TENANT, PERSON) == "key"
+    with pytest.raises(BoxDamaged):
+        await boxes.check_erased(TENANT, PERSON, EVENT)
+    await keys.erase(TENANT, PERSON)
+    await boxes.check_erased(TENANT, PERSON, EVENT)
+    assert await keys.stored(TENANT, PERSON) == "tombstone"
+    for tenant_id, subject in (("other", PERSON), (TENANT, "other")):
+        assert await keys.stored(tenant_id, subject) is None
+        with pytest.raises(BoxDamaged):
+            await boxes.check_erased(tenant_id, subject, EVENT)
+
+
+async def test_no_memory_excuses_a_box_that_is_gone(world: World) -> None:
+    keys = world.keys()
+    await keys.erase(TENANT, PERSON)
+    assert await keys.for_opening(TENANT, PERSON) is None
+    await world.store.delete(SUBJECT_KEYS, (TENANT,), key_id(PERSON))
+    with pytest.raises(BoxDamaged):
+        await SealedBoxes(keys).check_erased(TENANT, PERSON, EVENT)
+
+
+async def test_a_box_whose_commitment_is_another_is_damage(world: World) -> None:
+    boxes = world.boxes()
+    sealed = await boxes.seal(TENANT, PERSON, EVENT, SIMPLE)
+    again = await boxes.seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    assert again is not None
+    assert await boxes.open(TENANT, PERSON, EVENT, sealed.box, sealed.commitment) is not None
+    for commitment in (again.commitment, ""):
+        with pytest.raises(BoxDamaged, match=r"^a box holds something else than what was recorded$"):
+            await boxes.open(TENANT, PERSON, EVENT, sealed.box, commitment)
+
+
+async def test_what_a_damaged_box_says_names_no_content(world: World) -> None:
+    boxes = world.boxes()
+    sealed = await boxes.seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    with pytest.raises(BoxDamaged, match=r"^a box does not open: InvalidTag$"):
+        await boxes.open(TENANT, PERSON, "other", sealed.box)
+    with pytest.raises(BoxDamaged, match=r"^a box does not open: KeyError$"):
+        await boxes.open(TENANT, PERSON, EVENT, {"sealed": sealed.box["sealed"]})
+    for name, said in (("nonce", "Error"), ("sealed", "Error")):  # not one letter more than base64
+        with pytest.raises(BoxDamaged, match=f"^a box does not open: {said}$"):
+            await boxes.open(TENANT, PERSON, EVENT, sealed.box | {name: sealed.box[name] + "\n"})
+    await world.store.replace(SUBJECT_KEYS, (TENANT,), await world.stored() | {"wrapped": "AAAA"})
+    with pytest.raises(KeyOfBoxDamaged, match=r"^a box does not open: KeyDamaged$"):
+        await world.boxes().open(TENANT, PERSON, EVENT, sealed.box)
+    with pytest.raises(KeyOfBoxDamaged, match=r"^a person's key does not unwrap$"):
+        await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+
+
+async def test_keys_are_made_ready_for_many_at_once_only_where_they_are_to_be_sealed_for(world: World) -> None:
+    people = [f"p{n}" for n in range(40)]
+    keys = world.keys()
+    await SealedBoxes(keys).prepare(TENANT, people)
+    assert [await keys.stored(TENANT, each) for each in people] == [None] * 40
+    await SealedBoxes(keys).prepare(TENANT, [*people, *people], sealing=True)
+    assert all(keys.held(TENANT, each) is not None for each in people)
+    assert keys.held("other", people[0]) is None
+    misses = keys.misses
+    await SealedBoxes(keys).prepare(TENANT, people)
+    assert await SealedBoxes(keys).seal(TENANT, people[7], EVENT, SIMPLE) is not None
+    assert keys.misses == misses
+    other = world.keys()
+    await SealedBoxes(other).prepare(TENANT, people)
+    assert all(other.held(TENANT, each) is not None for each in people)
+
+
+async def test_a_damaged_key_spoils_no_others(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    await world.keys().prepare(TENANT, [PERSON, "other"], make=True)
+    await world.store.replace(SUBJECT_KEYS, (TENANT,), await world.stored() | {"wrapped": "AAAA"})
+    keys = world.keys()
+    await keys.prepare(TENANT, [PERSON, "other"])
+    assert keys.held(TENANT, "other") is not None
+    assert keys.held(TENANT, PERSON) is None
+    assert [each.partition(" ")[0] for each in caplog.messages] == ["person_key_damaged"]
+    assert TENANT in caplog.text
+
+
+async def test_a_rewrap_that_verifies_finds_keys_that_do_not_unwrap(world: World) -> None:
+    await world.keys().prepare(TENANT, [PERSON, "other"], make=True)
+    damaged = await world.stored() | {"wrapped": "AAAA"}
+    await world.store.replace(SUBJECT_KEYS, (TENANT,), damaged)
+    assert await world.keys().rewrap(TENANT) == Rewrapped(current=2)
+    assert await world.keys().rewrap(TENANT, verify=True) == Rewrapped(current=1, damaged=1)
+    assert (await world.stored())["wrapped"] == "AAAA"
