@@ -21,6 +21,7 @@ from tests.mutation.scopes import SCOPES, Scope
 LEAST_PERCENT = 90.0
 WORKERS = 2
 _PLUGINS = ("pytest_asyncio.plugin", "_hypothesis_pytestplugin", "tests.mutation.plugin", "no:cacheprovider")
+_SOURCES = ("functions", "shared")
 _WITHOUT = "not cosmos"
 """The emulator is a process of its own, and slow: the embedded store has to do."""
 _START = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_path(sys.argv.pop(1), run_name='__main__')"
@@ -64,9 +65,9 @@ def settings_of(scope: Scope, top: Sequence[str]) -> str:
     plugins = [argument for name in _PLUGINS for argument in ("-p", name)]
     without = [f"--deselect={each}" for each in scope.without]
     values: dict[str, Any] = {
-        "source_paths": ["shared"],
+        "source_paths": list(_SOURCES),
         "only_mutate": list(scope.modules),
-        "also_copy": [each for each in top if each != "shared"],
+        "also_copy": [each for each in top if each not in _SOURCES],
         "pytest_add_cli_args": [*plugins, "--hypothesis-profile=mutation", "-k", _WITHOUT, *without],
         "pytest_add_cli_args_test_selection": list(scope.tests),
         "process_isolation": "forkserver",

@@ -15,15 +15,33 @@ class Scope:
     without: tuple[str, ...] = ()
 
 
+def _named(before: str, names: str) -> tuple[str, ...]:
+    return tuple(f"{before}{name}.py" for name in names.split())
+
+
 def _ledger(modules: str, tests: str, *without: str) -> Scope:
     return Scope(
-        tuple(f"shared/ledger/{name}.py" for name in modules.split()),
-        tuple(f"tests/ledger/test_{name}.py" for name in tests.split()),
+        _named("shared/ledger/", modules),
+        _named("tests/ledger/test_", tests),
         tuple(f"tests/ledger/test_{name}" for name in without),
     )
 
 
+_DETECTION = "engine episodes familiarity model reached recent registry rules traits"
+_IDENTITY = "access api_keys approvals attempted factor_policy model ranks secret_links sessions tokens"
+_EDGE = "_approvals _attempts _tokens"
 SCOPES = {
+    "access": Scope(
+        (*_named("shared/identity/", _IDENTITY), *_named("functions/", _EDGE)),
+        (
+            *_named("tests/identity/test_", "access keys_alone ranks secret_links sessions sessions_alone"),
+            *_named("tests/api/test_", "approvals attempts factor_policy last_admin tokens"),
+        ),
+    ),
+    "detection": Scope(
+        ("shared/detection/patterns/*", *_named("shared/detection/", f"alerts {_DETECTION}")),
+        ("tests/detection",),
+    ),
     "ledger-proofs": _ledger(
         "_text checkpoint chunks keys marks merkle note proof proving tiles",
         "checkpoint checkpoints chunks keys marks marks_alone merkle note proving refusals tiles",

@@ -62,8 +62,8 @@ def test_mutmut_reads_what_a_scope_says() -> None:
     scope = Scope(("shared/a/*",), ("tests/a",), ("tests/a/test_b.py::test_c",))
     read = tomllib.loads(settings_of(scope, ["functions", "shared", "tests"]))["tool"]["mutmut"]
     assert read["only_mutate"] == ["shared/a/*"]
-    assert read["source_paths"] == ["shared"]
-    assert read["also_copy"] == ["functions", "tests"]
+    assert read["source_paths"] == ["functions", "shared"]
+    assert read["also_copy"] == ["tests"]
     assert read["pytest_add_cli_args_test_selection"] == ["tests/a"]
     assert "--deselect=tests/a/test_b.py::test_c" in read["pytest_add_cli_args"]
 
