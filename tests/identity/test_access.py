@@ -28,7 +28,7 @@ async def test_the_caller_is_who_the_token_says(gate: Gate) -> None:
 
 async def test_without_a_token_nothing_is_counted(gate: Gate) -> None:
     error = await refused(gate.access.authenticate(None, gate.request), Unauthenticated, "missing_token")
-    assert "bearer token" in error.detail
+    assert error.detail == "This call needs a bearer token."
     assert await gate.told("auth.token_rejected", "platform") == []
 
 

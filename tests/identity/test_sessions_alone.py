@@ -1,15 +1,19 @@
 """Sessions and tokens without the app around them: what is made, what is renewed, and what holds no more."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
 import pytest
 
+from functions._tokens import login_answer
 from shared.core.clock import rfc3339
+from shared.identity.challenges import Challenge
 from shared.identity.model import (
     Applicant,
     Role,
+    Tokens,
     admins_of,
     is_active_admin,
     new_tenant,
@@ -18,6 +22,7 @@ from shared.identity.model import (
     shown_user,
 )
 from shared.identity.secret_links import hash_of
+from shared.identity.service import SignedIn
 from shared.identity.sessions import ended_before, holds
 from shared.identity.tokens import MAX_TOKEN_LENGTH, AccessTokens, Claims, TokenRejected, new_refresh_token
 from shared.privacy.secrets import MemorySecrets, derive
@@ -196,6 +201,16 @@ def test_randomness_is_asked_for_by_the_byte() -> None:
 
     text, stored = new_refresh_token(HERE, BOB, "family", random_text)
     assert (text, stored, asked) == (f"kr_{HERE}.{BOB}.family.{'r' * 32}", hash_of("r" * 32), [32])
+
+
+def test_what_a_sign_in_answers() -> None:
+    """Before the second factor was shown there is no token in it."""
+    shown = {"access_token": "a", "refresh_token": "r", "token_type": "bearer", "expires_in": 900}
+    signed_in = SignedIn({}, Tokens("a", "r", 900))
+    assert login_answer(signed_in) == shown
+    due = {"mfa_required": True, "challenge": None, "enrollment_required": True}
+    assert login_answer(replace(signed_in, enrollment_only=True)) == due | shown
+    assert login_answer(Challenge("c")) == {"mfa_required": True, "challenge": "c", "enrollment_required": False}
 
 
 def test_the_stored_forms_of_a_tenant_and_a_user() -> None:
