@@ -29,12 +29,12 @@ def _ledger(modules: str, tests: str, *without: str) -> Scope:
 
 _DETECTION = "engine episodes familiarity model reached recent registry rules traits"
 _IDENTITY = "access api_keys approvals attempted factor_policy model ranks secret_links sessions tokens"
-_EDGE = "_approvals _attempts _tokens"
+_EDGE = "_approvals _attempts _caller _tokens"
 SCOPES = {
     "access": Scope(
         (*_named("shared/identity/", _IDENTITY), *_named("functions/", _EDGE)),
         (
-            *_named("tests/identity/test_", "access keys_alone ranks secret_links sessions sessions_alone"),
+            *_named("tests/identity/test_", "access caller keys_alone ranks secret_links sessions sessions_alone"),
             *_named("tests/api/test_", "approvals attempts factor_policy last_admin tokens"),
         ),
     ),
