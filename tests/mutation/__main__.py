@@ -68,6 +68,7 @@ def settings_of(scope: Scope, top: Sequence[str]) -> str:
         "source_paths": list(_SOURCES),
         "only_mutate": list(scope.modules),
         "also_copy": [each for each in top if each not in _SOURCES],
+        "do_not_mutate": list(scope.still),
         "pytest_add_cli_args": [*plugins, "--hypothesis-profile=mutation", "-k", _WITHOUT, *without],
         "pytest_add_cli_args_test_selection": list(scope.tests),
         "process_isolation": "forkserver",

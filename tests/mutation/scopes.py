@@ -7,12 +7,14 @@ from dataclasses import dataclass
 class Scope:
     """`modules`: patterns of what is mutated. `tests`: files and folders of tests that are asked.
 
-    `without`: beginnings of ids of tests that are not, for they start processes, which would not find mutmut.
+    `still`: patterns of modules that are not mutated, for their functions run when they are imported, before a mutant is
+    chosen. `without`: beginnings of ids of tests that are not, for they start processes, which would not find mutmut.
     """
 
     modules: tuple[str, ...]
     tests: tuple[str, ...]
     without: tuple[str, ...] = ()
+    still: tuple[str, ...] = ()
 
 
 def _named(before: str, names: str) -> tuple[str, ...]:
@@ -69,5 +71,6 @@ SCOPES = {
             "tests/privacy/test_inventory.py::test_what_an_app_under_test_writes_is_looked_at",
             "tests/privacy/test_secrets.py::test_processes_that_race_keep_one_secret",
         ),
+        ("shared/privacy/inventory.py",),
     ),
 }

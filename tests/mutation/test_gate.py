@@ -26,7 +26,7 @@ RESULTS = {
 @pytest.mark.parametrize("name", SCOPES)
 def test_every_scope_names_what_is_there(name: str) -> None:
     scope = SCOPES[name]
-    for pattern in scope.modules:
+    for pattern in (*scope.modules, *scope.still):
         assert [path for path in ROOT.glob(pattern) if path.suffix == ".py"], pattern
     for test in scope.tests:
         assert (ROOT / test).exists(), test
@@ -59,11 +59,12 @@ def test_a_run_that_did_not_end_gives_no_figures(change: dict[str, int]) -> None
 
 
 def test_mutmut_reads_what_a_scope_says() -> None:
-    scope = Scope(("shared/a/*",), ("tests/a",), ("tests/a/test_b.py::test_c",))
+    scope = Scope(("shared/a/*",), ("tests/a",), ("tests/a/test_b.py::test_c",), ("shared/a/b.py",))
     read = tomllib.loads(settings_of(scope, ["functions", "shared", "tests"]))["tool"]["mutmut"]
     assert read["only_mutate"] == ["shared/a/*"]
     assert read["source_paths"] == ["functions", "shared"]
     assert read["also_copy"] == ["tests"]
+    assert read["do_not_mutate"] == ["shared/a/b.py"]
     assert read["pytest_add_cli_args_test_selection"] == ["tests/a"]
     assert "--deselect=tests/a/test_b.py::test_c" in read["pytest_add_cli_args"]
 

@@ -79,12 +79,14 @@ def test_an_event_declares_its_boxes_and_no_open_one() -> None:
 
 
 def test_what_an_item_is() -> None:
-    assert [kind_of(each) for each in ({"id": "a|b"}, {"id": "a|b", "kind": "c"}, {"id": "a"}, {})] == [
-        "a",
-        "c",
-        "",
-        "",
-    ]
+    items: dict[str, dict[str, Any]] = {
+        "a": {"id": "a|b"},
+        "a of many parts": {"id": "a|b|c"},
+        "c": {"id": "a|b", "kind": "c"},
+        "neither": {"id": "a"},
+        "nothing": {},
+    }
+    assert [kind_of(each) for each in items.values()] == ["a", "a", "c", "", ""]
     assert find("leases", "whatever") is not None
     assert find("identity", "whatever") is None
     assert dict(leaves({"a": [{"b": 1}, {"b": 2}], "c": {}, "d": None})) == {("a", "b"): 2, ("d",): None}
