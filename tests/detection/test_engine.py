@@ -18,7 +18,7 @@ from shared.detection.engine import (
     observe,
     windows,
 )
-from shared.detection.episodes import LONGEST, merged, reach
+from shared.detection.episodes import LONGEST, Episode, merged, reach
 from shared.detection.model import Observed, Span
 from tests.detection.support import ACCOUNT, BRUTE_FORCE, START, TENANT, seconds, stored_event
 
@@ -91,7 +91,7 @@ def test_what_is_none_of_the_patterns(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("wrong", ["", 7, ["x"]])
 def test_a_key_that_is_no_text_is_refused(wrong: object) -> None:
-    with pytest.raises(ValueError, match="a key is text"):
+    with pytest.raises(ValueError, match=r"^a key is text$"):
         observe(BRUTE_FORCE, stored_event("e", START, target={"kind": "user", "id": wrong}))
 
 
@@ -153,6 +153,16 @@ def test_spans_that_touch_are_one() -> None:
     inner = Span(START + seconds(1), START + seconds(2))
     assert merged([three, two, inner, one]) == [Span(one.start, two.end), three]
     assert merged([]) == []
+
+
+def test_an_episode_covers_both_its_ends() -> None:
+    first, last = (START, "b"), (START + MINUTE, "b")
+    episode = Episode(first, last, "high", START, 2, 4)
+    inside = [first, last, (START, "c"), (START + seconds(1), "a")]
+    outside = [(START, "a"), (START + MINUTE, "c"), (START - TICK, "z"), (START + MINUTE + TICK, "a")]
+    assert all(episode.covers(each) for each in inside)
+    assert not any(episode.covers(each) for each in outside)
+    assert (episode.count, episode.last_seen) == (3, START + MINUTE)
 
 
 def test_how_far_one_has_to_look() -> None:

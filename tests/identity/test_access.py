@@ -62,17 +62,17 @@ async def test_what_is_gone_ends_the_session(gate: Gate, gone: str) -> None:
 
 async def test_a_role_that_may_call_and_one_that_may_not(gate: Gate) -> None:
     ada, bob = await gate.caller(), await gate.caller(BOB)
-    allowed = (Role.SYSTEM_ADMIN, Role.AUDITOR, Role.TENANT_ADMIN)
+    allowed = (Role.SYSTEM_ADMIN, Role.TENANT_ADMIN)
     await gate.access.require_role(ada, allowed, gate.request)
     assert await gate.told() == []
     error = await refused(gate.access.require_role(bob, allowed, gate.request), Forbidden, "forbidden")
-    assert error.detail == "This call needs the role auditor or above."
+    assert error.detail == "This call needs the role tenant_admin or above."
     assert await gate.last() == {
         "reason": "role",
         "actor": BOB,
         "target": None,
         "held_role": "user",
-        "required_role": "auditor",
+        "required_role": "tenant_admin",
     }
 
 
