@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Scope:
     """`modules`: patterns of what is mutated. `tests`: files and folders of tests that are asked.
 
-    `still`: patterns of modules that are not mutated, for their functions run when they are imported, before a mutant is
+    `still`: patterns of modules that are not mutated, for their functions run at import, before a mutant is
     chosen. `without`: beginnings of ids of tests that are not, for they start processes, which would not find mutmut.
     """
 
