@@ -255,7 +255,9 @@ async def test_an_id_of_another_tenant_is_recorded_as_such_and_looks_like_nobody
 )
 async def test_who_cannot_have_approved(gate: Gate, approver: str, concerned: str | None, code: str) -> None:
     checking = check_approval(gate.store, await gate.caller(), Approval(approver), concerned)
-    (fault,) = (await refused(checking, Invalid, "invalid_request")).errors
+    error = await refused(checking, Invalid, "invalid_request")
+    assert error.detail == "Some fields are not as they must be."
+    (fault,) = error.errors
     assert (fault.field, fault.code) == ("approved_by", code)
     assert fault.message in {
         "is whoever makes the change: somebody else has to approve it",

@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.core.clock import rfc3339
 from shared.core.errors import Forbidden, Invalid, NotFoundError, Unauthenticated
+from shared.identity.api_keys import shown_api_key
 from shared.identity.approvals import Approval
 from shared.identity.model import ServicePrincipal
 from shared.storage.containers import IDENTITY
@@ -61,9 +62,20 @@ async def test_a_key_says_what_it_sent_last(gate: Gate) -> None:
     assert (program.last_sent_at, program.silent) == ("2026-03-15T11:00:00.000000Z", True)
 
 
+def test_what_is_shown_of_a_key() -> None:
+    common = {name: f"its {name}" for name in ("name", "scopes", "created_at", "expires_at", "last_used_at")}
+    held = {**common, "key_id": "k", "secret_hash": "h", "tenant_id": HERE, "created_by": ADA}
+    shown = {**common, "id": "k", "last_sent_at": None, "silent_since": None}
+    assert shown_api_key(held) == shown
+    sent = {"last_sent_at": "then", "silent_since": "since then"}
+    assert shown_api_key({**held, **sent}) == {**shown, **sent}
+
+
 async def test_a_key_that_is_over_before_it_begins_is_refused(gate: Gate) -> None:
     now = gate.clock.now()
-    (fault,) = (await refused(made(gate, expires_at=now), Invalid, "invalid_request")).errors
+    error = await refused(made(gate, expires_at=now), Invalid, "invalid_request")
+    assert error.detail == "Some fields are not as they must be."
+    (fault,) = error.errors
     assert (fault.field, fault.code, fault.message) == ("expires_at", "past", "must be in the future")
     await made(gate, expires_at=now + timedelta(microseconds=1))
     await refused(made(gate, approval=Approval(ADA)), Invalid, "invalid_request")
