@@ -66,7 +66,6 @@ def settings_of(scope: Scope, top: Sequence[str]) -> str:
     values: dict[str, Any] = {
         "source_paths": ["shared"],
         "only_mutate": list(scope.modules),
-        "do_not_mutate": list(scope.still),
         "also_copy": [each for each in top if each != "shared"],
         "pytest_add_cli_args": [*plugins, "--hypothesis-profile=mutation", "-k", _WITHOUT, *without],
         "pytest_add_cli_args_test_selection": list(scope.tests),
