@@ -47,14 +47,14 @@ SCOPES = {
         "verify_evidence.py::test_it_runs_alone_whatever_lies_beside_it",
         "witness.py::test_a_witness_from_outside",
     ),
-    "privacy": _scope(
+    "privacy-boxes": _scope(
         "privacy",
         "blind_index boxes declared emails index_versions inventory_kind key_check key_probe key_wrapping person_keys "
         "secret_boxes",
         "blind_index boxes emails index_versions inventory key_check key_pin person_keys secret_boxes",
         "inventory.py::test_what_an_app_under_test_writes_is_looked_at",
     ),
-    "secrets": Scope(
+    "privacy-secrets": Scope(
         tuple(
             f"shared/privacy/{name}.py"
             for name in ("_held_versions", "_vault", "file_secrets", "guards", "key_vault", "secrets", "vault_keys")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.app import ROOT
-from tests.mutation.__main__ import Tally, again, main, settings_of
+from tests.mutation.__main__ import Tally, again, chosen_by, main, settings_of
 from tests.mutation.scopes import SCOPES, Scope
 
 RESULTS = {
@@ -88,6 +88,12 @@ def test_what_was_noticed_is_not_tried_again(tmp_path: Path) -> None:
         "none": None,
     }
     assert json.loads(statistics.read_text()) == {"config_fingerprint": {}, "stats_time": 1}
+
+
+def test_scopes_are_chosen_by_name_or_by_how_they_begin() -> None:
+    assert chosen_by("ledger-proofs") == ["ledger-proofs"]
+    assert chosen_by("ledger") == [name for name in SCOPES if name.startswith("ledger-")] != []
+    assert chosen_by("led") == chosen_by("") == []
 
 
 def test_a_scope_that_is_none_is_said(capsys: pytest.CaptureFixture[str]) -> None:
