@@ -68,7 +68,6 @@ def settings_of(scope: Scope, top: Sequence[str]) -> str:
         "source_paths": list(_SOURCES),
         "only_mutate": list(scope.modules),
         "also_copy": [each for each in top if each not in _SOURCES],
-        "do_not_mutate": list(scope.still),
         "pytest_add_cli_args": [*plugins, "--hypothesis-profile=mutation", "-k", _WITHOUT, *without],
         "pytest_add_cli_args_test_selection": list(scope.tests),
         "process_isolation": "forkserver",
@@ -133,18 +132,24 @@ def run(name: str, *, anew: bool, workers: int) -> tuple[Tally, list[str]]:
     return tally, [line for line in results if line and not line.endswith((": timeout", ": killed"))]
 
 
+def chosen_by(text: str) -> list[str]:
+    """The scopes that are meant: the one of that name, or all whose names begin so (`ledger`)."""
+    return [name for name in SCOPES if name == text or name.startswith(f"{text}-")]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the scopes that are named, or all."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Which mutants no test notices.")
-    parser.add_argument("scope", nargs="*", help=f"of {', '.join(SCOPES)} (default: all)")
+    parser.add_argument("scope", nargs="*", help=f"of {', '.join(SCOPES)}, or how several begin (default: all)")
     parser.add_argument("--again", action="store_true", help="try those alone that were missed the last time")
     parser.add_argument("--show", action="store_true", help="print what each of those changes")
     parser.add_argument("--workers", type=int, default=WORKERS, help=f"how many at once (default: {WORKERS})")
     asked = parser.parse_args(arguments)
-    if unknown := set(asked.scope) - set(SCOPES):
-        parser.error(f"no such scope: {', '.join(sorted(unknown))}")
+    chosen = {each: chosen_by(each) for each in asked.scope} or {"": list(SCOPES)}
+    if unknown := [each for each, names in chosen.items() if not names]:
+        parser.error(f"no such scope: {', '.join(unknown)}")
     tallies = {}
-    for name in asked.scope or SCOPES:
+    for name in dict.fromkeys(name for names in chosen.values() for name in names):
         tallies[name], missed = run(name, anew=not asked.again, workers=asked.workers)
         for each in missed:
             sys.stdout.write(f"{each}\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.app import ROOT
-from tests.mutation.__main__ import Tally, again, main, settings_of
+from tests.mutation.__main__ import Tally, again, chosen_by, main, settings_of
 from tests.mutation.scopes import SCOPES, Scope
 
 RESULTS = {
@@ -26,7 +26,7 @@ RESULTS = {
 @pytest.mark.parametrize("name", SCOPES)
 def test_every_scope_names_what_is_there(name: str) -> None:
     scope = SCOPES[name]
-    for pattern in (*scope.modules, *scope.still):
+    for pattern in scope.modules:
         assert [path for path in ROOT.glob(pattern) if path.suffix == ".py"], pattern
     for test in scope.tests:
         assert (ROOT / test).exists(), test
@@ -36,10 +36,16 @@ def test_every_scope_names_what_is_there(name: str) -> None:
         assert not function or f"def {function}" in (ROOT / file).read_text(encoding="utf-8"), test
 
 
-def test_every_module_of_the_ledger_is_in_one_scope() -> None:
-    named = [module for name, scope in SCOPES.items() if name.startswith("ledger-") for module in scope.modules]
-    there = [f"shared/ledger/{path.name}" for path in (ROOT / "shared/ledger").glob("*.py")]
-    assert sorted(named) == sorted(set(there) - {"shared/ledger/__init__.py"})
+NO_CODE = {"shared/ledger/__init__.py", "shared/privacy/__init__.py", "shared/privacy/public_attributes.py"}
+AT_IMPORT = {"shared/privacy/inventory.py"}
+"""Its functions run when it is imported, before a mutant is chosen."""
+
+
+@pytest.mark.parametrize("package", ["ledger", "privacy"])
+def test_every_module_is_in_one_scope(package: str) -> None:
+    there = {f"shared/{package}/{path.name}" for path in (ROOT / "shared" / package).glob("*.py")}
+    named = [module for scope in SCOPES.values() for module in scope.modules if module in there]
+    assert sorted(named) == sorted(there - NO_CODE - AT_IMPORT)
 
 
 def test_what_is_neither_killed_nor_timed_out_is_missed() -> None:
@@ -59,12 +65,11 @@ def test_a_run_that_did_not_end_gives_no_figures(change: dict[str, int]) -> None
 
 
 def test_mutmut_reads_what_a_scope_says() -> None:
-    scope = Scope(("shared/a/*",), ("tests/a",), ("tests/a/test_b.py::test_c",), ("shared/a/b.py",))
+    scope = Scope(("shared/a/*",), ("tests/a",), ("tests/a/test_b.py::test_c",))
     read = tomllib.loads(settings_of(scope, ["functions", "shared", "tests"]))["tool"]["mutmut"]
     assert read["only_mutate"] == ["shared/a/*"]
     assert read["source_paths"] == ["functions", "shared"]
     assert read["also_copy"] == ["tests"]
-    assert read["do_not_mutate"] == ["shared/a/b.py"]
     assert read["pytest_add_cli_args_test_selection"] == ["tests/a"]
     assert "--deselect=tests/a/test_b.py::test_c" in read["pytest_add_cli_args"]
 
@@ -83,6 +88,12 @@ def test_what_was_noticed_is_not_tried_again(tmp_path: Path) -> None:
         "none": None,
     }
     assert json.loads(statistics.read_text()) == {"config_fingerprint": {}, "stats_time": 1}
+
+
+def test_scopes_are_chosen_by_name_or_by_how_they_begin() -> None:
+    assert chosen_by("ledger-proofs") == ["ledger-proofs"]
+    assert chosen_by("ledger") == [name for name in SCOPES if name.startswith("ledger-")] != []
+    assert chosen_by("led") == chosen_by("") == []
 
 
 def test_a_scope_that_is_none_is_said(capsys: pytest.CaptureFixture[str]) -> None:
