@@ -112,3 +112,13 @@ def test_an_address_or_a_user_agent_that_is_known_is_enough(ip_key: str, ua_key:
     seen = [Sighting(NOON - timedelta(days=3), "s", keys("v1", HOME)[0], keys("v1", HOME)[1], False)]
     visited = Visit("password", keys("v1", ip_key)[0], keys("v1", ua_key)[1])
     assert len(answered(PATTERN, [Observed(NOON, "t", visited)], PATTERN.defaults, seen)) == alerts
+
+
+@pytest.mark.parametrize(
+    ("ip_version", "ua_version", "alerts"),
+    [("v1", "v3", 1), ("v3", "v2", 1), ("v1", "v2", 1), ("v3", "v3", 0), ("v2", "v1", 0)],
+)
+def test_one_of_the_two_that_can_be_compared_is_enough(ip_version: str, ua_version: str, alerts: int) -> None:
+    seen = [Sighting(NOON - timedelta(days=3), "s", keys("v1", HOME)[0], keys("v2", HOME)[1], False)]
+    visited = Visit("password", keys(ip_version, AWAY)[0], keys(ua_version, AWAY)[1])
+    assert len(answered(PATTERN, [Observed(NOON, "t", visited)], PATTERN.defaults, seen)) == alerts
