@@ -25,7 +25,7 @@ from shared.identity.secret_links import hash_of
 from shared.identity.service import SignedIn
 from shared.identity.sessions import ended_before, holds
 from shared.identity.tokens import MAX_TOKEN_LENGTH, AccessTokens, Claims, TokenRejected, new_refresh_token
-from shared.privacy.secrets import MemorySecrets, derive
+from shared.privacy.secrets import MemorySecrets, RootName, SecretVersion, derive
 from tests.fakes import ManualClock
 from tests.identity.gate import ADA, BOB, HERE, HOUR, MINUTE, Gate
 
@@ -190,6 +190,18 @@ async def test_a_token_that_is_none() -> None:
         with pytest.raises(TokenRejected) as caught:
             await tokens.check(wrong)
         assert caught.value.reason == reason, wrong[:20]
+
+
+async def test_a_key_that_ends_before_the_token_signs_none() -> None:
+    ends = SecretVersion("v2", b"2" * 32, expires_at=NOON + 15 * MINUTE - TICK)
+    lasts = SecretVersion("v1", b"1" * 32, expires_at=NOON + 15 * MINUTE)
+
+    class Two(MemorySecrets):
+        async def versions(self, name: RootName) -> tuple[SecretVersion, ...]:
+            return ends, lasts
+
+    token = await AccessTokens(Two(), ManualClock(NOON), 15 * MINUTE).issue(CLAIMS)
+    assert jwt.get_unverified_header(token)["kid"] == "v1"
 
 
 def test_randomness_is_asked_for_by_the_byte() -> None:
