@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.modes import GCM
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
 from shared.privacy.boxes import SALT_BYTES, BoxDamaged, KeyOfBoxDamaged, Personal, SealedBoxes, commitment_of
-from shared.privacy.key_wrapping import LocalKeys
+from shared.privacy.key_wrapping import LocalKeys, Wrapped
 from shared.privacy.person_keys import CACHE_FOR, PersonKeys, Rewrapped, key_id
 from shared.privacy.secrets import MemorySecrets, SecretsError, SecretVersion
 from shared.storage.containers import SUBJECT_KEYS
@@ -389,6 +389,16 @@ async def test_keys_are_made_ready_for_many_at_once_only_where_they_are_to_be_se
     assert all(other.held(TENANT, each) is not None for each in people)
 
 
+def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, Item]]:
+    """Events of the log with their fields, but for the place in the code."""
+    split = [message.partition(" ") for message in caplog.messages]
+    found = [(event, json.loads(fields)) for event, _, fields in split]
+    return [(event, {name: fields[name] for name in fields if name != "error_at"}) for event, fields in found]
+
+
+DAMAGED = ("person_key_damaged", {"error_type": "KeyDamaged", "tenant_id": TENANT})
+
+
 async def test_a_damaged_key_spoils_no_others(world: World, caplog: pytest.LogCaptureFixture) -> None:
     await world.keys().prepare(TENANT, [PERSON, "other"], make=True)
     await world.store.replace(SUBJECT_KEYS, (TENANT,), await world.stored() | {"wrapped": "AAAA"})
@@ -396,14 +406,73 @@ async def test_a_damaged_key_spoils_no_others(world: World, caplog: pytest.LogCa
     await keys.prepare(TENANT, [PERSON, "other"])
     assert keys.held(TENANT, "other") is not None
     assert keys.held(TENANT, PERSON) is None
-    assert [each.partition(" ")[0] for each in caplog.messages] == ["person_key_damaged"]
-    assert TENANT in caplog.text
+    assert logged(caplog) == [DAMAGED]
 
 
-async def test_a_rewrap_that_verifies_finds_keys_that_do_not_unwrap(world: World) -> None:
+async def test_a_rewrap_that_verifies_finds_keys_that_do_not_unwrap(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     await world.keys().prepare(TENANT, [PERSON, "other"], make=True)
     damaged = await world.stored() | {"wrapped": "AAAA"}
     await world.store.replace(SUBJECT_KEYS, (TENANT,), damaged)
     assert await world.keys().rewrap(TENANT) == Rewrapped(current=2)
+    assert caplog.messages == []
     assert await world.keys().rewrap(TENANT, verify=True) == Rewrapped(current=1, damaged=1)
+    assert logged(caplog) == [DAMAGED]
     assert (await world.stored())["wrapped"] == "AAAA"
+
+
+class Meanwhile(LocalKeys):
+    """Does something of somebody else's just before a key that was read is wrapped anew."""
+
+    def __init__(self, world: World, work: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(world.secrets, world.clock)
+        self.work = work
+        self.unwrapped = 0
+
+    async def unwrap(self, wrapped: Wrapped) -> bytes:
+        self.unwrapped += 1
+        if self.unwrapped == 2:  # the first one is the trial
+            await self.work()
+        return await super().unwrap(wrapped)
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_who_is_erased_while_keys_are_wrapped_anew_stays_erased(world: World, is_gone: bool) -> None:
+    """A key that was written back over the tombstone would open everything again."""
+    rotating = Rotating()
+    world.secrets = rotating  # type: ignore[assignment]
+    await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    rotating.held = (SecretVersion("v2", b"2" * 32), *rotating.held)
+
+    async def work() -> None:
+        if is_gone:
+            await world.store.delete(SUBJECT_KEYS, (TENANT,), key_id(PERSON))
+        else:
+            await world.keys().erase(TENANT, PERSON)
+
+    keys = PersonKeys(world.store, Meanwhile(world, work), world.clock)
+    assert await keys.rewrap(TENANT) == Rewrapped()
+    assert await keys.stored(TENANT, PERSON) == (None if is_gone else "tombstone")
+
+
+async def test_nothing_is_wrapped_under_a_key_that_does_not_give_it_back(world: World) -> None:
+    """Otherwise every key of the tenant would be lost."""
+
+    class Broken(LocalKeys):
+        async def wrap(self, key: bytes) -> Wrapped:
+            return await super().wrap(bytes(len(key)))
+
+    class Damaging(LocalKeys):
+        async def wrap(self, key: bytes) -> Wrapped:
+            return Wrapped((await super().wrap(key)).kek, b"damaged!" * 5)
+
+    rotating = Rotating()
+    world.secrets = rotating  # type: ignore[assignment]
+    await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    before = await world.stored()
+    rotating.held = (SecretVersion("v2", b"2" * 32), *rotating.held)
+    for wrapper in (Broken(world.secrets, world.clock), Damaging(world.secrets, world.clock)):
+        with pytest.raises(SecretsError, match=r"^persons' keys: what was wrapped does not unwrap$"):
+            await PersonKeys(world.store, wrapper, world.clock).rewrap(TENANT)
+    assert await world.stored() == before
