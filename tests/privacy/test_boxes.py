@@ -14,12 +14,14 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
+from shared.core.clock import rfc3339
 from shared.privacy.boxes import SALT_BYTES, BoxDamaged, KeyOfBoxDamaged, Personal, SealedBoxes, commitment_of
 from shared.privacy.key_wrapping import LocalKeys, Wrapped
 from shared.privacy.person_keys import CACHE_FOR, PersonKeys, Rewrapped, key_id
 from shared.privacy.secrets import MemorySecrets, SecretsError, SecretVersion
-from shared.storage.containers import SUBJECT_KEYS
-from shared.storage.documents import Item
+from shared.storage.containers import SUBJECT_KEYS, Container
+from shared.storage.documents import Item, Partition
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed, Unavailable
 from shared.storage.sqlite import SqliteStore
 from tests.fakes import ManualClock
 from tests.faults import FaultyStore
@@ -476,3 +478,61 @@ async def test_nothing_is_wrapped_under_a_key_that_does_not_give_it_back(world: 
         with pytest.raises(SecretsError, match=r"^persons' keys: what was wrapped does not unwrap$"):
             await PersonKeys(world.store, wrapper, world.clock).rewrap(TENANT)
     assert await world.stored() == before
+
+
+class Between(FaultyStore):
+    """Somebody else does something between the first reading of a key and what follows it."""
+
+    def __init__(self, inner: SqliteStore, work: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(inner)
+        self.work: Callable[[], Awaitable[object]] | None = work
+
+    async def read(self, container: Container, partition: Partition, item_id: str) -> Item:
+        try:
+            return await super().read(container, partition, item_id)
+        finally:
+            work, self.work = self.work, None
+            if work is not None:
+                await work()
+
+
+async def test_an_erasure_takes_the_key_that_is_made_just_then(world: World) -> None:
+    async def work() -> None:
+        await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+
+    keys = PersonKeys(Between(world.store, work), LocalKeys(world.secrets, world.clock), world.clock)
+    assert await keys.erase(TENANT, PERSON)
+    assert await keys.stored(TENANT, PERSON) == "tombstone"
+
+
+async def test_of_two_erasures_at_once_one_was_first_and_its_time_stays(world: World) -> None:
+    await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+
+    async def work() -> None:
+        assert await world.keys().erase(TENANT, PERSON)
+        world.clock.advance(minutes=1)
+
+    first = rfc3339(world.clock.now())
+    keys = PersonKeys(Between(world.store, work), LocalKeys(world.secrets, world.clock), world.clock)
+    assert not await keys.erase(TENANT, PERSON)
+    assert (await world.stored())["erased_at"] == first
+
+
+@pytest.mark.parametrize("error", [Conflict(), NotFound(), PreconditionFailed()])
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_an_erasure_that_loses_ten_races_is_begun_again_by_whoever_wants_it(
+    world: World, error: Exception, is_there: bool
+) -> None:
+    if is_there:
+        await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    store = FaultyStore(
+        world.store, 1, error=error, times=9, counts=lambda call: call.operation in ("create", "replace")
+    )
+    keys = PersonKeys(store, LocalKeys(world.secrets, world.clock), world.clock)
+    assert await keys.erase(TENANT, PERSON)
+    assert store.counted == 10
+    await world.store.delete(SUBJECT_KEYS, (TENANT,), key_id(PERSON))
+    store.arm(1, error=error, times=None)
+    with pytest.raises(Unavailable, match=r"^the key of a person is contended$"):
+        await keys.erase(TENANT, PERSON)
+    assert store.counted == 10
