@@ -4,6 +4,7 @@ A process of its own: `tests.mutation.__main__` starts it where the mutants are.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -22,7 +23,9 @@ QUICKEST_SECONDS = 5.0
 left out can only make more mutants survive."""
 
 
-_SURVIVED, _KILLED, _WRONG, _SUSPICIOUS = 0, 1, 3, 35
+TIMES_AS_LONG, MORE_SECONDS = 3.0, 6.0
+"""How much longer than when they were timed tests may take, before the mutant counts as one that does not end."""
+_SURVIVED, _KILLED, _WRONG, _SUSPICIOUS, _ENDLESS = 0, 1, 3, 35, 36
 """What mutmut makes of exit codes."""
 
 
@@ -52,7 +55,10 @@ class CollectedOnce(PytestRunner):  # type: ignore[misc]  # mutmut tells no type
             return _WRONG
 
     def _outcome(self, tests: set[str]) -> int:
-        items = quickest([item for item in self.session.items if item.nodeid in tests], state().duration_by_test)
+        took = state().duration_by_test
+        items = quickest([item for item in self.session.items if item.nodeid in tests], took)
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(_ENDLESS))
+        signal.setitimer(signal.ITIMER_REAL, TIMES_AS_LONG * sum(took[item.nodeid] for item in items) + MORE_SECONDS)
         for item, after in zip(items, [*items[1:], None], strict=True):
             if self._fails(item, after):
                 set_mutant_under_test("")  # a test that fails without the mutant too says nothing of it
