@@ -112,3 +112,16 @@ async def test_what_an_app_under_test_writes_is_looked_at(app: App, ada: Account
     ):
         with pytest.raises(AssertionError, match="declare their level"), watched():
             await write
+
+
+def test_fields_are_told_with_level_and_form() -> None:
+    kind = Kind(IDENTITY, "x", "about", "id kind", clear="a b", sealed="c", hashed="d", opens="e")
+    assert list(kind.fields()) == [
+        ("id", "public", None),
+        ("kind", "public", None),
+        ("a", "personal", "clear"),
+        ("b", "personal", "clear"),
+        ("c", "personal", "sealed"),
+        ("d", "personal", "hashed"),
+        ("e", "secret", None),
+    ]
