@@ -166,7 +166,7 @@ FORGED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", FORGED)
 async def test_a_record_in_another_form_is_not_believed(world: World, name: str) -> None:
     await world.store.create(DIRECTORY, PLACE, {"id": ID, **FORGED[name]})
-    with pytest.raises(BrokenShard, match=r"the record of what was signed is not as we write it") as error:
+    with pytest.raises(BrokenShard, match=r"^the record of what was signed is not as we write it$") as error:
         await Marks(world.store).of(TENANT)
     assert error.value.what == "checkpoint"
 

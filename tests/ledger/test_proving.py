@@ -50,7 +50,7 @@ async def test_a_head_smaller_than_what_was_signed_proves_nothing(world: World) 
     checkpoint = await sealed(world, 1)
     await world.store.replace(LEDGER, HERE, early)
     entries = await world.sealed()
-    with pytest.raises(BrokenShard, match=r"a checkpoint of a larger tree was signed") as error:
+    with pytest.raises(BrokenShard, match=r"^a checkpoint of a larger tree was signed$") as error:
         await prove_each(Shards(world.store), *HERE, checkpoint, [entries[0].event_id])
     assert error.value.what == "head"
 
@@ -65,7 +65,7 @@ async def test_an_entry_that_was_changed_has_no_proof(world: World) -> None:
     first, other, _ = await world.sealed()
     text = (await world.store.read(LEDGER, HERE, other.event_id))["entry"]
     await change(world, first.event_id, entry=text)
-    with pytest.raises(BrokenShard, match=r"an entry does not lead to the signed root: ") as error:
+    with pytest.raises(BrokenShard, match=r"^an entry does not lead to the signed root: ") as error:
         await prove_each(Shards(world.store), *HERE, checkpoint, [first.event_id])
     assert error.value.what == "entries"
     assert other.event_id in await prove_each(Shards(world.store), *HERE, checkpoint, [other.event_id])

@@ -4,8 +4,9 @@ A process of its own: `tests.mutation.__main__` starts it where the mutants are.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -22,7 +23,9 @@ QUICKEST_SECONDS = 5.0
 left out can only make more mutants survive."""
 
 
-_SURVIVED, _KILLED, _WRONG, _SUSPICIOUS = 0, 1, 3, 35
+TIMES_AS_LONG, MORE_SECONDS = 3.0, 6.0
+"""How much longer than when they were timed tests may take, before the mutant counts as one that does not end."""
+_SURVIVED, _KILLED, _SUSPICIOUS, _ENDLESS = 0, 1, 35, 36
 """What mutmut makes of exit codes."""
 
 
@@ -48,16 +51,36 @@ class CollectedOnce(PytestRunner):  # type: ignore[misc]  # mutmut tells no type
         try:
             with change_cwd("mutants"):
                 return self._outcome(set(tests))
-        except BaseException:  # noqa: BLE001 - this process is at its end; what is raised is the mutant's doing
-            return _WRONG
+        except BaseException:  # noqa: BLE001 - this process ends here, as a mutant of which we cannot tell
+            return _SUSPICIOUS
 
     def _outcome(self, tests: set[str]) -> int:
-        items = quickest([item for item in self.session.items if item.nodeid in tests], state().duration_by_test)
-        for item, after in zip(items, [*items[1:], None], strict=True):
+        took = state().duration_by_test
+        items = quickest([item for item in self.session.items if item.nodeid in tests], took)
+        fails_without = self._control(items)
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(_ENDLESS))
+        signal.setitimer(signal.ITIMER_REAL, TIMES_AS_LONG * sum(took[item.nodeid] for item in items) + MORE_SECONDS)
+        for number, (item, after) in enumerate(zip(items, [*items[1:], None], strict=True)):
             if self._fails(item, after):
-                set_mutant_under_test("")  # a test that fails without the mutant too says nothing of it
-                return _SUSPICIOUS if self._fails(item, None) else _KILLED
+                return _SUSPICIOUS if fails_without(number) else _KILLED
         return _SURVIVED
+
+    def _control(self, items: list[pytest.Item]) -> Callable[[int], bool]:
+        """Asks a process in which the mutant never was whether a test fails there, too, and says nothing of it."""
+        asked, ask = os.pipe()
+        process = os.fork()
+        if process == 0:
+            os.close(ask)
+            number = os.read(asked, 8)  # nothing, when the mutant's process is over
+            set_mutant_under_test("")
+            os._exit(int(bool(number) and self._fails(items[int(number)], None)))
+        os.close(asked)
+
+        def fails(number: int) -> bool:
+            os.write(ask, str(number).encode())
+            return os.waitpid(process, 0)[1] != 0
+
+        return fails
 
     def _fails(self, item: pytest.Item, after: pytest.Item | None) -> bool:
         before = self.session.testsfailed

@@ -1,5 +1,6 @@
 """The versions of the index secret that a store has: what is written and looked for under which, and who changes it."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -316,6 +317,24 @@ async def test_a_store_that_is_silent_is_bridged_for_five_minutes(
             await versions.ring()
     world.store.mend()
     assert await versions.ring() == world.first
+
+
+async def test_who_asks_holds_up_nobody_else_for_five_minutes(world: World) -> None:
+    versions = world.instance()
+    world.clock.advance(seconds=ASK_AFTER.total_seconds() + 1)
+    world.store.arm(1, "hang")
+    asking = asyncio.create_task(versions.ring())
+    while not world.store.hung:  # noqa: ASYNC110 - any moment will do
+        await asyncio.sleep(0)
+    for seconds in (0, FRESH_FOR.total_seconds() - ASK_AFTER.total_seconds() - 1):
+        world.clock.advance(seconds=seconds)
+        assert await versions.ring() == world.first
+        assert world.reads() == 1
+    world.clock.advance(seconds=0.001)
+    assert await versions.ring() == world.first
+    assert world.reads() == 2
+    asking.cancel()
+    await asyncio.wait({asking})
 
 
 async def test_what_is_written_and_looked_for_amid_a_rotation(world: World) -> None:

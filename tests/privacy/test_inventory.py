@@ -92,6 +92,14 @@ def test_what_an_item_is() -> None:
     assert dict(leaves({"a": [{"b": 1}, {"b": 2}], "c": {}, "d": None})) == {("a", "b"): 2, ("d",): None}
 
 
+def test_what_could_be_in_an_object_is_declared_with_it() -> None:
+    """`thresholds.**` is all that is in it, however deep, and the object while there is nothing in it."""
+    for path in ("settings.thresholds", "settings.thresholds.a", "settings.thresholds.a.b.c"):
+        assert declared(IDENTITY.name, "tenant", tuple(path.split("."))) == ("public", None)
+    for path in ("settings", "thresholds", "settings.threshold", "other.thresholds.a", "settings.mutes.a"):
+        assert declared(IDENTITY.name, "tenant", tuple(path.split("."))) is None
+
+
 async def test_what_an_app_under_test_writes_is_looked_at(app: App, ada: Account) -> None:
     """Created, replaced, in a batch or patched: the tests of the app fail at a field that declares no level."""
     partition = (ada.tenant_id,)
@@ -104,3 +112,16 @@ async def test_what_an_app_under_test_writes_is_looked_at(app: App, ada: Account
     ):
         with pytest.raises(AssertionError, match="declare their level"), watched():
             await write
+
+
+def test_fields_are_told_with_level_and_form() -> None:
+    kind = Kind(IDENTITY, "x", "about", "id kind", clear="a b", sealed="c", hashed="d", opens="e")
+    assert list(kind.fields()) == [
+        ("id", "public", None),
+        ("kind", "public", None),
+        ("a", "personal", "clear"),
+        ("b", "personal", "clear"),
+        ("c", "personal", "sealed"),
+        ("d", "personal", "hashed"),
+        ("e", "secret", None),
+    ]

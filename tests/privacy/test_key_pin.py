@@ -236,7 +236,7 @@ async def test_silence_counts_after_as_long_as_keys_are_held_over_it(
     probe = KeyProbe(vault, clock)
     await probe.check()
     vault.trouble = trouble
-    clock.advance(seconds=HELD_OVER.total_seconds() - 0.001)
+    clock.advance(seconds=HELD_OVER.total_seconds() - GOOD_FOR.total_seconds())
     await probe.check()
     clock.advance(seconds=GOOD_FOR.total_seconds())
     with pytest.raises(SecretsError):
