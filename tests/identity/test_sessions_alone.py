@@ -21,10 +21,10 @@ from shared.identity.model import (
     search_fields,
     shown_user,
 )
-from shared.identity.secret_links import hash_of
+from shared.identity.secret_links import hash_of, new_secret
 from shared.identity.service import SignedIn
 from shared.identity.sessions import ended_before, holds
-from shared.identity.tokens import MAX_TOKEN_LENGTH, AccessTokens, Claims, TokenRejected, new_refresh_token
+from shared.identity.tokens import MAX_TOKEN_LENGTH, AccessTokens, Claims, TokenRejected, new_family, new_refresh_token
 from shared.privacy.secrets import MemorySecrets, RootName, SecretVersion, derive
 from tests.fakes import ManualClock
 from tests.identity.gate import ADA, BOB, HERE, HOUR, MINUTE, Gate
@@ -131,8 +131,16 @@ async def test_a_token_holds_for_its_lifetime() -> None:
         if fault is None:
             assert await tokens.check(token) == CLAIMS
         else:
-            with pytest.raises(TokenRejected, match=fault):
+            with pytest.raises(TokenRejected, match=f"^{fault}$"):
                 await tokens.check(token)
+
+
+async def test_times_are_told_by_the_clock_that_is_given() -> None:
+    """Whatever the machine's says: a token of long ago, and one of a time to come."""
+    for year in (2001, 2101):
+        tokens, clock, _ = signer()
+        clock.set(NOON.replace(year=year))
+        assert await tokens.check(await tokens.issue(CLAIMS)) == CLAIMS
 
 
 async def signed(secrets: MemorySecrets, headers: dict[str, Any] | None = None, **changes: Any) -> str:
@@ -213,6 +221,8 @@ def test_randomness_is_asked_for_by_the_byte() -> None:
 
     text, stored = new_refresh_token(HERE, BOB, "family", random_text)
     assert (text, stored, asked) == (f"kr_{HERE}.{BOB}.family.{'r' * 32}", hash_of("r" * 32), [32])
+    assert new_secret("kak", HERE, BOB, random_text) == (f"kak_{HERE}.{BOB}.{'r' * 32}", hash_of("r" * 32))
+    assert (new_family(random_text), asked) == ("r" * 16, [32, 32, 16])
 
 
 def test_what_a_sign_in_answers() -> None:
