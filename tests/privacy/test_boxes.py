@@ -372,6 +372,9 @@ async def test_what_a_damaged_box_says_names_no_content(world: World) -> None:
         await world.boxes().open(TENANT, PERSON, EVENT, sealed.box)
     with pytest.raises(KeyOfBoxDamaged, match=r"^a person's key does not unwrap$"):
         await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    await world.store.replace(SUBJECT_KEYS, (TENANT,), await world.stored() | {"wrapped": "%"})
+    with pytest.raises(KeyOfBoxDamaged, match=r"^a person's key is not as it was stored$"):
+        await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
 
 
 async def test_keys_are_made_ready_for_many_at_once_only_where_they_are_to_be_sealed_for(world: World) -> None:
