@@ -25,7 +25,7 @@ from shared.ledger.note import (
     with_signatures,
 )
 from shared.ledger.proof import MAX_PROOF_BYTES, ProofFileError, parse_proof
-from shared.ledger.tiles import TileError, decode_bundle, encode_bundle, grown, hash_reader, parse_path, tile_at
+from shared.ledger.tiles import Tile, TileError, decode_bundle, encode_bundle, grown, hash_reader, parse_path, tile_at
 
 HASH, OTHER = b"\x01" * 32, b"\x02" * 32
 SIGNER = Signer("example.com/log", bytes(range(32)))
@@ -96,6 +96,12 @@ REFUSALS: list[tuple[Callable[[], Any], type[ValueError], str, str]] = [
         ProofError,
         "old_root_mismatch",
         "the proof does not lead to the old root",
+    ),
+    (
+        lambda: Tile(0, 0, 257),
+        TileError,
+        "malformed_path",
+        "a tile has level 0 to 63, index from 0, and width 1 to 256",
     ),
     (lambda: parse_path("x"), TileError, "malformed_path", "a path is tile/<level>/<index>[.p/<width>]"),
     (lambda: parse_path("tile/64/000"), TileError, "malformed_path", "a path is tile/<level>/<index>[.p/<width>]"),
@@ -205,6 +211,12 @@ REFUSALS: list[tuple[Callable[[], Any], type[ValueError], str, str]] = [
         "a key's name is not empty and has no space, plus or control character",
     ),
     (lambda: VerifierKey.decode("a+b"), NoteError, "malformed_key", "a vkey is <name>+<key id>+<key>"),
+    (
+        lambda: VerifierKey.decode("a+b+"),
+        NoteError,
+        "malformed_key",
+        "the key is not base64, or of a type unknown here",
+    ),
     (
         lambda: VerifierKey.decode("a+b+%"),
         NoteError,
@@ -336,6 +348,9 @@ def test_the_largest_of_everything_is_taken() -> None:
     assert decode_decimal("0") == 0
     assert Checkpoint("a", 2**63 - 1, HASH).size == 2**63 - 1
     assert Frontier(2**63 - 1, [HASH] * 63).size == 2**63 - 1
+    assert Tile(63, 2**63 - 1, 256).level == 63
+    verify_inclusion(HASH, 0, 1, [], HASH)
+    verify_consistency(2**63 - 1, 2**63 - 1, [], HASH, HASH)
     assert log_origin("a", "t" * 64) == f"a/{'t' * 64}"
     assert len(parse_note(f"a\n\n{LINE * MAX_SIGNATURES}".encode()).signatures) == MAX_SIGNATURES
     filler = "x" * (MAX_NOTE_BYTES - len(f"\n\n{LINE}".encode()))

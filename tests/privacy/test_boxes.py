@@ -367,11 +367,16 @@ async def test_what_a_damaged_box_says_names_no_content(world: World) -> None:
     for name, said in (("nonce", "Error"), ("sealed", "Error")):  # not one letter more than base64
         with pytest.raises(BoxDamaged, match=f"^a box does not open: {said}$"):
             await boxes.open(TENANT, PERSON, EVENT, sealed.box | {name: sealed.box[name] + "\n"})
+    key = (await world.stored())["wrapped"]
     await world.store.replace(SUBJECT_KEYS, (TENANT,), await world.stored() | {"wrapped": "AAAA"})
     with pytest.raises(KeyOfBoxDamaged, match=r"^a box does not open: KeyDamaged$"):
         await world.boxes().open(TENANT, PERSON, EVENT, sealed.box)
     with pytest.raises(KeyOfBoxDamaged, match=r"^a person's key does not unwrap$"):
         await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    for wrapped in ("%", key + "\n", f"{key[:8]}!{key[8:]}"):  # other spellings of what was stored are none
+        await world.store.replace(SUBJECT_KEYS, (TENANT,), await world.stored() | {"wrapped": wrapped})
+        with pytest.raises(KeyOfBoxDamaged, match=r"^a person's key is not as it was stored$"):
+            await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
 
 
 async def test_keys_are_made_ready_for_many_at_once_only_where_they_are_to_be_sealed_for(world: World) -> None:
@@ -382,10 +387,10 @@ async def test_keys_are_made_ready_for_many_at_once_only_where_they_are_to_be_se
     await SealedBoxes(keys).prepare(TENANT, [*people, *people], sealing=True)
     assert all(keys.held(TENANT, each) is not None for each in people)
     assert keys.held("other", people[0]) is None
-    misses = keys.misses
+    misses, hits = keys.misses, keys.hits
     await SealedBoxes(keys).prepare(TENANT, people)
     assert await SealedBoxes(keys).seal(TENANT, people[7], EVENT, SIMPLE) is not None
-    assert keys.misses == misses
+    assert (keys.misses, keys.hits) == (misses, hits + 1)
     other = world.keys()
     await SealedBoxes(other).prepare(TENANT, people)
     assert all(other.held(TENANT, each) is not None for each in people)
