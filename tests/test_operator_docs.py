@@ -73,6 +73,11 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert broken_links(page, page.read_text(encoding="utf-8")) == []
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {page.name for page in DOCS.glob("*.md") if f"](docs/{page.name})" not in text} == set()
+
+
 def test_there_are_links_and_a_broken_one_is_found() -> None:
     assert sum(len(_LINK.findall(page.read_text(encoding="utf-8"))) for page in PAGES) > 200
     text = (
