@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,11 @@ from tests.compliance.worlds import FIRING, firing
 PORTS = ("alerts", "requests", "accounts", "operations")
 
 
+def without(port: str, evidence: Evidence) -> Evidence:
+    changed: dict[str, Any] = {port: None}
+    return dataclasses.replace(evidence, **changed)
+
+
 @pytest.fixture(scope="module")
 def good() -> dict[str, Evidence]:
     trail = good_trail()
@@ -28,7 +34,7 @@ def good() -> dict[str, Evidence]:
 @pytest.mark.parametrize("port", PORTS)
 def test_a_metric_is_what_it_is_or_nothing(port: str, good: dict[str, Evidence]) -> None:
     whole = good["soc2"]
-    lacking = dataclasses.replace(whole, **{port: None})
+    lacking = without(port, whole)
     values = {name: (each.of(whole).value, each.of(lacking).value) for name, each in METRICS.items()}
     lost = {name for name, (before, after) in values.items() if before is not None and after is None}
     assert {name for name, (before, after) in values.items() if after not in (before, None)} == set()
@@ -40,7 +46,7 @@ def test_a_rule_finds_the_same_or_says_what_it_lacks(port: str) -> None:
     unable = set()
     for rule in FIRING:
         whole = firing(rule, "soc2")
-        before, after = RULES[rule].run(whole), RULES[rule].run(dataclasses.replace(whole, **{port: None}))
+        before, after = RULES[rule].run(whole), RULES[rule].run(without(port, whole))
         if after != before:
             unable.add(rule)
             assert after.missing, f"{rule} without {port}"
@@ -51,7 +57,7 @@ def test_a_rule_finds_the_same_or_says_what_it_lacks(port: str) -> None:
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_no_control_gets_better_by_what_could_not_be_had(framework: str, port: str, good: dict[str, Evidence]) -> None:
     whole = good[framework]
-    lacking = dataclasses.replace(whole, **{port: None})
+    lacking = without(port, whole)
     for control in FRAMEWORKS[framework].controls:
         before, after = judge(control, whole).status, judge(control, lacking).status
         assert after in (before, "not-evidenced"), f"{control.oscal_id} without {port}: {after}"
