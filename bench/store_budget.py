@@ -33,11 +33,13 @@ FILE = Path(__file__).with_name("store_budget.json")
 HEADROOM = 1.05
 """A budget's request units: sizes of items differ a little between runs (ids, times, tokens)."""
 EMAIL, PASSWORD, LATER = "someone@example.com", "a long enough password", "and quite a different one"
+JOINER = "joiner@example.com"
 _START = datetime(2026, 3, 15, 12, tzinfo=UTC)
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 _ADMIN_LISTS = ("admin/users", "admin/invitations", "admin/api-keys", "admin/settings")
 
+type Send = Callable[..., Awaitable[Any]]
 type Budget = dict[str, dict[str, Any]]
 """By name of what is done: `calls` (how often each call of the store) and `ru`."""
 
@@ -202,15 +204,10 @@ async def _own_account(walk: Walk, token: str) -> None:
 async def _administration(walk: Walk, token: str) -> None:
     """What administrators do to others, and what invitations and API keys are used for."""
     send = partial(walk.call, token=token)
-    invitation = {"email": "joiner@example.com", "role": "tenant_admin"}
+    invitation = {"email": JOINER, "role": "tenant_admin"}
     made = await send("POST admin/invitations", "POST", "/admin/invitations", 201, body=invitation)
-    joiner: dict[str, Any] = {
-        "email": "joiner@example.com",
-        "password": PASSWORD,
-        "first_name": "Some",
-        "last_name": "Joiner",
-    }
-    joiner |= {"invitation": made["invitation"], "accept_terms": True, "accept_privacy": True}
+    joiner: dict[str, Any] = {"email": JOINER, "password": PASSWORD, "invitation": made["invitation"]}
+    joiner |= {"first_name": "Some", "last_name": "Joiner", "accept_terms": True, "accept_privacy": True}
     joined = await walk.call("POST register, by invitation", "POST", "/register", 201, body=joiner)
     await walk.call("POST register, invitation used", "POST", "/register", 422, body=joiner)
     other = await send(
@@ -222,34 +219,40 @@ async def _administration(walk: Walk, token: str) -> None:
     await send("GET admin/users/{id}", "GET", user, 200)
     await send("PUT admin/users/{id}, profile", "PUT", user, 200, body={"company": "Example"})
     await send("PUT admin/users/{id}, admin demoted", "PUT", user, 200, body={"role": "viewer"})
-    await send(
-        "PUT admin/users/{id}, refused", "PUT", "/admin/users/" + await _own_id(walk, token), 403, body={"role": "user"}
-    )
     own = await _own_id(walk, token)
+    await send("PUT admin/users/{id}, refused", "PUT", f"/admin/users/{own}", 403, body={"role": "user"})
     people = [own, joined["user"]["id"]]
     decisions = [{"user_id": each, "decision": "keep", "note": "looked at it"} for each in people]
     review = {"population": people, "decisions": decisions}
     await send("POST admin/access-reviews, two users", "POST", "/admin/access-reviews", 201, body=review)
-    await walk.client.post("/login", json={"email": joiner["email"], "password": "wrong"})
+    await walk.client.post("/login", json={"email": JOINER, "password": "wrong"})
     await send("POST admin/users/{id}/unlock", "POST", f"{user}/unlock", 204)
+    await _privacy(walk, send, user, joined["user"]["id"])
+    await send("DELETE admin/users/{id}", "DELETE", f"{user}?reason=left", 204)
+    await _keys(walk, send)
+
+
+async def _privacy(walk: Walk, send: Send, user: str, subject: str) -> None:
+    """What a person asks for about themselves, and what an administrator does about it."""
     why = {"reason": "wants to be forgotten"}
     asked = await send("POST admin/users/{id}/erasure", "POST", f"{user}/erasure", 202, body=why)
     request = f"/privacy/requests/{asked['request_id']}"
     await send("GET privacy/requests", "GET", "/privacy/requests", 200)
     await send("PATCH privacy/requests/{id}", "PATCH", request, 200, body=why | {"decision": "extended"})
     await send("DELETE privacy/requests/{id}", "DELETE", request, 204)
-    signed_in = await walk.client.post("/login", json={"email": joiner["email"], "password": PASSWORD})
+    signed_in = await walk.client.post("/login", json={"email": JOINER, "password": PASSWORD})
     own, proof = signed_in.json()["access_token"], why | {"password": PASSWORD}
     export = partial(walk.call, token=own, read=False)
     await export("GET privacy/export", "GET", "/privacy/export", 200)
-    await send(
-        "GET privacy/export, somebody's", "GET", f"/privacy/export?subject={joined['user']['id']}", 200, read=False
-    )
+    await send("GET privacy/export, somebody's", "GET", f"/privacy/export?subject={subject}", 200, read=False)
     agreed = {"consents": [{"purpose": "marketing", "granted": True, "version": "1"}]}
     await export("GET privacy/consent", "GET", "/privacy/consent", 200)
     await export("PUT privacy/consent", "PUT", "/privacy/consent", 200, body=agreed)
     await walk.call("POST privacy/erasure", "POST", "/privacy/erasure", 202, token=own, body=proof)
-    await send("DELETE admin/users/{id}", "DELETE", f"{user}?reason=left", 204)
+
+
+async def _keys(walk: Walk, send: Send) -> None:
+    """A program that reads alerts."""
     body = {"name": "reader", "scopes": ["alerts:read"]}
     key = await send("POST admin/api-keys", "POST", "/admin/api-keys", 201, body=body)
     await walk.call("GET alerts, API key, first in an hour", "GET", "/alerts", 200, token=key["key"])

@@ -12,7 +12,7 @@ import pytest
 
 from functions import ENDPOINTS
 from functions.change_feed import CONSUMERS
-from functions.timers import OF_ERASURE, of_role
+from functions.timers import OF_ERASURE, TIMERS, of_role
 from tests.app import ROOT
 
 DOCS = ROOT / "docs"
@@ -71,6 +71,11 @@ def broken_links(page: Path, text: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     assert broken_links(page, page.read_text(encoding="utf-8")) == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {page.name for page in DOCS.glob("*.md") if f"](docs/{page.name})" not in text} == set()
 
 
 def test_there_are_links_and_a_broken_one_is_found() -> None:
@@ -164,6 +169,24 @@ def test_every_refusal_of_a_setting_is_explained() -> None:
     said = {each for each in said if len(each) > 8}
     assert len(said) > 8
     assert {each for each in said if each not in told} == set()
+
+
+def test_the_architecture_names_every_trigger() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    for module, names in (("change_feed", CONSUMERS), ("timers", TIMERS)):
+        shown = re.search(rf"functions/{module}<br/>([^\"]+)", text)
+        assert shown
+        assert sorted(shown[1].split(" · ")) == sorted(names)
+
+
+def test_the_timers_that_walk_the_tenants_are_named() -> None:
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    told = re.search(r"^## Reconciliation.*\n((?:.*\n)+?).* walk the registry of tenants", page, re.MULTILINE)
+    assert told
+    named = set(_CODE.findall(told[0])) - {"platform"}
+    walk = {name for name, (_, job) in TIMERS.items() if "rounds" in job.__code__.co_names}
+    assert len(walk) > 10
+    assert named == walk
 
 
 def variables() -> dict[str, str | None]:

@@ -33,6 +33,7 @@ type ReasonText = Annotated[
     str, StringConstraints(min_length=3, max_length=500), AfterValidator(printable), AfterValidator(not_blank)
 ]
 type Command = Callable[[Services, argparse.Namespace], Awaitable[str]]
+type _Add = Callable[[str, Command, str], argparse.ArgumentParser]
 
 
 _VERIFYING = "five minutes, older ones go on verifying"
@@ -221,6 +222,14 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run, command=name)
         return made
 
+    _add_accounts(add)
+    _add_records(add)
+    _add_keys(add)
+    return parser
+
+
+def _add_accounts(add: _Add) -> None:
+    """Commands about organizations and their people."""
     admin = add("system-admin", _system_admin, "make an account with the role system_admin in the tenant platform")
     for option in ("--email", "--first-name", "--last-name"):
         admin.add_argument(option, required=True)
@@ -238,6 +247,10 @@ def _parser() -> argparse.ArgumentParser:
         user = add(name, run, text)
         user.add_argument("account", metavar="ACCOUNT", help="e-mail or id of the account")
         user.add_argument("--reason", metavar="TEXT", help="why, for its organization to read in the trail")
+
+
+def _add_records(add: _Add) -> None:
+    """Commands about what is stored of them."""
     recount = add(
         "recount-rollups", _recount_rollups, "count what is sealed of a tenant again, and say where it differs"
     )
@@ -257,6 +270,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("tenant", help="id of the tenant")
     check.add_argument("subject", help="id of the person")
     check.add_argument("--email", help="the person's e-mail, by which more is found; it is not kept")
+
+
+def _add_keys(add: _Add) -> None:
+    """Commands about secrets and keys."""
     rotate = add("rotate-keys", _rotate, "add a version of each secret that can be rotated, or of the named ones")
     rotate.add_argument(
         "secret", nargs="*", choices=LOCAL_ROOTS, metavar="SECRET", help=f"one of {', '.join(LOCAL_ROOTS)}"
@@ -269,7 +286,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     rewrap = add("rewrap", _rewrap, "wrap the keys of all persons under the newest version of the key that wraps them")
     rewrap.add_argument("--verify", action="store_true", help="try also those that are wrapped under it already")
-    return parser
 
 
 async def _run(options: argparse.Namespace) -> str:

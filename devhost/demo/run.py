@@ -3,6 +3,7 @@
 import asyncio
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
@@ -45,7 +46,7 @@ def run(app: Path, reports: Path) -> Seen:
     with tempfile.TemporaryDirectory(prefix="kraftd-demo-") as data:
         with served(app, data, settings=SETTINGS) as url:
             asyncio.run(_drive(plan, url, seen))
-        asyncio.run(_read(data, seen))
+        seen.trails, seen.alerts = asyncio.run(read_stored(data, seen.tenants))
         tenant_id = seen.truth["tenants"][0]["id"]
         seen.made = asyncio.run(make_reports(data, tenant_id, seen.trails[tenant_id], reports))
     return seen
@@ -142,11 +143,13 @@ def _founders(plan: Plan) -> list[Person]:
     return [tenant.founder for tenant in plan.tenants]
 
 
-async def _read(data: str, seen: Seen) -> None:
-    """All stored events and alerts, read as the app reads them. Nobody else may serve the store."""
+async def read_stored(data: str, tenants: Iterable[str]) -> tuple[dict[str, list[Json]], dict[str, list[Json]]]:
+    """By tenant all stored events, oldest first, and alerts, as the app reads them. Nobody else may serve the store."""
     services = await build_services(Settings(kraftd_data=data))
+    trails: dict[str, list[Json]] = {}
+    alerts: dict[str, list[Json]] = {}
     try:
-        for tenant_id in seen.tenants:
+        for tenant_id in tenants:
             found: list[Json] = []
             after = None
             while True:
@@ -155,7 +158,8 @@ async def _read(data: str, seen: Seen) -> None:
                 after = page.next
                 if after is None:
                     break
-            seen.trails[tenant_id] = found[::-1]
-            seen.alerts[tenant_id] = list((await services.alerts.list(tenant_id, limit=200)).items)
+            trails[tenant_id] = found[::-1]
+            alerts[tenant_id] = list((await services.alerts.list(tenant_id, limit=200)).items)
     finally:
         await services.close()
+    return trails, alerts

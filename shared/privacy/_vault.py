@@ -1,14 +1,19 @@
-"""What the adapters of Key Vault share: how they ask, how they say that it failed, and which versions count."""
+"""What the adapters of Key Vault share: how they connect and ask, how they say that it failed, which versions count."""
 
-from collections.abc import AsyncIterable, Iterator, Mapping
+import re
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 
+from shared.core.endpoints import check_endpoint
+from shared.core.sdk_logs import quiet_sdks
 from shared.privacy.key_wrapping import KeyDamaged
 from shared.privacy.secrets import SecretsError, SecretsUnreached, SecretVersion
+from shared.storage.azure_identity import identify
 
 SETTINGS: Mapping[str, Any] = {
     "api_version": "7.4",
@@ -18,6 +23,8 @@ SETTINGS: Mapping[str, Any] = {
     "permit_redirects": False,
 }
 """Of the SDK's clients."""
+VERSION = re.compile(r"[0-9a-f]{32}")
+"""The id of a version, as the vault gives it."""
 _PASSING = frozenset({408, 429})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,6 +55,55 @@ class Properties(Protocol):
     @property
     def expires_on(self) -> datetime | None:
         """When it ends."""
+
+
+class Closes(Protocol):
+    """What the SDK's clients have in common."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class Connection[Client: Closes]:
+    """A client of the SDK, made when it is first asked for.
+
+    `identity`: client id of the managed identity to be, where there are several. `credential` takes its place.
+    ValueError for a URI that is not safe to use.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Client],
+        uri: str,
+        identity: str | None,
+        credential: AsyncTokenCredential | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        check_endpoint(uri)
+        self._make = make
+        self._uri = uri
+        self._identity = identity
+        self._credential = credential
+        self._options = options
+        self._client: Client | None = None
+
+    def client(self) -> Client:
+        """The client of this vault."""
+        if self._client is None:
+            quiet_sdks()
+            if self._credential is None:
+                self._credential = identify(self._identity)
+            self._client = self._make(self._uri, self._credential, **{**SETTINGS, **self._options})
+        return self._client
+
+    async def close(self) -> None:
+        """Let go of connections and of the credential."""
+        client, self._client = self._client, None
+        credential, self._credential = self._credential, None
+        if client is not None:
+            await client.close()
+        if credential is not None:
+            await credential.close()
 
 
 @contextmanager

@@ -10,7 +10,6 @@ everywhere by then. Older ones verify until they expire, are disabled, or the se
 
 import base64
 import binascii
-import re
 import secrets as random_source
 from collections.abc import Mapping
 from typing import Any
@@ -19,12 +18,9 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.keyvault.secrets.aio import SecretClient
 
 from shared.core.clock import Clock
-from shared.core.endpoints import check_endpoint
-from shared.core.sdk_logs import quiet_sdks
 from shared.privacy._held_versions import LOAD_SECONDS, HeldVersions, Load, Loaded
-from shared.privacy._vault import SETTINGS, asking, counting, id_of, version_of
+from shared.privacy._vault import VERSION, Connection, asking, counting, id_of, version_of
 from shared.privacy.secrets import ROOT_BYTES, ROOTS, RootName, SecretsError, SecretVersion
-from shared.storage.azure_identity import identify
 from shared.telemetry import get_log
 
 NAMES: Mapping[RootName, str] = {
@@ -34,7 +30,6 @@ NAMES: Mapping[RootName, str] = {
 }
 MAX_HELD = 10
 """Values fetched of the newest versions without being asked; of an older one, when a token or the store names it."""
-_VERSION = re.compile(r"[0-9a-f]{32}")
 
 _log = get_log(__name__)
 
@@ -42,9 +37,8 @@ _log = get_log(__name__)
 class KeyVaultSecrets:
     """Root secrets in a vault; `_held_versions` says when it is asked.
 
-    `identity`: client id of the managed identity to be, where there are several. `credential` takes its place, and
-    `load_seconds` and `options` (of the SDK's client) are for tests: no setting leads to them. Nothing is asked of the
-    vault yet. ValueError for a URI that is not safe to use.
+    `identity` as in `Connection`. `credential`, `load_seconds` and `options` (of the SDK's client) are for tests: no
+    setting leads to them. Nothing is asked of the vault yet. ValueError for a URI that is not safe to use.
     """
 
     def __init__(
@@ -57,16 +51,11 @@ class KeyVaultSecrets:
         load_seconds: float = LOAD_SECONDS,
         **options: Any,
     ) -> None:
-        check_endpoint(uri)
-        self._uri = uri
+        self._connection = Connection(SecretClient, uri, identity, credential, options)
         self._clock = clock
-        self._identity = identity
-        self._credential = credential
-        self._options = options
-        self._client: SecretClient | None = None
         self._malformed: set[str] = set()
         self._held = {
-            root: HeldVersions(name, self._loader(name), _VERSION, clock, load_seconds) for root, name in NAMES.items()
+            root: HeldVersions(name, self._loader(name), VERSION, clock, load_seconds) for root, name in NAMES.items()
         }
 
     async def versions(self, name: RootName) -> tuple[SecretVersion, ...]:
@@ -83,7 +72,7 @@ class KeyVaultSecrets:
             raise ValueError("kraftd-persons is a key of the vault: rotate it there, then run rewrap")
         value = base64.b64encode(random_source.token_bytes(ROOT_BYTES)).decode()
         with asking(f"secret {NAMES[name]}"):
-            made = await self._connected().set_secret(NAMES[name], value)
+            made = await self._connection.client().set_secret(NAMES[name], value)
         await self._held[name].renew()
         return made.properties.version or ""
 
@@ -91,20 +80,7 @@ class KeyVaultSecrets:
         """Let go of connections and of the credential."""
         for root in ROOTS:
             await self._held[root].close()
-        client, self._client = self._client, None
-        credential, self._credential = self._credential, None
-        if client is not None:
-            await client.close()
-        if credential is not None:
-            await credential.close()
-
-    def _connected(self) -> SecretClient:
-        if self._client is None:
-            quiet_sdks()
-            if self._credential is None:
-                self._credential = identify(self._identity)
-            self._client = SecretClient(self._uri, self._credential, **{**SETTINGS, **self._options})
-        return self._client
+        await self._connection.close()
 
     def _loader(self, name: str) -> Load:
         async def load(known: Mapping[str, SecretVersion] | None, wanted: str | None) -> Loaded:
@@ -114,7 +90,7 @@ class KeyVaultSecrets:
         return load
 
     async def _ask(self, name: str, known: Mapping[str, SecretVersion], wanted: str | None) -> Loaded:
-        listed = await counting(self._connected().list_properties_of_secret_versions(name), self._clock.now())
+        listed = await counting(self._connection.client().list_properties_of_secret_versions(name), self._clock.now())
         chosen = [
             each for i, each in enumerate(listed) if i < MAX_HELD or id_of(each) in known or id_of(each) == wanted
         ]
@@ -128,7 +104,7 @@ class KeyVaultSecrets:
 
     async def _fetch(self, name: str, versions: list[str]) -> dict[str, bytes]:
         """Values by version. A malformed one is passed over, with an error in the log the first time."""
-        client = self._connected()
+        client = self._connection.client()
         asked = [version for version in versions if version not in self._malformed]
         values: dict[str, bytes] = {}
         for version in asked:

@@ -9,7 +9,6 @@ an instance that never heard of a version can still ask the vault to unwrap with
 """
 
 import asyncio
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -23,13 +22,10 @@ from azure.keyvault.keys.crypto.aio import CryptographyClient
 
 from shared.core.clock import Clock
 from shared.core.deadline import remaining
-from shared.core.endpoints import check_endpoint
-from shared.core.sdk_logs import quiet_sdks
 from shared.privacy._held_versions import KEEP_FOR, LOAD_SECONDS, HeldVersions, Loaded
-from shared.privacy._vault import SETTINGS, asking, counting, id_of, version_of
+from shared.privacy._vault import VERSION, Connection, asking, counting, id_of, version_of
 from shared.privacy.key_wrapping import KeyDamaged, Wrapped
 from shared.privacy.secrets import SecretsError, SecretsUnreached, SecretVersion
-from shared.storage.azure_identity import identify
 from shared.telemetry import get_log
 
 if TYPE_CHECKING:  # cold start
@@ -44,7 +40,6 @@ _SIZES = frozenset({256, 384, 512})
 _OPERATIONS = frozenset({KeyOperation.wrap_key, KeyOperation.unwrap_key})
 _MOST_CLIENTS = 20
 _RETRIED = frozenset({"GET", "POST"})  # unwrapping twice does no harm
-_VERSION = re.compile(r"[0-9a-f]{32}")
 _WHAT = f"key {KEY}"
 
 _log = get_log(__name__)
@@ -53,9 +48,8 @@ _log = get_log(__name__)
 class VaultKeys:
     """A key-encryption key in a vault; `_held_versions` says when it is asked for versions.
 
-    `identity`: client id of the managed identity to be, where there are several. `credential` takes its place, and
-    `load_seconds` and `options` (of the SDK's client) are for tests: no setting leads to them. Nothing is asked of the
-    vault yet. ValueError for a URI that is not safe to use.
+    `identity` as in `Connection`. `credential`, `load_seconds` and `options` (of the SDK's client) are for tests: no
+    setting leads to them. Nothing is asked of the vault yet. ValueError for a URI that is not safe to use.
     """
 
     def __init__(
@@ -68,19 +62,14 @@ class VaultKeys:
         load_seconds: float = LOAD_SECONDS,
         **options: Any,
     ) -> None:
-        check_endpoint(uri)
-        self._uri = uri
+        self._connection = Connection(KeyClient, uri, identity, credential, options)
         self._clock = clock
-        self._identity = identity
-        self._credential = credential
         self._load_seconds = load_seconds
-        self._options = options
-        self._client: KeyClient | None = None
         self._closed = False
         self._unwrapping: dict[str, CryptographyClient] = {}
         self._unfit: set[str] = set()
         self._held = HeldVersions(
-            KEY, self._load, _VERSION, clock, load_seconds, kind="key", ask_after=LOOK_AFTER, fresh_for=LOOK_AFTER
+            KEY, self._load, VERSION, clock, load_seconds, kind="key", ask_after=LOOK_AFTER, fresh_for=LOOK_AFTER
         )
 
     async def wrap(self, key: bytes) -> Wrapped:
@@ -90,7 +79,7 @@ class VaultKeys:
 
     async def unwrap(self, wrapped: Wrapped) -> bytes:
         """What the vault unwraps with the version that is named. SecretsError also when that is disabled or gone."""
-        if not _VERSION.fullmatch(wrapped.kek):
+        if not VERSION.fullmatch(wrapped.kek):
             raise SecretsError(f"{_WHAT}: the version that a person's key is wrapped under is not there")
         if len(wrapped.key) not in _SIZES:
             raise KeyDamaged("a person's key does not unwrap")
@@ -109,22 +98,12 @@ class VaultKeys:
         """Let go of connections and of the credential. Nothing is asked of the vault any more."""
         self._closed = True
         await self._held.close()
-        client, self._client = self._client, None
-        credential, self._credential = self._credential, None
-        if client is not None:
-            await client.close()
-        if credential is not None:
-            await credential.close()
+        await self._connection.close()
 
     def _connected(self) -> KeyClient:
         if self._closed:
             raise SecretsError(f"{_WHAT}: the app is shutting down")
-        if self._client is None:
-            quiet_sdks()
-            if self._credential is None:
-                self._credential = identify(self._identity)
-            self._client = KeyClient(self._uri, self._credential, **{**SETTINGS, **self._options})
-        return self._client
+        return self._connection.client()
 
     async def _ask(self, wrapped: Wrapped) -> bytes:
         try:

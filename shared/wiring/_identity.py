@@ -10,10 +10,11 @@ if TYPE_CHECKING:  # cold start
     from shared.audit.outbox import Outbox
     from shared.identity.access import Access
     from shared.identity.directory import Directory
-    from shared.identity.lockout import Lockout
+    from shared.identity.lockout import Lockout, LockoutRules
     from shared.identity.passwords import Passwords
     from shared.identity.session_life import SessionLife
     from shared.identity.sessions import Sessions
+    from shared.identity.throttle import Limit, Limited
     from shared.privacy.boxes import PersonalBox
     from shared.privacy.secret_boxes import SecretBoxes
     from shared.privacy.secrets import SecretsPort
@@ -37,14 +38,14 @@ def identity_services(
     from shared.identity.account_operations import AccountOperations
     from shared.identity.confirmation import Confirmation
     from shared.identity.consents import Consents, Policy
-    from shared.identity.lockout import Lockout, LockoutRules
+    from shared.identity.lockout import Lockout
     from shared.identity.operations import Operations
     from shared.identity.own_account import OwnAccount
     from shared.identity.rejections import Rejections
     from shared.identity.service import Identity
     from shared.identity.session_life import SessionLife
     from shared.identity.sessions import SessionLimits, Sessions
-    from shared.identity.throttle import Limit, Limited, Throttle
+    from shared.identity.throttle import Throttle
     from shared.identity.tokens import AccessTokens
     from shared.privacy.guards import Guards
     from shared.privacy.secret_boxes import SecretBoxes
@@ -61,17 +62,7 @@ def identity_services(
         **common,
     )
     guards = Guards(common["store"], index, common["clock"])
-    limits: dict[Limited, Limit] = {
-        "login": Limit(settings.login_rate_per_minute, 60),
-        "refresh": Limit(settings.refresh_rate_per_minute, 60),
-        "register": Limit(settings.register_rate_per_hour, 3600),
-    }
-    rules = LockoutRules(
-        settings.lockout_failures,
-        timedelta(minutes=settings.lockout_window_minutes),
-        timedelta(minutes=settings.lockout_minutes),
-    )
-    lockout = Lockout(outbox=outbox, rules=rules, **common)
+    lockout = Lockout(outbox=outbox, rules=_lockout_rules(settings), **common)
     access = Access(tokens=tokens, directory=directory, rejections=rejections, **common)
     life = SessionLife(outbox=outbox, access=access, sessions=sessions, **common)
     boxes = SecretBoxes(secrets, index)
@@ -93,7 +84,7 @@ def identity_services(
             retention_days=settings.cosmos_db_ttl_days,
             **common,
         ),
-        "throttle": Throttle(guards, rejections, limits),
+        "throttle": Throttle(guards, rejections, _limits(settings)),
         "access": access,
         "rejections": rejections,
         "session_life": life,
@@ -103,6 +94,23 @@ def identity_services(
         "identity": identity,
         "consents": Consents(outbox=outbox, policy=policy, **common),
     }
+
+
+def _limits(settings: Settings) -> "dict[Limited, Limit]":
+    from shared.identity.throttle import Limit
+
+    return {
+        "login": Limit(settings.login_rate_per_minute, 60),
+        "refresh": Limit(settings.refresh_rate_per_minute, 60),
+        "register": Limit(settings.register_rate_per_hour, 3600),
+    }
+
+
+def _lockout_rules(settings: Settings) -> "LockoutRules":
+    from shared.identity.lockout import LockoutRules
+
+    window, locked = timedelta(minutes=settings.lockout_window_minutes), timedelta(minutes=settings.lockout_minutes)
+    return LockoutRules(settings.lockout_failures, window, locked)
 
 
 def _administration(

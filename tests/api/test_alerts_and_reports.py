@@ -121,6 +121,14 @@ async def test_another_tenants_report_is_not_there(app: App, ada: Account, grace
     assert nowhere.json() | {"request_id": ""} == answer.json() | {"request_id": ""}
 
 
+@pytest.mark.parametrize("form", ["pdf", "bundle"])
+async def test_a_daily_report_has_no_other_form(app: App, ada: Account, form: str) -> None:
+    await app.host.run_timer("daily_reports")
+    mine = (await app.client.get("/v1/reports", headers=ada.auth)).json()["items"][0]["id"]
+    answer = await app.client.get(f"/v1/reports/{mine}?format={form}", headers=ada.auth)
+    assert_problem(answer, 422, "invalid_request", "format")
+
+
 @pytest.mark.parametrize("spelling", ["({})", "{{{}}}", "{}"])
 async def test_other_spellings_of_a_guid(app: App, ada: Account, spelling: str) -> None:
     await app.host.run_timer("daily_reports")

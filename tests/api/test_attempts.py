@@ -299,3 +299,20 @@ def test_every_field_of_a_mutation_is_told_or_is_a_secret(endpoint: Endpoint) ->
     if endpoint.who is not None and endpoint.who != USERS and endpoint.method != "GET":
         untold = fields - set(endpoint.told)
         assert {(endpoint.name, name) for name in untold} <= set(UNTOLD), "say which fields a refusal keeps: `told`"
+
+
+def test_a_body_that_is_too_large_says_nothing() -> None:
+    raw = json.dumps({"role": "viewer", "company": "x" * MAX_BODY_BYTES}).encode()
+    assert attempt(raw).fields == ()
+    assert attempt(json.dumps({"role": "viewer"}).encode()).fields == ("role",)
+
+
+def test_a_query_of_too_many_parts_says_nothing() -> None:
+    """The body still does."""
+    raw = json.dumps({"company": "Example"}).encode()
+    assert attempt(raw, query="?" + "&".join(f"x{n}=1" for n in range(101)) + "&role=viewer").fields == ("company",)
+
+
+def test_a_number_that_is_none_is_not_kept() -> None:
+    assert attempt(b'{"company": 1e999}').values == {}
+    assert attempt(b'{"company": 1.5}').values == {"company": 1.5}

@@ -10,7 +10,7 @@ from functions._api import Call, ListQuery, Nothing
 from functions._cursors import LIFETIME_SECONDS, read_cursor, write_cursor
 from shared.audit.model import RequestContext
 from shared.core.errors import Invalid
-from shared.identity.model import Principal, Role
+from shared.identity.model import Principal, Role, ServicePrincipal
 from shared.storage.documents import Cursor
 from tests.app import App
 
@@ -101,3 +101,28 @@ async def test_a_cursor_is_good_for_a_quarter_of_an_hour(app: App) -> None:
     app.clock.advance(seconds=1)
     with pytest.raises(Invalid):
         await turn(call, cursor)
+
+
+async def test_a_cursor_in_another_spelling_of_the_same_bytes_is_refused(app: App) -> None:
+    """One position has one cursor: else a list of those that were used could be gone around."""
+    call = asking(app)
+    spelled = [await written(call) for _ in range(1)]
+    while not {"-", "_"} & set(spelled[-1]):
+        app.clock.advance(seconds=1)
+        spelled.append(await written(asking(app)))
+    cursor = spelled[-1]
+    assert await turn(call, cursor) == POSITION
+    with pytest.raises(Invalid):
+        await turn(call, cursor.replace("-", "+").replace("_", "/"))
+
+
+def test_a_call_has_only_what_its_endpoint_declares(app: App) -> None:
+    """Handlers cannot ask for services or callers that nobody checked."""
+    call = asking(app)
+    with pytest.raises(RuntimeError, match="bare"):
+        _ = replace(call, wired=None).services
+    with pytest.raises(RuntimeError, match="open to anyone"):
+        _ = replace(call, caller=None).known
+    program = ServicePrincipal("key-1", "tenant-1", frozenset())
+    with pytest.raises(TypeError, match="API keys"):
+        _ = replace(call, caller=program).principal

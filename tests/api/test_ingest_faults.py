@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from devhost.host import Host
-from shared.storage.containers import AUDIT_EVENTS
-from shared.storage.errors import Throttled
+from shared.storage.containers import AUDIT_EVENTS, GUARDS
+from shared.storage.errors import Throttled, TooLarge
 from shared.storage.sqlite import SqliteStore
 from tests.api.test_faults import MODES, MOST_CALLS, Broken
 from tests.app import Account, App, assert_problem, running
@@ -153,3 +153,16 @@ async def test_concurrent_batches_with_faults_leave_each_event_once(broken: Brok
     broken.store.mend()
     assert (await send(app, ada, body)).status_code == 201
     assert await marks(app, ada) == [0, 1, 2, 3, 4]
+
+
+async def test_what_is_too_large_to_be_kept_under_a_key_is_refused_whole(broken: Broken) -> None:
+    """And the same events without the key are taken."""
+    app, store, ada = broken.app, broken.store, broken.ada
+    store._counts = lambda call: (call.operation, call.container) == ("create", GUARDS.name)
+    store.arm(1, error=TooLarge())
+    body = {"events": [event(attributes={"n": n}) for n in (1, 2)]}
+    assert_problem(await send(app, ada, body, "key"), 413, "body_too_large")
+    assert store.failed == 1
+    assert await marks(app, ada) == []
+    assert (await send(app, ada, body)).status_code == 201
+    assert await marks(app, ada) == [1, 2]

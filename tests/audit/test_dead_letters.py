@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.audit.dead_letters import DeadLetters
 from shared.audit.model import PLATFORM_TENANT
 from shared.core.clock import rfc3339
 from shared.storage.containers import DEAD_LETTERS
 from shared.storage.documents import MAX_REQUEST_BYTES, Item
-from shared.storage.errors import TooLarge, Unavailable
+from shared.storage.errors import PreconditionFailed, TooLarge, Unavailable
 from tests.audit.support import NOW, OTHER, TENANT, World, new_world
 from tests.faults import FaultyStore, Mode
 
@@ -279,3 +280,20 @@ async def test_many_failures_at_once_mend_a_letter_and_are_counted(world: World)
     await asyncio.gather(*(world.letters.put("detect_threats", EVENT, ERROR) for _ in range(10)))
     (letter,) = await world.all(DEAD_LETTERS, TENANT)
     assert letter["failures"] == 10
+
+
+async def test_a_letter_that_always_comes_and_goes_is_not_called_kept(world: World) -> None:
+    """The feed then delivers the batch again: the event is in no letter, and must not be passed by."""
+    store = FaultyStore(world.store)
+    letters = DeadLetters(store, world.clock)
+    await letters.put("detect_threats", EVENT, ERROR)
+    store._counts = lambda call: call.operation == "patch"
+    store.arm(1, error=PreconditionFailed(), times=2)
+    await letters.put("detect_threats", EVENT, ERROR)
+    assert store.failed == 2
+    store.arm(1, error=PreconditionFailed(), times=None)
+    with pytest.raises(Unavailable, match="came and went"):
+        await letters.put("detect_threats", EVENT, ERROR)
+    store.mend()
+    (letter,) = await world.all(DEAD_LETTERS, TENANT)
+    assert letter["failures"] == 2

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.clock import SystemClock, parse_rfc3339, period_of, rfc3339
+from shared.core.clock import SystemClock, parse_rfc3339, period_end, period_of, rfc3339
 
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001 - that is the point
@@ -119,3 +119,16 @@ def test_the_period_begins_the_text(moment: datetime) -> None:
 
 def test_the_system_clock_is_aware_and_utc() -> None:
     assert SystemClock().now().utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2026", "2026-13", "2026-00", "2026-3", "2026-03-01", "1969-12", "9999-01", "2026-03\n"]
+)
+def test_what_is_no_month_has_no_end(text: str) -> None:
+    with pytest.raises(ValueError, match="YYYY-MM"):
+        period_end(text)
+
+
+def test_a_month_ends_where_the_next_begins() -> None:
+    for period, after in (("2026-02", datetime(2026, 3, 1, tzinfo=UTC)), ("1970-12", datetime(1971, 1, 1, tzinfo=UTC))):
+        assert period_end(period) == after.timestamp()

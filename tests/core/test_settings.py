@@ -287,3 +287,9 @@ def test_the_key_is_never_shown() -> None:
 def test_settings_cannot_change() -> None:
     with pytest.raises(ValidationError):
         load_settings({}).session_days = 1  # type: ignore[misc] # that is the point
+
+
+def test_an_empty_key_is_none() -> None:
+    """Not even where it comes past the environment, in which empty is not set."""
+    with pytest.raises(ValidationError, match="base64"):
+        Settings(cosmos_db_key=SecretStr(""))

@@ -1,6 +1,6 @@
 """Text that people type. Hostile first: what must not come in; then what must, for names are not ASCII."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from shared.core.text import Line, Opaque, accepted, address, folded, moment
+from shared.core.text import Line, Opaque, Website, accepted, address, day, folded, moment
 
 LINE: TypeAdapter[str] = TypeAdapter(Line)
 OPAQUE: TypeAdapter[str] = TypeAdapter(Opaque)
@@ -195,3 +195,36 @@ def test_folded_texts_begin_with_each_other_exactly_when_the_folded_characters_d
 )
 def test_the_folded_form(text: str, expected: str) -> None:
     assert folded(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["1999-12-31", "9999-01-01", "2026-02-30", "2026-1-1", "2026-W10-1", "20260101", "", None, 7], ids=ascii
+)
+def test_what_is_no_day(text: object) -> None:
+    with pytest.raises(PydanticCustomError, match="must be a day"):
+        day(text)
+
+
+def test_a_day() -> None:
+    assert day("2024-02-29") == date(2024, 2, 29)
+
+
+WEBSITE: TypeAdapter[str] = TypeAdapter(Website)
+
+
+@pytest.mark.parametrize("text", ["https://example.com/", "http://localhost:8080/a?b=c#d", "https://[2001:db8::1]/"])
+def test_a_website(text: str) -> None:
+    assert WEBSITE.validate_python(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "example.com", "ftp://example.com/", "javascript:alert(1)", "https:///path", "https://[example/"),
+        *("https://who@example.com/", "https://example.com/ x", "https://example.com/<", "https://ex\u00e4mple.com/"),
+    ],
+    ids=ascii,
+)
+def test_what_is_no_website(text: str) -> None:
+    with pytest.raises(ValidationError, match="http or https address"):
+        WEBSITE.validate_python(text)

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from devhost.demo.run import read_stored
 from devhost.launch import served
 from devhost.simulate import main
 from devhost.simulation.attacks import PATTERNS
@@ -21,10 +22,7 @@ from devhost.simulation.driver import Driver, RealTime
 from devhost.simulation.plan import Options, make_plan
 from devhost.simulation.requests import SimulationError
 from shared.audit.model import PLATFORM_TENANT
-from shared.audit.search import EventFilter
 from shared.core.clock import SystemClock, parse_rfc3339, rfc3339
-from shared.core.settings import Settings
-from shared.wiring import build_services
 from tests.app import ROOT
 from tools.backtest import main as backtest_main
 
@@ -65,26 +63,8 @@ class Left:
         self.data = data
         self.summary = done.stderr
         self.truth: Json = json.loads(done.stdout)
-        self.trails: dict[str, list[Json]] = {}
-        self.alerts: dict[str, list[Json]] = {}
-        asyncio.run(self._read(data))
-
-    async def _read(self, data: Path) -> None:
-        services = await build_services(Settings(kraftd_data=str(data)))
-        try:
-            for tenant_id in (*(each["id"] for each in self.truth["tenants"]), PLATFORM_TENANT):
-                found: list[Json] = []
-                after = None
-                while True:
-                    page = await services.search.page(tenant_id, EventFilter(), limit=200, after=after)
-                    found += [await services.search.shown(event) for event in page.items]
-                    after = page.next
-                    if after is None:
-                        break
-                self.trails[tenant_id] = found[::-1]
-                self.alerts[tenant_id] = list((await services.alerts.list(tenant_id, limit=200)).items)
-        finally:
-            await services.close()
+        tenants = [*(each["id"] for each in self.truth["tenants"]), PLATFORM_TENANT]
+        self.trails, self.alerts = asyncio.run(read_stored(str(data), tenants))
 
     def events_of(self, case: Json) -> list[Json]:
         """The events that a case left, of the types that its pattern reads."""
