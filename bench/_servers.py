@@ -50,10 +50,15 @@ class Server:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", encoding="ascii")
 
     def _mib(self, name: str) -> float:
-        for line in Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines():
-            if line.startswith(name):
-                return int(line.split()[1]) / 1024
-        raise RuntimeError("the server is gone")
+        return mib_of(name, str(self.process.pid))
+
+
+def mib_of(name: str, process: str = "self") -> float:
+    """What the kernel says of a process' memory (`VmRSS:`; `VmHWM:`, its peak since it was begun), by its number."""
+    for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("the process is gone")
 
 
 @contextlib.contextmanager
