@@ -13,9 +13,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from bench._history import ROOT, Figure, Record, Run, append
+from bench._history import HISTORY, ROOT, Figure, Record, Run, append
 from bench._page import PAGES
 from bench._programs import PROGRAMS, Program
 from shared.core.clock import SystemClock
@@ -25,41 +26,43 @@ class Failed(Exception):
     """A program did not do what it is there for."""
 
 
-def run(program: Program) -> Run:
-    """Run one program and show what it prints. Failed: it says so, or prints no figures."""
+def run(program: Program, package: str = "bench") -> Run:
+    """Run one program and show what it prints. Failed: it says so, or prints no figures, or somebody else's."""
     before, start = os.getloadavg()[0], time.perf_counter()
-    command = [sys.executable, "-m", f"bench.{program.name}", *program.arguments]
-    figures: list[Figure] = []
+    command = [sys.executable, "-m", f"{package}.{program.name}", *program.arguments]
+    told: list[str] = []
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our modules
         for line in process.stdout or ():
             print(line, end="", flush=True)
             if line.startswith('{"bench": '):
-                figures.append(_figure(program, line))
+                told.append(line)
     if process.returncode:
         raise Failed(f"{program.name}: exit code {process.returncode}")
-    if not figures:
+    if not told:
         raise Failed(f"{program.name}: it printed no figures")
     took = round(time.perf_counter() - start, 1)
     load = (round(before, 1), round(os.getloadavg()[0], 1))
-    return Run(program.name, program.arguments, took, load, tuple(figures))
+    return Run(program.name, program.arguments, took, load, tuple(_figure(program, line) for line in told))
 
 
 def _figure(program: Program, line: str) -> Figure:
-    told = json.loads(line)
-    if told["bench"] != program.name:
-        raise Failed(f"{program.name}: a figure says that it is one of {told['bench']}")
-    return Figure.of(told)
+    try:
+        found = json.loads(line)
+        if found["bench"] != program.name:
+            raise Failed(f"{program.name}: a figure says that it is one of {found['bench']}")
+        return Figure.of(found)
+    except (ValueError, KeyError) as error:
+        raise Failed(f"{program.name}: {error!r} of {line.strip()}") from None
 
 
-def write_pages() -> None:
-    """Write the tables of the page, and the pictures, again."""
-    for path, make in PAGES.items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(make(), encoding="utf-8")
-
-
-def main(arguments: Sequence[str] | None = None, programs: Sequence[Program] = PROGRAMS) -> int:
-    """Run what is named, or all that is standard; exit code 1 when one failed."""
+def main(
+    arguments: Sequence[str] | None = None,
+    programs: Sequence[Program] = PROGRAMS,
+    package: str = "bench",
+    history: Path = HISTORY,
+    pages: Mapping[Path, Callable[[], str]] = PAGES,
+) -> int:
+    """Run what is named, or all that is standard; exit code 1 when one failed. `pages`: what is written after that."""
     known = {each.name: each for each in programs}
     parser = argparse.ArgumentParser(prog="python -m bench", description="Run benchmarks and keep their figures.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
@@ -68,15 +71,18 @@ def main(arguments: Sequence[str] | None = None, programs: Sequence[Program] = P
         parser.error(f"no such benchmark: {', '.join(unknown)}")
     done: list[Run] = []
     failed: list[str] = []
-    for program in [known[name] for name in names] or [each for each in programs if each.standard]:
+    for program in programs:
+        if program.name not in names if names else not program.standard:
+            continue
         print(f"== {program.name}", flush=True)
         try:
-            done.append(run(program))
+            done.append(run(program, package))
         except Failed as error:
             failed.append(str(error))
     if done:
-        append(Record.made(done, SystemClock().now()))
-        write_pages()
+        append(Record.made(done, SystemClock().now()), history)
+        for path, make in pages.items():
+            path.write_text(make(), encoding="utf-8")
     for reason in failed:
         print(f"failed: {reason}", file=sys.stderr)
     return 1 if failed else 0

@@ -1,6 +1,6 @@
 """The picture of `bench.scale`: what things cost by the size of the trail, as an SVG that needs no color and no script.
 
-Both axes of a panel are logarithmic, so what grows with the trail itself would rise as steeply as the frame's diagonal.
+Both axes of a panel are logarithmic; a gray line shows how steep what grows with the trail itself would be.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 
 from bench._history import Figure
 
-WIDTH, LEFT, RIGHT, TOP = 820, 70, 230, 64
+WIDTH, LEFT, RIGHT, TOP = 840, 70, 250, 64
 PANEL, GAP = 220, 62
 _INK, _FAINT = "#1a1a1a", "#c4c4c4"
 _DASHES = ("", "7 4", "2 3", "10 3 2 3", "4 4", "12 5")
@@ -45,7 +45,7 @@ _OPERATIONS = {
 def scale_svg(figures: Sequence[Figure]) -> str:
     """The picture of a run; of none the frame alone, which says so."""
     panels = [
-        Panel("CPU of one, milliseconds", _by_operation(figures, "cpu")),
+        Panel("CPU of one, milliseconds", _by_operation(figures, "cpu_p50")),
         Panel("Calls of the store for one", _by_operation(figures, "calls")),
         Panel("Memory of the process, MiB", _memory(figures)),
     ]
@@ -60,7 +60,13 @@ def scale_svg(figures: Sequence[Figure]) -> str:
         f'<desc id="desc">{escape(told)}</desc>',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         _text(20, 28, "What one more costs, by how many events are stored", size=17),
-        _text(20, 48, "Both axes are logarithmic." if sizes else "It has not been measured yet."),
+        _text(
+            20,
+            48,
+            "Both axes are logarithmic. The gray line grows as the trail does."
+            if sizes
+            else "It has not been measured yet.",
+        ),
     ]
     for number, panel in enumerate(drawn):
         parts += _panel(panel, sizes, TOP + number * (PANEL + GAP) + 26)
@@ -132,6 +138,11 @@ def _panel(panel: Panel, sizes: Sequence[int], top: float) -> Iterator[str]:
         at = x.at(tick)
         yield f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{top + PANEL}" stroke="{_FAINT}" stroke-width="0.7"/>'
         yield _text(at, top + PANEL + 17, _short(tick), anchor="middle")
+    factor = min(x.high / x.low, y.high / y.low)
+    yield (
+        f'<line x1="{LEFT}" x2="{x.at(x.low * factor):.1f}" y1="{y.start:.1f}" y2="{y.at(y.low * factor):.1f}" '
+        f'stroke="{_FAINT}" stroke-width="4"/>'
+    )
     yield from _lines(panel, x, y)
 
 

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 
 from shared.core.version import VERSION
@@ -33,11 +34,15 @@ class Figure:
     @classmethod
     def of(cls, line: dict[str, str | int | float]) -> Figure:
         """The figure of a JSON line as programs print it. KeyError, ValueError: it is none."""
-        labels = {name: value for name, value in line.items() if name not in ("bench", "metric", "value", "unit")}
-        if any(isinstance(value, float) for value in labels.values()):
-            raise ValueError("a label is text or a whole number")
-        named = {name: value for name, value in labels.items() if not isinstance(value, float)}
-        return cls(str(line["metric"]), float(line["value"]), str(line["unit"]), named)
+        value, labels = float(line["value"]), dict[str, str | int]()
+        if not isfinite(value):
+            raise ValueError("a value is a number")
+        for name, label in line.items():
+            if name not in ("bench", "metric", "value", "unit"):
+                if not isinstance(label, str | int):
+                    raise ValueError(f"the label {name} is text or a whole number")
+                labels[name] = label
+        return cls(str(line["metric"]), value, str(line["unit"]), labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Record:
     @classmethod
     def made(cls, runs: Iterable[Run], at: datetime) -> Record:
         """The record of what ran here until a moment."""
-        return cls(at.strftime("%Y-%m-%dT%H:%MZ"), VERSION, commit(), machine(), tuple(runs))
+        return cls(at.strftime("%Y-%m-%dT%H:%M:%SZ"), VERSION, commit(), machine(), tuple(runs))
 
     @classmethod
     def of(cls, line: str) -> Record:

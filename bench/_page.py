@@ -58,21 +58,20 @@ def _aim(aim: Aim, runs: Runs) -> str:
 
 
 def runs_list(runs: Runs) -> str:
-    """The runs that the figures are of, the newest first, each with its machine."""
-    found: dict[str, tuple[Record, list[str]]] = {}
-    for program in PROGRAMS:
-        if program.name in runs:
-            record = runs[program.name][0]
-            found.setdefault(record.at, (record, []))[1].append(program.name)
-    return "".join(_record(*found[at]) for at in sorted(found, reverse=True)) or _NOT_YET
+    """What the figures are of, the newest first: version, commit and machine, and the programs that ran there."""
+    found: dict[str, list[str]] = {}
+    names = [program.name for program in PROGRAMS if program.name in runs]
+    for name in sorted(names, key=lambda name: runs[name][0].at, reverse=True):
+        found.setdefault(_place(runs[name][0]), []).append(name)
+    lines = [f"- {place}: {', '.join(sorted(those, key=names.index))}.\n" for place, those in found.items()]
+    return "".join(lines) or _NOT_YET
 
 
-def _record(record: Record, names: Sequence[str]) -> str:
+def _place(record: Record) -> str:
     of = record.machine
-    place = f"{of['cores']} cores of {of['cpu']}, {of['memory']}; {of['os']}, {of['kernel']}"
     return (
-        f"- {record.at}, version {record.version} at `{record.commit}`: {place}; Python {of['python']}, "
-        f"SQLite {of['sqlite']}. {', '.join(names)}.\n"
+        f"Version {record.version} at `{record.commit}`, on {of['cores']} cores of {of['cpu']} with {of['memory']}, "
+        f"{of['os']}, {of['kernel']}, Python {of['python']}, SQLite {of['sqlite']}"
     )
 
 
