@@ -74,8 +74,8 @@ AIMS: tuple[Aim, ...] = (
         at_most=30,
     ),
     Aim(
-        "a search, proof, report, detection or batch to seal asks the store at most 1.5 times for what it did when the trail "
-        "was a hundredth as long",
+        "a search, proof, report, detection or batch to seal asks the store at most 1.5 times as often as in a trail a "
+        "hundredth as long",
         "scale",
         "growth_calls",
         at_most=1.5,

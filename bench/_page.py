@@ -118,28 +118,29 @@ def _row(figure: Figure, common: Mapping[str, str | int], *, without: str = "") 
 
 
 def _pivot(figures: Sequence[Figure], across: str, common: Mapping[str, str | int]) -> str:
-    """A table with a column for each value of a label, in the order in which they come; numbers by size."""
-    columns: dict[str, None] = {}
+    """A table with a column for each value of a label, or for each metric. Rows of one metric stand together."""
+    columns = list(dict.fromkeys(_column(each, across) for each in _by_number(figures, across)))
+    metrics = list(dict.fromkeys(each.metric for each in figures))
     cells: dict[Row, dict[str, str]] = {}
-    for each in _by_number(figures, across):
-        if across == "metric":
-            column, row = f"{each.metric.replace('_', ' ')}, {_unit(each.unit)}".rstrip(", "), ""
-            key = (_row(each, common, without=across)[0], row)
-        else:
-            value = each.labels[across]
-            column, key = f"{value:,}" if isinstance(value, int) else value, _row(each, common, without=across)
-        columns[column] = None
-        cells.setdefault(key, {})[column] = shown(each.value)
-    has_units = across != "metric"
-    heads = ("" if across == "metric" else across.replace("_", " "), *columns, *(("unit",) if has_units else ()))
-    rows = [
-        (name, *(found.get(column, "") for column in columns), *((unit,) if has_units else ()))
-        for (name, unit), found in cells.items()
-    ]
-    return _markdown(heads, rows)
+    for each in sorted(figures, key=lambda each: metrics.index(each.metric)):
+        name, unit = _row(each, common, without=across)
+        row = (name, "" if across == "metric" else unit)
+        cells.setdefault(row, {})[_column(each, across)] = shown(each.value)
+    rows = [(name, *(found.get(column, "") for column in columns), unit) for (name, unit), found in cells.items()]
+    if across == "metric":  # units are in the columns' names
+        return _markdown(("", *columns), [row[:-1] for row in rows])
+    return _markdown((across.replace("_", " "), *columns, "unit"), rows)
+
+
+def _column(figure: Figure, across: str) -> str:
+    if across == "metric":
+        return f"{figure.metric.replace('_', ' ')}, {_unit(figure.unit)}".rstrip(", ")
+    value = figure.labels[across]
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _by_number(figures: Sequence[Figure], across: str) -> Sequence[Figure]:
+    """By what is across, where that is a number; else as they come."""
     values = [each.labels.get(across) for each in figures]
     if not all(isinstance(value, int) for value in values):
         return figures

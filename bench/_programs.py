@@ -37,6 +37,6 @@ PROGRAMS: tuple[Program, ...] = (
     Program("cold_start", across=("imports",)),
     Program("compliance", across=("events",)),
     Program("export", across=("events",), arguments=("--events", "10000", "100000", "--formats", "jsonl")),
-    Program("scale", across=("events",), standard=False),
+    Program("scale", across=("events", "metric"), standard=False),
 )
 """Every program of bench/."""

@@ -103,6 +103,22 @@ def test_what_is_measured_may_be_across_with_its_unit() -> None:
     assert "| b | 4 |  |" in text
 
 
+def test_rows_of_one_metric_stand_together_and_what_has_no_such_label_follows() -> None:
+    figures = [
+        Figure(metric, 1.5, "", {"operation": operation, "events": events})
+        for events in (10, 100)
+        for operation in ("search", "proof")
+        for metric in ("calls", "cpu")
+    ]
+    figures.append(Figure("growth_calls", 1.0, "ratio", {"operation": "search"}))
+    text = program_tables(Program("scale", across=("events", "metric")), *_recorded("scale", *figures))
+    names = [line.split(" | ")[0].strip("| ") for line in text.splitlines() if line.startswith("| ")]
+    assert [name for name in names if name.strip("-")] == [
+        *("events", "calls: search", "calls: proof", "cpu: search", "cpu: proof", "search")
+    ]
+    assert "|  | growth calls |" in text
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0"), (0.12345, "0.123"), (1.005, "1.00"), (12.34, "12.3"), (1234.5, "1,234"), (2.0, "2")]
 )
