@@ -64,7 +64,7 @@ bench: setup ## Measure (ONLY="ledger search": some), keep the figures in bench/
 	@sh scripts/setup.sh tests
 	@$(PYTHON) -m bench $(ONLY)
 
-scale: setup ## Whether costs grow with the trail: five million events of fifty tenants; an hour, 35 GB of disk
+scale: setup ## Whether costs grow with the trail: five million events of fifty tenants; an hour or more, 35 GB of disk
 	@sh scripts/setup.sh tests
 	@$(PYTHON) -m bench scale
 

@@ -1,4 +1,4 @@
-"""Whether costs grow with the trail: `python -m bench.scale [--events 5000000] [--tenants 50]` (an hour, 35 GB).
+"""Whether costs grow with the trail: `python -m bench.scale [--events 5000000] [--tenants 50]` (35 GB).
 
 Events of all tenants are written through the storage port, and sealed as the change feed does it, into an SQLite file
 that is on the disk at each commit. At several sizes on the way the store is closed, and a process of its own opens it
