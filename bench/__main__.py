@@ -40,7 +40,7 @@ def run(program: Program, package: str = "bench") -> Run:
         raise Failed(f"{program.name}: exit code {process.returncode}")
     if not told:
         raise Failed(f"{program.name}: it printed no figures")
-    took = round(time.perf_counter() - start, 1)
+    took = round(time.perf_counter() - start, 2)
     load = (round(before, 1), round(os.getloadavg()[0], 1))
     return Run(program.name, program.arguments, took, load, tuple(_figure(program, line) for line in told))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import random
 import time
@@ -40,6 +41,9 @@ KINDS = {
 _DRAWN = 5_000
 """Among so many are enough of each kind."""
 
+_FIXED = {"id": "0195c000-0000-7000-8000-0000000000aa", "numbers": list(range(40)), "texts": ["some text"] * 40}
+_TIMES = 64
+
 type Figure = tuple[str, float, str, dict[str, str | int]]
 type Work = Callable[[], Awaitable[object]]
 
@@ -60,21 +64,34 @@ def searches(world: World) -> dict[str, Make]:
     return common | {"failed sign-ins of a day": _failures_of_a_day(world)}
 
 
+def reference() -> float:
+    """CPU seconds of a fixed piece of work, a millisecond where nobody else is at work: neighbours make it dearer, as
+    they do all else."""
+    start = time.process_time()
+    for _ in range(_TIMES):
+        hashlib.sha256(json.dumps(json.loads(json.dumps(_FIXED)), sort_keys=True).encode()).digest()
+    return time.process_time() - start
+
+
 async def costs(world: World, operation: str, works: Sequence[Work]) -> list[Figure]:
     """What each of these calls takes, but for the first, which warm up: means of what is counted, medians of times."""
     for work in works[:WARM_UP]:
         await work()
     measured = works[WARM_UP:]
-    calls, items, took, used = world.store.calls.total(), world.store.items, list[float](), list[float]()
+    calls, items = world.store.calls.total(), world.store.items
+    took, used, ratios = list[float](), list[float](), list[float]()
     for work in measured:
+        fixed = reference()
         start, cpu = time.perf_counter(), time.process_time()
         await work()
         took.append(time.perf_counter() - start)
         used.append(time.process_time() - cpu)
+        ratios.append(used[-1] / fixed)
     own: dict[str, str | int] = {"operation": operation}
     return [
         ("calls", (world.store.calls.total() - calls) / len(measured), "calls of the store", own),
         ("items", (world.store.items - items) / len(measured), "items read", own),
+        ("cpu_to_reference", median(ratios), "1", own),
         ("cpu_p50", 1000 * median(used), "ms of CPU", own),
         ("elapsed_p50", 1000 * median(took), "ms", own),
     ]

@@ -30,7 +30,7 @@ LEAST_ROUNDS = 10
 """Eight days: a report is of seven."""
 BYTES_PER_EVENT = 7_000
 """What is wanted on the disk, with some to spare."""
-GROWTH_OF = ("calls", "cpu_p50", "peak_rss", "rss")
+GROWTH_OF = ("calls", "cpu_to_reference", "peak_rss", "rss")
 _TOLD_EVERY = 20
 
 

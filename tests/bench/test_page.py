@@ -132,7 +132,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def _curve() -> ET.Element:
     figures = []
-    for metric in ("cpu_p50", "calls"):
+    for metric in ("cpu_to_reference", "calls"):
         for operation, value in (("search: a", 1.0), ("search: b", 3.0), ("inclusion proof", 2.0)):
             figures += [
                 Figure(metric, value * (1 + number), "ms", {"operation": operation, "events": size})

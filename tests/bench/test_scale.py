@@ -64,15 +64,15 @@ def test_sizes_are_whole_rounds_and_the_smallest_is_eight_days() -> None:
 
 def test_growth_is_from_the_smallest_size_of_each_to_the_largest() -> None:
     found: list[Figure] = [
-        ("cpu_p50", 2.0, "ms", {"operation": "proof", "events": 10}),
-        ("cpu_p50", 9.0, "ms", {"operation": "proof", "events": 100}),
-        ("cpu_p50", 3.0, "ms", {"operation": "proof", "events": 1000}),
-        ("cpu_p50", 4.0, "ms", {"operation": "report", "events": 100}),
-        ("cpu_p50", 5.0, "ms", {"operation": "report", "events": 1000}),
+        ("cpu_to_reference", 2.0, "ms", {"operation": "proof", "events": 10}),
+        ("cpu_to_reference", 9.0, "ms", {"operation": "proof", "events": 100}),
+        ("cpu_to_reference", 3.0, "ms", {"operation": "proof", "events": 1000}),
+        ("cpu_to_reference", 4.0, "ms", {"operation": "report", "events": 100}),
+        ("cpu_to_reference", 5.0, "ms", {"operation": "report", "events": 1000}),
         ("elapsed_p50", 5.0, "ms", {"operation": "report", "events": 1000}),
         ("calls", 0.0, "1", {"operation": "report", "events": 100}),
     ]
     assert list(growth(found)) == [
-        ("growth_cpu_p50", 1.5, "ratio", {"operation": "proof", "from": 10, "to": 1000}),
-        ("growth_cpu_p50", 1.25, "ratio", {"operation": "report", "from": 100, "to": 1000}),
+        ("growth_cpu_to_reference", 1.5, "ratio", {"operation": "proof", "from": 10, "to": 1000}),
+        ("growth_cpu_to_reference", 1.25, "ratio", {"operation": "report", "from": 100, "to": 1000}),
     ]
