@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 PORT = 7071
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit release-check fuzz bench scale chaos docs lock
+.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit release-check fuzz mutation bench scale chaos docs lock
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ fuzz: setup ## Any bytes for every reader of bytes, led by coverage, and walks o
 	@sh scripts/setup.sh tests
 	@sh scripts/fuzz.sh $(FUZZ_SECONDS)
 
+mutation: setup ## Small changes to the code, and whether a test notices each (docs/mutation.md): ONLY="ledger privacy"
+	@sh scripts/mutation.sh $(ONLY)
+
 bench: setup ## Measure (ONLY="ledger search": some), keep the figures in bench/history.jsonl and docs/benchmarks.md
 	@sh scripts/setup.sh tests
 	@$(PYTHON) -m bench $(ONLY)
@@ -82,3 +85,4 @@ lock: setup ## Lock requirements.txt and requirements-dev.txt again from pyproje
 	@$(UV_COMPILE) tests/infra/requirements.in -o tests/infra/requirements.txt >/dev/null
 	@$(UV_COMPILE) tests/infra/supply.in -o tests/infra/supply.txt >/dev/null
 	@$(UV_COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.txt >/dev/null
+	@$(UV_COMPILE) tests/mutation/requirements.in -o tests/mutation/requirements.txt >/dev/null

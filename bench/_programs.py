@@ -25,6 +25,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program("cosmos", across=("metric",)),
     Program("store_budget", elsewhere="scaling.md"),
     Program("requests", across=("call",)),
+    Program("mixed", across=("metric",)),
     Program("ingest", across=("batch",)),
     Program("sign_in"),
     Program("ledger", across=("size", "entries", "entry_bytes")),

@@ -28,10 +28,12 @@ from bench._sealed import DAYS, written
 from bench._trail import Company
 from shared.audit.model import RequestContext
 from shared.compliance.catalogue import FRAMEWORKS
+from shared.compliance.evidence import LEAD_DAYS
 from shared.compliance.facts.store import facts_id
 from shared.core.settings import Settings
 from shared.identity.model import new_tenant
-from shared.storage.containers import IDENTITY, REPORTS
+from shared.ledger.shards import rollup_id
+from shared.storage.containers import IDENTITY, LEDGER, REPORTS
 from shared.wiring import Services, build_services
 from tests.fakes import ManualClock
 
@@ -74,7 +76,19 @@ async def world(folder: Path, count: int) -> tuple[Services, Meter, float]:
         for day in range(1, DAYS + 1):
             await services.facts.gather(TENANT, f"2026-03-{day:02}", _request(services))
         worked = time.process_time() - start
+    await _furnish_week_before(services)
     return services, meter, count / worked
+
+
+async def _furnish_week_before(services: Services) -> None:
+    """The last week of the month once more, as the week before it: reports look there for what went on in the month."""
+    for number in range(LEAD_DAYS):
+        day, before = f"2026-03-{DAYS - number:02}", f"2026-02-{28 - number}"
+        counted = await services.store.read(LEDGER, (TENANT, "2026-03"), rollup_id(day))
+        facts = (await services.facts.days(TENANT, [day], {day: counted}, _request(services)))[day]
+        own = {"id": rollup_id(before), "period": "2026-02", "day": before}
+        await services.store.create(LEDGER, (TENANT, "2026-02"), counted | own)
+        await services.facts.keep(TENANT, dict(facts) | {"day": before})
 
 
 def _request(services: Services) -> RequestContext:

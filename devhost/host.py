@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self, cast
 
 from starlette.applications import Starlette
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from devhost.admin import AdminApi
 from devhost.bindings import CosmosTrigger, Function, HttpTrigger, TimerTrigger
@@ -82,9 +83,15 @@ class Host:
         routes = [Route("/admin/functions/{name}", admin.run_function, methods=["POST"])]
         if simulated is not None:
             routes.append(Route("/admin/clock", admin.clock, methods=["GET", "POST"]))
-        self.asgi = Starlette(routes=routes)
-        self.asgi.router.redirect_slashes = False
-        self.asgi.router.default = HttpFront(worker, build_router(worker.functions, prefix))
+        self._front = HttpFront(worker, build_router(worker.functions, prefix))
+        self._admin = Starlette(routes=routes)
+        self._admin.router.redirect_slashes = False
+        self._admin.router.default = self._front
+
+    async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. What is no admin call goes to the functions straight, past Starlette's layers."""
+        app = self._admin if scope["path"].startswith("/admin/") else self._front
+        await app(scope, receive, send)
 
     @classmethod
     async def load(

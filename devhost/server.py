@@ -46,6 +46,7 @@ async def serve(host: Host, listener: socket.socket) -> None:
     """
     config = uvicorn.Config(
         host.asgi,
+        interface="asgi3",
         http=LimitedProtocol,
         ws="none",
         lifespan="off",

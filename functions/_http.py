@@ -5,9 +5,8 @@ import json
 import math
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import azure.functions as func
@@ -15,20 +14,17 @@ from pydantic import BaseModel
 
 from functions._api import Answer, Call, Endpoint
 from functions._attempts import asks_for_a_role, attempted
+from functions._caller import bearer, known_caller
 from functions._parsing import parse_body, parse_query
 from functions._shapes import shown_faults
 from shared.audit.model import RequestContext
 from shared.core.deadline import deadline
 from shared.core.errors import Invalid, KraftdError, Unready
 from shared.core.text import address
-from shared.identity.model import Caller
 from shared.privacy.secrets import SecretsError
 from shared.storage.errors import StoreError, Throttled
 from shared.telemetry import get_log
 from shared.wiring import LazyServices, Services
-
-if TYPE_CHECKING:  # cold start
-    from shared.identity.attempted import Attempt
 
 _log = get_log(__name__)
 
@@ -44,7 +40,6 @@ SECURITY_HEADERS = {
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _ENTITY_TAG = re.compile(r'(?<!W/)"[!#-~]{0,200}"')
 _ENTITY_TAGS = re.compile(r'(?:W/)?"[!#-~]{0,200}"(?:\s*,\s*(?:W/)?"[!#-~]{0,200}"){0,20}')
-_API_KEY = "kak_"
 _GRACE_SECONDS = 1.0
 """After the deadline: what keeps to it by itself, and knows what was done, answers first."""
 _MAX_USER_AGENT = 512
@@ -101,7 +96,8 @@ async def _answer(
         body, query = _parsed(endpoint, req)
         return await endpoint.handler(Call(services, request, body, query, path, None, *_headers(req)))
     attempt = partial(attempted, endpoint, req.get_body(), req.url, path)
-    caller, request = await _known(endpoint, _bearer(req), services, request, attempt)
+    token = bearer(req.headers.get("authorization", ""))
+    caller, request = await known_caller(endpoint, token, services, request, attempt)
     try:
         body, query = _parsed(endpoint, req)
     except Invalid:
@@ -122,23 +118,6 @@ def _headers(req: func.HttpRequest) -> tuple[frozenset[str] | None, str | None, 
 def _parsed(endpoint: Endpoint, req: func.HttpRequest) -> tuple[BaseModel, BaseModel]:
     """Body and query, each as its model."""
     return parse_body(req.get_body(), endpoint.body), parse_query(req.url, endpoint.query)
-
-
-async def _known(
-    endpoint: Endpoint, token: str | None, services: Services, request: RequestContext, attempt: "Attempt"
-) -> tuple[Caller, RequestContext]:
-    """The caller, and the request as one of theirs. 401 for who is not known; 403 where they may not call."""
-    if token is not None and token.startswith(_API_KEY):
-        program = await services.api_keys.authenticate(token, request)
-        request = replace(request, api_key_id=program.key_id)
-        await services.api_keys.require_scope(program, endpoint.scope, request, attempt)
-        return program, request
-    person = await services.access.authenticate(token, request)
-    request = replace(request, session_id=person.session_id)
-    await services.access.require_role(person, endpoint.who or (), request, attempt)
-    needed = {"enrollment": endpoint.enrollment, "step_up": endpoint.step_up}
-    await services.access.require_factor(person, request, attempt, **needed)
-    return person, request
 
 
 def _context(endpoint: Endpoint, req: func.HttpRequest, services: LazyServices, request_id: str) -> RequestContext:
@@ -205,11 +184,6 @@ def _if_match(req: func.HttpRequest) -> frozenset[str] | None:
     if not given or given == "*":
         return None
     return frozenset(_ENTITY_TAG.findall(given)) if _ENTITY_TAGS.fullmatch(given) else frozenset()
-
-
-def _bearer(req: func.HttpRequest) -> str | None:
-    scheme, _, token = req.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
 def _store_down(error: StoreError) -> Unready:

@@ -32,8 +32,9 @@ counted all the same. A cap hides names, and nothing that matters: of events tha
 known how many are not named, and where there are any, or could be, the rule counts as not run wholly (`data-missing`)
 unless it found something anyway ([ADR 59](adr/0059-no-cap-blinds-a-rule.md)). Facts hold nothing personal: ids of
 persons and what was in clear in the entries. They are kept under a code that only the app can make; those that do
-not fit it are folded again. What had ended when a period began (accounts, persons who were erased, consents) is read
-from the trail, up to 5,000 events of a kind.
+not fit it are folded again. What began in the week before a period and went on in it (bursts, runs of failures, idle
+sessions, silences) is as large as it is ([ADR 65](adr/0065-reports-look-a-week-back.md)). What had ended when a period
+began (accounts, persons who were erased, consents) is read from the trail, up to 5,000 events of a kind.
 
 **Samples** ([ADR 42](adr/0042-samples-follow-from-the-checkpoint.md)): the seed is SHA-256 of a root of the ledger
 (base64), a line feed, and the control's `oscal_id`. The root is the one that the period's last month had when the last
@@ -51,7 +52,8 @@ is; retention covers the period.
 
 What a control is about is in its row below, after "occasions"; whatever else speaks to it is context ([ADR
 58](adr/0058-a-control-needs-its-occasion.md)). Decisions on incidents are free text, of which reports read the
-beginning: `reportable` or `not reportable`.
+beginning: `reportable` or `not reportable`. The last one before the 72 hours ran out counts, and `reportable` at any
+time after that: it can be taken back in time only. A notice counts if it was given when it was recorded.
 
 Reasons of not-evidenced: `no-occurrence` (sources were alive, and nothing of the kind happened), `not-exercised` (a
 mechanism that nothing triggered, or alerts that nobody followed up and that are not late), `no-source` (nothing was
@@ -63,14 +65,24 @@ data-missing. Approvals are what whoever made a change said (`approved_by`, `tic
 sealed with their persons: sessions stand in for them.
 
 Attributes by which producers' `data.*` events can say more: `purpose`, `recipient`, `recipient_address`,
-`description`, `legal_basis` (what begins with `consent` is looked at; where somebody withdrew one, uses that do not say
-theirs are a gap), `reason`, `ticket`, `role` (of the actor, in the producer's own system: a word of letters, digits and
-`._:-`, at most 64). A text without two letters or digits says nothing.
+`description`, `legal_basis` ([below](#legal-bases)), `reason`, `ticket`, `role` (of the actor, in the producer's
+own system: a word of letters, digits and `._:-`, at most 64). A text without two letters or digits says nothing.
 
 What an organization can say of itself ([settings](administration.md#settings)), and what is looked at then: `on_call`
 (ACC-07), `data_roles` (ACC-08, for uses of its own systems' data), `expected_sources` (INT-06). Where a rule needs what
 was not said, its controls are data-missing. `accepted_risks` name a rule and a framework: what the rule finds stays an
 exception, and the register shows who accepted it, until when and why.
+
+### Legal bases
+
+DATA-03 looks at uses on a consent that was withdrawn, by person and purpose. A `legal_basis` is a consent when it
+begins with `consent` or `explicit consent`, or has `6(1)(a)` in it. It is clearly another one when it is one of
+these and nothing else, in any case, with blanks, `-` or `_` between words: `contract`, `performance of a contract`,
+`legal obligation`, `compliance with a legal obligation`, `vital interest(s)`, `public task`, `public interest`,
+`official authority`, `legitimate interest(s)`; or a letter of Article 6(1), as `Art. 6(1)(b)` to `(f)`, with or
+without `GDPR`; or one with the other behind it, in brackets or after a comma or colon. Anything else (another
+language, more words, nothing) may be a consent: after a withdrawal, a use for that person and purpose on it is a
+gap (`basis`), and the control data-missing. Deleting what there is needs no basis.
 
 How to get a report, by a call or by a schedule: [reports.md](reports.md).
 

@@ -28,6 +28,7 @@ LOCKS = {
     "tests/infra/requirements.txt": ("tests/infra/requirements.in",),
     "tests/infra/supply.txt": ("tests/infra/supply.in",),
     "tests/fuzz/requirements.txt": ("tests/fuzz/requirements.in",),
+    "tests/mutation/requirements.txt": ("tests/mutation/requirements.in",),
 }
 """Every lock file, and what it is compiled of; so does `make lock`."""
 LICENCES = frozenset(

@@ -9,13 +9,15 @@ the bundle, and no network. What it checks:
 - nothing in it belongs to another tenant or month, appears twice, or has an id made at another time than it claims;
 - nothing was sealed long after the time that it says it was recorded, and no failed check of the service is on record;
 - the daily totals are those of the entries, counted again;
-- a report that is in it is the one that the manifest names, and stands on months as they are in the bundle;
+- a report that is in it is the one that the manifest names, stands on months as they are in the bundle, and counts
+  events, evidence and samples as the entries give them; what its rules make of these is not run again;
 - closing statements of earlier months, proof files and checkpoints kept from before agree with the entries;
 - personal data that is shown is what was committed to when it was recorded;
 - with `--events`, an export of the trail: every event is what was sealed, none is there that was not, and none lacks.
 
 Exit status: 0 all of it is verified, 1 something is wrong, 2 something could not be checked. Memory stays small, at
-some twenty bytes an entry, and forty more an exported event. The format is described in evidence-format.md.
+some twenty bytes an entry, and forty more an exported event; of a report, hundred bytes for each of up to 32 entries
+of a day, type, outcome, class and reason. The format is described in evidence-format.md.
 """
 
 from __future__ import annotations
@@ -90,6 +92,7 @@ _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _EMPTY_ROOT = hashlib.sha256(b"").digest()
+_ROW = ("outcome", "data_class", "reason")
 # What zipfile raises for bytes that are no ZIP file, or a broken one: more than it says
 _UNREADABLE = (
     *(OSError, EOFError, ValueError, OverflowError, NotImplementedError),
@@ -644,11 +647,31 @@ class Day:
 
 @dataclass
 class Claim:
-    """A statement that a month had this root at this size, and what it comes from."""
+    """A statement that a month had this root at this size, what it comes from, and how it held."""
 
     subject: str
     root: bytes
     detail: str
+    result: str = UNKNOWN
+
+
+class Claims:
+    """All that is claimed of months. It is answered in the order in which it was claimed, whatever the sizes are."""
+
+    def __init__(self, months: Sequence[str]) -> None:
+        self.at: dict[str, dict[int, list[Claim]]] = {month: {} for month in months}
+        self.made: list[tuple[str, Claim]] = []
+
+    def add(self, month: str, size: int, claim: Claim) -> None:
+        """Take in a claim of a month that is there."""
+        self.at[month].setdefault(size, []).append(claim)
+        self.made.append((month, claim))
+
+    def answer(self, checks: Checks) -> None:
+        """Note how each held, once all months were checked."""
+        for month, claim in self.made:
+            unknown = f"the entries of {month} could not be checked"
+            checks.add(claim.subject, claim.result, unknown if claim.result == UNKNOWN else claim.detail)
 
 
 class Month:
@@ -686,7 +709,7 @@ class Month:
         if not checks.attempt(f"{label}: signed checkpoint", self.check_checkpoint):
             return
         proofs = self.proof_files()
-        if not checks.attempt(f"{label}: complete and unchanged", functools.partial(self.check_entries, checks)):
+        if not checks.attempt(f"{label}: complete and unchanged", self.check_entries):
             return
         checks.attempt(f"{label}: entries make sense", self.check_meaning)
         checks.attempt(f"{label}: sealed when recorded", self.check_order)
@@ -706,10 +729,10 @@ class Month:
         self.bundle.cosigned.append(cosigned)
         return f"{self.size:,} entries, root {self.root.hex()[:16]}…"
 
-    def check_entries(self, checks: Checks) -> str:
+    def check_entries(self) -> str:
         """Entries 0 to size-1, and no others, give the signed root."""
         expected = set()
-        self.pass_marks(checks)
+        self.pass_marks()
         for number in range(-(-self.size // WIDTH)):
             width = min(WIDTH, self.size - number * WIDTH)
             name = tile_name(number, width)
@@ -719,12 +742,13 @@ class Month:
             for entry in entries:
                 self.take(entry, shown)
                 if self.tree.size in self.claims:
-                    self.pass_marks(checks)
+                    self.pass_marks()
         if self.tree.root() != self.root:
             raise Wrong("the entries do not give the signed root: some were changed, dropped, added or moved")
         for size in [size for size in self.claims if size > self.size]:
             for claim in self.claims.pop(size):
-                checks.add(claim.subject, WRONG, f"it had {size:,} entries then and has {self.size:,} in the bundle")
+                claim.result = WRONG
+                claim.detail = f"it had {size:,} entries then and has {self.size:,} in the bundle"
         surplus = (self.bundle.names(f"{self.folder}tile/") | self.bundle.names(f"{self.folder}disclosed/")) - expected
         require(not surplus, f"there are entries beyond the signed size: {min(surplus, default='')}")
         if self.bundle.exported is not None:
@@ -733,12 +757,13 @@ class Month:
             self.bundle.reported.counted.add(self.period)
         return f"entries 0 to {self.size - 1:,} give the signed root" if self.size else "no entries, as signed"
 
-    def pass_marks(self, checks: Checks) -> None:
+    def pass_marks(self) -> None:
         """Hold what was claimed of the tree at this size against it."""
         root = self.tree.root()
         for claim in self.claims.pop(self.tree.size, []):
-            same = root == claim.root
-            checks.add(claim.subject, OK if same else WRONG, claim.detail if same else "history was rewritten since")
+            claim.result = OK
+            if root != claim.root:
+                claim.result, claim.detail = WRONG, "history was rewritten since"
 
     def split(self, data: bytes, width: int) -> list[bytes]:
         """The entries of an entry bundle."""
@@ -774,7 +799,7 @@ class Month:
             if self.bundle.exported is not None:
                 self.bundle.exported.match(event["id"], leaf, is_wanted)
             if self.bundle.reported is not None and is_wanted:
-                self.bundle.reported.add(event, index)
+                self.bundle.reported.add(event, index, entry)
         del self.faults[MAX_SHOWN:]
 
     def check_event(self, event: dict[str, Any], index: int) -> None:
@@ -908,6 +933,78 @@ class Month:
 
 # ---- the figures of a report ---------------------------------------------------------------------------------------
 
+_SELECTOR = re.compile(
+    r"(?P<type>[a-z_]+\.(?:[a-z_]+|\*))(?:\+(?P<outcome>[a-z]+))?(?::(?P<data_class>[a-z]+))?"
+    r"(?:=(?P<reason>[a-z_]+))?(?:@(?P<status>[a-z]+))?"
+)
+SAMPLING = (
+    "Simple random sample without replacement: places by SHA-256(seed, number) modulo the population, which is ordered "
+    "by day, type, outcome, class and reason; within these, events by SHA-256(seed, event id) among the 32 with the "
+    "smallest entry hashes"
+)
+MOST_CANDIDATES, MOST_OF_A_ROW = 3600, 32
+MOST_ROWS, MOST_DAYS = 1000, 366
+STATUSES = {
+    "satisfied": "satisfied",
+    "exception": "exception",
+    "not-evidenced": "not_evidenced",
+    "not-applicable": "not_applicable",
+}
+
+Row = tuple[Any, ...]  # type, outcome, class, reason
+
+
+def selectors_of(text: str) -> list[dict[str, str | None]]:
+    """What says which events are meant; evidence-format.md has the form."""
+    found = [_SELECTOR.fullmatch(word) for word in text.split()]
+    require(all(found), f"{text} does not say which events are meant")
+    return [each.groupdict() for each in found if each is not None]
+
+
+def is_meant(row: Row, wanted: dict[str, str | None]) -> bool:
+    """Whether the events of a row are."""
+    kind = wanted["type"] or ""
+    named = row[0].startswith(kind[:-1]) if kind.endswith("*") else row[0] == kind
+    return named and all(wanted[n] in (None, row[at]) for at, n in enumerate(("outcome", "data_class", "reason"), 1))
+
+
+class Candidates:
+    """Of each day and row the entries with the smallest hashes: samples are drawn from these."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, dict[Row, list[bytes]]] = {}
+
+    def add(self, day: str, row: Row, index: int, event_id: str, entry: bytes) -> None:
+        """Take an entry in, if its hash is small enough."""
+        turned = bytes(255 - byte for byte in hashlib.sha256(entry).digest()[:8])
+        told = turned + index.to_bytes(8, "big") + event_id.encode()
+        held = self.held.setdefault(day, {}).setdefault(row, [])
+        if len(held) < MOST_OF_A_ROW:
+            heapq.heappush(held, told)
+        elif turned > held[0][:8]:
+            heapq.heapreplace(held, told)
+
+    def of(self, day: str, row: Row, seed: str, count: int) -> list[tuple[str, int]]:
+        """Month and index of those that a seed draws."""
+        most = max(1, min(MOST_OF_A_ROW, MOST_CANDIDATES // len(self.held[day])))
+        keyed = [
+            (hashlib.sha256(seed.encode() + b"\n" + told[16:]).digest(), int.from_bytes(told[8:16], "big"))
+            for told in sorted(self.held[day][row], reverse=True)[:most]
+        ]
+        return [(day[:7], index) for _, index in sorted(keyed)[:count]]
+
+
+def places_of(seed: str, population: int, size: int) -> set[int]:
+    """The places in a population that a seed draws."""
+    if size >= population:
+        return set(range(population))
+    found: set[int] = set()
+    for number in itertools.count():
+        if len(found) == size:
+            break
+        found.add(int.from_bytes(hashlib.sha256(f"{seed}\n{number}".encode()).digest()[:16], "big") % population)
+    return found
+
 
 class Reported:
     """What a report says was counted, and what it names, held against the entries of its period.
@@ -922,58 +1019,81 @@ class Reported:
         shards = report["population"]
         self.limits = {s["period"]: max(s["size"], -1 if s["last"] is None else s["last"] + 1) for s in shards}
         self.days: dict[str, Day] = {}
-        self.outcomes: dict[tuple[str, str], int] = {}
+        self.updates: dict[str, dict[str, int]] = {}
         self.months = {s["period"]: [0, None, None] for s in shards}
         self.counted: set[str] = set()
         self.faults: list[str] = []
         self.named: dict[tuple[str, int], set[tuple[str, ...]]] = {}
-        controls = report["controls"]
-        shown = [ref for control in controls if control["samples"] for ref in control["samples"]["events"]]
+        self.controls = report["controls"]
+        self.sampled = [control for control in self.controls if control["samples"]]
+        shown = [ref for control in self.sampled for ref in control["samples"]["events"]]
         for ref in (*shown, *(each for finding in report["exceptions"] for each in finding["events"])):
             told = tuple(str(ref[name]) for name in ("event_id", "recorded_at", "type", "outcome"))
             self.named.setdefault((ref["period"], int(ref["index"])), set()).add(told)
         self.tables = {table["id"]: table for table in report["tables"]}
         self.seed = self.read_seed(dict(report["method"]["parameters"]))
+        self.made = seconds_of(str(report["generated_at"])[:19])
+        self.span = [date.fromisoformat(report[name]) for name in ("from_day", "to_day")]
+        require(0 < (self.span[1] - self.span[0]).days <= MOST_DAYS, "the report is of more days than one can be")
+        self.candidates = Candidates()
 
     def read_seed(self, parameters: dict[str, Any]) -> tuple[str, int, bytes] | None:
         """Month, size and root that samples are drawn by; None where there are no samples."""
-        sampled = [control for control in self.report["controls"] if control["samples"]]
         if "sampling_root" not in parameters:
-            require(not sampled, "it does not say what its samples are drawn by")
+            require(not self.sampled, "it does not say what its samples are drawn by")
             return None
         root = parameters["sampling_root"]
-        for control in sampled:
+        for control in self.sampled:
             drawn = hashlib.sha256(f"{root}\n{control['oscal_id']}".encode()).hexdigest()
             require(control["samples"]["seed"] == drawn, f"the sample of {control['oscal_id']} has another seed")
         size = parameters["sampling_size"]
         require(type(size) is int and size > 0, "the size that samples are drawn by is none")
         return str(parameters["sampling_month"]), size, strict_base64(root)
 
-    def add(self, event: dict[str, Any], index: int) -> None:
+    def add(self, event: dict[str, Any], index: int, entry: bytes) -> None:
         """Count an entry of the period."""
-        period, day = event["period"], event["recorded_at"][:10]
+        period, day, kind = event["period"], event["recorded_at"][:10], event["type"]
         if index >= self.limits.get(period, 0):
+            lag = BEHIND_PRODUCED if kind.startswith(PRODUCED) else BEHIND_OWN
+            if self.made - seconds_of(event["recorded_at"][:19]) > lag:
+                self.faults.append(f"entry {index:,} of {period} was there when it was made, and it leaves it out")
             return
         self.days.setdefault(day, Day()).add(event, index)
-        kind = "custom.*" if event["type"].startswith("custom.") else event["type"]
-        self.outcomes[kind, event["outcome"]] = self.outcomes.get((kind, event["outcome"]), 0) + 1
+        if kind == "alert.update":
+            status, updates = str(event["attributes"].get("new_status")), self.updates.setdefault(day, {})
+            updates[status] = updates.get(status, 0) + 1
+        if self.sampled:
+            row = ("custom.*" if kind.startswith("custom.") else kind, *(event[n] for n in _ROW))
+            self.candidates.add(day, row, index, event["id"], entry)
         month = self.months[period]
         month[:] = [(month[0] or 0) + 1, index if month[1] is None else month[1], index]
-        told = (event["id"], event["recorded_at"], event["type"], event["outcome"])
+        told = (event["id"], event["recorded_at"], kind, event["outcome"])
         if self.named.pop((period, index), {told}) != {told}:
             self.faults.append(f"entry {index:,} of {period} is not the event that it names")
 
-    def check(self) -> str:
-        """Everything that it counts is what the entries give, and everything that it names is among them."""
+    def checks(self) -> dict[str, Callable[[], str]]:
+        """The checks of it, by what they are about."""
+        return {"figures": self.check_figures, "evidence": self.check_evidence, "controls": self.check_agreement}
+
+    def check(self, what: Callable[[], str]) -> str:
+        """Run one of the checks below, of a report whose entries are all there."""
         if set(self.months) - self.counted:
             raise Unchecked("the entries that it counts could not be checked")
         try:
-            return self.check_figures()
+            return what()
         except (LookupError, TypeError, ValueError, AttributeError):
             raise Wrong("report/report.json has figures that are none") from None
 
+    @functools.cached_property
+    def days_of_period(self) -> list[str]:
+        """The days that the report is of."""
+        first, end = self.span
+        return [(first + timedelta(days=number)).isoformat() for number in range((end - first).days)]
+
     def check_figures(self) -> str:
-        """The same, of a report whose every part has its form."""
+        """What it counts is what the entries give, and everything that it names is among them."""
+        months = list(dict.fromkeys(day[:7] for day in self.days_of_period))
+        require([each["period"] for each in self.report["population"]] == months, "it does not stand on all its months")
         require(not self.faults, "; ".join(self.faults[:MAX_SHOWN]))
         for period, index in sorted(self.named):
             raise Wrong(f"entry {index:,} of {period}, which it names, is not among those of its period")
@@ -984,49 +1104,135 @@ class Reported:
             own = [shard["events"], shard["first"], shard["last"]]
             require(own == self.months[shard["period"]], f"it counts other events of {shard['period']} than there are")
         self.check_days()
-        self.check_evidence()
         self.check_counts()
         return f"{total:,} events by day, type, outcome, class and reason: counted again from the entries"
 
     def check_days(self) -> None:
-        """The table of days."""
-        rows = {row[0]: row[1:4] for row in self.tables.get("days", {"rows": []})["rows"]}
-        for day in sorted(rows.keys() | self.days.keys()):
-            totals = self.days[day].totals() if day in self.days else {"events": 0, "first": None, "last": None}
-            expected = [totals[name] for name in ("events", "first", "last")]
-            require(rows.get(day) == expected, f"it counts other events of {day} than there are")
-
-    def check_evidence(self) -> None:
-        """What each control is said to stand on is not more than there is: it may be of some classes alone."""
-        for control in self.report["controls"]:
-            for each in control["evidence"]:
-                if " " in each["type"]:
-                    continue  # updates of alerts by what they came to: entries have that in their attributes
-                for outcome, count in each["by_outcome"]:
-                    there = self.outcomes.get((each["type"], outcome), 0)
-                    what = f"{control['oscal_id']} stands on {count} {each['type']} ({outcome})"
-                    require(count <= there, f"{what}, and there are {there}")
-                require(
-                    each["total"] == sum(count for _, count in each["by_outcome"]) == sum(each["by_day"]),
-                    f"the counts of {each['type']} for {control['oscal_id']} do not add up",
-                )
+        """The table of days: each day once, its events, first and last index, and different actors."""
+        rows = self.tables.get("days", {"rows": []})["rows"]
+        for day, row in itertools.zip_longest(self.days_of_period, rows):
+            expected = [day, 0, None, None, 0]
+            if day in self.days:
+                totals = self.days[day].totals()
+                expected = [day, *(totals[name] for name in ("events", "first", "last", "distinct_actors"))]
+            require(row is not None and row[:5] == expected, f"it counts other events of {day} than there are")
 
     def check_counts(self) -> None:
         """The table of counts by type, outcome, class and reason."""
         if "counts" not in self.tables:
             raise Unchecked("the report has no table of counts by type")
-        rows: dict[tuple[Any, ...], int] = {}
-        for day in self.days.values():
-            for row, count in day.counts.items():
-                rows[row] = rows.get(row, 0) + count
-        table = self.tables["counts"]
+        table, rows = self.tables["counts"], self.rows
         for *row, count in table["rows"]:
             shown = " ".join(map(str, row))
-            there = rows.get(tuple(row), 0)
+            there = sum(rows.get(tuple(row), ()))
             require(count == there, f"it counts {count} events of {shown}, and there are {there}")
         require(table["total"] == len(rows), "it counts events of other types than there are")
-        is_cut = table["total"] > len(table["rows"])
-        require(is_cut or len({tuple(row[:4]) for row in table["rows"]}) == len(rows), "a type is counted twice")
+        require(len({tuple(row[:4]) for row in table["rows"]}) == len(table["rows"]), "a type is counted twice")
+        require(len(table["rows"]) == min(len(rows), MOST_ROWS), "its table of counts was cut short")
+
+    @functools.cached_property
+    def rows(self) -> dict[Row, list[int]]:
+        """Events by type, outcome, class and reason, of each day."""
+        found: dict[Row, list[int]] = {}
+        for place, day in enumerate(self.days_of_period):
+            for row, count in self.days[day].counts.items() if day in self.days else ():
+                found.setdefault(row, [0] * len(self.days_of_period))[place] += count
+        return dict(sorted(found.items(), key=lambda each: tuple(part or "" for part in each[0])))
+
+    def check_evidence(self) -> str:
+        """What each control stands on, and its sample, are exactly what the entries give."""
+        if "evidence" not in self.tables:
+            raise Unchecked("the report does not say which events speak to each control")
+        said = self.tables["evidence"]["rows"]
+        ids = [control["oscal_id"] for control in self.controls]
+        require([row[0] for row in said] == ids, "its table of evidence is of other controls than it has")
+        for control, (name, text, told) in zip(self.controls, said, strict=True):
+            wanted = selectors_of(text)
+            plain = [each for each in wanted if each["status"] is None]
+            meant = [row for row in self.rows if any(is_meant(row, each) for each in plain)]
+            evidence = self.evidence_of(wanted, meant)
+            for one, two in itertools.zip_longest(control["evidence"], evidence):
+                kind = (two or one)["type"]
+                require(one == two, f"{name} stands on other events of {kind} than there are")
+            total = sum(each["total"] for each in evidence)
+            require(told == total, f"{name} stands on {told} events, and there are {total}")
+            figures = [each["value"] for each in control["metrics"] if each["id"] == "evidence_events"]
+            require(figures in ([], [total]), f"a figure of {name} is another than its evidence")
+            self.check_sample(control, meant)
+        return f"{len(ids)} controls stand on exactly the events that there are, and the samples are those of the seeds"
+
+    def evidence_of(self, wanted: Sequence[dict[str, str | None]], meant: Sequence[Row]) -> list[dict[str, Any]]:
+        """The evidence of a control: by type, and updates of alerts by what they came to."""
+        found: dict[str, tuple[dict[str, int], list[int]]] = {}
+        for row in meant:
+            outcomes, by_day = found.setdefault(row[0], ({}, [0] * len(self.days_of_period)))
+            outcomes[row[1]] = outcomes.get(row[1], 0) + sum(self.rows[row])
+            by_day[:] = [one + two for one, two in zip(by_day, self.rows[row], strict=True)]
+        if "alert.update" not in found:
+            for status in sorted({each["status"] for each in wanted if each["status"] is not None}):
+                by_day = [self.updates.get(day, {}).get(status, 0) for day in self.days_of_period]
+                if any(by_day):
+                    found[f"alert.update to {status}"] = ({"success": sum(by_day)}, by_day)
+        return [
+            {"type": kind, "total": sum(by_day), "by_outcome": [[*each] for each in sorted(outcomes.items())]}
+            | {"by_day": by_day}
+            for kind, (outcomes, by_day) in found.items()
+        ]
+
+    def check_sample(self, control: dict[str, Any], meant: Sequence[Row]) -> None:
+        """The sample of a control is the one that its seed draws of these rows."""
+        name, sample = control["oscal_id"], control["samples"]
+        strata = [
+            (day, row, self.rows[row][place])
+            for place, day in enumerate(self.days_of_period)
+            for row in meant
+            if self.rows[row][place]
+        ]
+        ends = list(itertools.accumulate(count for *_, count in strata))
+        if sample is None:
+            unread = control["reason"] == "gate-failed" or control["status"] == "not-applicable"
+            require(unread or self.seed is None or not ends, f"{name} has no sample")
+            return
+        require(ends and sample["population"] == ends[-1], f"the sample of {name} is of another population")
+        if sample["method"] != SAMPLING:
+            raise Unchecked(f"the sample of {name} was drawn in a way that this verifier does not know")
+        size = next(value for key, value, *_ in self.report["method"]["thresholds"] if key == "sample_size")
+        require(type(size) is int and 0 < size <= MOST_OF_A_ROW, "the size of its samples is none")
+        counts: dict[int, int] = {}
+        for place in places_of(sample["seed"], ends[-1], size):
+            stratum = bisect.bisect_right(ends, place)
+            counts[stratum] = counts.get(stratum, 0) + 1
+        drawn = [each for at, n in counts.items() for each in self.candidates.of(*strata[at][:2], sample["seed"], n)]
+        told = [(ref["period"], ref["index"]) for ref in sample["events"]]
+        require(sorted(told) == sorted(drawn), f"the sample of {name} is not the one that its seed draws")
+
+    def check_agreement(self) -> str:
+        """Gate, statuses, rules, findings and the register say the same. That rules were run rightly is not seen."""
+        gate, findings = self.report["gate"], self.report["exceptions"]
+        require(gate["passed"] == all(each["passed"] for each in gate["checks"]), "its gate is not that of its checks")
+        ids = [each["id"] for each in findings]
+        named = {name for control in self.controls for name in control["findings"]}
+        require(len(set(ids)) == len(ids), "a finding is there twice")
+        require(named == set(ids), "its register has other findings than its controls")
+        by_rule: dict[str, int] = {}
+        for each in findings:
+            require(each["count"] >= max(1, len(each["events"])), f"{each['id']} names more events than it counts")
+            by_rule[each["rule"]] = by_rule.get(each["rule"], 0) + each["count"]
+        summary = dict.fromkeys(STATUSES.values(), 0)
+        for control in self.controls:
+            name, status, told = control["oscal_id"], control["status"], control["findings"]
+            summary[STATUSES[status]] += 1
+            fired = [each["rule"] for each in control["rules"] if each["findings"]]
+            own = sorted(each["id"] for each in findings if each["rule"] in fired)
+            for each in control["rules"]:
+                there = by_rule.get(each["rule"], 0)
+                require(each["findings"] == there, f"{name}: {each['rule']} found {each['findings']}, not {there}")
+            require(sorted(told) == own, f"{name} has other findings than its rules")
+            require(not fired or status == "exception", f"{name} is {status}, and a rule fired")
+            require(fired or status != "exception" or not gate["passed"], f"{name} is an exception, and no rule fired")
+            require(gate["passed"] or status != "satisfied", f"{name} is satisfied, and the gate failed")
+        require(self.report["summary"] == summary, "its summary counts other statuses than its controls have")
+        return "statuses, findings and register agree; rules were not run again"
 
 
 # ---- an export of the trail ----------------------------------------------------------------------------------------
@@ -1264,7 +1470,7 @@ class Bundle:
 
     def run(self, since: Sequence[str], checks: Checks) -> None:
         """Check every month, the newest first: later months hold closing statements of earlier ones."""
-        claims: dict[str, dict[int, list[Claim]]] = {shard["period"]: {} for shard in self.shards}
+        claims = Claims([shard["period"] for shard in self.shards])
         for path in since:
             self.claim_since(path, claims, checks)
         if "report" in self.parts[0].manifest or self.names("report/"):
@@ -1275,20 +1481,19 @@ class Bundle:
                 checks.add(f"Month {period}", UNKNOWN, "its retention has ended: the checkpoint is left, no entries")
                 continue
             try:
-                month = Month(self, shard, claims[period])
+                month = Month(self, shard, claims.at[period])
                 month.run(checks)
             except Wrong as wrong:
                 checks.add(f"Month {period}", WRONG, str(wrong))
                 continue
             for index, attributes in month.closings:
                 self.claim_closing(period, index, attributes, claims, checks)
+        claims.answer(checks)
         if self.reported is not None:
-            checks.attempt("Report: figures", self.reported.check)
-        for period, left in claims.items():
-            for claim in (claim for each in left.values() for claim in each):
-                checks.add(claim.subject, UNKNOWN, f"the entries of {period} could not be checked")
+            for name, what in self.reported.checks().items():
+                checks.attempt(f"Report: {name}", functools.partial(self.reported.check, what))
 
-    def claim_since(self, path: str, claims: dict[str, dict[int, list[Claim]]], checks: Checks) -> None:
+    def claim_since(self, path: str, claims: Claims, checks: Checks) -> None:
         """Take in a checkpoint that someone kept."""
         subject = f"Checkpoint kept in {os.path.basename(path)}"
         try:
@@ -1307,13 +1512,13 @@ class Bundle:
         except Wrong as wrong:
             checks.add(subject, WRONG, str(wrong))
             return
-        if period not in claims:
+        if period not in claims.at:
             checks.add(subject, UNKNOWN, f"the bundle does not have the month {period}")
         else:
             detail = f"{period} had {size:,} entries then; the bundle begins with exactly those"
-            claims[period].setdefault(size, []).append(Claim(subject, root, detail))
+            claims.add(period, size, Claim(subject, root, detail))
 
-    def check_report(self, claims: dict[str, dict[int, list[Claim]]]) -> str:
+    def check_report(self, claims: Claims) -> str:
         """The report is the one that the manifest names; what it stands on is claimed of the months."""
         named = self.parts[0].manifest.get("report", {})
         require(named, "there are files of a report, and the manifest names none")
@@ -1333,21 +1538,19 @@ class Bundle:
         for (period, size, root), note in zip(shards, notes, strict=True):
             signed = self.signed_checkpoint(note, f"{self.origin}/{period}")[:2]
             require(signed == (size, root), f"the report's figures of {period} are not those of its checkpoint")
-            require(period in claims, f"the report stands on {period}, which the bundle does not have")
+            require(period in claims.at, f"the report stands on {period}, which the bundle does not have")
             detail = f"it stands on the first {size:,} entries of {period}, and they are these"
-            claims[period].setdefault(size, []).append(Claim(f"Report: month {period}", root, detail))
+            claims.add(period, size, Claim(f"Report: month {period}", root, detail))
         if reported.seed is not None:
             period, size, root = reported.seed
-            require(period in claims, f"samples are drawn by {period}, which the bundle does not have")
+            require(period in claims.at, f"samples are drawn by {period}, which the bundle does not have")
             detail = f"the root that they are drawn by is that of the first {size:,} entries of {period}"
-            claims[period].setdefault(size, []).append(Claim("Report: samples", root, detail))
+            claims.add(period, size, Claim("Report: samples", root, detail))
         self.reported = reported
         what = f"{named['framework']}, report {named['id']}, generated {named['generated_at']}"
         return f"{what}; {len(files)} files, as signed"
 
-    def claim_closing(
-        self, period: str, index: int, attributes: Any, claims: dict[str, dict[int, list[Claim]]], checks: Checks
-    ) -> None:
+    def claim_closing(self, period: str, index: int, attributes: Any, claims: Claims, checks: Checks) -> None:
         """Take in a closing statement of an earlier month, found in a later one."""
         subject = f"Month {period}: closing statement in entry {index:,}"
         try:
@@ -1356,9 +1559,8 @@ class Bundle:
         except (Wrong, KeyError, TypeError, AttributeError):
             checks.add(subject, WRONG, "it is malformed, or not of an earlier month")
             return
-        if closed in claims and not next(each["expired"] for each in self.shards if each["period"] == closed):
-            claim = Claim(subject, root, f"it agrees with the {size:,} entries of {closed}")
-            claims[closed].setdefault(size, []).append(claim)
+        if closed in claims.at and not next(each["expired"] for each in self.shards if each["period"] == closed):
+            claims.add(closed, size, Claim(subject, root, f"it agrees with the {size:,} entries of {closed}"))
 
     def check_witnesses(self, quorum: int) -> str:
         """Every checkpoint is cosigned by enough of the witnesses' keys."""

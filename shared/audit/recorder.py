@@ -133,20 +133,20 @@ class Recorder:
 
     async def _index_values(self, draft: Draft, erased: frozenset[str]) -> dict[str, str | None]:
         """The keyed hashes, but for those of persons of whom nothing is kept: by a hash they would be found again."""
-        tenant, request = draft.tenant_id, draft.request
-        actor_email = draft.actor.email or draft.email_typed
-        actor_key = target_key = ip_key = ua_key = None
+        tenant, request, target = draft.tenant_id, draft.request, draft.target
+        email = target_email = ip = user_agent = None
         if not erased or erased.isdisjoint(_askers(draft)):
-            actor_key = await self._email_key(tenant, actor_email)
-            ip_key = await self._index.for_address(request.ip) if request.ip else None
-            ua_key = await self._index.for_user_agent(tenant, request.user_agent) if request.user_agent else None
-        if draft.target is not None and draft.target.id not in erased:
-            same = actor_key is not None and draft.target.email == actor_email
-            target_key = actor_key if same else await self._email_key(tenant, draft.target.email)
-        return {"actor_key": actor_key, "target_key": target_key, "ip_key": ip_key, "ua_key": ua_key}
-
-    async def _email_key(self, tenant_id: str, email: str | None) -> str | None:
-        return await self._index.for_email(tenant_id, email) if email else None
+            email, ip, user_agent = draft.actor.email or draft.email_typed, request.ip, request.user_agent
+        if target is not None and target.id not in erased:
+            target_email = target.email
+        values: dict[str, str | None] = dict.fromkeys(("actor_key", "target_key", "ip_key", "ua_key"))
+        if email or target_email or ip or user_agent:
+            written = await self._index.written()
+            values["actor_key"] = written.email(tenant, email) if email else None
+            values["target_key"] = written.email(tenant, target_email) if target_email else None
+            values["ip_key"] = written.address(ip) if ip else None
+            values["ua_key"] = written.user_agent(tenant, user_agent) if user_agent else None
+        return values
 
     async def record(self, draft: Draft) -> StoredEvent:
         """Finish a draft and make it durable before returning. Unready (503) when that cannot be done."""

@@ -180,7 +180,7 @@ def build(evidence: Evidence, order: Order) -> Report:
 def _control(control: Control, evidence: Evidence, rules: _Rules, metrics: _Metrics) -> ControlResult:
     wanted = control.rules.split()
     judged = status_of(control, evidence, {name: rules.result(name) for name in wanted})
-    is_read = judged.reason != "gate-failed" and judged.status != "not-applicable"
+    is_read = judged.status == "exception" or (evidence.gate.passed and judged.status != "not-applicable")
     return ControlResult(
         id=control.id,
         oscal_id=control.oscal_id,
@@ -317,9 +317,9 @@ def _seed(evidence: Evidence) -> tuple[tuple[str, Cell], ...]:
 
 
 def silences(facts: Facts, since: str, hours: int) -> list[SilentSpan]:
-    """The silences of sources that are longer than so many hours."""
+    """The silences of sources that are longer than so many hours, as far as they lie in the period."""
     return [
-        SilentSpan(name, moment_after(since, start), moment_after(since, end))
+        SilentSpan(name, moment_after(since, max(0, start)), moment_after(since, end))
         for name, (_, _, (start, end)) in sorted(facts.sources.items())
         if end - start > hours * 3600
     ]

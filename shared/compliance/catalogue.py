@@ -9,8 +9,13 @@ from shared.compliance.controls.model import Control
 from shared.compliance.facts.data_use import MOST_ACTORS
 from shared.compliance.report_model import Framework
 
-CATALOGUE_VERSION = "2"
-"""Raised with every change of controls, rules or metrics: a report says by which catalogue it was made."""
+CATALOGUE_VERSION = "3"
+CATALOGUE_DIGEST = "0e6fbb54ffc3b06d3421891e61abf99fe704d3e07f88e6cc32ca9d83a5de078f"
+"""Which catalogue a report was made by: what is tested of a control, and what a status of it means. Raised whenever
+that changes: a control, its evidence, needs or exposure, a rule or what it finds, a metric, a threshold, a gap, or a
+rule of status. Reports of one version can be compared; of others, a status may differ although nothing else did. The
+digest is SHA-256 of all that is said of these (`tests/compliance/test_catalogue.py`): where it changes, the version
+does. What the code of a rule or a metric finds is not in it: whoever changes that raises the version, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ GAPS: dict[str, str] = {
     "data_roles": "Which roles may touch which class of data of the organization's other systems: a setting of its",
     "many_actors": f"Who used data outside working hours, of a day on which more than {MOST_ACTORS} used any: the "
     "others are counted together",
+    "basis": "The legal basis of uses after a consent was withdrawn: `consent`, or one of Article 6(1)(b) to (f) GDPR",
     "requests": "The register of requests of persons",
     "two_factors": "A login with two factors before each use of card data, on its day or the day before",
     "logins": "Who signed in, of a day on which very many did",
@@ -85,7 +91,8 @@ GAPS: dict[str, str] = {
     "accounts": "The accounts as they are",
     "policies": "The settings in force",
     "sources": "Which sources are expected to send events: a setting of the organization",
-    "facts": "All of what a day held: so much happened that what matters to the rule is counted and not all named",
+    "facts": "All of what a day held: so much happened that what matters to the rule is counted and not all named; or "
+    "what is sealed of the week before cannot be relied on",
     "last_logins": "The last logins of all accounts: more than can be looked for were not seen in the period",
     "operations": "Signs of life of detection and of the writer of the trail",
 }

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from shared.compliance.evidence import Account, hours_between
-from shared.compliance.facts.data_use import given_for
+from shared.compliance.facts.data_use import ERASED, given_for
 from shared.compliance.facts.gone import Before
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import DocumentStore, Eq, Item, Query, Range
@@ -47,7 +47,7 @@ class Earlier:
         if "DATA-02" in rules:
             erasures, is_all = await self._newest(tenant_id, ("privacy.erasure",), start)
             unknown |= set() if is_all else {"erased"}
-            erased = {each["target"]["id"] for each in erasures if each["target"] and each["reason"] == "executed"}
+            erased = {each["target"]["id"] for each in erasures if each["target"] and each["reason"] in ERASED}
         if "DATA-03" in rules and consents:
             given, is_all = await self._newest(tenant_id, ("consent.withdraw", "consent.grant"), start)
             unknown |= set() if is_all else {"withdrawn"}

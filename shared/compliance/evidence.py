@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # cold start: wiring imports this module
     from shared.compliance.facts.merged import Facts
 
 
+LEAD_DAYS = 7
+"""Days before a period in which what goes on in it may have begun: a run of failures, a session, a silence."""
+
+
 @lru_cache(maxsize=16)
 def _days(first: date, end: date) -> tuple[str, ...]:
     return tuple((first + timedelta(days=number)).isoformat() for number in range((end - first).days))
@@ -36,6 +40,11 @@ class Period:
     def days(self) -> tuple[str, ...]:
         """Its days, YYYY-MM-DD."""
         return _days(self.from_day, self.to_day)
+
+    @property
+    def lead(self) -> tuple[str, ...]:
+        """The days before it that are looked at for what went on in it, YYYY-MM-DD."""
+        return _days(self.from_day - timedelta(days=LEAD_DAYS), self.from_day)
 
     @property
     def months(self) -> tuple[str, ...]:
@@ -197,6 +206,15 @@ class Operations:
     starts: int
 
 
+type Edition = tuple[str, str, str]
+"""Framework, first day and the day after the last: of these there is one report; where it was replaced, the last."""
+
+
+def edition_of(given: Mapping[str, Any]) -> Edition:
+    """Of what a report is that `report.generate` tells of, by its attributes."""
+    return str(given.get("framework")), str(given.get("period_from"))[:10], str(given.get("period_to"))[:10]
+
+
 class Organizations(Protocol):
     """Where organizations and their settings are."""
 
@@ -278,8 +296,11 @@ class Evidence:
     operations: Operations | None = None
     last_review_at: str | None = None
     incidents_before: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    """What was recorded of incidents in the months before: the alert, and the attributes of the event; in order."""
+    """What was recorded of incidents in the months before: the alert, and the attributes of the event with its
+    `recorded_at`."""
     seed: Seed | None = None
+    reports_after: tuple[tuple[Edition, str, str], ...] = ()
+    """Reports that were made after the period, in order: of what, id, when."""
 
     def at_least(self, name: str) -> int:
         """A threshold by its name. KeyError."""

@@ -135,7 +135,7 @@ _POPULATIONS: Mapping[str, Callable[[Evidence], int | None]] = {
     "@changes": _changes,
     "@leavers": lambda evidence: evidence.facts.endings,
     "@service_logins": _service_logins,
-    "@card_users": lambda evidence: card_users(evidence.facts.documents).total,
+    "@card_users": lambda evidence: card_users(evidence.facts).total,
     "@answered": _answered,
     "@answered_access": lambda evidence: _answered(evidence, _COPIES),
     "@acknowledged": _acknowledged,

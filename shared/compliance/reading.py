@@ -14,6 +14,7 @@ from shared.compliance.evidence import (
     Account,
     Accounts,
     AlertsOf,
+    Edition,
     Evidence,
     Operations,
     Organization,
@@ -23,6 +24,7 @@ from shared.compliance.evidence import (
     Policies,
     RequestRow,
     RequestsOf,
+    edition_of,
     moment_after,
 )
 from shared.compliance.facts.merged import Facts
@@ -70,7 +72,9 @@ class Reader:
         policies = await self._ports.organizations.policies(tenant_id)
         months = await self._inspection.months(tenant_id, period, request)
         rollups = {day: item for month in months for day, item in month.rollups.items()}
-        days = await self._facts.days(tenant_id, period.days, rollups, request)
+        lead = await self._inspection.lead(tenant_id, period, months, request)
+        rollups |= lead or {}
+        days = await self._facts.days(tenant_id, (*period.lead, *period.days), rollups, request)
         state, told = await self._inspection.state(tenant_id, period)
         gate = gate_of(
             period,
@@ -83,9 +87,11 @@ class Reader:
             previous=await self._inspection.previous(tenant_id, period),
         )
         rules = {rule for control in FRAMEWORKS[framework].controls for rule in control.rules.split()}
-        consents = any(day["based_on_consent"] for day in days.values())
+        consents = any(days[day]["based_on_consent"] for day in period.days if day in days)
         before = await self._earlier.before(tenant_id, period.start, rules, consents=consents)
-        facts, thresholds = Facts(period.days, days, before), thresholds_for(framework, policies.thresholds)
+        is_whole = lead is not None and days.keys() >= lead.keys()
+        facts = Facts(period.days, days, before, lead=period.lead, is_lead_whole=is_whole)
+        thresholds = thresholds_for(framework, policies.thresholds)
         spans = silences(facts, period.start, thresholds["source_silence_hours"])
         start, end = period.start, period.end
         alerts = None if self._ports.alerts is None else await self._ports.alerts.alerts(tenant_id, start, end)
@@ -108,6 +114,7 @@ class Reader:
             operations=await self._operations(tenant_id, period, facts),
             last_review_at=await self._last(tenant_id, "review.complete", period.end),
             incidents_before=await self._incidents(tenant_id, period),
+            reports_after=await self._reports(tenant_id, period) if "RPT-01" in rules else (),
         )
 
     async def _accounts(
@@ -165,7 +172,17 @@ class Reader:
         """What was recorded of incidents before the period, by the ids of their alerts."""
         since = moment_after(period.start, -_INCIDENT_DAYS * 86_400)
         told = await self._events(tenant_id, "incident.record", since, period.start, ("target", "attributes"))
-        return tuple((each["target"]["id"], each["attributes"]) for each in told)
+        return tuple((e["target"]["id"], {**e["attributes"], "recorded_at": e["recorded_at"]}) for e in told)
+
+    async def _reports(self, tenant_id: str, period: Period) -> tuple[tuple[Edition, str, str], ...]:
+        """The reports that were made after a period, of which some may be late ones."""
+        until = moment_after(period.end, _LATER)
+        made = await self._events(tenant_id, "report.generate", period.end, until, ("outcome", "target", "attributes"))
+        return tuple(
+            (edition_of(each["attributes"]), str(each["target"]["id"]), str(each["recorded_at"]))
+            for each in made
+            if each["outcome"] == "success"
+        )
 
     async def _events(self, tenant_id: str, kind: str, start: str, end: str, fields: Iterable[str]) -> list[Item]:
         """Events of one type, oldest first; some of their fields."""

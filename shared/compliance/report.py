@@ -12,6 +12,7 @@ it could not be made or written; 2: wrong usage; 3: the report is ordered and no
 import argparse
 import asyncio
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -145,9 +146,14 @@ def main(arguments: Sequence[str]) -> int:
         _discard(target)
     sys.stdout.write(f"written: {options.output}, {written} bytes\n")
     if options.format == BUNDLE:
-        at = options.output
-        sys.stdout.write(f'check it: python tools/verify_evidence.py {at}/part-*.zip --vkey "$(cat {at}/vkey.txt)"\n')
+        sys.stdout.write(f"check it: {_check(options.output)}\n")
     return 0
+
+
+def _check(folder: Path) -> str:
+    """The command, for a shell, that checks a bundle in a folder."""
+    at = shlex.quote(f"./{folder}" if str(folder).startswith("-") else str(folder))
+    return f'python tools/verify_evidence.py {at}/part-*.zip --vkey "$(cat {at}/vkey.txt)"'
 
 
 def _said(text: str, code: int) -> int:

@@ -15,6 +15,7 @@ from shared.compliance.kinds import COMPLIANCE as KIND
 from shared.compliance.report_model import Report, Summary
 from shared.core.clock import Clock, rfc3339
 from shared.core.errors import FieldError, Invalid, NotFoundError
+from shared.ledger.shards import BrokenShard
 from shared.storage.containers import REPORTS
 from shared.storage.documents import DocumentStore, Eq, Item, Prefix, Query, Range, create, pages
 from shared.storage.errors import Conflict, NotFound
@@ -106,10 +107,14 @@ class ComplianceReports:
         return self._checked(framework, from_day, to_day, organization)
 
     async def is_quick(self, tenant_id: str, period: Period) -> bool:
-        """Whether a report of a period is made within a request: next to nothing is to be folded for it. StoreError."""
+        """Whether a report of a period is made within a request: next to nothing is to be folded for it, and nothing
+        that is counted of it is broken. StoreError."""
         if len(period.days) > QUICK_DAYS:
             return False
-        return await self._facts.unfolded(tenant_id, period.days) <= QUICK_EVENTS
+        try:
+            return await self._facts.unfolded(tenant_id, (*period.lead, *period.days)) <= QUICK_EVENTS
+        except BrokenShard:
+            return False
 
     def _checked(self, framework: str, from_day: date, to_day: date, organization: Organization) -> Period:
         from shared.compliance.catalogue import FRAMEWORKS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from shared.compliance.catalogue import FRAMEWORKS
 from shared.compliance.evidence import Evidence, hour_off
 from shared.compliance.facts.named import Extract
 from shared.compliance.metrics.model import shown
@@ -35,7 +36,7 @@ def table(
 def tables_of(evidence: Evidence) -> tuple[Table, ...]:
     """The tables of a report: those of every framework, then its own."""
     own = _OWN.get(evidence.framework, ())
-    return tuple(make(evidence) for make in (_days, _counts, _sources, *own))
+    return tuple(make(evidence) for make in (_days, _counts, _speaking, _sources, *own))
 
 
 def person(evidence: Evidence, name: str | None) -> str:
@@ -94,6 +95,16 @@ def _counts(evidence: Evidence) -> Table:
     columns = ("Type", "Outcome", "Class", "Reason", "Events")
     note = "Types of the organization's own systems (custom.…) count as one."
     return table("counts", "Events by type, outcome, class and reason", columns, rows, note)
+
+
+def _speaking(evidence: Evidence) -> Table:
+    """Which events speak to each control, and how many there are: whoever has the entries can count these again."""
+    facts = evidence.facts
+    rows: list[Row] = [
+        (each.oscal_id, each.evidence, facts.count(each.evidence)) for each in FRAMEWORKS[evidence.framework].controls
+    ]
+    note = "+ an outcome, : a class of data, = a reason, @ the status that an alert came to; .* all types of a family."
+    return table("evidence", "Events that speak to each control", ("Control", "Which", "Events"), rows, note)
 
 
 def _sources(evidence: Evidence) -> Table:

@@ -1,5 +1,6 @@
 """Time, always passed in: the wall clock is one implementation among others."""
 
+import calendar
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -69,3 +70,10 @@ def _utc(moment: datetime) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("a time within the years 1 to 9999 in UTC") from None
+
+
+def months_after(moment: datetime, months: int) -> datetime:
+    """The same day and time so many calendar months later; where that month has no such day, its last one."""
+    month = moment.month - 1 + months
+    year, month = moment.year + month // 12, month % 12 + 1
+    return moment.replace(year=year, month=month, day=min(moment.day, calendar.monthrange(year, month)[1]))

@@ -9,7 +9,7 @@ from functools import cache
 
 from shared.ledger.checkpoint import Checkpoint
 from shared.ledger.merkle import ProofError, inclusion_proof, inclusion_ranges, leaf_hash, verify_inclusion
-from shared.ledger.shards import BrokenShard, Entry, Shards
+from shared.ledger.shards import BrokenShard, Entry, SetBack, Shards
 
 SLICE = 20
 """Proofs that are made before others get a turn."""
@@ -36,7 +36,7 @@ async def prove_each(
         return {}
     head = await shards.head(tenant_id, period)
     if head.size < checkpoint.size:
-        raise BrokenShard("head", "a checkpoint of a larger tree was signed")
+        raise SetBack
     try:
         ranges = [part for each in covered for part in inclusion_ranges(each.index, checkpoint.size)]
         reader = cache(await shards.reader(tenant_id, head, ranges, checkpoint.size))

@@ -79,14 +79,16 @@ class HeldVersions:
 
     async def usable(self) -> tuple[SecretVersion, ...]:
         """The versions to use now. SecretsError when there is none, or it is not known any more."""
+        now = self._clock.now()
         if self._held is None:
             await self._refresh()
-        elif self._age() > self._ask_after or not self._held.versions:
-            if self._failure is None and self._age() > self._fresh_for:
-                await self._refresh()
-            elif self._pause_is_over():
-                self._start(None)
-        return self._answer()
+        elif self._age(now) <= self._ask_after and self._held.versions:
+            return self._answer(now)
+        elif self._failure is None and self._age(now) > self._fresh_for:
+            await self._refresh()
+        elif self._pause_is_over():
+            self._start(None)
+        return self._answer(self._clock.now())
 
     async def find(self, version: str) -> SecretVersion | None:
         """The usable version of that name, asked for if need be. SecretsError when nobody can tell."""
@@ -96,10 +98,10 @@ class HeldVersions:
         answered = True
         if self._task is not None:
             answered = await self._wait(self._task)
-            found = _named(self._answer(), version)
+            found = _named(self._answer(self._clock.now()), version)
         if found is None and answered and self._may_ask_for(version):
             answered = await self._refresh(version)
-            found = _named(self._answer(), version)
+            found = _named(self._answer(self._clock.now()), version)
         if found is None and (self._failure is not None or self._closed or not answered):
             raise self._unknown()
         return found
@@ -117,10 +119,9 @@ class HeldVersions:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def _answer(self) -> tuple[SecretVersion, ...]:
-        if self._held is None or self._age() > KEEP_FOR:
+    def _answer(self, now: datetime) -> tuple[SecretVersion, ...]:
+        if self._held is None or self._age(now) > KEEP_FOR:
             raise self._unknown()
-        now = self._clock.now()
         usable = tuple(each for each in self._held.versions if each.is_usable(now))
         if not usable:
             raise SecretsError(f"{self._what}: no version is usable (none is there, or disabled, or expired)")
@@ -129,9 +130,9 @@ class HeldVersions:
     def _unknown(self) -> SecretsError:
         return SecretsError(str(self._failure or f"{self._what}: it could not be read in time"))
 
-    def _age(self) -> timedelta:
+    def _age(self, now: datetime) -> timedelta:
         """Of what is held. A clock that was set back makes it old, too."""
-        return abs(self._clock.now() - self._asked_at)
+        return abs(now - self._asked_at)
 
     def _pause_is_over(self) -> bool:
         return abs(self._clock.now() - self._ended_at) >= PAUSE
@@ -178,7 +179,7 @@ class HeldVersions:
 
     def _failed(self, error: SecretsError) -> None:
         self._failure = error
-        seconds = None if self._held is None else int(self._age().total_seconds())
+        seconds = None if self._held is None else int(self._age(self._clock.now()).total_seconds())
         _log.warning("secrets_not_refreshed", root=self._label, why=str(error), held_seconds=seconds)
 
     def _took(self, loaded: Loaded, asked_at: datetime) -> None:

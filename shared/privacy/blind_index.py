@@ -8,6 +8,7 @@ known). Form: `<key version>:<hex>`.
 import functools
 import hashlib
 import hmac
+from dataclasses import dataclass
 from datetime import datetime
 
 from shared.privacy.emails import normal_email
@@ -46,9 +47,13 @@ class BlindIndex:
         """The versions that are kept."""
         return self._fixed if self._fixed is not None else await self.versions.ring()
 
+    async def written(self) -> "Written":
+        """The index values that are written now, for whoever needs several."""
+        return Written(await self.root())
+
     async def for_email(self, tenant_id: str, email: str) -> str:
         """The index value of an e-mail within one tenant, the same for every spelling of its normal form."""
-        return _keyed(await self.root(), _email_label(tenant_id), normal_email(email))
+        return (await self.written()).email(tenant_id, email)
 
     async def every_email(self, tenant_id: str, email: str) -> tuple[str, ...]:
         """All index values that events of one tenant may have for an e-mail."""
@@ -56,11 +61,11 @@ class BlindIndex:
 
     async def for_user_agent(self, tenant_id: str, user_agent: str) -> str:
         """The index value of a user agent within one tenant."""
-        return _keyed(await self.root(), f"blind-index/tenant/{tenant_id}/user_agent", user_agent)
+        return (await self.written()).user_agent(tenant_id, user_agent)
 
     async def for_address(self, address: str, at: datetime | None = None) -> str:
         """The index value of an IP address, the same in every tenant: as written now, or at a moment."""
-        return _keyed(await self.root(at), _ADDRESS, address)
+        return Written(await self.root(at)).address(address)
 
     async def every_address(self, address: str) -> tuple[str, ...]:
         """All index values that events may have for an IP address."""
@@ -117,6 +122,25 @@ class BlindIndex:
         if found is None:
             raise missing_index(version)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The index values under one version of the root secret."""
+
+    root: SecretVersion
+
+    def email(self, tenant_id: str, email: str) -> str:
+        """As `for_email`."""
+        return _keyed(self.root, _email_label(tenant_id), normal_email(email))
+
+    def user_agent(self, tenant_id: str, user_agent: str) -> str:
+        """As `for_user_agent`."""
+        return _keyed(self.root, f"blind-index/tenant/{tenant_id}/user_agent", user_agent)
+
+    def address(self, address: str) -> str:
+        """As `for_address`."""
+        return _keyed(self.root, _ADDRESS, address)
 
 
 def _email_label(tenant_id: str) -> str:

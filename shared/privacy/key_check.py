@@ -85,7 +85,7 @@ class PersonsPin:
             held = await self._store.read(DIRECTORY, (_PERSONS_ID,), _PERSONS_ID)
         except NotFound:
             held = await self._take()
-        version = str(held["version"])
+        version = str(held.get("version"))
         try:
             is_same = await self._wrapper.unwrap(_pinned(held)) == _OF_NOBODY
         except KeyDamaged:
@@ -122,5 +122,5 @@ class PersonsPin:
 def _pinned(held: Item) -> Wrapped:
     try:
         return Wrapped(str(held["version"]), base64.b64decode(held["value"], validate=True))
-    except (TypeError, binascii.Error):
+    except (KeyError, TypeError, binascii.Error):
         raise KeyDamaged("the store's own check is not as it was stored") from None

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from shared.audit.model import Target
 from shared.core.canonical import canonical
-from shared.core.clock import Clock, parse_rfc3339, rfc3339
+from shared.core.clock import Clock, months_after, parse_rfc3339, rfc3339
 from shared.core.deadline import remaining
 from shared.core.errors import Clash, NotFoundError
 from shared.core.ids import IdFactory
@@ -44,7 +44,7 @@ from shared.subject_rights.export_document import (
 from shared.subject_rights.export_html import HtmlDocument
 from shared.subject_rights.export_records import Records, Walk, walks
 from shared.subject_rights.export_register import Asked, ExportRegister
-from shared.subject_rights.model import DUE_MONTHS, months_after
+from shared.subject_rights.model import DUE_MONTHS
 
 _LEFT_SECONDS = 8.0
 """A part ends early when less than this is left of the request's time."""

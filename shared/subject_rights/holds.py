@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import Any
 
-from shared.core.clock import Clock, parse_rfc3339, period_of, rfc3339
+from shared.core.clock import Clock, months_after, parse_rfc3339, period_of, rfc3339
 from shared.identity.model import TENANT_ITEM
 from shared.identity.tenant_settings import settings_of
 from shared.ledger.shards import FOREVER, HEAD
@@ -33,7 +33,6 @@ from shared.storage.documents import (
 )
 from shared.storage.errors import NotFound, PreconditionFailed
 from shared.subject_rights.held_records import HeldRecords
-from shared.subject_rights.model import months_after
 
 RUN = timedelta(minutes=2)
 """How long one tenant's items are looked through in one run; the next one passes quickly over what is kept."""

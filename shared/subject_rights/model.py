@@ -6,13 +6,12 @@ time. `work_at` is when the job has to go on with it, `next_at` when the timer h
 falls due. What is over has neither.
 """
 
-import calendar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
 
 from shared.audit.model import PLATFORM_TENANT, StoredEvent
-from shared.core.clock import rfc3339
+from shared.core.clock import months_after, rfc3339
 from shared.storage.documents import Item
 
 KIND = "subject_request"
@@ -122,13 +121,6 @@ def marker(item: Item) -> Item:
         "kind": ERASURE,
         "request_id": item["request_id"],
     }
-
-
-def months_after(moment: datetime, months: int) -> datetime:
-    """The same day and time so many calendar months later; where that month has no such day, its last one."""
-    month = moment.month - 1 + months
-    year, month = moment.year + month // 12, month % 12 + 1
-    return moment.replace(year=year, month=month, day=min(moment.day, calendar.monthrange(year, month)[1]))
 
 
 def is_overdue(item: Item, now: datetime) -> bool:

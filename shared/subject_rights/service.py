@@ -13,7 +13,7 @@ from shared.audit.events.privacy import PrivacyErasure
 from shared.audit.model import SYSTEM, Draft, RequestContext, Target
 from shared.audit.outbox import Outbox
 from shared.audit.recorder import Recorder
-from shared.core.clock import Clock, parse_rfc3339, rfc3339
+from shared.core.clock import Clock, months_after, parse_rfc3339, rfc3339
 from shared.core.errors import Clash, Unready, VersionConflict
 from shared.core.ids import IdFactory
 from shared.detection.alerts import OVERDUE, overdue_alert
@@ -52,7 +52,6 @@ from shared.subject_rights.model import (
     look_again,
     marker,
     marker_key,
-    months_after,
     new_request,
     over,
     request_key,

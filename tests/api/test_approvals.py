@@ -4,6 +4,11 @@ from typing import Any
 
 import pytest
 
+from functions._approvals import ApprovalFields, approval_of, changes_of
+from functions._parsing import parse_body
+from functions.admin_users import UserBody
+from shared.core.errors import Invalid
+from shared.identity.approvals import Approval
 from shared.identity.model import Role
 from tests.app import Account, App, assert_problem
 from tests.calls import NOWHERE
@@ -125,6 +130,22 @@ async def test_what_is_wrong_is_named(app: App, ada: Account) -> None:
     ):
         assert_problem(await put(app, ada, bob, **body), 422, "invalid_request", field)
     assert await app.events(ada.tenant_id, "user.status_change") == []
+
+
+def test_a_ticket_that_is_a_secret_is_told_from_one_of_another_form() -> None:
+    with pytest.raises(Invalid) as caught:
+        parse_body(b'{"ticket": "4111-1111-1111-1111"}', ApprovalFields)
+    (fault,) = caught.value.errors
+    assert (fault.field, fault.code) == ("ticket", "sensitive")
+    assert fault.message == "must not hold a card number or a secret"
+
+
+def test_what_a_body_says_of_its_approval_is_no_change() -> None:
+    said = UserBody(approved_by=NOWHERE, ticket=TICKET, company="Example")
+    assert approval_of(said) == Approval(NOWHERE, TICKET)
+    assert changes_of(said) == {"company": "Example"}
+    assert approval_of(UserBody(company=None)) == Approval(None, None)
+    assert changes_of(UserBody(company=None)) == {"company": None}, "what is to be emptied is a change"
 
 
 async def test_a_refusal_keeps_what_was_said_sealed(app: App, ada: Account) -> None:

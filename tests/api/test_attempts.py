@@ -7,7 +7,8 @@ import pytest
 
 from functions import ENDPOINTS
 from functions._api import Endpoint, Nothing
-from functions._attempts import MOST_CHARACTERS, MOST_ITEMS, attempted
+from functions._attempts import MOST_CHARACTERS, MOST_ITEMS, asks_for_a_role, attempted
+from functions._parsing import MAX_BODY_BYTES
 from shared.identity.model import USERS, Role
 from shared.storage.documents import Item
 from tests.app import Account, App, assert_problem
@@ -158,7 +159,7 @@ async def test_a_role_that_nobody_gets_in_this_way_is_422_and_in_the_trail(
     assert (await app.client.request(method, url, json=body, headers=ada.auth)).status_code == 422
     event = await last_denied(app, ada)
     assert (event["reason"], event["actor"]["id"]) == ("role", ada.id)
-    assert told(event)["attempted_role"] == role or "tenant_admin"
+    assert told(event)["attempted_role"] == (role or "tenant_admin")
     about = bob.id if "{bob}" in path else ada.id
     assert boxes(event)[about]["role"] == told(event)["attempted_role"]
     roles = {"/v1/admin/users/{bob}": "viewer", "/v1/admin/invitations": None, "/v1/admin/settings": None}
@@ -210,6 +211,79 @@ def test_what_is_kept_is_bounded_and_fits_every_store() -> None:
     assert found.values["phone"][:2] == ["x", 0]
     assert len(found.values["phone"]) <= MOST_ITEMS
     json.dumps(dict(found.values), allow_nan=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (None, None),
+        (True, True),
+        (0, 0),
+        (2**53 - 1, 2**53 - 1),
+        (-(2**53) + 1, -(2**53) + 1),
+        (2**53, ...),
+        (-(2**53), ...),
+        (0.5, 0.5),
+        ("", ""),
+        ("4111 1111 1111 1111", ...),
+        ({}, ...),
+        ([], []),
+        ([1, [2], "4111111111111111", {}, False], [1, False]),
+        (list(range(21)), list(range(20))),
+        ("é" * 501, "é" * 500),
+    ],
+)
+def test_what_of_a_value_is_kept(given: object, kept: object) -> None:
+    found = attempt(json.dumps({"company": given}).encode())
+    assert found.fields == ("company",)
+    assert found.values == ({} if kept is ... else {"company": kept})
+    assert type(found.values.get("company", ...)) is type(kept)
+
+
+def test_a_query_counts_where_the_body_says_nothing_else() -> None:
+    assert attempt(b"", query="?role=auditor").role is Role.AUDITOR
+    found = attempt(b'{"role":"viewer"}', query="?role=auditor&surprise=1&company=%ff")
+    assert (found.fields, found.role) == (("company", "role"), Role.VIEWER)
+    assert found.values == {"company": "\ufffd", "role": "viewer"}
+    assert attempt(b"", query="?" + "&".join(f"f{n}=1" for n in range(99)) + "&role=user").role is Role.USER
+    assert attempt(b"", query="?" + "&".join(f"f{n}=1" for n in range(100)) + "&role=user").role is None
+
+
+def test_a_body_of_just_the_size_that_is_taken_is_read() -> None:
+    text = b'{"role":"user"}'
+    assert attempt(text.ljust(MAX_BODY_BYTES)).role is Role.USER
+    assert attempt(text.ljust(MAX_BODY_BYTES + 1)).role is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "target", "oneself"),
+    [
+        ("update_user", "user", NOWHERE, False),
+        ("revoke_api_key", "api_key", NOWHERE, False),
+        ("revoke_invitation", "invitation", NOWHERE, False),
+        ("revoke_session", "session", NOWHERE, False),
+        ("invite_user", None, None, False),
+        ("update_profile", None, None, True),
+    ],
+)
+def test_what_a_path_names(name: str, kind: str | None, target: str | None, oneself: bool) -> None:
+    found = attempt(b"{}", BY_NAME[name])
+    assert (found.kind, found.target_id, found.oneself) == (kind, target, oneself)
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "asks"),
+    [
+        ("update_user", "tenant_admin", False),
+        ("update_user", "system_admin", True),
+        ("update_user", "king", False),
+        ("update_profile", "viewer", True),
+        ("update_profile", "king", False),
+    ],
+)
+def test_which_calls_ask_for_a_role_that_they_never_give(name: str, role: str, asks: bool) -> None:
+    found = attempt(json.dumps({"role": role}).encode(), BY_NAME[name])
+    assert asks_for_a_role(BY_NAME[name], found) == asks
 
 
 def test_reading_is_no_attempt() -> None:

@@ -22,9 +22,13 @@ def _recorded(program: str, *figures: Figure) -> tuple[Record, Run]:
     return Record.made([run], AT), run
 
 
-@pytest.mark.parametrize("aim", AIMS, ids=lambda aim: aim.text)
+MEASURED = newest(read())
+"""What was never run, the page says so of."""
+
+
+@pytest.mark.parametrize("aim", [aim for aim in AIMS if aim.program in MEASURED], ids=lambda aim: aim.text)
 def test_every_aim_names_figures_of_the_history(aim: Aim) -> None:
-    figures = aim.figures(newest(read())[aim.program][1])
+    figures = aim.figures(MEASURED[aim.program][1])
     assert figures
     for name, wanted in aim.labels.items():
         assert {each.labels[name] for each in figures} == ({wanted} if isinstance(wanted, str | int) else set(wanted))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import pytest
 
+from shared.audit.entries import entry_of
 from shared.compliance.catalogue import FRAMEWORKS
-from shared.compliance.evidence import Operations, Policies, Regular
+from shared.compliance.evidence import Operations, Organization, Period, Policies, Regular
+from shared.compliance.facts.fold import fold
 from shared.compliance.facts.merged import Facts
 from shared.compliance.rules import RULES
 from shared.compliance.rules.model import Result
@@ -111,15 +115,65 @@ class TestIncidents:
         assert self.result(first, recorded("03T10:00", "we look into it", "01T09:00")).found
         assert self.result(first, recorded("03T10:00", "not reportable: a test", "01T09:00")) == Result()
 
+    def test_what_was_overdue_stays_so_whatever_is_decided_later(self) -> None:
+        """Aware on the 1st at 09:00: the time runs out on the 4th at 09:00."""
+        due, not_due = "reportable", "not reportable: a test"
+
+        def texts(*steps: tuple[str, str]) -> list[str | None]:
+            result = self.result(*(recorded(at, decision, "01T09:00") for at, decision in steps))
+            assert result.missing == ()
+            return [each.response for each in result.found]
+
+        late = "It was decided later that it is not reportable"
+        assert texts(("02T10:00", due), ("04T09:00:01", not_due)) == [late]
+        assert texts(("02T10:00", due), ("30T10:00", not_due)) == [late]
+        assert texts(("02T10:00", due), ("30T10:00", not_due), ("30T11:00", "undecided")) == [late]
+        assert texts(("02T10:00", due), ("05T10:00", not_due), ("06T10:00", due)) == [None]
+        assert texts(("05T10:00", due), ("06T10:00", not_due)) == [late], "decided too late, and then taken back"
+        assert texts(("02T10:00", not_due), ("05T10:00", due)) == [None]
+        assert texts(("02T10:00", due), ("04T09:00", not_due)) == [], "in time, to the second"
+        assert texts(("02T10:00", due), ("03T10:00", not_due), ("05T10:00", not_due)) == []
+        assert texts(("02T10:00", due), ("03T10:00", not_due), ("03T11:00", due), ("05T10:00", not_due)) == [late]
+        assert texts(("05T10:00", not_due), ("02T10:00", due)) == [late], "in whatever order they were sealed"
+        assert texts(("03T10:00", due), ("03T10:00", not_due)) == [None], "at once: nothing is taken back"
+        assert texts(("03T10:00", not_due), ("03T10:00", due)) == [None]
+
+    def test_a_notice_that_was_still_to_come_is_none(self) -> None:
+        plan = recorded("02T10:00", "reportable", "01T09:00", "2026-03-03T09:00:00.000000Z")
+        (found,) = self.result(plan).found
+        assert found.remedied_at is None
+        done = recorded("03T10:00", "reportable", "01T09:00", "2026-03-03T09:00:00.000000Z")
+        assert self.result(plan, done) == Result()
+
+    def test_a_time_that_ran_out_in_the_period_is_of_it_whenever_it_was_recorded(self) -> None:
+        def before(*records: tuple[str, str], aware: str) -> Result:
+            given = [
+                {"decision": decision, "aware_at": f"{aware}:00.000000Z", "recorded_at": f"2026-{at}:00.000000Z"}
+                for at, decision in records
+            ]
+            return self.result(incidents_before=tuple(("a1", each) for each in given))
+
+        due, not_due = "reportable", "not reportable"
+        assert before(("02-27T10:00", due), aware="2026-02-27T09:00").found
+        assert before(("02-28T11:00", not_due), ("02-27T10:00", due), aware="2026-02-27T09:00") == Result()
+        assert before(("02-20T10:00", due), ("02-28T10:00", not_due), aware="2026-02-20T09:00") == Result(), (
+            "told of in its month"
+        )
+        assert before(("02-20T10:00", due), ("02-28T10:00", "hm"), aware="2026-02-20T09:00").found, "still due"
+        again: dict[str, Any] = {"decision": due, "aware_at": "2026-02-20T09:00:00.000000Z"}
+        earlier = (("a1", again | {"recorded_at": "2026-02-21T09:00:00.000000Z"}),)
+        assert self.result(recorded("02T10:00", not_due, "01T09:00"), incidents_before=earlier).found
+
     def test_what_was_recorded_before_the_period_counts(self) -> None:
         def before(decision: str, told: str | None = None) -> dict[str, Any]:
             given = recorded("", decision, "01T00:00", told) | {"aware_at": "2026-02-25T09:00:00.000000Z"}
-            return {"incidents_before": (("a1", given),)}
+            return {"incidents_before": (("a1", given | {"recorded_at": "2026-02-27T10:00:00.000000Z"}),)}
 
         (found,) = self.result(**before("reportable")).found
         assert found.first_seen == "2026-02-25T09:00:00.000000Z"
         assert self.result(**before("reportable", "2026-02-27T09:00:00.000000Z")) == Result()
-        assert self.result(**before("reportable", "2026-03-30T09:00:00.000000Z")) == Result(), "told of in its month"
+        planned = before("reportable", "2026-03-30T09:00:00.000000Z")
+        assert self.result(**planned).found, "what was still to come when it was recorded is no notice"
         assert self.result(**before("hm")).missing == ("decision",)
         moved = recorded("12T10:00", "reportable", "11T09:00", "2026-03-12T09:00:00.000000Z")
         assert self.result(moved, **before("reportable")).found, "also where a record of the period moves it"
@@ -219,6 +273,96 @@ def test_what_was_done_beyond_what_is_kept_is_not_taken_for_undone() -> None:
     assert run("DSR-02", Trail(), "gdpr", requests=done[:1]).found
 
 
+class TestReviewsOfAccess:
+    """ACC-05, of a year: what was reviewed at its end was not reviewed within it."""
+
+    @staticmethod
+    def texts(*reviews: str, months: int = 6, last: str | None = None) -> list[str]:
+        days = Period(date(2025, 5, 1), date(2026, 4, 1)).days
+        documents = {}
+        for at in reviews:
+            trail = Trail()
+            trail.say("review.complete", "15T10:00", population=3)
+            (entry,) = trail.entries
+            entry |= {"recorded_at": f"{at}T10:00:00.000000Z", "period": at[:7]}
+            documents[at] = fold(at, [(0, entry_of(entry))])
+        evidence = new_evidence(
+            Trail(),
+            "pci_dss",
+            Facts(days, documents),
+            period=Period(date(2025, 5, 1), date(2026, 4, 1)),
+            organization=Organization("t", "Example", "2025-01-01T00:00:00.000000Z"),
+            last_review_at=f"{max(reviews)}T10:00:00.000000Z" if reviews else last,
+        )
+        thresholds = {**evidence.thresholds, "access_review_months": months}
+        return [each.text for each in RULES["ACC-05"].run(dataclasses.replace(evidence, thresholds=thresholds)).found]
+
+    def test_each_time_between_two_counts(self) -> None:
+        assert self.texts("2025-06-01", "2025-11-30", "2026-03-31") == []
+        assert self.texts("2025-11-01", "2026-03-31") == ["No review from 2025-05-01 to 2025-11-01"], (
+            "a half year and 10 h"
+        )
+        assert self.texts("2025-06-01", "2026-03-31") == ["No review from 2025-06-01 to 2026-03-31"]
+        assert self.texts("2025-06-01", "2025-09-30") == ["The last review was 2025-09-30"], "183 days, and 14 hours"
+        assert self.texts("2025-06-01", "2025-10-01") == []
+        assert self.texts(last="2025-04-30T00:00:00.000000Z") == ["The last review was 2025-04-30"]
+        assert self.texts() == ["The last review was never"]
+        assert self.texts("2025-06-01", "2026-03-31", months=10) == []
+
+
+class TestRequestsOfPersons:
+    """DSR-01 and DSR-02: what was taken back too late was late, and only what was asked for answers a request."""
+
+    @staticmethod
+    def done(kind: str, at: str = "05T10:00", **told: Any) -> Result:
+        trail = Trail()
+        given = {"target": "p1", "request_id": "other", "reason": "executed", "counts": {}} | told
+        trail.say(kind, at, **given)
+        return run("DSR-02", trail, "gdpr", requests=(request("r1", subject="p1"),))
+
+    def test_only_an_erasure_since_then_answers_a_request_for_one(self) -> None:
+        """It came on the 3rd."""
+        assert self.done("privacy.erasure") == Result()
+        assert self.done("privacy.erasure", reason="replayed") == Result()
+        assert self.done("privacy.erasure", at="02T10:00", request_id="r1") == Result(), "by its id"
+        assert self.done("privacy.erasure", at="02T10:00").found, "it was before"
+        for reason in ("requested", "extended", "withdrawn"):
+            assert self.done("privacy.erasure", reason=reason).found, reason
+        assert self.done("privacy.erasure", outcome="failure", reason="refused").found
+        assert self.done("privacy.erasure", target="p2").found
+        assert self.done("privacy.export").found, "a copy is no erasure"
+        assert self.done("privacy.export", request_id="r1").found
+
+    def test_a_copy_is_handed_out_or_it_is_none(self) -> None:
+        trail = Trail()
+        asked = request("r1", kind="export", subject="p1")
+        trail.say("privacy.erasure", "05T10:00", target="p1", reason="executed", request_id="x", counts={})
+        trail.say(
+            "privacy.export",
+            "05T11:00",
+            outcome="failure",
+            reason="abandoned",
+            target="p1",
+            request_id="r1",
+            counts={},
+        )
+        assert run("DSR-02", trail, "gdpr", requests=(asked,)).found
+        trail.say("privacy.export", "05T11:00", target="p1", request_id="r1", counts={})
+        assert run("DSR-02", trail, "gdpr", requests=(asked,)) == Result()
+
+    def test_what_was_withdrawn_once_it_was_overdue_was_late(self) -> None:
+        due = "2026-03-10T00:00:00.000000Z"
+
+        def late(state: str, answered_at: str | None) -> bool:
+            asked = request("r1", state=state, due_at=due, answered_at=answered_at)
+            return bool(run("DSR-01", Trail(), "gdpr", requests=(asked,)).found)
+
+        for state in ("executed", "withdrawn", "refused"):
+            assert late(state, "2026-03-10T00:00:00.000001Z"), state
+            assert not late(state, due), state
+        assert late("received", None)
+
+
 class TestSettings:
     def test_sessions_that_may_lie_for_long_are_found(self) -> None:
         evidence = good_evidence("pci_dss")
@@ -291,14 +435,19 @@ class TestCheckpoints:
 
 class TestReportsThatAreDue:
     @staticmethod
-    def texts(*schedules: Regular, since: str | None = None, trail: Trail | None = None) -> list[str]:
-        evidence = good_evidence("soc2", trail)
+    def texts(
+        *schedules: Regular, since: str | None = None, trail: Trail | None = None, after: Sequence[Any] = ()
+    ) -> list[str]:
+        evidence = good_evidence("soc2", trail, reports_after=tuple(after))
         policies = dataclasses.replace(evidence.policies, schedules=schedules, schedules_since=since)
         return [each.text for each in RULES["RPT-01"].run(dataclasses.replace(evidence, policies=policies)).found]
 
     def test_a_schedule_that_made_nothing_is_found(self) -> None:
-        """In the good month a report of soc2 on February was made and signed."""
-        assert self.texts(Regular("soc2", "monthly")) == []
+        """In the good month a report of soc2 on February was made, on the 8th, and signed."""
+        assert self.texts() == []
+        assert self.texts(Regular("soc2", "monthly")) == [
+            "The monthly soc2 report of 2026-02-01 to 2026-03-01 was made late",
+        ]
         assert self.texts(Regular("gdpr", "monthly")) == [
             "No monthly gdpr report of 2026-02-01 to 2026-03-01 was made",
         ]
@@ -320,6 +469,7 @@ class TestReportsThatAreDue:
             "target": "report-1",
             "framework": "soc2",
             "period_from": "2026-02-01",
+            "period_to": "2026-03-01",
         }
         trail.say("report.generate", "31T10:00", outcome="failure", reason="not_built", **made)
         failed = "soc2 report report-1 could not be made"
@@ -328,7 +478,78 @@ class TestReportsThatAreDue:
             "No monthly soc2 report of 2026-02-01 to 2026-03-01 was made",
         ]
         trail.say("report.generate", "31T11:00", **made)
-        assert self.texts(Regular("soc2", "monthly"), trail=trail) == ["soc2 report report-1 not signed"]
+        assert self.texts(Regular("soc2", "monthly"), trail=trail) == [
+            "soc2 report report-1 not signed",
+            "The monthly soc2 report of 2026-02-01 to 2026-03-01 was made late",
+        ]
+
+    @staticmethod
+    def made(trail: Trail, at: str, target: str, framework: str = "soc2", *days: str, **changed: Any) -> None:
+        start, end = days or ("2026-02-01", "2026-03-01")
+        told: dict[str, Any] = {"who": None, "actor": "system", "role": None, "target": target, "framework": framework}
+        trail.say("report.generate", at, **told | {"period_from": start, "period_to": end} | changed)
+
+    def test_of_a_report_that_was_replaced_the_one_in_its_place_is_signed(self) -> None:
+        trail = good_trail()
+        self.made(trail, "09T10:00", "report-1b")
+        assert self.texts(trail=trail) == ["soc2 report report-1b not signed"], "though the first one was"
+        trail.say("report.sign_off", "09T11:00", target="report-1b", framework="soc2")
+        assert self.texts(trail=trail) == []
+        self.made(trail, "20T10:00", "report-2", "soc2", "2026-03-01", "2026-03-08")
+        assert self.texts(trail=trail) == ["soc2 report report-2 not signed"]
+        self.made(trail, "20T11:00", "report-3", "soc2", "2026-03-01", "2026-03-09")
+        assert len(self.texts(trail=trail)) == 2, "of other days"
+        later = (("soc2", "2026-03-01", "2026-03-08"), "report-2b", "2026-04-01T10:00:00.000000Z")
+        assert self.texts(trail=trail, after=[later]) == ["soc2 report report-3 not signed"], (
+            "replaced after the period"
+        )
+
+    def test_what_was_made_late_is_late_and_not_missing(self) -> None:
+        """Within two days of its end it is in time: whatever the hour and the time zone."""
+        trail = good_trail()
+        trail.entries = [
+            each
+            for each in trail.entries
+            if each["attributes"].get("period_from") not in ("2026-03-09", "2026-03-10", "2026-03-30", "2026-03-31")
+        ]
+        self.made(trail, "12T00:00", "d9", "activity", "2026-03-09", "2026-03-10")
+        self.made(trail, "13T00:01", "d10", "activity", "2026-03-10", "2026-03-11")
+        later = [(("activity", "2026-03-30", "2026-03-31"), "d30", "2026-04-02T00:00:01.000000Z")]
+        assert self.texts(trail=trail, after=later) == [
+            "No activity report of 2026-03-31",
+            "The activity report of 2026-03-10, 2026-03-30 was made late",
+        ]
+        later.append((("activity", "2026-03-31", "2026-04-01"), "d31", "2026-04-01T01:00:00.000000Z"))
+        evidence = good_evidence("soc2", trail, reports_after=tuple(later))
+        (found,) = RULES["RPT-01"].run(evidence).found
+        assert (found.count, found.remedied_at) == (2, "2026-04-02T00:00:01.000000Z")
+
+    def test_a_schedules_report_that_was_made_late_is_late(self) -> None:
+        week, trail = Regular("gdpr", "weekly"), good_trail()
+        since = "2026-03-20T00:00:00.000000Z"
+        self.made(trail, "31T10:00", "w1", "gdpr", "2026-03-23", "2026-03-30")
+        trail.say("report.sign_off", "31T11:00", target="w1", framework="gdpr")
+        missing = "No weekly gdpr report of 2026-03-16 to 2026-03-23 was made"
+        late = "The weekly gdpr report of 2026-03-16 to 2026-03-23 was made late"
+        assert self.texts(week, since=since, trail=trail) == [missing]
+        edition = ("gdpr", "2026-03-16", "2026-03-23")
+        assert self.texts(week, since=since, trail=trail, after=[(edition, "w", "2026-04-01T00:00:00.000000Z")]) == [
+            late
+        ]
+        self.made(trail, "26T10:00", "w0", "gdpr", "2026-03-16", "2026-03-17")
+        assert missing in self.texts(week, since=since, trail=trail), "of its first day alone"
+        self.made(trail, "26T10:00", "w", "gdpr", "2026-03-16", "2026-03-23")
+        assert late in self.texts(week, since=since, trail=trail)
+        self.made(trail, "24T10:00", "w", "gdpr", "2026-03-16", "2026-03-23")
+        unsigned = ["gdpr report w not signed", "gdpr report w0 not signed"]
+        assert sorted(self.texts(week, since=since, trail=trail)) == unsigned, "the first one was in time"
+
+    def test_one_that_failed_and_came_after_the_period_is_there(self) -> None:
+        trail = good_trail()
+        self.made(trail, "31T10:00", "r9", "hipaa", "2026-03-01", "2026-03-31", outcome="failure", reason="not_built")
+        assert self.texts(trail=trail) == ["hipaa report r9 could not be made"]
+        edition = ("hipaa", "2026-03-01", "2026-03-31")
+        assert self.texts(trail=trail, after=[(edition, "r9", "2026-04-01T00:00:00.000000Z")]) == []
 
     def test_a_days_tally_that_failed_was_not_made(self) -> None:
         trail = good_trail()

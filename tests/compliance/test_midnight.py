@@ -113,6 +113,7 @@ def counts(facts: Facts) -> dict[str, Any]:
         found["ended"] = facts.after_exit[0]
         found["erased"] = facts.used_after("erased", "touched", "after_erasure")[0]
         found["withdrawn"] = facts.used_after("withdrawn", "relied", "after_withdrawal")[0]
+        found["doubted"] = facts.used_after("withdrawn", "doubtful", "doubted")[0]
         counts_of_days = {"events": facts.events, "rows": facts.rows, "exact": facts.persons_touched}
     assert cut == set()
     return found | counts_of_days | {"longest": facts.longest_run, "single": facts.single_factor, "users": facts.actors}

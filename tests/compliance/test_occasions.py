@@ -228,7 +228,7 @@ def test_an_incident_is_the_decision_about_an_alert() -> None:
 
 
 def test_requests_have_to_be_answered_in_the_period() -> None:
-    trail = one("privacy.export", target="ada", request_id="r", counts={})
+    trail = one("privacy.export", target="ada", request_id="request-1", counts={})
     for given, status in (
         (request(kind="access", state="received", answered_at=None), "not-evidenced"),
         (request(kind="access", state="withdrawn"), "not-evidenced"),

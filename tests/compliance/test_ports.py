@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from shared.audit.model import PLATFORM_TENANT, Target
 from shared.compliance.evidence import Evidence, Organization, Period, Regular
@@ -37,6 +37,19 @@ async def test_earlier_incidents_are_known_in_order_and_not_for_ever(local: Bure
     target = EXAMPLES["incident.record"].target
     assert isinstance(target, Target)
     assert [(alert, given["decision"]) for alert, given in found] == [(target.id, "first"), (target.id, "second")]
+
+
+async def test_reports_that_were_made_after_the_period_are_known(local: Bureau) -> None:
+    end = datetime(2026, 3, 4, tzinfo=UTC)
+    for at in (end - timedelta(seconds=2), end, end + timedelta(hours=1), end + timedelta(days=9)):
+        await say(local, "report.generate", at, period_to=at.isoformat())
+    target = EXAMPLES["report.generate"].target
+    assert isinstance(target, Target)
+    found = (await evidence_of(local)).reports_after
+    assert [(of[2], name, at[:19]) for of, name, at in found] == [
+        ("2026-03-04", target.id, "2026-03-04T00:00:00"),
+        ("2026-03-04", target.id, "2026-03-04T01:00:00"),
+    ]
 
 
 async def test_starts_are_those_of_the_period_in_the_services_own_trail(local: Bureau) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -14,11 +15,13 @@ from typing import Any
 import pytest
 
 from shared.audit.entries import entry_of
+from shared.compliance.facts.fold import fold
+from shared.compliance.facts.merged import Facts
 from shared.compliance.render import bundle, pdf
 from shared.compliance.render.json import report_json
-from shared.compliance.report_model import Cell, EventRef, Report, Shard, Table
+from shared.compliance.report_model import Cell, EventRef, Metric, Report, RuleRun, Sample, Shard, Table
 from shared.compliance.report_model import Evidence as Speaks
-from shared.compliance.samples import seed_of
+from shared.compliance.samples import sample, seed_of
 from shared.compliance.selectors import Row
 from shared.ledger._text import encode_base64
 from shared.ledger.bundle import Attached, BundleError, PartWriter
@@ -43,6 +46,10 @@ STOOD = {MARCH: 268, "2026-04": 30}
 """How many entries months had when the report was made; March had two more later."""
 
 
+MADE = "2026-03-20T00:10:00.000000Z"
+"""When it was made: within the time in which the two that came later may be sealed."""
+
+
 def rows_of(whole: Evidence = WHOLE) -> dict[Row, int]:
     """What the report counts."""
     found: dict[Row, int] = {}
@@ -53,16 +60,52 @@ def rows_of(whole: Evidence = WHOLE) -> dict[Row, int]:
     return found
 
 
-def figures() -> tuple[Table, Table, Speaks]:
-    """The tables of days and of counts, and the failures that a control stands on, by day."""
+PERIOD = [(date(2026, 3, 1) + timedelta(days=number)).isoformat() for number in range(61)]
+SPEAKS = {0: "auth.login+failure", 3: "auth.* data.read+success custom.*"}
+"""Which events speak to the controls that any do."""
+
+
+def facts() -> Facts:
+    """What the service folds of the entries that the report is of."""
+    found = {}
+    for day in PERIOD:
+        held = WHOLE.sealed[day[:7]][: STOOD[day[:7]]]
+        found[day] = fold(
+            day, [(at, text) for at, text in enumerate(held) if json.loads(text)["recorded_at"][:10] == day]
+        )
+    return Facts(PERIOD, {day: each for day, each in found.items() if each["events"]})
+
+
+FACTS = facts()
+
+
+def speaks(text: str) -> tuple[Speaks, ...]:
+    """The events that selectors mean, counted anew."""
+    found: dict[str, tuple[Counter[str], list[int]]] = {}
+    for place, day in enumerate(PERIOD):
+        for event in WHOLE.events[day[:7]][: STOOD[day[:7]]]:
+            kind, outcome = event["type"], event["outcome"]
+            if event["recorded_at"][:10] == day and any(
+                kind.startswith(word.partition("+")[0].rstrip("*")) and word.partition("+")[2] in ("", outcome)
+                for word in text.split()
+            ):
+                name = "custom.*" if kind.startswith("custom.") else kind
+                outcomes, by_day = found.setdefault(name, (Counter(), [0] * len(PERIOD)))
+                outcomes[outcome] += 1
+                by_day[place] += 1
+    return tuple(
+        Speaks(kind, sum(by_day), tuple(sorted(outcomes.items())), tuple(by_day))
+        for kind, (outcomes, by_day) in sorted(found.items())
+    )
+
+
+def figures() -> tuple[Table, Table]:
+    """The tables of days and of counts."""
     days: dict[str, tuple[Cell, ...]] = {}
-    failures: list[int] = []
-    for day in (date(2026, 3, 1) + timedelta(days=number) for number in range(61)):
-        name = day.isoformat()
+    for name in PERIOD:
         held = rollups_of(WHOLE.events[name[:7]][: STOOD[name[:7]]]).get(name)
-        days[name] = (name, held.events, held.first, held.last, 0, 0) if held else (name, 0, None, None, 0, 0)
-        rows = held.counts if held else {}
-        failures.append(sum(n for row, n in rows.items() if row[:2] == ("auth.login", "failure")))
+        actors = held.totals()["distinct_actors"] if held else 0
+        days[name] = (name, held.events, held.first, held.last, actors, 0) if held else (name, 0, None, None, 0, 0)
     rows_by_name = [(*row, count) for row, count in sorted(rows_of().items(), key=lambda each: str(each[0]))]
     columns = ("Day", "Events", "First index", "Last index", "Actors", "Checkpoints")
     return (
@@ -74,7 +117,6 @@ def figures() -> tuple[Table, Table, Speaks]:
             tuple(rows_by_name),
             len(rows_by_name),
         ),
-        Speaks("auth.login", sum(failures), (("failure", sum(failures)),), tuple(failures)),
     )
 
 
@@ -83,28 +125,38 @@ def real(**changes: Any) -> Report:
     made = report(
         controls=5, rows=3, tenant_id=TENANT, to_day="2026-05-01", population=(stands_on(268), stands_on(30, "2026-04"))
     )
-    findings = tuple(replace(each, events=(sealed(int(each.id[2:])),)) for each in made.exceptions)
-    days, counts, failures = figures()
-    april = WHOLE.checkpoint("2026-04", 30)
-    root = encode_base64(april.root)
-    controls = tuple(
-        replace(
-            each,
-            evidence=(failures,),
-            samples=each.samples
-            and replace(each.samples, seed=seed_of(root, each.oscal_id), events=(sealed(7), sealed(9))),
+    (finding,) = [replace(each, events=(sealed(2),)) for each in made.exceptions if each.id == "F-2"]
+    root = encode_base64(WHOLE.checkpoint("2026-04", 30).root)
+    controls = []
+    for number, each in enumerate(made.controls):
+        text, run = SPEAKS.get(number, ""), RuleRun(finding.rule, "", "high", (), 120 if number == 1 else 0)
+        total = sum(held.total for held in speaks(text))
+        controls.append(
+            replace(
+                each,
+                evidence=speaks(text),
+                metrics=(*each.metrics, Metric("evidence_events", "Events", total)),
+                rules=(run,) if number == 1 else (),
+                samples=sample(FACTS, text, seed_of(root, each.oscal_id), 25),
+            )
         )
-        for each in made.controls
-    )
+    told = tuple((each.oscal_id, SPEAKS.get(at, ""), each.metrics[-1].value) for at, each in enumerate(controls))
+    own = Table("evidence", "Evidence", ("Control", "Which", "Events"), told, len(told))
     drawn = (("sampling_month", "2026-04"), ("sampling_size", 30), ("sampling_root", root))
-    own: dict[str, Any] = {
-        "exceptions": findings,
-        "controls": controls,
-        "tables": (days, counts, *made.tables),
+    method = replace(
+        made.method,
+        thresholds=(("sample_size", 25, "a choice"),),
+        parameters=(*made.method.parameters, *drawn),
+    )
+    given: dict[str, Any] = {
+        "generated_at": MADE,
+        "exceptions": (finding,),
+        "controls": tuple(controls),
+        "tables": (*figures(), own, *made.tables),
         "events_in_period": sum(STOOD.values()),
-        "method": replace(made.method, parameters=(*made.method.parameters, *drawn)),
+        "method": method,
     }
-    return replace(made, **(own | changes))
+    return replace(made, **(given | changes))
 
 
 def sealed(index: int) -> EventRef:
@@ -144,11 +196,47 @@ def test_the_verifier_accepts_the_deliverable_and_says_which_report_it_is(
     checks = checked(tmp_path, whole, bundles_a_part=bundles_a_part)
     assert checks.result == verifier.OK, verifier.table(checks)
     text = verifier.table(checks)
-    assert f"pci_dss, report {real().id}, generated 2026-04-01T00:10:00.000000Z; {len(whole.files)} files" in text
+    assert f"pci_dss, report {real().id}, generated {MADE}; {len(whole.files)} files" in text
     assert "it stands on the first 268 entries of 2026-03, and they are these" in text
     assert "it stands on the first 30 entries of 2026-04" in text
     assert "298 events by day, type, outcome, class and reason: counted again from the entries" in text
     assert "drawn by is that of the first 30 entries of 2026-04" in text
+    assert "5 controls stand on exactly the events that there are, and the samples are those of the seeds" in text
+    assert "statuses, findings and register agree; rules were not run again" in text
+
+
+@pytest.mark.parametrize(("stood", "drawn"), [(268, 30), (268, 20), (260, 30)])
+def test_the_lines_of_the_answer_come_in_one_order_whatever_the_sizes(tmp_path: Path, stood: int, drawn: int) -> None:
+    """What a report stands on and what its samples are drawn by may be of one size, or either one the larger."""
+    made = real()
+    root = encode_base64(WHOLE.checkpoint("2026-04", drawn).root)
+    told = dict(made.method.parameters) | {"sampling_size": drawn, "sampling_root": root}
+    controls = tuple(
+        replace(each, samples=sample(FACTS, SPEAKS.get(at, ""), seed_of(root, each.oscal_id), 25))
+        for at, each in enumerate(made.controls)
+    )
+    made = replace(
+        made,
+        controls=controls,
+        population=(stands_on(stood), replace(stands_on(28, "2026-04"), events=30, last=29)),
+        method=replace(made.method, parameters=tuple(told.items())),
+    )
+    april, march = (Path(tmp_path, f"kept-{month}") for month in ("2026-04", MARCH))
+    april.write_text(WHOLE.signed(WHOLE.checkpoint("2026-04", 29)), encoding="utf-8")
+    march.write_text(WHOLE.signed(WHOLE.checkpoint(MARCH, 3)), encoding="utf-8")
+    parts = save(tmp_path, replace(WHOLE, report=attached(made)).parts())
+    checks = verifier.verify(parts, (VKEY,), (str(april), str(march)))
+    assert [line.subject for line in checks.lines][3:12] == [
+        "Report",
+        "Checkpoint kept in kept-2026-04",
+        "Checkpoint kept in kept-2026-03",
+        "Report: month 2026-03",
+        "Report: month 2026-04",
+        "Report: samples",
+        "Report: figures",
+        "Report: evidence",
+        "Report: controls",
+    ]
 
 
 def test_it_holds_every_form_and_a_file_for_each_control(tmp_path: Path, whole: Attached) -> None:
@@ -178,6 +266,8 @@ def test_a_controls_file_says_what_was_sealed(whole: Attached) -> None:
 WRONG: list[tuple[Callable[[], Report], str]] = [
     (lambda: real(tenant_id=TENANT[:-1] + "b"), "another tenant or period"),
     (lambda: real(from_day="2026-03-02"), "another tenant or period"),
+    (lambda: real(from_day="0001-01-01", to_day="9999-12-31"), "of more days than one can be"),
+    (lambda: real(to_day="2026-03-01"), "of more days than one can be"),
     (lambda: real(population=(replace(stands_on(268), size=267),)), "not those of its checkpoint"),
     (lambda: real(population=(replace(stands_on(268), root=stands_on(267).root),)), "not those of its checkpoint"),
     (lambda: real(population=(replace(stands_on(268), root="AAAA="),)), "should be base64"),
@@ -225,9 +315,25 @@ def _table(table_id: str, change: Callable[[list[list[Any]]], Any]) -> Callable[
     return make
 
 
-def _control(**changes: Any) -> Report:
+def _cut(table_id: str) -> Callable[[], Report]:
+    """A report one of whose tables says that it is cut, and is not that long."""
+
+    def make() -> Report:
+        made = real()
+        tables = [replace(each, rows=each.rows[1:]) if each.id == table_id else each for each in made.tables]
+        return replace(made, tables=tuple(tables))
+
+    return make
+
+
+LATE = "2026-05-01T02:00:00.000000Z"
+
+
+def _control(at: int = 0, **changes: Any) -> Report:
     made = real()
-    return replace(made, controls=(replace(made.controls[0], **changes), *made.controls[1:]))
+    controls = list(made.controls)
+    controls[at] = replace(controls[at], **changes)
+    return replace(made, controls=tuple(controls))
 
 
 def _evidence(**changes: Any) -> Report:
@@ -240,10 +346,36 @@ def _named(**changes: Any) -> Report:
     return replace(made, exceptions=(finding, *made.exceptions[1:]))
 
 
-def _sample(**changes: Any) -> Report:
-    held = real().controls[0].samples
+def _held(at: int) -> Sample:
+    held = real().controls[at].samples
     assert held is not None
-    return _control(samples=replace(held, **changes))
+    return held
+
+
+def _sample(at: int = 0, **changes: Any) -> Report:
+    return _control(at, samples=replace(_held(at), **changes))
+
+
+def _other_sample() -> Report:
+    """One that was chosen: an event that is no less true, in place of one that was drawn."""
+    held = _held(3).events
+    other = next(each for each in map(sealed, range(1, 268)) if each not in held and each.outcome == held[0].outcome)
+    return _sample(3, events=(replace(other, type=other.type), *held[1:]))
+
+
+def _finding(**changes: Any) -> Report:
+    made = real()
+    return replace(made, exceptions=(replace(made.exceptions[0], **changes),))
+
+
+def _runs(findings: int) -> tuple[RuleRun, ...]:
+    return (replace(real().controls[1].rules[0], findings=findings),)
+
+
+def _clean() -> Report:
+    """All that tells of the exception taken away, but for one place."""
+    made = _control(1, status="satisfied", findings=())
+    return replace(made, exceptions=(), summary=replace(made.summary, satisfied=2, exception=0))
 
 
 def _drawn(name: str, value: Any) -> Report:
@@ -274,10 +406,53 @@ LIES: list[tuple[Callable[[], Report], str]] = [
     (_table("counts", lambda rows: rows.__setitem__(0, rows[1])), "counted twice"),
     (_table("counts", lambda rows: rows[0].pop()), "and there are"),
     (_table("counts", lambda rows: rows[0].clear()), "figures that are none"),
-    (lambda: _evidence(by_outcome=(("failure", 90),), total=90), "stands on 90 auth.login (failure), and there are"),
-    (lambda: _evidence(total=7), "do not add up"),
-    (lambda: _evidence(by_day=(1,)), "do not add up"),
-    (lambda: _evidence(type="user.delete"), "user.delete (failure), and there are 0"),
+    (_table("counts", lambda rows: rows.append(rows[0])), "counts events of other types"),
+    (_table("days", lambda rows: rows.append(rows[0])), "other events of None"),
+    (_table("days", lambda rows: rows[0].__setitem__(4, 1)), "other events of 2026-03-01"),
+    (_cut("counts"), "table of counts was cut short"),
+    (lambda: _evidence(by_outcome=(("failure", 90),), total=90), "stands on other events of auth.login"),
+    (lambda: _evidence(total=7), "stands on other events of auth.login"),
+    (lambda: _evidence(by_day=(1,)), "stands on other events of auth.login"),
+    (lambda: _evidence(type="user.delete"), "stands on other events of auth.login"),
+    (lambda: _evidence(total=9, by_outcome=(("failure", 9),)), "stands on other events of auth.login"),
+    (lambda: _control(evidence=()), "stands on other events of auth.login"),
+    (lambda: _control(evidence=(*real().controls[0].evidence, *speaks("data.read"))), "other events of data.read"),
+    (lambda: _control(metrics=(Metric("evidence_events", "Events", 3),)), "another than its evidence"),
+    (_table("evidence", lambda rows: rows.pop()), "of other controls than it has"),
+    (_table("evidence", list.reverse), "of other controls than it has"),
+    (_table("evidence", lambda rows: rows[0].__setitem__(1, "auth.login+denied")), "other events of auth.login"),
+    (_table("evidence", lambda rows: rows[0].__setitem__(1, "auth.login; x")), "does not say which events are meant"),
+    (_table("evidence", lambda rows: _first(rows, -1)), "stands on 9 events, and there are 10"),
+    (lambda: _control(samples=None), "has no sample"),
+    (lambda: _sample(population=9), "is of another population"),
+    (lambda: _sample(3, events=_held(3).events[1:]), "is not the one that its seed draws"),
+    (lambda: _sample(3, events=()), "is not the one that its seed draws"),
+    (_other_sample, "is not the one that its seed draws"),
+    (lambda: real(exceptions=()), "other findings than its controls"),
+    (lambda: real(exceptions=(*real().exceptions, *real().exceptions)), "there twice"),
+    (lambda: _finding(id="F-9"), "other findings than its controls"),
+    (lambda: _finding(count=0), "more events than it counts"),
+    (lambda: _finding(count=119), "found 120, not 119"),
+    (lambda: _finding(rule="AUTH-03"), "found 120, not 0"),
+    (_clean, "found 120, not 0"),
+    (lambda: _control(1, rules=_runs(119)), "found 119, not 120"),
+    (lambda: _control(1, findings=()), "other findings than its controls"),
+    (lambda: _control(2, findings=("F-2",)), "has other findings than its rules"),
+    (lambda: _control(2, rules=_runs(120)), "has other findings than its rules"),
+    (lambda: _control(1, status="satisfied"), "is satisfied, and a rule fired"),
+    (lambda: _control(0, status="exception"), "is an exception, and no rule fired"),
+    (lambda: _control(0, status="not-evidenced", reason="no-occurrence"), "counts other statuses"),
+    (lambda: _control(0, status="fine"), "figures that are none"),
+    (lambda: real(gate=replace(real().gate, passed=False)), "gate is not that of its checks"),
+    (
+        lambda: real(gate=replace(real().gate, passed=False, checks=(replace(real().gate.checks[0], passed=False),))),
+        "is satisfied, and the gate failed",
+    ),
+    (lambda: real(population=(stands_on(268),)), "does not stand on all its months"),
+    (
+        lambda: real(population=(replace(stands_on(3), last=2), stands_on(30, "2026-04")), generated_at=LATE),
+        "was there when it was made, and it leaves it out",
+    ),
     (lambda: _named(event_id=sealed(6).event_id), "entry 5 of 2026-03 is not the event that it names"),
     (lambda: _named(outcome="denied"), "entry 5 of 2026-03 is not the event that it names"),
     (lambda: _named(index=268), "entry 268 of 2026-03, which it names, is not among"),
@@ -304,6 +479,20 @@ def test_a_report_without_a_table_of_counts_is_not_checked(tmp_path: Path) -> No
     checks = checked(tmp_path, attached(made))
     assert checks.result == verifier.UNKNOWN, verifier.table(checks)
     assert "the report has no table of counts by type" in verifier.table(checks)
+
+
+def test_a_report_that_does_not_say_what_speaks_to_its_controls_is_not_checked(tmp_path: Path) -> None:
+    made = real()
+    made = replace(made, tables=tuple(each for each in made.tables if each.id != "evidence"))
+    checks = checked(tmp_path, attached(made))
+    assert checks.result == verifier.UNKNOWN, verifier.table(checks)
+    assert "does not say which events speak to each control" in verifier.table(checks)
+
+
+def test_a_sample_that_was_drawn_in_another_way_is_not_checked(tmp_path: Path) -> None:
+    checks = checked(tmp_path, attached(_sample(3, method="Those that looked well")))
+    assert checks.result == verifier.UNKNOWN, verifier.table(checks)
+    assert "in a way that this verifier does not know" in verifier.table(checks)
 
 
 def test_a_month_that_the_bundle_does_not_have(tmp_path: Path) -> None:

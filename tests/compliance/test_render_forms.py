@@ -309,3 +309,27 @@ def test_what_turns_text_around_is_shown_in_html() -> None:
     text = "".join(Read(report_html(replace(MADE, organization=TURNED)).decode()).text)
     assert "user[U+202E]gnp.exe" in text
     assert not set("\u202e\u2066\0\ufeff\u200b") & set(text)
+
+
+@pytest.mark.parametrize(
+    ("expected", "seen", "spans", "said"),
+    [
+        ((), ("login",), False, "No sources are expected"),
+        ((), ("login",), True, "No sources are expected"),
+        (("login",), ("login",), False, "No expected source was silent"),
+        (("login",), ("login",), True, ""),
+        (("login", "records"), ("login",), False, "Expected, and not heard at all: records."),
+        (("login", "records"), ("login",), True, "Expected, and not heard at all: records."),
+    ],
+)
+def test_what_is_said_of_silence(expected: tuple[str, ...], seen: tuple[str, ...], spans: bool, said: str) -> None:
+    """That nothing was silent is said of expected sources alone, all of which were heard."""
+    made = report(controls=1, rows=1)
+    (shard,) = made.population
+    population = (shard if spans else replace(shard, silent_spans=()),)
+    scope = replace(made.scope, sources_expected=expected, sources_seen=seen)
+    page = report_html(replace(made, scope=scope, population=population)).decode()
+    texts = ("No sources are expected", "No expected source was silent", "Expected, and not heard at all: records.")
+    assert [each for each in texts if each in page] == [said] * bool(said)
+    assert ("Silent spans" in page) == spans
+    assert "No source was silent" not in page

@@ -117,7 +117,7 @@ def test_a_bundle_has_all_its_parts_and_the_verifier_accepts_it(
     day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("shared.ledger.evidence.Limits", lambda: Limits(entries=1))
-    folder = tmp_path / "evidence"
+    folder = tmp_path / """it's "an" evidence; $(exit 1)"""
     assert run(day, folder, "--format", "bundle") == 0
     said = capsys.readouterr().out
     command = said.partition("check it: python ")[2].strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,7 @@ from shared.ledger.shards import head_id, rollup_id
 from shared.privacy.secrets import MemorySecrets, RootName, SecretVersion
 from shared.storage.containers import AUDIT_EVENTS, LEDGER, REPORTS
 from shared.storage.documents import Item
-from tests.audit.support import OTHER, TENANT
+from tests.audit.support import EXAMPLES, OTHER, TENANT
 from tests.compliance.bureau import FROM, SAID, TO, Bureau
 from tests.compliance.trails import Trail, good_trail
 from tests.fakes import ManualClock
@@ -214,3 +215,20 @@ async def test_a_day_that_goes_on_meanwhile_is_no_fault(local: Bureau) -> None:
     assert again[DAYS[2]]["events"] == len(SAID)
     assert not [e for e in await local.all(AUDIT_EVENTS) if e["type"] == "ledger.verify_failed"]
     assert (await local.store.read(LEDGER, (TENANT, MONTH), head_id(MONTH)))["size"] == 4 * len(SAID)
+
+
+async def test_a_second_factor_in_the_tile_before_a_day_is_seen(local: Bureau) -> None:
+    """Shown just before midnight, as the last entry of a tile; its login is the first of the day, and of the next."""
+    services, eve = local.services, local.clock.now().replace(day=4, hour=23, minute=40)
+    size = (await local.store.read(LEDGER, (TENANT, MONTH), head_id(MONTH)))["size"]
+    await local.record(eve, *("profile.view",) * (255 - size))
+    context = local.request()
+    for at, kind in ((eve.replace(minute=59, second=59), "mfa.challenge"), (eve.replace(day=5, hour=0), "auth.login")):
+        local.clock.set(at)
+        draft = dataclasses.replace(EXAMPLES[kind], request=context, outcome="success", reason=None)
+        await services.recorder.record(draft)
+        await local.seal()
+    rollup = (await services.shards.rollups(TENANT, MONTH, ["2026-03-05"]))["2026-03-05"]
+    assert (rollup["first"], rollup["events"]) == (256, 1)
+    found = await services.facts.days(TENANT, ["2026-03-05"], {"2026-03-05": rollup}, local.request())
+    assert found["2026-03-05"]["single_factor"]["n"] == 0

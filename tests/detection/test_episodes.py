@@ -203,6 +203,31 @@ def test_what_the_edge_of_the_view_may_have_cut_is_left_out() -> None:
     assert not found(observed, span=Span(WIDE.start, NOON + 3 * HOUR + WINDOW - TICK))
 
 
+def test_of_a_long_run_the_day_at_the_edge_alone_is_left_out() -> None:
+    observed = seen(*steady(NOON, 59 * HOUR))
+    whole = found(observed)
+    start, end = NOON - 2 * WINDOW, NOON + 59 * HOUR + WINDOW
+    assert found(observed, span=Span(start, end)) == whole
+    assert found(observed, span=Span(start + TICK, end)) == whole[1:]
+    assert found(observed, span=Span(start, end - TICK)) == whole[:-1]
+    assert found(observed, span=Span(start + TICK, end - TICK)) == whole[1:-1]
+
+
+def test_a_closing_of_an_alert_that_began_in_the_middle_parts_the_episode_there() -> None:
+    observed = seen(*steady(NOON, 3 * HOUR))
+    middle = (NOON + HOUR, observed[2].id)
+    parted = found(observed, closings=[Closing(middle, NOON + 1.5 * HOUR)])
+    assert [(e.anchor[0], e.last[0]) for e in parted] == [
+        (NOON, NOON + 1.5 * HOUR),
+        (NOON + 2 * HOUR, NOON + 3 * HOUR),
+    ]
+
+
+def test_a_closing_of_a_single_crossing_parts_nothing() -> None:
+    (alone,) = found(seen(NOON))
+    assert found(seen(NOON), closings=[Closing(alone.anchor, NOON + HOUR)]) == [alone]
+
+
 def test_spans_that_touch_are_looked_at_once() -> None:
     one, other, far = (Span.around(NOON + n * HOUR, HOUR) for n in (0, 2, 5))
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module, invalidate_caches
 from pathlib import Path
 from types import ModuleType
@@ -94,8 +95,22 @@ def test_parameters_are_bounded(wrong: dict[str, object]) -> None:
         BruteForceParameters.model_validate(wrong)
 
 
-def test_a_pattern_describes_itself() -> None:
-    described = PATTERN.described()
+@pytest.mark.parametrize("steps", [2, 4])
+def test_a_runbook_of_two_and_of_four_steps_is_one(steps: int) -> None:
+    assert len(replace(PATTERN, runbook=("step",) * steps).runbook) == steps
 
-    assert described["thresholds"] == {"threshold": 5, "window_seconds": 900, "critical_from": 20}
-    assert {"id", "title", "severity", "attack", "runbook", "thresholds"} <= described.keys()
+
+def test_a_pattern_describes_itself() -> None:
+    thresholds = {"threshold": 5, "window_seconds": 900, "critical_from": 20}
+    assert PATTERN.described() == {
+        "id": "brute_force",
+        "title": PATTERN.title,
+        "severity": "high",
+        "attack": ["T1110.001"],
+        "description": PATTERN.description,
+        "false_positives": list(PATTERN.false_positives),
+        "runbook": list(PATTERN.runbook),
+        "thresholds": thresholds,
+    }
+    today = BruteForceParameters(threshold=9)
+    assert PATTERN.described(today)["thresholds"] == {**thresholds, "threshold": 9}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from shared.core.clock import parse_rfc3339, rfc3339
+from shared.core.errors import Invalid
 from shared.detection import all_patterns
 from shared.detection.history import Limits
 from shared.detection.replay import History
@@ -16,9 +17,12 @@ from shared.detection.rules import (
     Exemption,
     Rules,
     StoredRules,
+    check_thresholds,
     since,
     standing,
 )
+from shared.detection.traits import TRAITS_KIND, KnownRules, Traits
+from shared.storage.containers import ALERTS
 from shared.storage.documents import Item
 from tests.detection.histories import TENANTS
 from tests.detection.support import (
@@ -151,6 +155,41 @@ async def test_an_exempt_account_is_in_no_alert_of_its_tenant(world: World) -> N
     await replayed(world, events, rules)
 
 
+def test_an_exemption_is_of_one_value_and_for_its_time() -> None:
+    rules = Rules(addresses=exempt("v1:office"), accounts=exempt(ACCOUNT), mutes=exempt("brute_force"))
+    for told, value in (
+        (rules.exempts_address, "v1:office"),
+        (rules.exempts_account, ACCOUNT),
+        (lambda name, at: rules.mutes_at(all_patterns()[name], at), "brute_force"),
+    ):
+        assert told(value, START)
+        assert not told("webhook_paused", START)
+        assert not told(value, START - seconds(1e-6))
+        assert not told(value, START + HOUR)
+
+
+@pytest.mark.parametrize("whose", ["actor", "target"])
+def test_an_event_is_exempt_by_who_did_it_and_by_whom_it_is_about(whose: str) -> None:
+    rules = Rules(accounts=exempt("v1:office"))
+    ours: dict[str, Any] = {whose: {"kind": "user", "id": "v1:office"}}
+    at = {"user": stored_event("e", START, **ours)}
+    at["nobody"] = stored_event("e", START, actor=None, target=None, ip_key="v1:office")
+    at["later"] = stored_event("e", START + HOUR, **ours)
+    assert {name for name, event in at.items() if rules.exempts(event)} == {"user"}
+
+
+def test_what_counts_for_all_tenants_is_hidden_by_time_and_place() -> None:
+    rules = Rules(mutes=exempt(STUFFING.id), addresses=exempt("v1:office", START + HOUR))
+    assert rules.hides(STUFFING, "v1:elsewhere", START)
+    assert not rules.hides(STUFFING, "v1:elsewhere", START + HOUR)
+    assert rules.hides(STUFFING, "v1:office", START + HOUR)
+    assert not rules.hides(STUFFING, "v1:office", START + 2 * HOUR)
+
+
+def test_nobodys_own_thresholds_are_those_of_what_counts_for_all_tenants() -> None:
+    assert Rules(thresholds={STUFFING.id: {"threshold": 99}}).parameters(STUFFING) == STUFFING.defaults
+
+
 async def test_stored_settings_are_read() -> None:
     times = {"since": "2026-03-15T12:00:00.000000Z", "until": "2026-03-15T13:00:00.000000Z", "reason": "a test"}
 
@@ -167,6 +206,75 @@ async def test_stored_settings_are_read() -> None:
     assert not rules.mutes_at(BRUTE_FORCE, START + HOUR)
     assert rules.exempts_address("v1:k", START)
     assert rules.fingerprint(BRUTE_FORCE) != NO_RULES.fingerprint(BRUTE_FORCE)
+
+
+async def test_what_is_not_set_is_nothing_and_accounts_are_read() -> None:
+    times = {"since": "2026-03-15T12:00:00.000000Z", "until": "2026-03-15T13:00:00.000000Z"}
+    stored: dict[str, dict[str, Any]] = {
+        "none": {},
+        "empty": {"allow_lists": {}},
+        "accounts": {"allow_lists": {"accounts": [{"value": ACCOUNT, **times}]}},
+    }
+
+    async def settings_of(tenant_id: str) -> dict[str, Any]:
+        return stored[tenant_id]
+
+    source = StoredRules(settings_of)
+    assert await source.rules_of("none") == await source.rules_of("empty") == NO_RULES
+    assert (await source.rules_of("accounts")).accounts == exempt(ACCOUNT)
+
+
+def test_a_fingerprint_tells_what_changes_a_pattern_and_nothing_else() -> None:
+    none = NO_RULES.fingerprint(BRUTE_FORCE)
+    other = Rules(mutes=exempt("mass_deletion"), thresholds={"mass_deletion": {"threshold": 99}})
+    assert other.fingerprint(BRUTE_FORCE) == none
+    told = {
+        Rules(mutes=exempt("brute_force")).fingerprint(BRUTE_FORCE),
+        Rules(mutes=exempt("brute_force", length=2 * HOUR)).fingerprint(BRUTE_FORCE),
+        Rules(accounts=exempt(ACCOUNT)).fingerprint(BRUTE_FORCE),
+        Rules(thresholds={"brute_force": {"threshold": 9}}).fingerprint(BRUTE_FORCE),
+        none,
+    }
+    assert len(told) == 5
+
+
+def test_each_wrong_threshold_is_named() -> None:
+    check_thresholds({"brute_force": {"threshold": 9}})
+    with pytest.raises(Invalid) as caught:
+        check_thresholds(
+            {
+                "nonsense": {"threshold": 9},
+                STUFFING.id: {"threshold": 9},
+                "brute_force": {"threshold": 1, "window": 60},
+                "mass_deletion": {},
+            }
+        )
+    assert (caught.value.code, caught.value.detail) == ("invalid_request", "Some fields are not as they must be.")
+    assert [(each.field, each.code) for each in caught.value.errors] == [
+        ("thresholds.nonsense", "unknown"),
+        (f"thresholds.{STUFFING.id}", "not_settable"),
+        ("thresholds.brute_force.threshold", "greater_than_equal"),
+        ("thresholds.brute_force.window", "extra_forbidden"),
+    ]
+    assert [each.message for each in caught.value.errors] == [
+        "is no pattern",
+        "counts across organizations: its thresholds are fixed",
+        "Input should be greater than or equal to 3",
+        "Extra inputs are not permitted",
+    ]
+
+
+async def test_traits_are_known_at_once_to_who_noted_them(world: World) -> None:
+    traits = Traits(world.store)
+    known = KnownRules(Same(NO_RULES), traits)
+    assert not (await known.of(TENANT)).has_odd_times
+    await known.note_odd_times(TENANT)
+    assert (await known.of(TENANT)).has_odd_times
+    before = await world.position()
+    await known.note_odd_times(TENANT)
+    assert await world.position() == before
+    item = await world.store.read(ALERTS, (TENANT,), TRAITS_KIND)
+    assert (item["kind"], item["tenant_id"], item["traits"]) == (TRAITS_KIND, TENANT, ["odd_times"])
 
 
 LATER = START + 9 * HOUR
@@ -197,6 +305,18 @@ def test_a_changed_entry_holds_since_it_was_made_while_it_holds(name: str) -> No
     anew, ended = since([longer], held, LATER)
     assert anew == {**longer, "since": rfc3339(LATER)}, "at its end it holds no more"
     assert (ended["since"], ended["until"]) == (rfc3339(START), rfc3339(LATER))
+
+
+def test_a_changed_entry_is_none_about_something_else() -> None:
+    now = START + HOUR
+    kept, ended = since([entry("b", LATER + HOUR)], [held_entry("a"), held_entry("b", START + HOUR / 2)], now)
+    assert kept == {**entry("b", LATER + HOUR), "since": rfc3339(START + HOUR / 2)}
+    assert (ended["value"], ended["until"]) == ("a", rfc3339(now))
+
+
+def test_an_entry_that_is_over_is_not_made_longer_by_being_given_again() -> None:
+    held = held_entry("a", until=START + HOUR)
+    assert since([entry("a", START + HOUR)], [held], START + 2 * HOUR) == [held]
 
 
 def test_an_entry_that_another_one_is_stays_that_ones() -> None:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from shared.identity.model import Role
-from shared.identity.ranks import GRANTABLE, Change, may_grant, outranks, refusal
+from shared.identity.ranks import GRANTABLE, Change, may_grant, outranks, refusal, sufficient
 
 V, U, R, A, S = Role.VIEWER, Role.USER, Role.AUDITOR, Role.TENANT_ADMIN, Role.SYSTEM_ADMIN
 
@@ -60,6 +60,25 @@ def test_nobody_can_raise_anyone_above_the_own_rank() -> None:
         if refusal(actor, target, ["role"], granted=granted) is None:
             assert granted.rank <= actor.rank
             assert granted in GRANTABLE
+
+
+def test_a_grant_out_of_reach_is_refused_for_the_role() -> None:
+    assert refusal(A, V, ["role"], granted=S) == "role"
+
+
+@pytest.mark.parametrize(
+    ("target", "change", "granted", "lowest"),
+    [
+        (V, "status", None, A),
+        (A, "deletion", None, A),
+        (S, "profile", None, None),
+        (V, "role", A, A),
+        (V, "role", S, None),
+        (R, "role", R, A),
+    ],
+)
+def test_the_lowest_role_that_may(target: Role, change: Change, granted: Role | None, lowest: Role | None) -> None:
+    assert sufficient(target, [change], granted=granted) == lowest
 
 
 def test_asking_for_nothing_still_needs_rank() -> None:

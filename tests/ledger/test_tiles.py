@@ -135,6 +135,7 @@ def test_bundles_round_trip(entries: list[bytes]) -> None:
 def test_bundles_have_bounds() -> None:
     largest = b"x" * 65_535
     assert decode_bundle(encode_bundle([largest, b""])) == [largest, b""]
+    assert decode_bundle(encode_bundle([b""] * 256)) == [b""] * 256
     with pytest.raises(TileError):
         encode_bundle([largest + b"x"])
     with pytest.raises(TileError):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -14,12 +14,14 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
+from shared.core.clock import rfc3339
 from shared.privacy.boxes import SALT_BYTES, BoxDamaged, KeyOfBoxDamaged, Personal, SealedBoxes, commitment_of
-from shared.privacy.key_wrapping import LocalKeys
+from shared.privacy.key_wrapping import LocalKeys, Wrapped
 from shared.privacy.person_keys import CACHE_FOR, PersonKeys, Rewrapped, key_id
 from shared.privacy.secrets import MemorySecrets, SecretsError, SecretVersion
-from shared.storage.containers import SUBJECT_KEYS
-from shared.storage.documents import Item
+from shared.storage.containers import SUBJECT_KEYS, Container
+from shared.storage.documents import Item, Partition
+from shared.storage.errors import Conflict, NotFound, PreconditionFailed, Unavailable
 from shared.storage.sqlite import SqliteStore
 from tests.fakes import ManualClock
 from tests.faults import FaultyStore
@@ -312,3 +314,230 @@ def test_any_change_changes_the_commitment() -> None:
 async def test_what_has_no_canonical_form_is_refused(world: World, value: object) -> None:
     with pytest.raises(ValueError, match=r".+"):
         await world.boxes().seal(TENANT, PERSON, EVENT, {"value": value})
+
+
+async def test_a_box_that_is_gone_is_excused_by_a_tombstone_alone(world: World) -> None:
+    """Whoever deletes a box, or the key too, cannot make it look like an erasure."""
+    boxes, keys = world.boxes(), world.keys()
+    assert await keys.stored(TENANT, PERSON) is None
+    with pytest.raises(BoxDamaged, match=r"^a box is gone although its person was not erased$"):
+        await boxes.check_erased(TENANT, PERSON, EVENT)
+    await boxes.seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert await keys.stored(TENANT, PERSON) == "key"
+    with pytest.raises(BoxDamaged):
+        await boxes.check_erased(TENANT, PERSON, EVENT)
+    await keys.erase(TENANT, PERSON)
+    await boxes.check_erased(TENANT, PERSON, EVENT)
+    assert await keys.stored(TENANT, PERSON) == "tombstone"
+    for tenant_id, subject in (("other", PERSON), (TENANT, "other")):
+        assert await keys.stored(tenant_id, subject) is None
+        with pytest.raises(BoxDamaged):
+            await boxes.check_erased(tenant_id, subject, EVENT)
+
+
+async def test_no_memory_excuses_a_box_that_is_gone(world: World) -> None:
+    keys = world.keys()
+    await keys.erase(TENANT, PERSON)
+    assert await keys.for_opening(TENANT, PERSON) is None
+    await world.store.delete(SUBJECT_KEYS, (TENANT,), key_id(PERSON))
+    with pytest.raises(BoxDamaged):
+        await SealedBoxes(keys).check_erased(TENANT, PERSON, EVENT)
+
+
+async def test_a_box_whose_commitment_is_another_is_damage(world: World) -> None:
+    boxes = world.boxes()
+    sealed = await boxes.seal(TENANT, PERSON, EVENT, SIMPLE)
+    again = await boxes.seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    assert again is not None
+    assert await boxes.open(TENANT, PERSON, EVENT, sealed.box, sealed.commitment) is not None
+    for commitment in (again.commitment, ""):
+        with pytest.raises(BoxDamaged, match=r"^a box holds something else than what was recorded$"):
+            await boxes.open(TENANT, PERSON, EVENT, sealed.box, commitment)
+
+
+async def test_what_a_damaged_box_says_names_no_content(world: World) -> None:
+    boxes = world.boxes()
+    sealed = await boxes.seal(TENANT, PERSON, EVENT, SIMPLE)
+    assert sealed is not None
+    with pytest.raises(BoxDamaged, match=r"^a box does not open: InvalidTag$"):
+        await boxes.open(TENANT, PERSON, "other", sealed.box)
+    with pytest.raises(BoxDamaged, match=r"^a box does not open: KeyError$"):
+        await boxes.open(TENANT, PERSON, EVENT, {"sealed": sealed.box["sealed"]})
+    for name, said in (("nonce", "Error"), ("sealed", "Error")):  # not one letter more than base64
+        with pytest.raises(BoxDamaged, match=f"^a box does not open: {said}$"):
+            await boxes.open(TENANT, PERSON, EVENT, sealed.box | {name: sealed.box[name] + "\n"})
+    key = (await world.stored())["wrapped"]
+    await world.store.replace(SUBJECT_KEYS, (TENANT,), await world.stored() | {"wrapped": "AAAA"})
+    with pytest.raises(KeyOfBoxDamaged, match=r"^a box does not open: KeyDamaged$"):
+        await world.boxes().open(TENANT, PERSON, EVENT, sealed.box)
+    with pytest.raises(KeyOfBoxDamaged, match=r"^a person's key does not unwrap$"):
+        await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    for wrapped in ("%", key + "\n", f"{key[:8]}!{key[8:]}"):  # other spellings of what was stored are none
+        await world.store.replace(SUBJECT_KEYS, (TENANT,), await world.stored() | {"wrapped": wrapped})
+        with pytest.raises(KeyOfBoxDamaged, match=r"^a person's key is not as it was stored$"):
+            await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+
+
+async def test_keys_are_made_ready_for_many_at_once_only_where_they_are_to_be_sealed_for(world: World) -> None:
+    people = [f"p{n}" for n in range(40)]
+    keys = world.keys()
+    await SealedBoxes(keys).prepare(TENANT, people)
+    assert [await keys.stored(TENANT, each) for each in people] == [None] * 40
+    await SealedBoxes(keys).prepare(TENANT, [*people, *people], sealing=True)
+    assert all(keys.held(TENANT, each) is not None for each in people)
+    assert keys.held("other", people[0]) is None
+    misses, hits = keys.misses, keys.hits
+    await SealedBoxes(keys).prepare(TENANT, people)
+    assert await SealedBoxes(keys).seal(TENANT, people[7], EVENT, SIMPLE) is not None
+    assert (keys.misses, keys.hits) == (misses, hits + 1)
+    other = world.keys()
+    await SealedBoxes(other).prepare(TENANT, people)
+    assert all(other.held(TENANT, each) is not None for each in people)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, Item]]:
+    """Events of the log with their fields, but for the place in the code."""
+    split = [message.partition(" ") for message in caplog.messages]
+    found = [(event, json.loads(fields)) for event, _, fields in split]
+    return [(event, {name: fields[name] for name in fields if name != "error_at"}) for event, fields in found]
+
+
+DAMAGED = ("person_key_damaged", {"error_type": "KeyDamaged", "tenant_id": TENANT})
+
+
+async def test_a_damaged_key_spoils_no_others(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    await world.keys().prepare(TENANT, [PERSON, "other"], make=True)
+    await world.store.replace(SUBJECT_KEYS, (TENANT,), await world.stored() | {"wrapped": "AAAA"})
+    keys = world.keys()
+    await keys.prepare(TENANT, [PERSON, "other"])
+    assert keys.held(TENANT, "other") is not None
+    assert keys.held(TENANT, PERSON) is None
+    assert logged(caplog) == [DAMAGED]
+
+
+async def test_a_rewrap_that_verifies_finds_keys_that_do_not_unwrap(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.keys().prepare(TENANT, [PERSON, "other"], make=True)
+    damaged = await world.stored() | {"wrapped": "AAAA"}
+    await world.store.replace(SUBJECT_KEYS, (TENANT,), damaged)
+    assert await world.keys().rewrap(TENANT) == Rewrapped(current=2)
+    assert caplog.messages == []
+    assert await world.keys().rewrap(TENANT, verify=True) == Rewrapped(current=1, damaged=1)
+    assert logged(caplog) == [DAMAGED]
+    assert (await world.stored())["wrapped"] == "AAAA"
+
+
+class Meanwhile(LocalKeys):
+    """Does something of somebody else's just before a key that was read is wrapped anew."""
+
+    def __init__(self, world: World, work: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(world.secrets, world.clock)
+        self.work = work
+        self.unwrapped = 0
+
+    async def unwrap(self, wrapped: Wrapped) -> bytes:
+        self.unwrapped += 1
+        if self.unwrapped == 2:  # the first one is the trial
+            await self.work()
+        return await super().unwrap(wrapped)
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_who_is_erased_while_keys_are_wrapped_anew_stays_erased(world: World, is_gone: bool) -> None:
+    """A key that was written back over the tombstone would open everything again."""
+    rotating = Rotating()
+    world.secrets = rotating  # type: ignore[assignment]
+    await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    rotating.held = (SecretVersion("v2", b"2" * 32), *rotating.held)
+
+    async def work() -> None:
+        if is_gone:
+            await world.store.delete(SUBJECT_KEYS, (TENANT,), key_id(PERSON))
+        else:
+            await world.keys().erase(TENANT, PERSON)
+
+    keys = PersonKeys(world.store, Meanwhile(world, work), world.clock)
+    assert await keys.rewrap(TENANT) == Rewrapped()
+    assert await keys.stored(TENANT, PERSON) == (None if is_gone else "tombstone")
+
+
+async def test_nothing_is_wrapped_under_a_key_that_does_not_give_it_back(world: World) -> None:
+    """Otherwise every key of the tenant would be lost."""
+
+    class Broken(LocalKeys):
+        async def wrap(self, key: bytes) -> Wrapped:
+            return await super().wrap(bytes(len(key)))
+
+    class Damaging(LocalKeys):
+        async def wrap(self, key: bytes) -> Wrapped:
+            return Wrapped((await super().wrap(key)).kek, b"damaged!" * 5)
+
+    rotating = Rotating()
+    world.secrets = rotating  # type: ignore[assignment]
+    await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    before = await world.stored()
+    rotating.held = (SecretVersion("v2", b"2" * 32), *rotating.held)
+    for wrapper in (Broken(world.secrets, world.clock), Damaging(world.secrets, world.clock)):
+        with pytest.raises(SecretsError, match=r"^persons' keys: what was wrapped does not unwrap$"):
+            await PersonKeys(world.store, wrapper, world.clock).rewrap(TENANT)
+    assert await world.stored() == before
+
+
+class Between(FaultyStore):
+    """Somebody else does something between the first reading of a key and what follows it."""
+
+    def __init__(self, inner: SqliteStore, work: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(inner)
+        self.work: Callable[[], Awaitable[object]] | None = work
+
+    async def read(self, container: Container, partition: Partition, item_id: str) -> Item:
+        try:
+            return await super().read(container, partition, item_id)
+        finally:
+            work, self.work = self.work, None
+            if work is not None:
+                await work()
+
+
+async def test_an_erasure_takes_the_key_that_is_made_just_then(world: World) -> None:
+    async def work() -> None:
+        await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+
+    keys = PersonKeys(Between(world.store, work), LocalKeys(world.secrets, world.clock), world.clock)
+    assert await keys.erase(TENANT, PERSON)
+    assert await keys.stored(TENANT, PERSON) == "tombstone"
+
+
+async def test_of_two_erasures_at_once_one_was_first_and_its_time_stays(world: World) -> None:
+    await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+
+    async def work() -> None:
+        assert await world.keys().erase(TENANT, PERSON)
+        world.clock.advance(minutes=1)
+
+    first = rfc3339(world.clock.now())
+    keys = PersonKeys(Between(world.store, work), LocalKeys(world.secrets, world.clock), world.clock)
+    assert not await keys.erase(TENANT, PERSON)
+    assert (await world.stored())["erased_at"] == first
+
+
+@pytest.mark.parametrize("error", [Conflict(), NotFound(), PreconditionFailed()])
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_an_erasure_that_loses_ten_races_is_begun_again_by_whoever_wants_it(
+    world: World, error: Exception, is_there: bool
+) -> None:
+    if is_there:
+        await world.boxes().seal(TENANT, PERSON, EVENT, SIMPLE)
+    store = FaultyStore(
+        world.store, 1, error=error, times=9, counts=lambda call: call.operation in ("create", "replace")
+    )
+    keys = PersonKeys(store, LocalKeys(world.secrets, world.clock), world.clock)
+    assert await keys.erase(TENANT, PERSON)
+    assert store.counted == 10
+    await world.store.delete(SUBJECT_KEYS, (TENANT,), key_id(PERSON))
+    store.arm(1, error=error, times=None)
+    with pytest.raises(Unavailable, match=r"^the key of a person is contended$"):
+        await keys.erase(TENANT, PERSON)
+    assert store.counted == 10

@@ -79,15 +79,25 @@ def test_an_event_declares_its_boxes_and_no_open_one() -> None:
 
 
 def test_what_an_item_is() -> None:
-    assert [kind_of(each) for each in ({"id": "a|b"}, {"id": "a|b", "kind": "c"}, {"id": "a"}, {})] == [
-        "a",
-        "c",
-        "",
-        "",
-    ]
+    items: dict[str, dict[str, Any]] = {
+        "a": {"id": "a|b"},
+        "a of many parts": {"id": "a|b|c"},
+        "c": {"id": "a|b", "kind": "c"},
+        "neither": {"id": "a"},
+        "nothing": {},
+    }
+    assert [kind_of(each) for each in items.values()] == ["a", "a", "c", "", ""]
     assert find("leases", "whatever") is not None
     assert find("identity", "whatever") is None
     assert dict(leaves({"a": [{"b": 1}, {"b": 2}], "c": {}, "d": None})) == {("a", "b"): 2, ("d",): None}
+
+
+def test_what_could_be_in_an_object_is_declared_with_it() -> None:
+    """`thresholds.**` is all that is in it, however deep, and the object while there is nothing in it."""
+    for path in ("settings.thresholds", "settings.thresholds.a", "settings.thresholds.a.b.c"):
+        assert declared(IDENTITY.name, "tenant", tuple(path.split("."))) == ("public", None)
+    for path in ("settings", "thresholds", "settings.threshold", "other.thresholds.a", "settings.mutes.a"):
+        assert declared(IDENTITY.name, "tenant", tuple(path.split("."))) is None
 
 
 async def test_what_an_app_under_test_writes_is_looked_at(app: App, ada: Account) -> None:
@@ -102,3 +112,16 @@ async def test_what_an_app_under_test_writes_is_looked_at(app: App, ada: Account
     ):
         with pytest.raises(AssertionError, match="declare their level"), watched():
             await write
+
+
+def test_fields_are_told_with_level_and_form() -> None:
+    kind = Kind(IDENTITY, "x", "about", "id kind", clear="a b", sealed="c", hashed="d", opens="e")
+    assert list(kind.fields()) == [
+        ("id", "public", None),
+        ("kind", "public", None),
+        ("a", "personal", "clear"),
+        ("b", "personal", "clear"),
+        ("c", "personal", "sealed"),
+        ("d", "personal", "hashed"),
+        ("e", "secret", None),
+    ]

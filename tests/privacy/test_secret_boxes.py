@@ -36,6 +36,7 @@ async def test_the_same_secret_never_looks_the_same() -> None:
     boxes = SecretBoxes(Rotated(), "v1")
     made = [await boxes.seal("mfa", TENANT, "user|1", SECRET) for _ in range(20)]
     assert len({box["nonce"] for box in made}) == len({box["sealed"] for box in made}) == 20
+    assert {len(base64.b64decode(box["nonce"])) for box in made} == {12}, "as NIST SP 800-38D recommends"
 
 
 async def test_it_is_sealed_under_the_version_that_the_store_holds_on_to() -> None:
@@ -66,7 +67,7 @@ async def test_a_box_that_was_changed_does_not_open(part: str) -> None:
 
 async def test_without_its_key_nothing_is_sealed_or_opened() -> None:
     box = await SecretBoxes(Rotated(), "v1").seal("mfa", TENANT, "user|1", SECRET)
-    with pytest.raises(SecretsError):
+    with pytest.raises(SecretsError, match=r"^secret index: the data was indexed under version v3, which is not there"):
         await SecretBoxes(Rotated(), "v3").seal("mfa", TENANT, "user|1", SECRET)
     with pytest.raises(SecretsError):
         await SecretBoxes(Rotated(), "v1").open("mfa", TENANT, "user|1", {**box, "key": "v3"})

@@ -454,3 +454,77 @@ def test_a_version_settles_from_its_beginning_on() -> None:
     older = SecretVersion("v1", b"", changed_at=OLD)
     assert signing_version([begun, older], NOW, LIFETIME) is older
     assert signing_version([begun, older], NOW + timedelta(seconds=1), LIFETIME) is begun
+
+
+async def test_a_rotation_adds_the_next_file_and_is_seen_at_once(folder: Path) -> None:
+    held = FileSecrets(folder)
+    (first,) = await held.versions("tokens")
+    assert await held.rotate("tokens") == "v2"
+    second, old = await held.versions("tokens")
+    assert (second.version, old) == ("v2", first)
+    assert (folder / "tokens.v2").read_bytes() == second.value != first.value
+    assert mode(folder / "tokens.v2") == 0o600
+    assert await held.rotate("tokens") == "v3"
+    assert names(folder) == ["tokens.v1", "tokens.v2", "tokens.v3"]
+    assert [each.version for each in await held.versions("index")] == ["v1"]
+    await held.close()
+
+
+async def test_a_rotation_goes_on_from_the_highest_number(folder: Path) -> None:
+    write(folder, "tokens.v1", b"1" * ROOT_BYTES)
+    write(folder, "tokens.v10", b"2" * ROOT_BYTES)
+    write(folder, "index.v12", b"3" * ROOT_BYTES)
+    held = FileSecrets(folder)
+    assert await held.rotate("tokens") == "v11"
+    assert [each.version for each in await held.versions("tokens")] == ["v11", "v10", "v1"]
+    await held.close()
+
+
+async def test_a_rotation_without_any_file_begins_with_the_first(folder: Path) -> None:
+    held = FileSecrets(folder)
+    assert await held.rotate("tokens") == "v1"
+    assert names(folder) == ["tokens.v1"]
+    assert mode(folder) == 0o700
+    await held.close()
+
+
+async def test_rotations_that_race_write_over_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process adds v2 and v3 after this one has looked."""
+    held = FileSecrets(folder)
+    await held.versions("tokens")
+    link = os.link
+
+    def late(source: Path, target: Path) -> None:
+        if target.name == "tokens.v2":
+            write(folder, "tokens.v2", b"2" * ROOT_BYTES)
+            write(folder, "tokens.v3", b"3" * ROOT_BYTES)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    assert await held.rotate("tokens") == "v4"
+    assert (folder / "tokens.v2").read_bytes() == b"2" * ROOT_BYTES
+    assert (folder / "tokens.v3").read_bytes() == b"3" * ROOT_BYTES
+    assert names(folder) == ["tokens.v1", "tokens.v2", "tokens.v3", "tokens.v4"]
+    await held.close()
+
+
+async def test_a_rotation_in_a_folder_that_others_may_write_is_refused(folder: Path) -> None:
+    write(folder, "tokens.v1", b"1" * ROOT_BYTES)
+    chmod(folder, 0o777)
+    with pytest.raises(SecretsError, match=r"^secret tokens: the folder secrets must not be writable by others"):
+        await FileSecrets(folder).rotate("tokens")
+    assert names(folder) == ["tokens.v1"]
+
+
+async def test_a_rotation_that_cannot_be_written_says_why_and_leaves_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, "tokens.v1", b"1" * ROOT_BYTES)
+
+    def full(_: Path, __: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(SecretsError, match=r"^secret tokens: No space left on device$"):
+        await FileSecrets(folder).rotate("tokens")
+    assert names(folder) == ["tokens.v1"]

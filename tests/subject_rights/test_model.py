@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.core.clock import rfc3339
+from shared.core.clock import months_after, rfc3339
 from shared.storage.documents import Item
-from shared.subject_rights.model import is_overdue, look_again, months_after, new_request, over
+from shared.subject_rights.model import is_overdue, look_again, new_request, over
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ card data before any of them, or without one, is held against the logins of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.compliance.facts.data_use import Touched
 from shared.compliance.facts.gone import Hashes, number_of
+from shared.compliance.facts.logins import Logins
 from shared.compliance.facts.midnight import follows
 from shared.compliance.facts.parts import Entry, lines_of, rows_of, second_of
-from shared.compliance.facts.signing_in import FACTORS
 
 if TYPE_CHECKING:
     from shared.compliance.facts.merged import Facts
@@ -25,24 +25,18 @@ _CARD = "cardholder"
 
 
 class CardUse:
-    """Collects the people who used card data, and logins."""
+    """Collects the people who used card data."""
 
-    def __init__(self) -> None:
-        self._shown: set[str] = set()
-        self._logins: list[tuple[str, str, float]] = []
+    def __init__(self, logins: Logins) -> None:
+        self._logins = logins
         self._users: dict[str, list[float]] = {}
 
     def add(self, entry: Entry, index: int) -> None:
         """Look at one event."""
         del index
         kind, actor = entry["type"], entry["actor"]
-        if entry["outcome"] != "success":
-            return
-        if kind in FACTORS:
-            self._shown.add(entry["context"]["request_id"])
-        elif kind == "auth.login" and entry["target"] is not None:
-            self._logins.append((entry["target"]["id"], entry["context"]["request_id"], second_of(entry)))
-        elif kind.startswith("data.") and entry["data_class"] == _CARD and actor["kind"] == "user":
+        is_use = kind.startswith("data.") and entry["outcome"] == "success"
+        if is_use and entry["data_class"] == _CARD and actor["kind"] == "user":
             at = second_of(entry)
             use = self._users.setdefault(actor["id"] or actor["kind"], [0, at])
             use[0] += 1
@@ -53,9 +47,9 @@ class CardUse:
         factors. Of the users those are named first whom no login of the day covers."""
         first: dict[str, float] = {}
         signed_in, two_factors = Touched(), Touched()
-        for account, request, at in self._logins:
+        for account, at, both in self._logins.told():
             signed_in.add(account)
-            if request in self._shown:
+            if both:
                 two_factors.add(account)
                 first[account] = min(at, first.get(account, at))
         found = [(int(first.get(who, use[1] + 1) <= use[1]), who, int(use[0])) for who, use in self._users.items()]
@@ -83,12 +77,12 @@ class CardUsers:
         return len(self.named) or self.left
 
 
-def card_users(documents: Iterable[Mapping[str, Any]]) -> CardUsers:
-    """The people who used card data on some days, which come in order."""
+def card_users(facts: Facts) -> CardUsers:
+    """The people who used card data in a period."""
     named: dict[str, int] = {}
     uncovered: set[str] = set()
-    left, before = 0, None
-    for day in documents:
+    left, before = 0, facts.lead[-1] if facts.lead else None
+    for day in facts.documents:
         logins = Hashes(before["two_factors"]["hashes"] if before and follows(day, before) else "")
         for who, n, covered in rows_of(day["card_users"]):
             named[who] = named.get(who, 0) + int(n)

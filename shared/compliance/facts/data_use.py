@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from shared.audit.values import HIGHEST_NUMBER
 from shared.compliance.facts.parts import HASH_BYTES, Entry, Marks, hash_of, lines_of, most_of, ref_of, second_of
 
 MOST_USES, MOST_ACTORS, MOST_PERSONS = 250, 40, 300
@@ -16,18 +17,35 @@ MOST_ERASED, MOST_CONSENTS = 2000, 5000
 MOST_ROLES = 250
 """Roles in which data was used, with their classes."""
 LEAST_BULK = 10
+AFTER_WITHDRAWAL, DOUBTED = "after_withdrawal", "doubted"
+"""Uses after a consent was withdrawn: on that consent, or on who knows what."""
 SLOT_SECONDS = 1800
 """Working hours are told apart by half hours: there are time zones of such offsets."""
-CONSENT = "consent"
+ERASED = ("executed", "replayed")
+"""Reasons of an erasure that was done, be it once more after a restore."""
+_CONSENT = ("consent", "explicit consent")
+"""How bases that are a person's consent begin."""
+_ARTICLE = r"(?:art(?:icle|\.)? ?)?6 ?\(1\) ?\([b-f]\)(?: gdpr)?"
+_BASIS = (
+    r"(?:performance of a )?contract|(?:compliance with a )?legal obligation|vital interests?|public (?:task|interest)"
+    r"|official authority|legitimate interests?"
+)
+_OTHER = re.compile(
+    rf"(?:{_BASIS})(?:,? {_ARTICLE}|,? ?\({_ARTICLE}\))?|{_ARTICLE}(?:,?:? (?:{_BASIS})| ?\((?:{_BASIS})\))?"
+)
+"""The bases of Article 6(1)(b) to (f) GDPR, by name, by letter, or by both: nothing else is clearly another basis."""
+_BETWEEN = re.compile(r"[\s_-]+")
 _ROLE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 LEAST_SAID = 2
 """Letters and digits without which a text says nothing."""
 
 
 class Touched:
-    """A set of names that stays small: all of up to MOST_TOUCHED, then those with the smallest hashes."""
+    """A set of names that stays small: all of up to MOST_TOUCHED (or that divided by `part`), then those with the
+    smallest hashes."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: int = 1) -> None:
+        self._most = MOST_TOUCHED // part
         self._kept: set[bytes] = set()
         self._largest: list[int] = []
         self._left = False
@@ -38,7 +56,7 @@ class Touched:
         if value in self._kept:
             return
         number = -int.from_bytes(value)
-        if len(self._kept) < MOST_TOUCHED:
+        if len(self._kept) < self._most:
             self._kept.add(value)
             heapq.heappush(self._largest, number)
             return
@@ -60,13 +78,13 @@ class DataUse:
         self._uses: dict[tuple[str, str, str, str, str], list[int]] = {}
         self._slots: dict[str, dict[int, int]] = {}
         self._disclosed: dict[str, int] = {}
-        self._touched, self._relied = Touched(), Touched()
-        self._based = self._unsaid = 0
+        self._touched, self._relied, self._doubtful = Touched(), Touched(), Touched(part=2)
+        self._based = 0
         self._purposes = 0
         self._erased: dict[str, float] = {}
         self._consents: dict[str, _Consent] = {}
-        self._seen: set[bytes] = set()
-        self._hits: dict[str, set[bytes]] = {"after_erasure": set(), "after_withdrawal": set()}
+        self._seen: dict[str, set[bytes]] = {AFTER_WITHDRAWAL: set(), DOUBTED: set()}
+        self._hits: dict[str, set[bytes]] = {"after_erasure": set(), AFTER_WITHDRAWAL: set(), DOUBTED: set()}
         self._disclosed_n = 0
         self._disclosures: dict[str, int] = {}
         self._roles: dict[str, int] = {}
@@ -77,12 +95,16 @@ class DataUse:
         if kind.startswith("data."):
             if outcome == "success":
                 self._use(entry, index)
-        elif kind == "privacy.erasure" and entry["reason"] == "executed" and entry["target"] is not None:
+        elif kind == "privacy.erasure" and entry["reason"] in ERASED and entry["target"] is not None:
             self._erased.setdefault(entry["target"]["id"], second_of(entry))
         elif kind in ("consent.withdraw", "consent.grant"):
             for person in entry["subjects"]:
                 for relied in given_for(person, entry["attributes"].get("purpose")):
-                    found = self._consents.setdefault(relied, _Consent(hash_of(relied) in self._seen))
+                    found = self._consents.get(relied)
+                    if found is None:
+                        own = hash_of(relied)
+                        before = frozenset(kind for kind, seen in self._seen.items() if own in seen)
+                        found = self._consents[relied] = _Consent(before)
                     found.withdrawn_at = second_of(entry) if kind == "consent.withdraw" else None
 
     def _use(self, entry: Entry, index: int) -> None:
@@ -92,7 +114,7 @@ class DataUse:
         role = actor["role"] or _role(given.get("role"))
         use = self._uses.setdefault((who, actor["kind"], role, op, data_class), [0, 0])
         use[0] += 1
-        use[1] += records
+        use[1] = min(use[1] + records, HIGHEST_NUMBER)
         of_role = f"{data_class}|{role or actor['kind']}"
         self._roles[of_role] = self._roles.get(of_role, 0) + 1
         at, ref = second_of(entry), ref_of(entry, index)
@@ -115,20 +137,21 @@ class DataUse:
     def _persons(self, entry: Entry, persons: list[str], at: float, ref: list[Any]) -> None:
         given, changes = entry["attributes"], entry["type"] != "data.delete"
         based = is_consent(given.get("legal_basis"))
+        doubted = changes and not based and not is_other_basis(given.get("legal_basis"))
         self._based += based
-        self._unsaid += bool(persons) and not is_said(given.get("legal_basis"))
         for person in persons:
             if changes:
                 self._touched.add(person)
                 if self._erased.get(person, at) < at:
                     self._hit("after_erasure", person, person, ref)
-            if based:
+            if based or doubted:
+                kind, among = (AFTER_WITHDRAWAL, self._relied) if based else (DOUBTED, self._doubtful)
                 relied = relied_on(person, given.get("purpose"))
-                self._relied.add(relied)
-                self._seen.add(hash_of(relied))
+                among.add(relied)
+                self._seen[kind].add(hash_of(relied))
                 consent = self._consents.get(relied)
                 if consent is not None and consent.withdrawn_at is not None and consent.withdrawn_at < at:
-                    self._hit("after_withdrawal", relied, person, ref)
+                    self._hit(kind, relied, person, ref)
 
     def _hit(self, kind: str, name: str, person: str, ref: list[Any]) -> None:
         """Mark the first use of what was erased or withdrawn: persons are counted, and not events."""
@@ -174,13 +197,16 @@ class DataUse:
             "touched": self._touched.document(),
             "relied": self._relied.document(),
             "based_on_consent": self._based,
-            "basis_unsaid": self._unsaid,
+            "doubtful": self._doubtful.document(),
             "with_purpose": self._purposes,
             "erased": sorted(self._erased)[:MOST_ERASED],
             "erased_left": max(0, len(self._erased) - MOST_ERASED),
             "withdrawn": _packed(withdrawn),
             "granted": _packed(self._consents.keys() - withdrawn.keys()),
-            "used_before": _packed(name for name, each in self._consents.items() if each.used_before),
+            **{
+                f"before_{kind}": _packed(name for name, each in self._consents.items() if kind in each.used_before)
+                for kind in self._seen
+            },
             "consents_left": max(0, len(self._consents) - MOST_CONSENTS),
             **{kind: _packed_hashes(found) for kind, found in self._hits.items()},
             "data_roles": dict(sorted(self._roles.items())[:MOST_ROLES]),
@@ -211,11 +237,12 @@ def _word(text: Any) -> str:
 
 
 class _Consent:
-    """What became of a consent on a day. `withdrawn_at`: when, if it is withdrawn. `used_before`: before that."""
+    """What became of a consent on a day. `withdrawn_at`: when, if it is withdrawn. `used_before`: the kinds of uses
+    before that."""
 
     __slots__ = ("used_before", "withdrawn_at")
 
-    def __init__(self, used_before: bool) -> None:
+    def __init__(self, used_before: frozenset[str]) -> None:
         self.used_before = used_before
         self.withdrawn_at: float | None = None
 
@@ -232,7 +259,13 @@ def _packed_hashes(found: Iterable[bytes]) -> str:
 def is_consent(basis: Any) -> bool:
     """Whether a legal basis is a person's consent, in whatever spelling."""
     text = _word(basis)
-    return text.startswith(CONSENT) or "6(1)(a)" in text.replace(" ", "")
+    return text.startswith(_CONSENT) or "6(1)(a)" in text.replace(" ", "")
+
+
+def is_other_basis(basis: Any) -> bool:
+    """Whether a legal basis is clearly another than consent: one of those of Article 6(1)(b) to (f), and nothing else
+    beside it. What is said in other words, or not at all, may be a consent."""
+    return _OTHER.fullmatch(_BETWEEN.sub(" ", _word(basis))) is not None
 
 
 def relied_on(person: str, purpose: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.compliance.facts.card_use import CardUse
 from shared.compliance.facts.data_use import DataUse
+from shared.compliance.facts.logins import Logins
 from shared.compliance.facts.parts import FACTS_VERSION, Chosen, Entry, Extracts, Marks
 from shared.compliance.facts.presence import Presence
 from shared.compliance.facts.quality import Quality
@@ -68,13 +69,13 @@ class DayFold:
         self.day = day
         self.rollup = DayRollup(day)
         self._marks, self._extracts, self._candidates = Marks(), Extracts(), Candidates()
-        self._signing_in, self._quality = SigningIn(self._marks), Quality(self._marks)
+        self._logins, self._quality = Logins(), Quality(self._marks)
         self._parts = (
-            self._signing_in,
+            SigningIn(self._marks, self._logins),
             Presence(self._marks),
             DataUse(self._marks),
             self._quality,
-            CardUse(),
+            CardUse(self._logins),
         )
         self._listed = Chosen(MOST_LISTED)
         self._statuses: dict[str, int] = {}
@@ -88,6 +89,7 @@ class DayFold:
         self.rollup.add(entry, index)
         order = int.from_bytes(hashlib.sha256(text).digest()[:8])
         self._candidates.add(entry, index, order)
+        self._logins.add(entry)
         for part in self._parts:
             part.add(entry, index)
         kind = entry["type"]
@@ -107,7 +109,7 @@ class DayFold:
 
     def _pass_by(self, entry: Entry) -> None:
         self._quality.pass_by(entry)
-        self._signing_in.pass_by(entry)
+        self._logins.pass_by(entry)
 
     def document(self) -> dict[str, Any]:
         """The facts of the day."""

@@ -124,9 +124,9 @@ def used_after(days: Sequence[Day], since: str, among: str, mark: str, before: B
     used: set[int] = set()
     for day in days:
         used.update(Hashes(day[mark]))
-        again = _use_of_consents(day, lost) if consents else _use(gone, day, among, lost)
-        if consents:
-            again |= _use(gone, day, among, {each: name for each, name in lost.items() if each not in _stepped(day)})
+        again = {each for each in Hashes(day[f"before_{mark}"]) if each in lost} if consents else set()
+        asked = {each: name for each, name in lost.items() if each not in _stepped(day)} if consents else lost
+        again |= _use(gone, day, among, asked)
         for each in sorted(again):
             person = lost[each].partition("\n")[0]
             gone.marks.append(Mark(day["day"], None, 1, person))
@@ -145,10 +145,6 @@ def used_after(days: Sequence[Day], since: str, among: str, mark: str, before: B
 def _stepped(day: Day) -> set[int]:
     """Consents that were given or withdrawn on a day: whether they were used before that is kept by itself."""
     return {*Hashes(day["granted"]), *Hashes(day["withdrawn"])}
-
-
-def _use_of_consents(day: Day, lost: dict[int, str]) -> set[int]:
-    return {each for each in Hashes(day["used_before"]) if each in lost}
 
 
 def _use(gone: Gone, day: Day, among: str, lost: dict[int, str]) -> set[int]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from shared.compliance.facts import midnight
+from shared.compliance.facts import midnight, signs
 from shared.compliance.facts.bursts import CONCURRENT, CROSS, DENIED
 from shared.compliance.facts.gone import Before, Gone, acted_after, persons_touched, used_after
 from shared.compliance.facts.midnight import Day, Found
 from shared.compliance.facts.named import Extract, Mark, extract_from, mark_of
-from shared.compliance.facts.parts import DAY_SECONDS, rows_of, told, two_digits
+from shared.compliance.facts.parts import rows_of, told, two_digits
+from shared.compliance.facts.signs import Source
 from shared.compliance.selectors import Row, row_name, selectors
 
 _BURSTS = frozenset({DENIED, CROSS, CONCURRENT})
@@ -21,14 +23,27 @@ _BURSTS = frozenset({DENIED, CROSS, CONCURRENT})
 class Facts:
     """The facts of a period: of its days in order, those without events left out.
 
-    What is left out for want of room and could matter to whoever reads is told within `noting`.
+    What began in the days before it and went on is joined (`midnight.py`): a report of one day tells of the burst that
+    the midnight before it cut, as a report of both days does. What is left out for want of room and could matter to
+    whoever reads is told within `noting`.
     """
 
-    def __init__(self, days: Sequence[str], found: Mapping[str, Day], before: Before | None = None) -> None:
-        """`days`: all of the period, YYYY-MM-DD, in order. `before`: what had ended when it began."""
+    def __init__(
+        self,
+        days: Sequence[str],
+        found: Mapping[str, Day],
+        before: Before | None = None,
+        *,
+        lead: Sequence[str] = (),
+        is_lead_whole: bool = True,
+    ) -> None:
+        """`days`: all of the period, YYYY-MM-DD, in order. `before`: what had ended when it began. `lead`: the days
+        right before it, in order; whether what was sealed of them is among `found`."""
         self.days = tuple(days)
-        self.place = {day: number for number, day in enumerate(self.days)}
+        self.place = {day: number for number, day in enumerate((*lead, *self.days), -len(lead))}
         self._found = [found[day] for day in self.days if day in found]
+        self._lead = [found[day] for day in lead if day in found]
+        self._is_lead_whole = is_lead_whole
         self._matched: dict[str, frozenset[Row]] = {}
         self._candidates: dict[str, dict[str, str]] = {}
         self._extracts: dict[str, list[Extract]] = {}
@@ -56,6 +71,15 @@ class Facts:
     def documents(self) -> Sequence[Day]:
         """The documents of the days that had events."""
         return self._found
+
+    @property
+    def lead(self) -> Sequence[Day]:
+        """The documents of the days before the period, in order, those without events left out."""
+        return self._lead
+
+    @cached_property
+    def _start(self) -> str:
+        return self.days[0] if self.days else ""
 
     @cached_property
     def rows(self) -> dict[Row, int]:
@@ -223,14 +247,23 @@ class Facts:
     def _joined(self, kind: str, least: int) -> Found:
         """What midnight cut in two, of a kind of marks."""
         if kind in _BURSTS:
-            return midnight.bursts(self._found, kind, least)
+            return self._whole(midnight.bursts((*self._lead, *self._found), kind, least, self._start))
         if kind in ("run", "after_failures"):
             return self._sign_ins.runs if kind == "run" else self._sign_ins.failures
         return Found()
 
+    def _whole(self, found: Found) -> Found:
+        """What was joined; of anything that can be so large where nobody can tell what the days before left open."""
+        if not self._is_lead_whole and self._found:
+            found.may_hide(self._found[0], sys.maxsize)
+        return found
+
     @cached_property
     def _sign_ins(self) -> midnight.SignIns:
-        return midnight.sign_ins(self._found)
+        found = midnight.sign_ins((*self._lead, *self._found), self._start)
+        for each in (found.runs, found.failures, found.locks):
+            self._whole(each)
+        return found
 
     def runs(self, longer_than: int) -> tuple[int, list[Mark]]:
         """Runs of failures of accounts that are longer than so many, also over midnight."""
@@ -257,7 +290,7 @@ class Facts:
     def idle(self, minutes: int) -> tuple[int, list[Mark]]:
         """Sessions that went on after more than so many minutes, also over midnight."""
         if minutes not in self._idle:
-            self._idle[minutes] = midnight.idle(self._found, minutes)
+            self._idle[minutes] = self._whole(midnight.idle((*self._lead, *self._found), minutes, self._start))
         found, (count, marks) = self._idle[minutes], self.marked("idle", minutes + 1)
         self._note("idle", found.hidden)
         joined = found.marks()
@@ -305,24 +338,14 @@ class Facts:
         return found
 
     @property
-    def sources(self) -> dict[str, tuple[int, float, tuple[float, float]]]:
+    def sources(self) -> dict[str, Source]:
         """By source: its events, when it was last heard, and its longest silence; in seconds since the first day."""
-        self._note("sources", sum(day["sources_left"] for day in self._found))
+        self._note("sources", sum(day["sources_left"] for day in self._found) or not self._is_lead_whole)
         return self._sources
 
     @cached_property
-    def _sources(self) -> dict[str, tuple[int, float, tuple[float, float]]]:
-        found: dict[str, tuple[int, float, tuple[float, float]]] = {}
-        for day in self._found:
-            start = self.place[day["day"]] * DAY_SECONDS
-            for name, (n, first, last, gap_from, gap_to) in day["sources"].items():
-                before = found.get(name)
-                gaps = [(start + gap_from, start + gap_to)]
-                if before is not None:
-                    gaps += [before[2], (before[1], start + first)]
-                longest = max(gaps, key=lambda gap: gap[1] - gap[0])
-                found[name] = (n + (before[0] if before else 0), start + last, longest)
-        return found
+    def _sources(self) -> dict[str, Source]:
+        return signs.sources(self._lead, self._found, self.place)
 
     @cached_property
     def checkpoints(self) -> int:
@@ -331,22 +354,18 @@ class Facts:
 
     @cached_property
     def checkpoint_gaps(self) -> list[tuple[str, str]]:
-        """The longer times between two of them (RFC 3339), also from one day to another."""
-        gaps: list[tuple[str, str]] = []
-        last: str | None = None
-        for day in self._found:
-            signed = day.get("checkpoints")
-            if signed is None or not signed["n"]:
-                continue
-            if last is not None and signed["first"] > last:
-                gaps.append((last, signed["first"]))
-            gaps += [(since, until) for since, until in signed["gaps"]]
-            last = signed["last"]
-        return gaps
+        """The longer times between two of them (RFC 3339), also from one day to another, and from the days before."""
+        return signs.checkpoint_gaps(self.signed_before, self._found)
+
+    @property
+    def signed_before(self) -> str | None:
+        """When the last checkpoint before the period was signed (RFC 3339), as far as the days before it tell."""
+        self._note("checkpoints", not self._is_lead_whole)
+        return signs.signed_last(self._lead)
 
     def has_events_between(self, start: datetime, end: datetime) -> bool:
         """Whether there are whole hours between two moments of which events were sealed."""
-        by_day = {day["day"]: day["hours"] for day in self._found}
+        by_day = {day["day"]: day["hours"] for day in (*self._lead, *self._found)}
         hour = start.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         while hour + timedelta(hours=1) <= end:
             hours = by_day.get(hour.date().isoformat(), {})

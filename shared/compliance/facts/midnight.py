@@ -1,7 +1,9 @@
 """What midnight cuts in two, put together again: bursts, runs of failures, locks, idle sessions.
 
-Each function goes over the days of a period in order. What a day left out for want of room is bounded: `hidden` is the
-largest that could be among it, so that a rule knows whether its threshold could be reached there (docs/adr/0059).
+Each function goes over the days of a period in order. Those of the week before it may come first: they count for
+nothing of their own, and what began in them and went on is as large as it is (`start`: the first day of the period).
+What a day left out for want of room is bounded: `hidden` is the largest that could be among it, so that a rule knows
+whether its threshold could be reached there (docs/adr/0059).
 """
 
 from __future__ import annotations
@@ -23,15 +25,18 @@ type Day = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Found:
-    """What was put together, and how large what is hidden could be (0: nothing is)."""
+    """What was put together from `start` (a day) on, and how large what is hidden could be (0: nothing is)."""
 
+    start: str = ""
     sizes: list[int] = field(default_factory=list)
     hidden: int = 0
     _told: list[tuple[Day, Sequence[Any], str, str]] = field(default_factory=list)
 
     def add(self, day: Day, place: Sequence[Any], size: int, about: str, failure: str = "") -> None:
         """Take in something of a day. `place`: index, id, time, type and outcome of its event, the first three apart or
-        with spaces between; nothing: no event."""
+        with spaces between; nothing: no event. What ended before the start is left out."""
+        if day["day"] < self.start:
+            return
         self.sizes.append(size)
         self._told.append((day, place, about, failure))
 
@@ -43,9 +48,10 @@ class Found:
             if size >= least and (below is None or size < below)
         ]
 
-    def may_hide(self, size: int) -> None:
-        """Something that is not among the facts could be so large."""
-        self.hidden = max(self.hidden, size)
+    def may_hide(self, day: Day, size: int) -> None:
+        """Something of a day that is not among the facts could be so large."""
+        if day["day"] >= self.start:
+            self.hidden = max(self.hidden, size)
 
 
 def _event(day: Day, place: Sequence[Any]) -> EventRef | None:
@@ -77,13 +83,13 @@ class _Open:
     place: list[str]
 
 
-def bursts(days: Sequence[Day], kind: str, least: int) -> Found:
+def bursts(days: Sequence[Day], kind: str, least: int, start: str = "") -> Found:
     """Bursts at the edges of days, of at least a size, joined where one goes on after midnight."""
-    found, within = Found(), WITHIN_SECONDS[kind]
+    found, within = Found(start), WITHIN_SECONDS[kind]
     pairs = [(before if follows(day, before) else None, day) for before, day in pairwise([None, *days]) if day]
     for before, day in pairs:
         if before is not None:
-            _bound(found, before[kind], day[kind], least)
+            _bound(found, before, day, kind, least)
     if not any(_could_reach(before, day, kind, least) for before, day in pairs):
         return found
     held: dict[str, _Open] = {}
@@ -100,13 +106,13 @@ def _could_reach(before: Day | None, day: Day, kind: str, least: int) -> bool:
     return bool(max(size, head + before[kind]["most"][2] if before is not None else 0) >= least)
 
 
-def _bound(found: Found, before: Mapping[str, Any], after: Mapping[str, Any], least: int) -> None:
+def _bound(found: Found, before: Day, day: Day, kind: str, least: int) -> None:
     """What could have gone on over midnight beside what is kept."""
-    (_, _, tail), (_, head, _) = before["most"], after["most"]
-    (_, _, left_tail), (_, left_head, _) = before["left"], after["left"]
-    found.may_hide(max(left_tail and left_tail + head, left_head and left_head + tail))
+    (_, _, tail), (_, head, _) = before[kind]["most"], day[kind]["most"]
+    (_, _, left_tail), (_, left_head, _) = before[kind]["left"], day[kind]["left"]
+    found.may_hide(day, max(left_tail and left_tail + head, left_head and left_head + tail))
     if least > MOST_MOMENTS:
-        found.may_hide((tail > MOST_MOMENTS or head > MOST_MOMENTS) and tail + head)
+        found.may_hide(day, (tail > MOST_MOMENTS or head > MOST_MOMENTS) and tail + head)
 
 
 def _joined(
@@ -121,9 +127,9 @@ def _joined(
             if old is not None and int(first) + DAY_SECONDS - old.last <= within:
                 del held[who]
                 together = _together(old.tail, _moments(head), within)
-                if old.size > new.size:
-                    new.day, new.place = old.day, old.place
-                new.size = max(new.size, old.size, together)
+                if old.size > new.size and old.day["day"] >= found.start:
+                    new.day, new.size, new.place = old.day, old.size, old.place
+                new.size = max(new.size, together)
         if new.last >= DAY_SECONDS - within:
             still[who] = new
         elif new.size >= least:
@@ -162,26 +168,28 @@ class SignIns:
     """Runs of failures, successes after failures and after locks, as far as midnight touched them. `minutes` of a mark
     on a lock is its size."""
 
-    runs: Found = field(default_factory=Found)
-    failures: Found = field(default_factory=Found)
-    locks: Found = field(default_factory=Found)
+    runs: Found
+    failures: Found
+    locks: Found
 
 
 @dataclass(slots=True)
 class _State:
     """What the days so far leave open. `runs`: length, day and place of the last failure. `locks`: absolute second.
-    `tails`: moments of failures before the last midnight, and the last one's id. `hidden`: of accounts not kept."""
+    `tails`: moments of failures before the last midnight, and the last one's id. `hidden`: of accounts not kept.
+    `locks_hidden`: whether some of these were locked."""
 
     runs: dict[str, tuple[int, Day, str]] = field(default_factory=dict)
     locks: dict[str, int] = field(default_factory=dict)
     tails: dict[str, tuple[list[int], str]] = field(default_factory=dict)
     hidden: int = 0
+    locks_hidden: bool = False
     unsure: set[str] = field(default_factory=set)
 
 
-def sign_ins(days: Sequence[Day]) -> SignIns:
+def sign_ins(days: Sequence[Day], start: str = "") -> SignIns:
     """What midnight touched of signing in."""
-    found, state = SignIns(), _State()
+    found, state = SignIns(Found(start), Found(start), Found(start)), _State()
     before: Day | None = None
     for day in days:
         rows = {row[0]: row[1:] for row in rows_of(day["accounts"])}
@@ -228,9 +236,9 @@ def _hide_early(found: Found, before: Day, day: Day, *, any_today: bool) -> None
     """How many failures could lie before a success, of which a part is of an account that a day does not name."""
     hidden, most = before["accounts_hidden"], before["accounts_most"]
     if hidden[4] and any_today:
-        found.may_hide(hidden[4] + day["accounts_most"][6])
+        found.may_hide(day, hidden[4] + day["accounts_most"][6])
     if most[4] and (day["accounts_hidden"][0] or day["early_left"]):
-        found.may_hide(most[4] + day["accounts_hidden"][6])
+        found.may_hide(day, most[4] + day["accounts_hidden"][6])
 
 
 def _login(place: str, outcome: str) -> tuple[str, str, str]:
@@ -251,7 +259,7 @@ def _locked(found: Found, state: _State, day: Day, rows: dict[str, list[str]], s
         step = steps.get(account, "").split("\t")
         if not step[0]:
             if day["stepped_left"]:
-                found.may_hide(1)
+                found.may_hide(day, 1)
             continue
         del state.locks[account]
         if step[0] == SUCCESS:
@@ -259,8 +267,9 @@ def _locked(found: Found, state: _State, day: Day, rows: dict[str, list[str]], s
     for account, row in rows.items():
         if row[5]:
             state.locks[account] = today + int(row[5])
-    if day["accounts_hidden"][5]:
-        found.may_hide(1)
+    if day["accounts_hidden"][5] or state.locks_hidden:
+        state.locks_hidden = True
+        found.may_hide(day, 1)
 
 
 def _runs(found: Found, state: _State, day: Day, rows: dict[str, list[str]], steps: dict[str, str]) -> None:
@@ -276,7 +285,7 @@ def _runs(found: Found, state: _State, day: Day, rows: dict[str, list[str]], ste
         begins, ends, is_whole = int(row[0]), int(row[2]), row[4] == "1"
         length, since, place = state.runs.pop(account, (0, day, ""))
         if account in state.unsure:
-            found.may_hide(length + begins)
+            found.may_hide(day, length + begins)
             length, place = 0, ""
             state.unsure.discard(account)
         if begins:
@@ -296,20 +305,21 @@ def _hide(found: Found, state: _State, day: Day, longest: int) -> None:
     count, begins, ends, whole, *_ = day["accounts_hidden"]
     carried = max(longest, state.hidden)
     if count and carried:
-        found.may_hide(begins + carried)
+        found.may_hide(day, begins + carried)
     if state.hidden:
-        found.may_hide(day["accounts_most"][1] + state.hidden)
+        found.may_hide(day, day["accounts_most"][1] + state.hidden)
     state.hidden = max(state.hidden, ends, whole and whole + carried)
 
 
 # ---- sessions
 
 
-def idle(days: Sequence[Day], minutes: int) -> Found:
+def idle(days: Sequence[Day], minutes: int, start: str = "") -> Found:
     """Sessions that went on after more than so many minutes with a midnight between."""
-    found = Found()
+    found = Found(start)
     times = [told(day["sessions"], day["session_times"]) for day in days]
     left: dict[str, int] = {}
+    is_hidden = False
     for place, (day, seen) in enumerate(zip(days, times, strict=True)):
         for session in sorted(seen.keys() & left.keys()):
             before = left[session]
@@ -319,6 +329,7 @@ def idle(days: Sequence[Day], minutes: int) -> Found:
             if gap > minutes and again == "0":
                 found.add(day, [], gap, session)
         left |= dict.fromkeys(seen, place)
-        if day["sessions_left"] and len(days) > 1:
-            found.may_hide(minutes + 1)
+        is_hidden = is_hidden or (day["sessions_left"] > 0 and len(days) > 1)
+        if is_hidden:
+            found.may_hide(day, minutes + 1)
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from shared.compliance.facts.logins import Logins
 from shared.compliance.facts.parts import DAY_SECONDS, Entry, Marks, Ref, lines_of, most_of, ref_of, second_of
 
 MOST_ACCOUNTS, MOST_STEPPED, MOST_EARLY, MOST_SINGLE = 300, 1000, 400, 1000
@@ -16,7 +17,6 @@ MOST_ACCOUNTS, MOST_STEPPED, MOST_EARLY, MOST_SINGLE = 300, 1000, 400, 1000
 midnight; those that signed in with one factor."""
 BURST_SECONDS, LEAST_BURST = 3600, 2
 FAILURE, SUCCESS, LOCK, UNLOCK = "f", "s", "l", "u"
-FACTORS = ("mfa.challenge", "mfa.recovery_used")
 _COUNTED = (None, "bad_credentials", "mfa_failed")
 """Failures that count toward a lock: one that met a lock does not."""
 
@@ -27,30 +27,19 @@ type Step = tuple[int, str, Ref]
 class SigningIn:
     """Collects sign-ins, locks and unlocks of a day."""
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, marks: Marks, logins: Logins) -> None:
         self._marks = marks
+        self._logins = logins
         self._seen: dict[str, list[tuple[float, str, str, Ref]]] = {}
-        self._shown: set[str] = set()
-        self._logins: list[tuple[str, str]] = []
 
     def add(self, entry: Entry, index: int) -> None:
         """Look at one event."""
-        if entry["type"] in FACTORS:
-            self.pass_by(entry)
-            return
         step = self._step(entry)
         target = entry["target"]
         if step is None or target is None:
             return
-        if step == SUCCESS:
-            self._logins.append((target["id"], entry["context"]["request_id"]))
         at = (second_of(entry), entry["id"], step, ref_of(entry, index))
         self._seen.setdefault(target["id"], []).append(at)
-
-    def pass_by(self, entry: Entry) -> None:
-        """Look at an event of any day: a second factor may be shown just before midnight, and its login come after."""
-        if entry["type"] in FACTORS and entry["outcome"] == "success":
-            self._shown.add(entry["context"]["request_id"])
 
     @staticmethod
     def _step(entry: Entry) -> str | None:
@@ -69,8 +58,8 @@ class SigningIn:
         for each in hidden:
             each.mark_alone(self._marks)
         single: dict[str, int] = {}
-        for account, request in self._logins:
-            if request not in self._shown:
+        for account, _, both in self._logins.told():
+            if not both:
                 single[account] = single.get(account, 0) + 1
         named, unnamed = most_of(single, MOST_SINGLE, lambda n: n)
         return {

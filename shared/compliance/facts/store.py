@@ -83,7 +83,11 @@ class FactsStore:
     async def gather_days(self, tenant_id: str, days: Sequence[str], request: RequestContext) -> int:
         """Fold the days of which not all that is sealed is in their facts, oldest first; how many. StoreError,
         SecretsError."""
-        if not days or not await self.unfolded(tenant_id, days):
+        try:
+            left = await self.unfolded(tenant_id, days) if days else 0
+        except BrokenShard:  # each day is looked at then, and the broken one told of
+            left = len(days)
+        if not left:
             return 0
         return sum([await self.gather(tenant_id, day, request) for day in sorted(days)])
 
@@ -150,7 +154,7 @@ class FactsStore:
         if last >= head.size:
             raise BrokenShard("rollup", "a day is counted beyond the end of its ledger")
         beyond = False
-        for number in range(first // WIDTH, min(last + WIDTH, head.size - 1) // WIDTH + 1):
+        for number in range(max(0, first - 1) // WIDTH, min(last + WIDTH, head.size - 1) // WIDTH + 1):
             width = width_of(0, number, head.size)
             for entry in await self._ledger.entries(tenant_id, head, number, width):
                 if first <= entry.index <= last:

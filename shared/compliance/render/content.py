@@ -23,7 +23,7 @@ from shared.compliance.render.blocks import (
     pairs,
 )
 from shared.compliance.render.controls import control_blocks, register_blocks
-from shared.compliance.report_model import Metric, Report, Summary, Table
+from shared.compliance.report_model import Metric, Report, Scope, Summary, Table
 
 _NOT_A_CERTIFICATE: Final = (
     "This report is evidence from an audit trail. It is not a certification, not an attestation and not legal advice. "
@@ -163,12 +163,22 @@ def _population(report: Report) -> Iterator[Block]:
     spans = tuple((s.source, s.since, s.until) for each in report.population for s in each.silent_spans)
     if spans:
         yield Grid("Silent spans", ("Source", "From", "Until"), ("text", "code", "code"), spans)
-    else:
-        yield Paragraph("No source was silent for longer than its threshold.")
+    yield from _unheard(report.scope, any_silent=bool(spans))
     if report.completeness:
         yield _metrics("Figures of completeness", report.completeness)
     for each in report.population:
         yield Paragraph(each.checkpoint, "note", f"Checkpoint of {each.period}, a signed note")
+
+
+def _unheard(scope: Scope, *, any_silent: bool) -> Iterator[Block]:
+    """What is to be said of sources beside their silences: nobody knows of those that are not expected."""
+    never = [each for each in scope.sources_expected if each not in scope.sources_seen]
+    if never:
+        yield Paragraph(f"Expected, and not heard at all: {', '.join(never)}.")
+    elif not scope.sources_expected:
+        yield Paragraph("No sources are expected: the organization named none, and nobody can tell which are silent.")
+    elif not any_silent:
+        yield Paragraph("No expected source was silent for longer than its threshold.")
 
 
 def _metrics(caption: str, metrics: tuple[Metric, ...]) -> Grid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from shared.compliance.evidence import Evidence, hours_between
@@ -21,11 +22,11 @@ from shared.compliance.rules.model import (
     rule,
     whole_period,
 )
+from shared.core.clock import months_after, parse_rfc3339
 
 _RANKS = {"viewer": 10, "user": 20, "auditor": 30, "tenant_admin": 40, "system_admin": 50}
 PRIVILEGED = 30
 """Rank from which a role is privileged: auditors read everything."""
-_HOURS_OF_MONTH = 31 * 24
 _REFUSED = frozenset({"unauthorized_access", "privilege_escalation"})
 """Patterns of alerts that refusals raise."""
 _SENSITIVE = ("cardholder", "confidential", "personal", "phi")
@@ -110,12 +111,26 @@ def in_use(evidence: Evidence) -> Result:
 
 @rule("ACC-05", "medium", "Access was not reviewed for too long", "access_review_months")
 def reviewed(evidence: Evidence) -> Result:
-    """The last completed review, or the organization's beginning, against the end of the period."""
-    last = evidence.last_review_at or evidence.organization.enrolled_at
-    months = hours_between(last, evidence.period.end) / _HOURS_OF_MONTH
-    if months <= evidence.at_least("access_review_months"):
-        return NOTHING
-    return Result(whole_period(evidence, f"The last review was {(evidence.last_review_at or 'never')[:10]}"))
+    """From the organization's beginning, or that of the period, to its first completed review, from one to the next,
+    and from the last one, whenever it was, to the end of the period: calendar months."""
+    allowed, period, began = (
+        evidence.at_least("access_review_months"),
+        evidence.period,
+        evidence.organization.enrolled_at,
+    )
+    reviews = [each.at for each in evidence.facts.extracts("review.complete")]
+    found = [
+        Found(f"No review from {since[:10]} to {until[:10]}", 1, since, until, remedied_at=until)
+        for since, until in pairwise([max(began, period.start), *reviews])
+        if _is_over(since, allowed, until)
+    ]
+    if _is_over(evidence.last_review_at or began, allowed, period.end):
+        found += whole_period(evidence, f"The last review was {(evidence.last_review_at or 'never')[:10]}")
+    return Result(bounded(found))
+
+
+def _is_over(since: str, months: int, until: str) -> bool:
+    return months_after(parse_rfc3339(since), months) < parse_rfc3339(until)
 
 
 @rule("ACC-06", "high", "A person caused it, and nobody can tell who")

@@ -94,8 +94,7 @@ def passwords_fresh(evidence: Evidence) -> Result:
 def two_factors(evidence: Evidence) -> Result:
     """People who used card data and signed in with one factor alone. Where no login with two factors came before a use,
     on its day or the day before, nobody can tell how they signed in: to another system, or longer ago."""
-    documents, single = evidence.facts.documents, evidence.facts.single_factor
-    people = card_users(documents)
+    people, single = card_users(evidence.facts), evidence.facts.single_factor
     users = sorted(people.named.keys() & single.keys())
     start, end = evidence.period.start, evidence.period.end
     found = [Found(f"Account {who}: {single[who]} logins with one factor", single[who], start, end) for who in users]

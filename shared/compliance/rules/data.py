@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 
 from shared.compliance.evidence import Evidence, RequestRow
+from shared.compliance.facts.data_use import AFTER_WITHDRAWAL, DOUBTED, ERASED
+from shared.compliance.facts.named import Extract
 from shared.compliance.rules.model import NOTHING, Found, Result, bounded, missing, of_marks, rule
 
+_ERASURE, _EXPORT = "privacy.erasure", "privacy.export"
 _BULK = frozenset({"bulk_data_access"})
 
 
@@ -28,14 +32,14 @@ def erased(evidence: Evidence) -> Result:
 
 @rule("DATA-03", "high", "Data was used on a consent that had been withdrawn")
 def withdrawn(evidence: Evidence) -> Result:
-    """Uses whose legal basis is consent. Where no use says so there is nothing to look at; and where somebody withdrew,
-    uses that do not say their basis may have been on what was withdrawn."""
+    """Uses whose legal basis is consent. Where no use says so there is nothing to look at. Uses for what was withdrawn,
+    after it was, whose basis is not said or not known, may have been on just that."""
     facts = evidence.facts
     if not facts.total("based_on_consent"):
         return missing("G11")
-    found = of_marks(*facts.used_after("withdrawn", "relied", "after_withdrawal"), "Used after a withdrawal")
-    unsaid = facts.total("basis_unsaid") and facts.count("consent.withdraw")
-    return Result(found, ("G11",) if unsaid else ())
+    found = of_marks(*facts.used_after("withdrawn", "relied", AFTER_WITHDRAWAL), "Used after a withdrawal")
+    doubted, _ = facts.used_after("withdrawn", "doubtful", DOUBTED)
+    return Result(found, ("basis",) if doubted else ())
 
 
 @rule("DATA-04", "medium", "An export without recipient or purpose")
@@ -54,7 +58,8 @@ def told_change(evidence: Evidence) -> Result:
     "DSR-01", "high", "A request of a person was not answered in time", "gdpr_response_months", "gdpr_extension_months"
 )
 def answered(evidence: Evidence) -> Result:
-    """Requests that were due and open, or answered too late; the register keeps when each is due."""
+    """Requests that were due and open, or answered too late; the register keeps when each is due. One that was taken
+    back once it was overdue was late all the same."""
     if evidence.requests is None:
         return missing("requests")
     late = [each for each in evidence.requests if is_late(each, evidence.period.end)]
@@ -62,8 +67,10 @@ def answered(evidence: Evidence) -> Result:
 
 
 def is_late(request: RequestRow, end: str) -> bool:
-    """Whether a request was answered after it was due, or should have been by then."""
-    return request.state != "withdrawn" and request.due_at < (request.answered_at or end)
+    """Whether a request was answered, or withdrawn, after it was due, or should have been answered by then."""
+    if request.state == "withdrawn" and request.answered_at is None:
+        return False
+    return request.due_at < (request.answered_at or end)
 
 
 def _late(request: RequestRow) -> Found:
@@ -80,29 +87,35 @@ def _late(request: RequestRow) -> Found:
 
 @rule("DSR-02", "high", "A request was closed as done, and nothing was done")
 def done(evidence: Evidence) -> Result:
-    """Executed requests of which the trail has no erasure or export."""
+    """Executed requests of which the trail has no erasure, or export, of that person since."""
     if evidence.requests is None:
         return missing("requests")
-    acts = evidence.facts.extracts("privacy.erasure", "privacy.export")
-    if evidence.facts.lacks("privacy.erasure", "privacy.export"):
+    requests, persons = _done_of(evidence.facts.extracts(_ERASURE, _EXPORT))
+    if evidence.facts.lacks(_ERASURE, _EXPORT):
         return NOTHING  # what was done may be among what is not kept: that it was read is a gap of its own
-    acted = {
-        each.attributes.get("request_id")
-        for each in acts
-        if each.ref.type == "privacy.export" or each.reason in ("executed", "replayed")
-    }
     start, end = evidence.period.start, evidence.period.end
     empty = [
         each
         for each in evidence.requests
         if each.state == "executed"
         and start <= (each.answered_at or "") < end
-        and each.id not in acted
-        and each.subject not in {act.target for act in acts}
+        and ((kind := _ERASURE if each.kind == "erasure" else _EXPORT), each.id) not in requests
+        and persons.get((kind, each.subject), "") < each.received_at
     ]
     return Result(
         bounded([Found(f"Request {e.id} was closed, and nothing was done", 1, e.received_at, e.due_at) for e in empty])
     )
+
+
+def _done_of(acts: Iterable[Extract]) -> tuple[set[tuple[str, object]], dict[tuple[str, str | None], str]]:
+    """What was done, as types of events: for which requests, and for whom, with the last time."""
+    requests, persons = set[tuple[str, object]](), dict[tuple[str, str | None], str]()
+    for each in acts:
+        if each.ref.outcome == "success" and (each.ref.type == _EXPORT or each.reason in ERASED):
+            requests.add((each.ref.type, each.attributes.get("request_id")))
+            key = (each.ref.type, each.target)
+            persons[key] = max(each.at, persons.get(key, ""))
+    return requests, persons
 
 
 RULES = (exports, erased, withdrawn, told_whom, told_change, answered, done)

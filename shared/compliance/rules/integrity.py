@@ -71,10 +71,14 @@ def signed_often(evidence: Evidence) -> Result:
 
 
 def _at_the_edges(evidence: Evidence) -> list[tuple[str, str]]:
-    """From the beginning of the period to its first checkpoint, and from the last one to its end."""
+    """From the last checkpoint before the period, or from its beginning, to its first one, and from its last one to its
+    end. The first of these is among the gaps where there is one before."""
     signed = [each["checkpoints"] for each in evidence.facts.documents if each.get("checkpoints", {}).get("n")]
-    start, end = moment_after(evidence.period.start, -1), evidence.period.end
-    return [(start, signed[0]["first"]), (signed[-1]["last"], end)] if signed else [(start, end)]
+    before, start, end = evidence.facts.signed_before, moment_after(evidence.period.start, -1), evidence.period.end
+    if not signed:
+        return [(before or start, end)]
+    last = (signed[-1]["last"], end)
+    return [last] if before else [(start, signed[0]["first"]), last]
 
 
 @rule("INT-04", "high", "An entry lacks who, what, when, how it ended, from where, or what it was about")
@@ -115,7 +119,7 @@ def heard(evidence: Evidence) -> Result:
         _, last, gap = seen[name]
         for since, until in (gap, (last, (end - start).total_seconds())):
             if until - since > allowed * 3600:
-                at = rfc3339(start + timedelta(seconds=since))
+                at = rfc3339(start + timedelta(seconds=max(0, since)))
                 back = rfc3339(start + timedelta(seconds=until))
                 hours = int((until - since) // 3600)
                 ended = back if back < evidence.period.end else None

@@ -1,14 +1,13 @@
-"""Rules on alerts and incidents, on detection, on changes of settings, and on reports."""
+"""Rules on alerts and incidents, on detection, and on changes of settings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from shared.compliance.evidence import AlertRow, Evidence, hour_off, hours_between
-from shared.compliance.facts.named import Extract
 from shared.compliance.report_model import EventRef
 from shared.compliance.rules.model import (
     MOST_EVENTS,
@@ -27,8 +26,6 @@ _DUE = ("reportable", "notifiable", "notify", "to be notified", "must be notifie
 _NOT_DUE = ("not reportable", "not notifiable", "no notification", "not to be notified")
 """How decisions about incidents begin."""
 _BETWEEN = re.compile(r"[\s_-]+")
-_SETTLED = timedelta(days=2)
-"""So long after the end of a period its report may take, whatever its hour and time zone."""
 _GRAVE = frozenset({"high", "critical"})
 _DETECTION = frozenset({"thresholds", "mutes", "allow_lists"})
 _CHANGES = ("user.role_change", "user.status_change", "config.change", "apikey.create", "user.invite")
@@ -86,32 +83,46 @@ def resolved(evidence: Evidence) -> Result:
 
 @rule("INC-03", "critical", "An authority was told of an incident too late, or not at all", "gdpr_breach_hours")
 def notified(evidence: Evidence) -> Result:
-    """Incidents that were recorded in the period, and earlier ones of which nobody was told yet. The earliest awareness
-    and the first notice count, whatever later records say."""
-    allowed, end = evidence.at_least("gdpr_breach_hours"), evidence.period.end
+    """Incidents that were recorded in the period, whose time ran out in it, or of which nobody was told yet. The
+    earliest awareness and the first notice count, whatever later records say, and a decision that comes after the time
+    takes none back that was overdue by then."""
+    allowed, period = evidence.at_least("gdpr_breach_hours"), evidence.period
     found, unknown = [], False
     for alert, (records, refs) in _incidents(evidence).items():
         aware = min(str(each["aware_at"]) for each in records)
-        told = next((str(each["authority_notified_at"]) for each in records if each.get("authority_notified_at")), None)
-        due = is_reportable(records)
-        if told and not refs:
+        told = first_notice(records)
+        until = hour_off(aware, allowed)
+        was_due, is_due = was_reportable(records, until), is_reportable(records)
+        if not refs and (told or is_due is False) and until < period.start:
             continue  # it was over before the period
-        unknown |= due is None and told is None
-        if (told or due) and hours_between(aware, told or end) > allowed:
+        unknown |= was_due is None and told is None
+        if (told or was_due) and hours_between(aware, told or period.end) > allowed:
             text = f"Incident of alert {alert}: {allowed} hours passed"
-            found.append(Found(text, 1, aware, max(aware, told or end), refs, remedied_at=told))
+            taken_back = None if told or is_due else "It was decided later that it is not reportable"
+            last = max(aware, told or period.end)
+            found.append(Found(text, 1, aware, last, refs, response=taken_back, remedied_at=told))
     return Result(bounded(found), ("decision",) if unknown else ())
 
 
 def _incidents(evidence: Evidence) -> dict[str, tuple[list[Mapping[str, Any]], tuple[EventRef, ...]]]:
-    """By alert what was recorded of the incident behind it, in order, and the events of the period."""
+    """By alert what was recorded of the incident behind it, by time, and the events of the period. Of what was recorded
+    at one time, that it has to be notified comes last: nothing takes that back at once."""
     found: dict[str, tuple[list[Mapping[str, Any]], tuple[EventRef, ...]]] = {}
     for alert, given in evidence.incidents_before:
         found[alert] = ([*found.get(alert, ([], ()))[0], given], ())
     for each in evidence.facts.extracts("incident.record"):
         records, refs = found.get(str(each.target), ([], ()))
-        found[str(each.target)] = ([*records, each.attributes], (*refs, each.ref)[:MOST_EVENTS])
+        given = {**each.attributes, "recorded_at": each.at}
+        found[str(each.target)] = ([*records, given], (*refs, each.ref)[:MOST_EVENTS])
+    for records, _ in found.values():
+        records.sort(key=lambda each: (str(each["recorded_at"]), bool(is_reportable([each]))))
     return found
+
+
+def first_notice(records: Sequence[Mapping[str, Any]]) -> str | None:
+    """When the authority was told, as it was first recorded. One that was still to come then is none."""
+    named = ((str(each.get("authority_notified_at") or ""), str(each["recorded_at"])) for each in records)
+    return next((told for told, recorded_at in named if told and told <= recorded_at), None)
 
 
 def is_reportable(records: Sequence[Mapping[str, Any]]) -> bool | None:
@@ -124,6 +135,15 @@ def is_reportable(records: Sequence[Mapping[str, Any]]) -> bool | None:
         if words.startswith(_DUE):
             return True
     return None
+
+
+def was_reportable(records: Sequence[Mapping[str, Any]], until: str) -> bool | None:
+    """Whether it had to be when the time (RFC 3339) ran out, or any decision after that says so; None where none says.
+    Whatever was decided in time can be taken back in time."""
+    in_time = [each for each in records if str(each["recorded_at"]) <= until]
+    later = [each for each in records if str(each["recorded_at"]) > until]
+    said = [is_reportable(in_time), *(is_reportable([each]) for each in later)]
+    return True if any(said) else None if all(each is None for each in said) else False
 
 
 @rule("INC-04", "low", "The same was raised again soon after it was resolved", "recurrence_days")
@@ -206,56 +226,7 @@ def four_eyes(evidence: Evidence) -> Result:
     return Result(of_extracts(own, lambda each: f"{each.ref.type} approved by whoever did it"))
 
 
-@rule("RPT-01", "low", "A report that was due was not made, or nobody signed one off")
-def reported(evidence: Evidence) -> Result:
-    """The daily activity reports, those of schedules, and sign-offs of the others."""
-    told = evidence.facts.extracts("report.generate")
-    made = [each for each in told if each.ref.outcome == "success"]
-    days = {str(each.attributes.get("period_from")) for each in made if each.attributes.get("framework") == "activity"}
-    first = evidence.organization.enrolled_at[:10]
-    lost = [day for day in evidence.period.days if day not in days and day >= first]
-    found = []
-    if lost:
-        text = f"No activity report of {', '.join(lost[:10])}"
-        found.append(Found(text, len(lost), f"{lost[0]}T00:00:00.000000Z", _end_of(lost[-1])))
-    signed = {each.target for each in evidence.facts.extracts("report.sign_off")}
-    unsigned = [e for e in made if e.attributes.get("framework") != "activity" and e.target not in signed]
-    found += of_extracts(unsigned, lambda each: f"{each.attributes.get('framework')} report {each.target} not signed")
-    found += of_extracts(
-        [each for each in told if each.target not in {other.target for other in made}],
-        lambda each: f"{each.attributes.get('framework')} report {each.target} could not be made",
-    )
-    return Result((*found, *_never_made(evidence, made)))
-
-
-def _never_made(evidence: Evidence, made: Sequence[Extract]) -> tuple[Found, ...]:
-    """The reports of schedules that should have been made within the period, and were not."""
-    given = {(each.attributes.get("framework"), str(each.attributes.get("period_from"))[:10]) for each in made}
-    found = []
-    for schedule in evidence.policies.schedules:
-        for start, end in _due(evidence, schedule.every):
-            if (schedule.framework, start) not in given:
-                text = f"No {schedule.every} {schedule.framework} report of {start} to {end} was made"
-                found.append(Found(text, 1, f"{end}T00:00:00.000000Z", evidence.period.end))
-    return bounded(found)
-
-
-def _due(evidence: Evidence, every: str) -> Iterator[tuple[str, str]]:
-    """The periods (first day, day after the last) that ended in this one long enough before its end, since the
-    schedules are as they are."""
-    since = max(evidence.policies.schedules_since or "", evidence.period.start)
-    for day in evidence.period.days:
-        end = date.fromisoformat(day)
-        is_end = every == "daily" or (end.weekday() == 0 if every == "weekly" else end.day == 1)
-        start = end - timedelta(days=7 if every == "weekly" else 1)
-        start = start.replace(day=1) if every == "monthly" else start
-        settled = rfc3339(datetime(end.year, end.month, end.day, tzinfo=UTC) + _SETTLED)
-        known = f"{day}T00:00:00.000000Z" >= since and start.isoformat() >= evidence.organization.enrolled_at[:10]
-        if is_end and known and settled <= evidence.period.end:
-            yield start.isoformat(), day
-
-
 RULES = (
     *(acknowledged, resolved, notified, not_again, detected, detection_kept),
-    *(recorded, four_eyes, reported),
+    *(recorded, four_eyes),
 )

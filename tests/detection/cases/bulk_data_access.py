@@ -39,6 +39,29 @@ CASES = [
         (Expected("high", 50, 0, 49),),
     ),
     Case("cards", "firing", [read(0, None, "data.export", 90, data_class="cardholder")], (Expected("high", 1, 0, 0),)),
+    Case("a ward's list", "firing", [read(0, "ward-3", count=50)], (Expected("medium", 1, 0, 0),)),
+    Case(
+        "two records each", "firing", [read(n, "ward-3", count=2) for n in range(25)], (Expected("medium", 25, 0, 24),)
+    ),
+    Case(
+        "exports of one report",
+        "firing",
+        [read(n, "report", "data.export") for n in range(50)],
+        (Expected("medium", 50, 0, 49),),
+    ),
+    Case(
+        "a patient at the end",
+        "firing",
+        [*each(*range(49)), read(49, "patient", data_class="phi")],
+        (Expected("high", 50, 0, 49),),
+    ),
+    Case(
+        "a patient long before",
+        "firing",
+        [read(0, "patient", data_class="phi"), read(WINDOW + 1, None, "data.export", 60)],
+        (Expected("medium", 1, WINDOW + 1, WINDOW + 1),),
+    ),
+    Case("two small exports far apart", "quiet", [read(at, None, "data.export", 30) for at in (0, WINDOW + 1)]),
     Case("the same record all day", "quiet", [read(n, "record-1") for n in range(200)]),
     Case("refused reads", "quiet", [read(n, f"record-{n}", outcome="denied") for n in range(80)]),
     Case("writing", "quiet", [read(n, f"record-{n}", "data.update") for n in range(80)]),

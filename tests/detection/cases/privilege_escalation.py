@@ -16,8 +16,10 @@ def changed(at: float, new: str = "user", old: str = "viewer", target: str = "so
     return at, {**fields, "target": {"kind": "user", "id": target}, "attributes": attributes}
 
 
-def denied(at: float, wanted: str | None, target: str = USER["id"], reason: str = "self") -> Sample:
-    attributes = {"held_role": "user", "attempted_role": wanted}
+def denied(
+    at: float, wanted: str | None, target: str = USER["id"], reason: str = "self", held: str | None = None
+) -> Sample:
+    attributes = {"held_role": "user", "attempted_role": wanted, "target_role": held}
     fields: dict[str, Any] = {"type": "access.denied", "outcome": "denied", "reason": reason, "actor": USER}
     return at, {**fields, "target": {"kind": "user", "id": target}, "attributes": attributes}
 
@@ -38,6 +40,18 @@ CASES = [
         "raising another's role", "firing", [denied(0, "auditor", "someone", "role")], (Expected("critical", 1, 0, 0),)
     ),
     Case("a role that nobody knows", "firing", [denied(0, "root")], (Expected("critical", 1, 0, 0),)),
+    Case(
+        "another's role, by as much as one's own",
+        "firing",
+        [denied(0, "user", "someone", "role")],
+        (Expected("critical", 1, 0, 0),),
+    ),
+    Case(
+        "from a role that nobody knows",
+        "firing",
+        [denied(0, "viewer", "someone", "role", "guest")],
+        (Expected("critical", 1, 0, 0),),
+    ),
     Case("a new administrator", "firing", [changed(0, "tenant_admin")], (Expected("high", 1, 0, 0),)),
     Case("an administrator is invited", "firing", [invited(0, "tenant_admin")], (Expected("high", 1, 0, 0),)),
     Case("many changes", "firing", changes(0, 600, 1200, 1800, 2400, 3000), (Expected("high", 6, 0, 3000),)),
@@ -47,6 +61,13 @@ CASES = [
         [changed(0, target=ADMIN["id"]), *changes(1, 2, 3, 4)],
         (Expected("critical", 5, 0, 4),),
     ),
+    Case(
+        "one's own in the middle",
+        "firing",
+        [*changes(0, 1), changed(2, target=ADMIN["id"]), *changes(3, 4)],
+        (Expected("critical", 5, 0, 4),),
+    ),
+    Case("lowering an administrator", "quiet", [denied(0, "user", "someone", "role", "tenant_admin")]),
     Case("lowering one's own role", "quiet", [denied(0, "viewer"), changed(1, "user", "tenant_admin", ADMIN["id"])]),
     Case("keeping it", "quiet", [denied(0, "user")]),
     Case("lowering another's to the least", "quiet", [denied(0, "viewer", "someone", "role")]),

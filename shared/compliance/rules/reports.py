@@ -1,0 +1,129 @@
+"""The rule on reports: those that were due and were made late or not at all, and those that nobody signed off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from shared.compliance.evidence import Edition, Evidence, edition_of
+from shared.compliance.facts.named import Extract
+from shared.compliance.rules.model import Found, Result, bounded, of_extracts, rule
+from shared.core.clock import rfc3339
+
+_SETTLED = timedelta(days=2)
+"""So long after the end of a period its report may take, whatever its hour and time zone."""
+ACTIVITY = "activity"
+
+
+@rule("RPT-01", "low", "A report that was due was made late or not at all, or nobody signed one off")
+def reported(evidence: Evidence) -> Result:
+    """The daily activity reports, those of schedules, and sign-offs of the others. What was made after the period is
+    late; what was replaced needs no sign-off, but the one that stands in its place does."""
+    told = evidence.facts.extracts("report.generate")
+    made = [each for each in told if each.ref.outcome == "success"]
+    times = _times(evidence, made)
+    there = {each.target for each in made} | {target for _, target, _ in evidence.reports_after}
+    failed = [each for each in told if each.target not in there]
+    return Result(
+        (
+            *_activity(evidence, times),
+            *of_extracts(
+                _unsigned(evidence, made),
+                lambda each: f"{each.attributes.get('framework')} report {each.target} not signed",
+            ),
+            *of_extracts(failed, lambda e: f"{e.attributes.get('framework')} report {e.target} could not be made"),
+            *_of_schedules(evidence, times),
+        )
+    )
+
+
+def _times(evidence: Evidence, made: Sequence[Extract]) -> dict[Edition, str]:
+    """When each was made first, in the period or after it."""
+    times: dict[Edition, str] = {}
+    for edition, at in (
+        *((edition_of(e.attributes), e.at) for e in made),
+        *((e, at) for e, _, at in evidence.reports_after),
+    ):
+        times[edition] = min(at, times.get(edition, at))
+    return times
+
+
+def _activity(evidence: Evidence, times: dict[Edition, str]) -> Iterator[Found]:
+    """Days without an activity report, and days whose report came late."""
+    first = evidence.organization.enrolled_at[:10]
+    by_day: dict[str, str] = {}
+    for (framework, day, _), at in times.items():
+        if framework == ACTIVITY:
+            by_day[day] = min(at, by_day.get(day, at))
+    days = [day for day in evidence.period.days if day >= first]
+    lost = [day for day in days if day not in by_day]
+    late = [day for day in days if day in by_day and by_day[day] > _by(_after(day))]
+    if lost:
+        yield Found(f"No activity report of {', '.join(lost[:10])}", len(lost), _midnight(lost[0]), _end_of(lost[-1]))
+    if late:
+        last = max(by_day[day] for day in late)
+        text = f"The activity report of {', '.join(late[:10])} was made late"
+        yield Found(text, len(late), _midnight(late[0]), last, remedied_at=last)
+
+
+def _unsigned(evidence: Evidence, made: Sequence[Extract]) -> list[Extract]:
+    """The reports that stand, of each edition the last one, and that nobody signed off."""
+    signed = {each.target for each in evidence.facts.extracts("report.sign_off")}
+    standing = {edition_of(each.attributes): each.target for each in sorted(made, key=lambda each: each.at)}
+    standing |= {edition: target for edition, target, _ in evidence.reports_after}
+    return [
+        each
+        for each in made
+        if each.attributes.get("framework") != ACTIVITY
+        and standing[edition_of(each.attributes)] == each.target
+        and each.target not in signed
+    ]
+
+
+def _of_schedules(evidence: Evidence, times: dict[Edition, str]) -> tuple[Found, ...]:
+    """The reports of schedules that should have been made within the period, and were made late or not."""
+    found = []
+    for schedule in evidence.policies.schedules:
+        for start, end in _due(evidence, schedule.every):
+            at = times.get((schedule.framework, start, end))
+            what = f"{schedule.every} {schedule.framework} report of {start} to {end}"
+            if at is None:
+                found.append(Found(f"No {what} was made", 1, _midnight(end), evidence.period.end))
+            elif at > _by(end):
+                found.append(Found(f"The {what} was made late", 1, _midnight(end), at, remedied_at=at))
+    return bounded(found)
+
+
+def _due(evidence: Evidence, every: str) -> Iterator[tuple[str, str]]:
+    """The periods (first day, day after the last) that ended in this one long enough before its end, since the
+    schedules are as they are."""
+    since = max(evidence.policies.schedules_since or "", evidence.period.start)
+    for day in evidence.period.days:
+        end = date.fromisoformat(day)
+        is_end = every == "daily" or (end.weekday() == 0 if every == "weekly" else end.day == 1)
+        start = end - timedelta(days=7 if every == "weekly" else 1)
+        start = start.replace(day=1) if every == "monthly" else start
+        known = _midnight(day) >= since and start.isoformat() >= evidence.organization.enrolled_at[:10]
+        if is_end and known and _by(day) <= evidence.period.end:
+            yield start.isoformat(), day
+
+
+def _by(end: str) -> str:
+    """Until when the report of what ended with a day (excluded) is in time."""
+    day = date.fromisoformat(end)
+    return rfc3339(datetime(day.year, day.month, day.day, tzinfo=UTC) + _SETTLED)
+
+
+def _after(day: str) -> str:
+    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+
+
+def _midnight(day: str) -> str:
+    return f"{day}T00:00:00.000000Z"
+
+
+def _end_of(day: str) -> str:
+    return _midnight(_after(day))
+
+
+RULES = (reported,)
