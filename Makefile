@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 PORT = 7071
 UV_COMPILE := UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile --quiet --generate-hashes --universal --no-header --python-version 3.13
 
-.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit release-check fuzz mutation bench chaos docs lock
+.PHONY: help setup serve emulator demo simulate provision test coverage check infra-check package sbom audit release-check fuzz mutation bench scale chaos docs lock
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,24 +63,13 @@ fuzz: setup ## Any bytes for every reader of bytes, led by coverage, and walks o
 mutation: setup ## Small changes to the code, and whether a test notices each (docs/mutation.md): ONLY="ledger privacy"
 	@sh scripts/mutation.sh $(ONLY)
 
-bench: setup ## Measure; prints a table and one JSON line per figure
+bench: setup ## Measure (ONLY="ledger search": some), keep the figures in bench/history.jsonl and docs/benchmarks.md
 	@sh scripts/setup.sh tests
-	@$(PYTHON) -m bench.storage
-	@$(PYTHON) -m bench.cosmos
-	@$(PYTHON) -m bench.store_budget
-	@$(PYTHON) -m bench.requests
-	@$(PYTHON) -m bench.ingest
-	@$(PYTHON) -m bench.sign_in
-	@$(PYTHON) -m bench.ledger
-	@$(PYTHON) -m bench.privacy
-	@$(PYTHON) -m bench.webhooks
-	@$(PYTHON) -m bench.proofs
-	@$(PYTHON) -m bench.search
-	@$(PYTHON) -m bench.detection
-	@$(PYTHON) -m bench.render
-	@$(PYTHON) -m bench.cold_start
-	@$(PYTHON) -m bench.compliance
-	@$(PYTHON) -m bench.export --events 10000 100000 --formats jsonl
+	@$(PYTHON) -m bench $(ONLY)
+
+scale: setup ## Whether costs grow with the trail: five million events of fifty tenants; an hour or more, 35 GB of disk
+	@sh scripts/setup.sh tests
+	@$(PYTHON) -m bench scale
 
 chaos: setup ## Clients at work on the real app, faults of every kind, and what was lost by them (docs/chaos.md)
 	@sh scripts/setup.sh tests

@@ -25,7 +25,7 @@ _BEFORE = datetime(2026, 2, 1, tzinfo=UTC)
 async def furnish(store: DocumentStore, company: Company, count: int) -> None:
     """Write it all. `count`: how many entries the month's ledger has, evenly over its days."""
     tenant = company.tenant_id
-    await _write(store, IDENTITY, (tenant,), _accounts(company))
+    await _write(store, IDENTITY, (tenant,), accounts(company, _START))
     await _write(store, IDENTITY, (tenant,), _requests(tenant))
     await _write(store, ALERTS, (tenant,), _alerts(company))
     await _write(store, LEDGER, (tenant, "2026-03"), _checkpoints(tenant, count))
@@ -38,13 +38,14 @@ async def _write(store: DocumentStore, container: Container, partition: tuple[st
         await store.batch(container, partition, steps)
 
 
-def _accounts(company: Company) -> Iterator[Item]:
+def accounts(company: Company, start: datetime) -> Iterator[Item]:
+    """The people of a company, and idle accounts, as they were some time before `start`."""
     names = [each.id for each in company.people] + [f"0195c000-0000-7000-9000-{n:012}" for n in range(IDLE)]
     for number, name in enumerate(names):
         yield {
             **{"id": f"user|{name}", "tenant_id": company.tenant_id, "kind": "user", "user_id": name},
             **{"role": "tenant_admin" if number < 3 else "user", "status": "active", "mfa": number % 3 > 0},
-            "created_at": rfc3339(_START - timedelta(days=300 - number % 200)),
+            "created_at": rfc3339(start - timedelta(days=300 - number % 200)),
         }
 
 

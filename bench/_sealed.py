@@ -13,8 +13,6 @@ from typing import Any
 from bench._trail import Company
 from shared.audit.entries import entry_of
 from shared.compliance.facts.fold import DayFold
-from shared.core.clock import SystemClock, period_of, rfc3339
-from shared.core.ids import IdFactory
 from shared.ledger.merkle import Frontier, leaf_hashes
 from shared.ledger.progress import Lap, Progress
 from shared.ledger.rollups import DayRollup
@@ -31,16 +29,9 @@ CHUNK = 25_600
 
 
 def month_of(company: Company, count: int) -> Iterator[Item]:
-    """So many events of a company, moved into one month, evenly over its days."""
-    ids = IdFactory(SystemClock(), random.Random(count).getrandbits)  # noqa: S311 - reproducible on purpose
-    step = timedelta(days=DAYS) / count
-    for number, event in enumerate(company.events(count)):
-        at = START + step * number
-        moment = rfc3339(at)
-        own = {"id": ids.new(at), "period": period_of(at), "recorded_at": moment, "occurred_at": moment}
-        session = f"{event['source']['id']}-{moment[8:10]}"
-        context, source = event["context"] | {"session_id": session}, event["source"] | {"id": session}
-        yield event | own | {"context": context, "source": source}
+    """So many events of a company in one month, evenly over its days."""
+    chance = random.Random(company.seed + count)  # noqa: S311 - reproducible on purpose
+    return company.between(START, timedelta(days=DAYS) / count, count, chance)
 
 
 @dataclass

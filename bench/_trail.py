@@ -39,6 +39,8 @@ _MIX: tuple[tuple[str, str, str, float], ...] = (
     ("alert.raise", "success", "none", 0.03),
 )
 """Type, outcome, class of the data and share of each kind of event, in percent."""
+_BUSY = tuple(itertools.accumulate(1 / (rank + 5) for rank in range(PEOPLE)))
+"""Shares of people, added up."""
 _SEVERITY = {"denied": "low"}
 _SEVERITY_OF_TYPE = {"user.role_change": "medium", "alert.raise": "high"}
 
@@ -78,15 +80,17 @@ class Company:
     def events(self, count: int, *, phase: float = 0.0) -> Iterator[Item]:
         """So many events in the order of time, evenly over the days; `phase` moves them between each other's."""
         chance = random.Random(self.seed + count)  # noqa: S311 - reproducible on purpose
+        step = timedelta(days=DAYS) / count
+        return self.between(self.start + step * phase, step, count, chance)
+
+    def between(self, start: datetime, step: timedelta, count: int, chance: random.Random) -> Iterator[Item]:
+        """So many events from a moment on, one each step."""
         ids = IdFactory(SystemClock(), chance.getrandbits)
         kinds = chance.choices(_MIX, [share for *_, share in _MIX], k=count)
-        busy = [1 / (rank + 5) for rank in range(PEOPLE)]
-        people = chance.choices(self.people, busy, k=count)
-        step = timedelta(days=DAYS) / count
+        people = chance.choices(self.people, cum_weights=_BUSY, k=count)
         for number, (kind, person) in enumerate(zip(kinds, people, strict=True)):
-            at = self.start + step * (number + phase)
             address = self.home_of(person, chance.choice((0, 0, 0, 1, 7)))
-            yield self._event(ids, at, kind, person, address, chance)
+            yield self._event(ids, start + step * number, kind, person, address, chance)
 
     def home_of(self, person: Person, away: int = 0) -> tuple[str, str]:
         """The address that a person mostly comes from, or one of the others."""
@@ -103,6 +107,7 @@ class Company:
     ) -> Item:
         type_, outcome, data_class, _ = kind
         event_id, moment, (ip, ip_key) = ids.new(at), rfc3339(at), address
+        session = f"{person.id}-{moment[8:10]}"
         failed = outcome == "failure"
         target, target_key, subjects = self._target(type_, person, chance)
         box: dict[str, Any] = {"form": "clear", "salt": "A" * 43 + "=", "data": {}}
@@ -122,11 +127,11 @@ class Company:
             else {"kind": "user", "id": person.id, "role": "user"},
             "target": target,
             "subjects": subjects,
-            "source": {"kind": "session", "id": person.id},
+            "source": {"kind": "session", "id": session},
             "context": {
                 "request_id": event_id,
                 "trace_id": None,
-                "session_id": person.id,
+                "session_id": session,
                 "route": "GET /v1/profile",
                 "duration_ms": 7,
             },

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from bench._counted import CountedStore
 from bench._figures import figure, table
 from bench._servers import ROOT, devhost
 from shared.audit.dead_letters import DeadLetters
@@ -34,7 +34,7 @@ from shared.detection.replay import History
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.secrets import MemorySecrets
 from shared.storage.containers import AUDIT_EVENTS
-from shared.storage.documents import FEED_START, MAX_PAGE, Item, Page
+from shared.storage.documents import FEED_START, MAX_PAGE, Item
 from shared.storage.sqlite import SqliteStore
 from tests.fakes import ClearBox
 
@@ -135,31 +135,6 @@ def engine(rows: Rows, trail: Sequence[Item]) -> None:
     rows.append(("engine, all patterns, one process", f"{best:,.0f} events/s of CPU"))
 
 
-class _Counting:
-    """A store that counts what it is asked, and the items that it gives."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
-        self.calls: Counter[str] = Counter()
-        self.items = 0
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
-
-        async def counted(*args: Any, **kwargs: Any) -> Any:
-            self.calls[name] += 1
-            found = await method(*args, **kwargs)
-            self.items += len(found.items) if isinstance(found, Page) else name == "read"
-            return found
-
-        return counted
-
-    @property
-    def reads(self) -> int:
-        """Calls that only read."""
-        return self.calls["read"] + self.calls["query"]
-
-
 @dataclass(frozen=True, slots=True)
 class _Cost:
     """What some events cost, each: calls of the store, items that it gave, CPU of all threads."""
@@ -169,7 +144,7 @@ class _Cost:
     cpu_us: float
 
 
-async def _cost(consumer: DetectionService, store: _Counting, batch: Sequence[Item]) -> _Cost:
+async def _cost(consumer: DetectionService, store: CountedStore, batch: Sequence[Item]) -> _Cost:
     """What the consumer takes for a batch, which is stored already."""
     calls, items, count = store.calls.total(), store.items, len(batch)
     began = time.process_time()
@@ -210,7 +185,7 @@ async def feed(rows: Rows, trail: Sequence[Item]) -> None:
     for size in (BATCH, 1):
         clock = _Clock(START)
         store = await SqliteStore.open(None, clock=clock)
-        counting = _Counting(store)
+        counting = CountedStore(store)
         consumer = _consumer(counting, clock)
         used = 0.0
         for batch in _cut(trail, size):
@@ -232,7 +207,7 @@ async def hot_growth(rows: Rows) -> None:
     """One account under attack without end, a failure per second: what a thousand events more cost."""
     clock = _Clock(START + timedelta(days=2))
     store = await SqliteStore.open(None, clock=clock)
-    counting = _Counting(store)
+    counting = CountedStore(store)
     consumer = _consumer(counting, clock)
     known = 0
     for size in SIZES:
@@ -257,7 +232,7 @@ async def long_growth(rows: Rows) -> None:
     now = START + timedelta(days=800)
     clock = _Clock(now)
     store = await SqliteStore.open(None, clock=clock)
-    counting = _Counting(store)
+    counting = CountedStore(store)
     consumer = _consumer(counting, clock)
     known = 0
     for size in SIZES:

@@ -1,24 +1,19 @@
 """docs/scaling.md: what is written by hand, with its tables made anew between the marks."""
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tools._cost_model import ROOT, read_assumptions, read_budget
+from tools._marks import filled
 from tools.cost import ASSUMPTIONS, SIZES, cost_table
 
 PAGE: Path = ROOT / "docs/scaling.md"
-_BLOCK = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _UNLISTED = ("feed: ", "timer ")
 
 
 def scaling_page() -> str:
-    """The page as it should be. KeyError for a mark of a table that there is not; ValueError if one is missing."""
-    text = PAGE.read_text(encoding="utf-8")
-    marks = [match[2] for match in _BLOCK.finditer(text)]
-    if sorted(marks) != sorted(TABLES):
-        raise ValueError(f"docs/scaling.md: the tables are {', '.join(TABLES)}, each once")
-    return _BLOCK.sub(lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}", text)
+    """The page as it should be. ValueError when its marks are not those of its tables."""
+    return filled(PAGE.read_text(encoding="utf-8"), TABLES, "docs/scaling.md")
 
 
 def _cost() -> str:

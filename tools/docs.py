@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from bench._page import benchmarks_page, scale_curve
 from functions.privacy_export import SubjectExportShape
 from shared.audit.export_formats import COLUMNS
 from shared.audit.model import FreeEvent
@@ -198,6 +199,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "subject-export.schema.json": subject_export_schema,
     "compliance.md": compliance_page,
     "scaling.md": scaling_page,
+    "benchmarks.md": benchmarks_page,
+    "images/scale.svg": scale_curve,
 }
 """Every generated page: its name below docs/ and what makes its text."""
 
