@@ -116,7 +116,8 @@ def counts(facts: Facts) -> dict[str, Any]:
         found["doubted"] = facts.used_after("withdrawn", "doubtful", "doubted")[0]
         counts_of_days = {"events": facts.events, "rows": facts.rows, "exact": facts.persons_touched}
     assert cut == set()
-    return found | counts_of_days | {"longest": facts.longest_run, "single": facts.single_factor, "users": facts.actors}
+    single = {who: sum(each.logins + each.unsure for each in own) for who, own in facts.single_factor.items()}
+    return found | counts_of_days | {"longest": facts.longest_run, "single": single, "users": facts.actors}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -11,6 +11,7 @@ from functools import cached_property
 from shared.compliance.facts import midnight, signs
 from shared.compliance.facts.bursts import CONCURRENT, CROSS, DENIED
 from shared.compliance.facts.gone import Before, Gone, acted_after, persons_touched, used_after
+from shared.compliance.facts.logins import OneFactor, one_factor
 from shared.compliance.facts.midnight import Day, Found
 from shared.compliance.facts.named import Extract, Mark, extract_from, mark_of
 from shared.compliance.facts.parts import rows_of, told, two_digits
@@ -383,16 +384,16 @@ class Facts:
         }
 
     @property
-    def single_factor(self) -> dict[str, int]:
-        """Logins with one factor alone, by account."""
+    def is_lead_whole(self) -> bool:
+        """Whether what was sealed of the days before the period is all here."""
+        return self._is_lead_whole
+
+    @property
+    def single_factor(self) -> dict[str, list[OneFactor]]:
+        """Logins with one factor alone, or perhaps so, by account."""
         self._note("single_factor", sum(day["single_factor"]["left"] for day in self._found))
         return self._single_factor
 
     @cached_property
-    def _single_factor(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for day in self._found:
-            held = day["single_factor"]
-            for account, n in told(held["accounts"], held["logins"]).items():
-                found[account] = found.get(account, 0) + int(n)
-        return found
+    def _single_factor(self) -> dict[str, list[OneFactor]]:
+        return one_factor(self._found)
