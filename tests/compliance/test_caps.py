@@ -236,6 +236,14 @@ def _two_factors(trail: Trail) -> list[str]:
     return []
 
 
+def _systems(trail: Trail) -> list[str]:
+    """Three systems act, and people sign in as the last of them by name: on the day after."""
+    for name in ("a-system", "b-system", "z-system"):
+        trail.say("data.read", "20T10:00", who=name, actor="service", role=None, purpose="x")
+    trail.login("z-system", "21T10:00")
+    return []
+
+
 def _data_roles(trail: Trail) -> list[str]:
     for number in range(4):
         trail.say("data.read", "20T11:00", data_class="phi", role=f"nurse-{number}", purpose="x")
@@ -277,6 +285,7 @@ HIDDEN = {
     "users of card data": Hidden("AUTH-06", {"card_use.MOST_CARD_USERS": 2}, _uses),
     "one factor": Hidden("AUTH-06", {"logins.MOST_SINGLE": 2}, _one_factor),
     "two factors": Hidden("AUTH-06", {"data_use.MOST_TOUCHED": 2}, _two_factors),
+    "systems": Hidden("ACC-12", {"card_use.MOST_SYSTEMS": 2}, _systems),
     "roles of data": Hidden("ACC-08", {"data_use.MOST_ROLES": 3}, _data_roles, _nurses()),
     "persons": Hidden("DATA-02", {"data_use.MOST_TOUCHED": 3}, _erased(_far(largest=True))),
     "persons, found": Hidden("DATA-02", {"data_use.MOST_TOUCHED": 3}, _erased(_far(largest=False))),

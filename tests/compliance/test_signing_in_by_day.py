@@ -114,6 +114,51 @@ class TestCardData:
         assert RULES["AUTH-06"].run(evidence_of(trail, 10, 11, is_lead_whole=False)) == Result(), "its own day tells"
 
 
+class TestSystems:
+    """8.6.1: a system's act and a sign-in under its id, in either order, at most a week apart for reports of days."""
+
+    @staticmethod
+    def names(trail: Trail, first: int, end: int, **told: Any) -> list[str]:
+        result = RULES["ACC-12"].run(evidence_of(trail, first, end, **told))
+        assert result.missing == ()
+        return [each.text for each in result.found]
+
+    @pytest.mark.parametrize(("acts", "signs"), [(10, 11), (11, 10), (4, 11), (11, 4), (11, 11)])
+    def test_the_report_of_the_later_day_tells_of_both(self, acts: int, signs: int) -> None:
+        trail = Trail()
+        trail.say("data.read", f"{acts:02}T10:00", who="billing", actor="service", role=None)
+        trail.login("billing", f"{signs:02}T09:00")
+        trail.login("ada", "11T09:00")
+        both = ["billing signed in"]
+        assert self.names(trail, 11, 12) == self.names(trail, 10, 12) == self.names(trail, 3, 13) == both
+        assert self.names(trail, 12, 13) == [], "neither is of that day"
+        assert self.names(trail, 10, 11) == []
+
+    def test_what_is_more_than_a_week_before_is_not_looked_at(self) -> None:
+        trail = Trail()
+        trail.say("data.read", "03T10:00", who="billing", actor="service", role=None)
+        trail.login("billing", "11T09:00")
+        assert self.names(trail, 11, 12) == []
+        assert self.names(trail, 3, 12) == ["billing signed in"]
+
+    def test_where_the_week_before_cannot_be_relied_on_it_is_said(self) -> None:
+        trail = Trail()
+        trail.login("ada", "11T09:00")
+        run = RULES["ACC-12"].run
+        assert run(evidence_of(trail, 11, 12)) == Result()
+        assert run(evidence_of(trail, 11, 12, is_lead_whole=False)) == Result((), ("facts",))
+        assert run(evidence_of(trail, 12, 13, is_lead_whole=False)) == Result(), "nobody did anything"
+
+    def test_a_system_that_does_little_is_not_overlooked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shared.compliance.facts.presence.MOST_ACTORS", 1)
+        trail = Trail()
+        for _ in range(3):
+            trail.say("profile.view", "11T10:00")
+        trail.say("custom.tick", "11T10:00", who="billing", actor="service", role=None)
+        trail.login("billing", "11T11:00")
+        assert self.names(trail, 11, 12) == ["billing signed in"]
+
+
 class TestPasswords:
     """8.3.9: the age at the login counts, not the one at the end of the period."""
 
@@ -153,6 +198,14 @@ class TestPasswords:
         assert RULES["AUTH-05"].run(evidence_of(trail, 10, 11, accounts=(held,))) == Result((), ("factors",))
         young = dataclasses.replace(held, created_at="2026-03-01T00:00:00.000000Z")
         assert RULES["AUTH-05"].run(evidence_of(trail, 10, 11, accounts=(young,))) == Result()
+
+    def test_an_account_that_is_not_named_is_a_gap(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shared.compliance.facts.logins.MOST_SINGLE", 1)
+        trail = Trail()
+        for who in ("ada", "bob"):
+            trail.login(who, "10T10:00", mfa=False)
+        held = (account("bob", created_at=OLD),)
+        assert RULES["AUTH-05"].run(evidence_of(trail, 10, 11, accounts=held)) == Result((), ("facts",))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from shared.compliance.facts import card_use, data_use
 from shared.compliance.facts.data_use import relied_on
 from shared.compliance.facts.fold import fold
 from shared.compliance.facts.gone import Before
-from shared.compliance.facts.logins import OneFactor
+from shared.compliance.facts.logins import OneFactor, one_factor
 from shared.compliance.facts.merged import Facts
 from shared.compliance.parts import encode
 from shared.compliance.rules.model import Result
@@ -100,7 +100,7 @@ class TestSecondFactor:
         facts = Facts(DAYS, {day: fold(day, entries) for day in ("2026-03-04", "2026-03-05")})
         result = run("AUTH-06", trail, "pci_dss", facts=facts)
         assert result == (Result() if passes else Result((), ("two_factors",)))
-        assert facts.single_factor == ({} if passes else {"emp1": [OneFactor("2026-03-05", 0, None, 1, 2.0)]})
+        assert one_factor(facts.documents) == ({} if passes else {"emp1": [OneFactor("2026-03-05", 0, None, 1, 2.0)]})
         assert status("pci-8.4.2", new_evidence(trail, "pci_dss", facts)) == (
             ("satisfied", None) if passes else ("not-evidenced", "data-missing")
         )

@@ -1,4 +1,4 @@
-"""Who used card data, and by which login; and which accounts signed in at all.
+"""Who used card data, and by which login; which accounts signed in at all, and which systems acted.
 
 A login covers what its account does later on its day and on the next one. A day knows its own logins: uses before any
 of them with two factors are held against the logins of the day before when days are put together.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,30 +21,34 @@ from shared.compliance.facts.parts import Entry, lines_of, rows_of, second_of
 if TYPE_CHECKING:
     from shared.compliance.facts.merged import Facts
 
-MOST_CARD_USERS = 300
+MOST_CARD_USERS, MOST_SYSTEMS = 300, 500
 SERVICE = "service"
 _CARD = "cardholder"
 
 
 class CardUse:
-    """Collects the people who used card data."""
+    """Collects the people who used card data, and the systems that acted."""
 
     def __init__(self, logins: Logins) -> None:
         self._logins = logins
         self._users: dict[str, array[float]] = {}
+        self._systems: set[str] = set()
 
     def add(self, entry: Entry, index: int) -> None:
         """Look at one event."""
         del index
-        kind, actor = entry["type"], entry["actor"]
-        is_use = kind.startswith("data.") and entry["outcome"] == "success"
-        if is_use and entry["data_class"] == _CARD and actor["kind"] == "user":
+        actor = entry["actor"]
+        if entry["outcome"] != "success":
+            return
+        if actor["kind"] == SERVICE and actor["id"] is not None:
+            self._systems.add(actor["id"])
+        if entry["type"].startswith("data.") and entry["data_class"] == _CARD and actor["kind"] == "user":
             self._users.setdefault(actor["id"] or actor["kind"], array("d")).append(second_of(entry))
 
     def document(self) -> dict[str, Any]:
         """Users of card data, those whom no login of the day covers first: how often, and how often after a login with
         one factor alone, before any login, and after one of which nobody can tell. Who signed in, and who with two
-        factors."""
+        factors; which systems acted."""
         first: dict[tuple[str, bool | None], float] = {}
         signed_in, two_factors = Touched(), Touched()
         for account, at, both in self._logins.told():
@@ -59,6 +63,8 @@ class CardUse:
             "card_users_left": max(0, len(found) - MOST_CARD_USERS),
             "signed_in": signed_in.document(),
             "two_factors": two_factors.document(),
+            "systems": lines_of([name] for name in sorted(self._systems)[:MOST_SYSTEMS]),
+            "systems_left": max(0, len(self._systems) - MOST_SYSTEMS),
         }
 
 
@@ -135,10 +141,37 @@ def card_users(facts: Facts) -> CardUsers:
     return CardUsers(named, alone, frozenset(uncovered), left, is_cut)
 
 
-def systems_signed_in(facts: Facts) -> list[str] | None:
-    """Ids under which both a system acted and somebody signed in; None where too many signed in to tell."""
-    systems = {name for name, kind in facts.actors.items() if kind == SERVICE}
-    systems |= {use[1] for use in facts.uses if use[2] == SERVICE}
-    seen = {each for day in facts.documents for each in Hashes(day["signed_in"]["hashes"])}
-    found = sorted(name for name in systems if number_of(name) in seen)
-    return found if found or all(day["signed_in"]["whole"] for day in facts.documents) else None
+@dataclass(frozen=True, slots=True)
+class SystemLogins:
+    """Ids under which both a system acted and somebody signed in. `gaps`: for which there may be more."""
+
+    names: tuple[str, ...]
+    gaps: tuple[str, ...]
+
+
+def systems_signed_in(facts: Facts) -> SystemLogins:
+    """Ids under which both a system acted and somebody signed in: one of the two in the period, the other in it or in
+    the week before."""
+    own, lead = facts.documents, facts.lead
+    acted = {name for day in own for (name,) in rows_of(day["systems"])}
+    acted_before = {name for day in lead for (name,) in rows_of(day["systems"])}
+    signed, signed_before = _signed_in(own), _signed_in(lead)
+    found = [
+        name
+        for name in sorted(acted | acted_before)
+        if _has(signed, number_of(name)) or (name in acted and _has(signed_before, number_of(name)))
+    ]
+    days = (*own, *lead) if acted or signed else own
+    gaps = [] if all(day["signed_in"]["whole"] for day in days) else ["logins"]
+    if any(day["systems_left"] for day in days) or (not facts.is_lead_whole and (acted or signed)):
+        gaps.append("facts")
+    return SystemLogins(tuple(found), tuple(gaps))
+
+
+def _signed_in(days: Sequence[Day]) -> list[Hashes]:
+    """Who signed in on each of some days, those on which nobody did left out."""
+    return [Hashes(text) for day in days if (text := day["signed_in"]["hashes"])]
+
+
+def _has(days: Sequence[Hashes], number: int) -> bool:
+    return any(each.has(number) for each in days)

@@ -11,7 +11,6 @@ from functools import cached_property
 from shared.compliance.facts import midnight, signs
 from shared.compliance.facts.bursts import CONCURRENT, CROSS, DENIED
 from shared.compliance.facts.gone import Before, Gone, acted_after, persons_touched, used_after
-from shared.compliance.facts.logins import OneFactor, one_factor
 from shared.compliance.facts.midnight import Day, Found
 from shared.compliance.facts.named import Extract, Mark, extract_from, mark_of
 from shared.compliance.facts.parts import rows_of, told, two_digits
@@ -387,13 +386,3 @@ class Facts:
     def is_lead_whole(self) -> bool:
         """Whether what was sealed of the days before the period is all here."""
         return self._is_lead_whole
-
-    @property
-    def single_factor(self) -> dict[str, list[OneFactor]]:
-        """Logins with one factor alone, or perhaps so, by account."""
-        self._note("single_factor", sum(day["single_factor"]["left"] for day in self._found))
-        return self._single_factor
-
-    @cached_property
-    def _single_factor(self) -> dict[str, list[OneFactor]]:
-        return one_factor(self._found)

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 from shared.compliance.evidence import Account, Evidence, hours_between, moment_after
 from shared.compliance.facts.card_use import card_users
+from shared.compliance.facts.logins import one_factor
 from shared.compliance.facts.named import Extract
 from shared.compliance.rules.model import (
     NOTHING,
@@ -69,7 +70,7 @@ def passwords_fresh(evidence: Evidence) -> Result:
         return NOTHING
     if evidence.accounts is None:
         return missing("accounts")
-    days, single = evidence.at_least("password_max_age_days"), evidence.facts.single_factor
+    days, single = evidence.at_least("password_max_age_days"), one_factor(evidence.facts.documents)
     limits = {day: (date.fromisoformat(day) - timedelta(days)).isoformat() for day in evidence.facts.days}
     found, is_unsure = list[Found](), False
     for account in sorted(evidence.accounts, key=lambda each: each.id):
@@ -79,7 +80,10 @@ def passwords_fresh(evidence: Evidence) -> Result:
             text = f"Account {account.id}: signed in with a password older than {days} days"
             found.append(Found(text, len(old), old[0], old[-1]))
         is_unsure = is_unsure or bool(_too_old(account, [(each.day, each.last_unsure) for each in logins], days))
-    return Result(bounded(found), ("factors",) if is_unsure else ())
+    gaps = ["factors"] if is_unsure else []
+    if any(day["single_factor"]["left"] for day in evidence.facts.documents):
+        gaps.append("facts")  # of whom nobody can tell when they signed in
+    return Result(bounded(found), tuple(gaps))
 
 
 def _is_old(account: Account, day: str, limits: Mapping[str, str]) -> bool:
