@@ -10,7 +10,7 @@ from shared.compliance.facts.data_use import MOST_ACTORS
 from shared.compliance.report_model import Framework
 
 CATALOGUE_VERSION = "3"
-CATALOGUE_DIGEST = "0e6fbb54ffc3b06d3421891e61abf99fe704d3e07f88e6cc32ca9d83a5de078f"
+CATALOGUE_DIGEST = "ad7424dc5007f778f68b56aeeb6af6528e44b587d62e2a9adcaf0478c84ff16e"
 """Which catalogue a report was made by: what is tested of a control, and what a status of it means. Raised whenever
 that changes: a control, its evidence, needs or exposure, a rule or what it finds, a metric, a threshold, a gap, or a
 rule of status. Reports of one version can be compared; of others, a status may differ although nothing else did. The
@@ -85,6 +85,7 @@ GAPS: dict[str, str] = {
     "basis": "The legal basis of uses after a consent was withdrawn: `consent`, or one of Article 6(1)(b) to (f) GDPR",
     "requests": "The register of requests of persons",
     "two_factors": "A login with two factors before each use of card data, on its day or the day before",
+    "factors": "Whether a login of a day's first minute showed a second factor: that may have been before midnight",
     "logins": "Who signed in, of a day on which very many did",
     "decision": "Whether an incident is reportable: decisions that say so begin with `reportable` or `not reportable`",
     "alerts": "The alerts and their histories",

@@ -5,6 +5,7 @@ What a port cannot tell is None, never a guess: the rules that need it are then 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -103,9 +104,10 @@ class RequestRow:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account as it is. Times RFC 3339. `last_login_at`, `password_since` None: further back than was looked.
+    """An account as it is. Times RFC 3339. `last_login_at` None: further back than was looked.
 
-    `is_unknown`: nobody looked for its last login, for there were too many accounts to.
+    `passwords`: when they were set, in order, not further back than was looked. `is_unknown`: nobody looked for its
+    last login, for there were too many accounts to.
     """
 
     id: str
@@ -114,8 +116,13 @@ class Account:
     mfa: bool
     created_at: str
     last_login_at: str | None = None
-    password_since: str | None = None
+    passwords: tuple[str, ...] = ()
     is_unknown: bool = False
+
+    def password_at(self, moment: str) -> str:
+        """When the password was set that held at a moment: at the latest with the account."""
+        place = bisect_right(self.passwords, moment)
+        return self.passwords[place - 1] if place else self.created_at
 
 
 @dataclass(frozen=True, slots=True)

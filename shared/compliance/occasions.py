@@ -114,7 +114,7 @@ def _accounts(evidence: Evidence, *, password_only: bool = False) -> int | None:
 
 def _service_logins(evidence: Evidence) -> int | None:
     found = systems_signed_in(evidence.facts)
-    return None if found is None else len(found)
+    return len(found.names) if found.names or not found.gaps else None
 
 
 def _changes(evidence: Evidence) -> int:

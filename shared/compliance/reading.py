@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,7 +110,7 @@ class Reader:
             thresholds=thresholds,
             alerts=None if alerts is None else tuple(alerts),
             requests=None if requests is None else (*requests, *answered),
-            accounts=await self._accounts(tenant_id, rules, facts, period, thresholds["inactive_account_days"]),
+            accounts=await self._accounts(tenant_id, rules, facts, period, thresholds),
             operations=await self._operations(tenant_id, period, facts),
             last_review_at=await self._last(tenant_id, "review.complete", period.end),
             incidents_before=await self._incidents(tenant_id, period),
@@ -118,24 +118,29 @@ class Reader:
         )
 
     async def _accounts(
-        self, tenant_id: str, rules: Collection[str], facts: Facts, period: Period, days: int
+        self, tenant_id: str, rules: Collection[str], facts: Facts, period: Period, thresholds: Mapping[str, int]
     ) -> tuple[Account, ...] | None:
         """The accounts, with what the trail tells of logins and passwords, where a rule asks for it."""
         if self._ports.accounts is None:
             return None
         held = list(await self._ports.accounts.accounts(tenant_id))
         if "ACC-04" in rules:
-            held = await self._earlier.with_logins(tenant_id, held, facts.actors, period.end, days)
+            held = await self._earlier.with_logins(
+                tenant_id, held, facts.actors, period.end, thresholds["inactive_account_days"]
+            )
         if "AUTH-05" in rules:
-            passwords = await self._passwords(tenant_id, period, days)
-            held = [replace(each, password_since=passwords.get(each.id)) for each in held]
+            passwords = await self._passwords(tenant_id, period, thresholds["password_max_age_days"])
+            held = [replace(each, passwords=tuple(passwords.get(each.id, ()))) for each in held]
         return tuple(held)
 
-    async def _passwords(self, tenant_id: str, period: Period, days: int) -> dict[str, str]:
-        """When passwords were set within so many days before the end, by account."""
-        since = moment_after(period.end, -days * 86_400)
-        items = await self._events(tenant_id, "auth.password_change", since, period.end, ("target", "outcome"))
-        return {each["target"]["id"]: each["recorded_at"] for each in items if each["outcome"] == "success"}
+    async def _passwords(self, tenant_id: str, period: Period, days: int) -> dict[str, list[str]]:
+        """When passwords were set in a period and within so many days before it, by account, in order."""
+        since = moment_after(period.start, -days * 86_400)
+        found: dict[str, list[str]] = {}
+        for each in await self._events(tenant_id, "auth.password_change", since, period.end, ("target", "outcome")):
+            if each["outcome"] == "success":
+                found.setdefault(each["target"]["id"], []).append(each["recorded_at"])
+        return found
 
     async def _last(self, tenant_id: str, kind: str, end: str) -> str | None:
         where = (Eq("type", kind), Range("recorded_at", lt=end))

@@ -213,8 +213,8 @@ def _together(trail: Trail) -> list[str]:
 def _one_factor(trail: Trail) -> list[str]:
     for who in ("a-busy", "b-busy"):
         for second in range(3):
-            trail.login(who, f"20T10:00:0{second}", mfa=False)
-    trail.login("mallory", "20T10:00", mfa=False)
+            trail.login(who, f"19T23:00:0{second}", mfa=False)
+    trail.login("mallory", "19T23:00", mfa=False)
     trail.say("data.read", "20T11:00", who="mallory", data_class="cardholder", purpose="x")
     return []
 
@@ -223,6 +223,24 @@ def _uses(trail: Trail) -> list[str]:
     for who in ("a-busy", "b-busy", "mallory"):
         trail.say("data.read", "20T11:00", who=who, data_class="cardholder", purpose="x")
     trail.login("mallory", "20T10:00", mfa=False)
+    return []
+
+
+def _two_factors(trail: Trail) -> list[str]:
+    """Very many sign in with two factors on the day before; mallory, whose hash is among the largest, with one."""
+    name = _far(largest=True)
+    for number in range(9):
+        trail.login(f"w-{number}", f"19T22:00:0{number}")
+    trail.login(name, "19T23:00", mfa=False)
+    trail.say("data.read", "20T11:00", who=name, data_class="cardholder", purpose="x")
+    return []
+
+
+def _systems(trail: Trail) -> list[str]:
+    """Three systems act, and people sign in as the last of them by name: on the day after."""
+    for name in ("a-system", "b-system", "z-system"):
+        trail.say("data.read", "20T10:00", who=name, actor="service", role=None, purpose="x")
+    trail.login("z-system", "21T10:00")
     return []
 
 
@@ -265,7 +283,9 @@ HIDDEN = {
     "sessions": Hidden("AUTH-04", {"presence.MOST_SESSIONS": 3}, _idle),
     "sources": Hidden("INT-06", {"presence.MOST_SOURCES": 3}, _sources),
     "users of card data": Hidden("AUTH-06", {"card_use.MOST_CARD_USERS": 2}, _uses),
-    "one factor": Hidden("AUTH-06", {"signing_in.MOST_SINGLE": 2}, _one_factor),
+    "one factor": Hidden("AUTH-06", {"logins.MOST_SINGLE": 2}, _one_factor),
+    "two factors": Hidden("AUTH-06", {"data_use.MOST_TOUCHED": 2}, _two_factors),
+    "systems": Hidden("ACC-12", {"card_use.MOST_SYSTEMS": 2}, _systems),
     "roles of data": Hidden("ACC-08", {"data_use.MOST_ROLES": 3}, _data_roles, _nurses()),
     "persons": Hidden("DATA-02", {"data_use.MOST_TOUCHED": 3}, _erased(_far(largest=True))),
     "persons, found": Hidden("DATA-02", {"data_use.MOST_TOUCHED": 3}, _erased(_far(largest=False))),

@@ -13,6 +13,7 @@ from shared.compliance.facts import card_use, data_use
 from shared.compliance.facts.data_use import relied_on
 from shared.compliance.facts.fold import fold
 from shared.compliance.facts.gone import Before
+from shared.compliance.facts.logins import OneFactor, one_factor
 from shared.compliance.facts.merged import Facts
 from shared.compliance.parts import encode
 from shared.compliance.rules.model import Result
@@ -70,7 +71,16 @@ class TestSecondFactor:
         assert self.judged(("04T00:10", True), ("05T11:00", True)) == passed
         assert self.judged(("03T23:00", True)) == unknown, "too long ago"
         assert self.judged(("04T23:00", False))[0] == "exception"
-        assert self.judged(("20T09:00", False), ("05T09:00", True))[0] == "exception", "anywhere in the period"
+        assert self.judged(("05T09:00", False))[0] == "exception"
+        assert self.judged(("05T09:00", False), ("05T09:30", True)) == passed, "with two before the use"
+        assert self.judged(("04T09:00", True), ("05T09:00", False)) == passed, "with two on the day before"
+        assert self.judged(("05T09:00", False), ("05T11:00", True))[0] == "exception", "with two after the use"
+        assert self.judged(("20T09:00", False), ("05T09:00", True)) == passed, "nothing was used by it"
+        assert self.judged(("05T00:00:20", False)) == unknown, "its factor may have been shown before midnight"
+        assert self.judged(("04T23:00", False), ("05T00:00:20", False)) == unknown
+        assert self.judged(("04T00:00:20", False), ("05T09:00", False)) == unknown
+        assert self.judged(("05T00:00:20", False), ("05T09:00", True)) == passed
+        assert self.judged(("05T00:01", False))[0] == "exception"
         assert self.judged(who=None) == unknown
         assert self.judged(actor="service", who="batch") == ("not-evidenced", "no-occurrence")
         assert self.judged(outcome="denied") == ("not-evidenced", "no-occurrence")
@@ -89,10 +99,10 @@ class TestSecondFactor:
         entries = [(index, entry_of(each)) for index, each in enumerate(trail.entries)]
         facts = Facts(DAYS, {day: fold(day, entries) for day in ("2026-03-04", "2026-03-05")})
         result = run("AUTH-06", trail, "pci_dss", facts=facts)
-        assert (bool(result.found), result.missing) == ((False, ()) if passes else (True, ()))
-        assert facts.single_factor == ({} if passes else {"emp1": 1})
+        assert result == (Result() if passes else Result((), ("two_factors",)))
+        assert one_factor(facts.documents) == ({} if passes else {"emp1": [OneFactor("2026-03-05", 0, None, 1, 2.0)]})
         assert status("pci-8.4.2", new_evidence(trail, "pci_dss", facts)) == (
-            ("satisfied", None) if passes else ("exception", None)
+            ("satisfied", None) if passes else ("not-evidenced", "data-missing")
         )
 
     def test_the_order_of_sealing_changes_nothing(self) -> None:

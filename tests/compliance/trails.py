@@ -372,6 +372,6 @@ def good_evidence(framework: str, trail: Trail | None = None, **changed: Any) ->
     told: dict[str, Any] = {
         "alerts": (alert(),),
         "requests": (request(), request("r-1", kind="access", subject="ada")),
-        "accounts": (account("ada", password_since="2026-02-10T00:00:00.000000Z"), account("bob", mfa=False)),
+        "accounts": (account("ada", passwords=("2026-02-10T00:00:00.000000Z",)), account("bob", mfa=False)),
     }
     return new_evidence(trail or good_trail(), framework, **(told | changed))

@@ -44,6 +44,11 @@ def _lock(trail: Trail) -> None:
     trail.login("oscar", "20T10:20")
 
 
+def _one_factor(trail: Trail) -> None:
+    trail.login("ada", "20T10:00", mfa=False)
+    trail.say("data.read", "20T10:01", data_class="cardholder", purpose="x")
+
+
 def _sessions(trail: Trail) -> None:
     for minute in range(3):
         trail.say("profile.view", f"20T10:0{minute}", session=f"t-{minute}")
@@ -112,7 +117,7 @@ FIRING: dict[str, tuple[Change | None, dict[str, Any]]] = {
         lambda trail: (trail.login("bob", "20T10:00", mfa=False), None)[1],
         {"accounts": (account("bob", mfa=False, created_at=OLD),)},
     ),
-    "AUTH-06": (lambda trail: (trail.login("ada", "20T10:00", mfa=False), None)[1], {}),
+    "AUTH-06": (_one_factor, {}),
     "AUTH-07": (_sessions, {}),
     "IDL-01": (None, _settings(session_idle_minutes=1440)),
     "PWD-01": (None, _settings(password_min_length=8)),

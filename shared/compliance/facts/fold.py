@@ -71,7 +71,7 @@ class DayFold:
         self._marks, self._extracts, self._candidates = Marks(), Extracts(), Candidates()
         self._logins, self._quality = Logins(), Quality(self._marks)
         self._parts = (
-            SigningIn(self._marks, self._logins),
+            SigningIn(self._marks),
             Presence(self._marks),
             DataUse(self._marks),
             self._quality,
@@ -120,7 +120,7 @@ class DayFold:
             **{name: totals[name] for name in ("events", "first", "last", "counts", "hours", "distinct_actors")},
             "statuses": dict(sorted(self._statuses.items())),
         }
-        for part in self._parts:
+        for part in (self._logins, *self._parts):
             facts |= part.document()
         facts["marks"] = self._marks.document()
         facts["extracts"] = self._extracts.document()

@@ -384,16 +384,6 @@ class Facts:
         }
 
     @property
-    def single_factor(self) -> dict[str, int]:
-        """Logins with one factor alone, by account."""
-        self._note("single_factor", sum(day["single_factor"]["left"] for day in self._found))
-        return self._single_factor
-
-    @cached_property
-    def _single_factor(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for day in self._found:
-            held = day["single_factor"]
-            for account, n in told(held["accounts"], held["logins"]).items():
-                found[account] = found.get(account, 0) + int(n)
-        return found
+    def is_lead_whole(self) -> bool:
+        """Whether what was sealed of the days before the period is all here."""
+        return self._is_lead_whole

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shared.compliance.facts.logins import Logins
 from shared.compliance.facts.parts import DAY_SECONDS, Entry, Marks, Ref, lines_of, most_of, ref_of, second_of
 
-MOST_ACCOUNTS, MOST_STEPPED, MOST_EARLY, MOST_SINGLE = 300, 1000, 400, 1000
+MOST_ACCOUNTS, MOST_STEPPED, MOST_EARLY = 300, 1000, 400
 """Accounts that midnight may matter to; those with a step that ends a run; of these with a success right after
-midnight; those that signed in with one factor."""
+midnight."""
 BURST_SECONDS, LEAST_BURST = 3600, 2
 FAILURE, SUCCESS, LOCK, UNLOCK = "f", "s", "l", "u"
 _COUNTED = (None, "bad_credentials", "mfa_failed")
@@ -27,9 +26,8 @@ type Step = tuple[int, str, Ref]
 class SigningIn:
     """Collects sign-ins, locks and unlocks of a day."""
 
-    def __init__(self, marks: Marks, logins: Logins) -> None:
+    def __init__(self, marks: Marks) -> None:
         self._marks = marks
-        self._logins = logins
         self._seen: dict[str, list[tuple[float, str, str, Ref]]] = {}
 
     def add(self, entry: Entry, index: int) -> None:
@@ -50,30 +48,19 @@ class SigningIn:
         return {"auth.account_locked": LOCK, "user.unlock": UNLOCK}.get(entry["type"])
 
     def document(self) -> dict[str, Any]:
-        """Accounts as midnight found and left them, and how often accounts signed in with one factor alone."""
+        """Accounts as midnight found and left them."""
         accounts = {account: _Account(account, steps, self._marks) for account, steps in sorted(self._seen.items())}
         open_ones = {account: each for account, each in accounts.items() if each.weight}
         kept, left = most_of(open_ones, MOST_ACCOUNTS, lambda each: each.weight)
         hidden = [each for account, each in open_ones.items() if account not in kept]
         for each in hidden:
             each.mark_alone(self._marks)
-        single: dict[str, int] = {}
-        for account, _, both in self._logins.told():
-            if not both:
-                single[account] = single.get(account, 0) + 1
-        named, unnamed = most_of(single, MOST_SINGLE, lambda n: n)
         return {
             "accounts": lines_of(each.row() for each in kept.values()),
             "accounts_most": _most(open_ones.values()),
             "accounts_hidden": _most(hidden),
             "accounts_left": left,
             **_stepped(accounts),
-            "single_factor": {
-                "n": sum(single.values()),
-                "accounts": lines_of([name] for name in named),
-                "logins": lines_of([n] for n in named.values()),
-                "left": unnamed,
-            },
         }
 
 

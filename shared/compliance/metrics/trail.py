@@ -89,7 +89,7 @@ def _oldest_password(evidence: Evidence) -> Cell:
     if evidence.accounts is None:
         return None
     days = [
-        int(hours_between(each.password_since or each.created_at, evidence.period.end) // 24)
+        int(hours_between(each.password_at(evidence.period.end), evidence.period.end) // 24)
         for each in evidence.accounts
         if each.status == "active"
     ]

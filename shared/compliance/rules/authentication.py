@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
 
-from shared.compliance.evidence import Evidence, hours_between
+from shared.compliance.evidence import Account, Evidence, hours_between, moment_after
 from shared.compliance.facts.card_use import card_users
+from shared.compliance.facts.logins import one_factor
 from shared.compliance.facts.named import Extract
 from shared.compliance.rules.model import (
     NOTHING,
@@ -62,44 +64,56 @@ def not_idle(evidence: Evidence) -> Result:
 
 @rule("AUTH-05", "medium", "A login with a password alone that is too old", "password_max_age_days")
 def passwords_fresh(evidence: Evidence) -> Result:
-    """Accounts without a second factor that signed in with an old password. HIPAA sets no age: not run there."""
+    """Logins with one factor alone and a password that was too old then, whatever became of it later. HIPAA sets no
+    age: not run there."""
     if evidence.framework == "hipaa":
         return NOTHING
     if evidence.accounts is None:
         return missing("accounts")
-    allowed, end = evidence.at_least("password_max_age_days") * 24, evidence.period.end
-    old = [
-        each
-        for each in evidence.accounts
-        if not each.mfa
-        and each.id in evidence.facts.single_factor
-        and hours_between(each.password_since or each.created_at, end) > allowed
-    ]
-    return Result(
-        bounded(
-            [
-                Found(
-                    f"Account {each.id}: signed in with a password set before {(each.password_since or end)[:10]}",
-                    evidence.facts.single_factor[each.id],
-                    evidence.period.start,
-                    end,
-                )
-                for each in old
-            ]
-        )
-    )
+    days, single = evidence.at_least("password_max_age_days"), one_factor(evidence.facts.documents)
+    limits = {day: (date.fromisoformat(day) - timedelta(days)).isoformat() for day in evidence.facts.days}
+    found, is_unsure = list[Found](), False
+    for account in sorted(evidence.accounts, key=lambda each: each.id):
+        logins = [each for each in single.get(account.id, ()) if _is_old(account, each.day, limits)]
+        old = _too_old(account, [(each.day, each.last) for each in logins], days)
+        if old:
+            text = f"Account {account.id}: signed in with a password older than {days} days"
+            found.append(Found(text, len(old), old[0], old[-1]))
+        is_unsure = is_unsure or bool(_too_old(account, [(each.day, each.last_unsure) for each in logins], days))
+    gaps = ["factors"] if is_unsure else []
+    if any(day["single_factor"]["left"] for day in evidence.facts.documents):
+        gaps.append("facts")  # of whom nobody can tell when they signed in
+    return Result(bounded(found), tuple(gaps))
+
+
+def _is_old(account: Account, day: str, limits: Mapping[str, str]) -> bool:
+    """Whether a password could be too old on a day: most are not, and nothing else is asked of them."""
+    return account.password_at(day)[:10] <= limits[day]
+
+
+def _too_old(account: Account, logins: Iterable[tuple[str, float | None]], days: int) -> list[str]:
+    """When an account signed in with a password older than so many days: of each day the last login before the password
+    was changed on it (a second of the day; None: there was none)."""
+    moments = [moment_after(f"{day}T00:00:00.000000Z", at) for day, at in logins if at is not None]
+    return [each for each in moments if hours_between(account.password_at(each[:10]), each) > days * 24]
 
 
 @rule("AUTH-06", "high", "Card data was used by somebody who signed in with one factor alone")
 def two_factors(evidence: Evidence) -> Result:
-    """People who used card data and signed in with one factor alone. Where no login with two factors came before a use,
-    on its day or the day before, nobody can tell how they signed in: to another system, or longer ago."""
-    people, single = card_users(evidence.facts), evidence.facts.single_factor
-    users = sorted(people.named.keys() & single.keys())
-    start, end = evidence.period.start, evidence.period.end
-    found = [Found(f"Account {who}: {single[who]} logins with one factor", single[who], start, end) for who in users]
-    gaps = ["two_factors"] if people.uncovered.difference(users) else []
-    if people.left:
+    """Uses of card data that only a login with one factor covers: one before it, on its day or the day before. Where no
+    login covers a use, nobody can tell how its user signed in: to another system, or longer ago."""
+    people = card_users(evidence.facts)
+    found = [
+        Found(
+            f"Account {who}: {sum(days.values())} uses of card data after a login with one factor alone",
+            sum(days.values()),
+            f"{min(days)}T00:00:00.000000Z",
+            f"{max(days)}T00:00:00.000000Z",
+        )
+        for who, days in sorted(people.alone.items())
+    ]
+    gaps = ["two_factors"] if people.uncovered else []
+    if people.left or people.is_cut:
         gaps.append("facts")  # of whom nobody can tell how they signed in
     return Result(bounded(found), tuple(gaps))
 
