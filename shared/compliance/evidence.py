@@ -295,6 +295,8 @@ class Evidence:
     accounts: tuple[Account, ...] | None = None
     operations: Operations | None = None
     last_review_at: str | None = None
+    review_before: str | None = None
+    """When access was last reviewed before the period; `last_review_at`: before its end."""
     incidents_before: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     """What was recorded of incidents in the months before: the alert, and the attributes of the event with its
     `recorded_at`."""

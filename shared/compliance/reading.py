@@ -96,6 +96,9 @@ class Reader:
         start, end = period.start, period.end
         alerts = None if self._ports.alerts is None else await self._ports.alerts.alerts(tenant_id, start, end)
         requests = None if self._ports.requests is None else await self._ports.requests.requests(tenant_id, start, end)
+        review = review_before = await self._last(tenant_id, "review.complete", end)
+        if review is not None and review >= start and "ACC-05" in rules:
+            review_before = await self._last(tenant_id, "review.complete", start)
         answered = answered_at_once(facts)
         return Evidence(
             framework=framework,
@@ -112,7 +115,8 @@ class Reader:
             requests=None if requests is None else (*requests, *answered),
             accounts=await self._accounts(tenant_id, rules, facts, period, thresholds["inactive_account_days"]),
             operations=await self._operations(tenant_id, period, facts),
-            last_review_at=await self._last(tenant_id, "review.complete", period.end),
+            last_review_at=review,
+            review_before=review_before,
             incidents_before=await self._incidents(tenant_id, period),
             reports_after=await self._reports(tenant_id, period) if "RPT-01" in rules else (),
         )

@@ -277,7 +277,7 @@ class TestReviewsOfAccess:
     """ACC-05, of a year: what was reviewed at its end was not reviewed within it."""
 
     @staticmethod
-    def texts(*reviews: str, months: int = 6, last: str | None = None) -> list[str]:
+    def texts(*reviews: str, months: int = 6, last: str | None = None, before: str | None = None) -> list[str]:
         days = Period(date(2025, 5, 1), date(2026, 4, 1)).days
         documents = {}
         for at in reviews:
@@ -293,21 +293,30 @@ class TestReviewsOfAccess:
             period=Period(date(2025, 5, 1), date(2026, 4, 1)),
             organization=Organization("t", "Example", "2025-01-01T00:00:00.000000Z"),
             last_review_at=f"{max(reviews)}T10:00:00.000000Z" if reviews else last,
+            review_before=before,
         )
         thresholds = {**evidence.thresholds, "access_review_months": months}
         return [each.text for each in RULES["ACC-05"].run(dataclasses.replace(evidence, thresholds=thresholds)).found]
 
     def test_each_time_between_two_counts(self) -> None:
         assert self.texts("2025-06-01", "2025-11-30", "2026-03-31") == []
-        assert self.texts("2025-11-01", "2026-03-31") == ["No review from 2025-05-01 to 2025-11-01"], (
-            "a half year and 10 h"
-        )
+        half_a_year = "2025-05-01T00:00:00.000000Z"
+        told = ["No review from 2025-05-01 to 2025-11-01"]
+        assert self.texts("2025-11-01", "2026-03-31", before=half_a_year) == told, "and ten hours more"
         assert self.texts("2025-06-01", "2026-03-31") == ["No review from 2025-06-01 to 2026-03-31"]
         assert self.texts("2025-06-01", "2025-09-30") == ["The last review was 2025-09-30"], "183 days, and 14 hours"
         assert self.texts("2025-06-01", "2025-10-01") == []
         assert self.texts(last="2025-04-30T00:00:00.000000Z") == ["The last review was 2025-04-30"]
         assert self.texts() == ["The last review was never"]
         assert self.texts("2025-06-01", "2026-03-31", months=10) == []
+
+    def test_what_began_before_the_period_counts_whole(self) -> None:
+        """Else a review at its end would hide what every report of a day within it tells."""
+        late, reviews = "2024-11-01T10:00:00.000000Z", ("2025-05-02", "2025-11-01", "2026-03-31")
+        assert self.texts(*reviews, before=late) == ["No review from 2024-11-01 to 2025-05-02"]
+        assert self.texts(*reviews, before="2024-11-02T10:00:00.000000Z") == []
+        assert self.texts("2025-06-30", "2025-12-30") == [], "six months since the organization began"
+        assert self.texts("2025-07-02", "2025-12-31") == ["No review from 2025-01-01 to 2025-07-02"]
 
 
 class TestRequestsOfPersons:

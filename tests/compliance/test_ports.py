@@ -52,6 +52,24 @@ async def test_reports_that_were_made_after_the_period_are_known(local: Bureau) 
     ]
 
 
+async def test_the_last_reviews_before_the_period_and_its_end_are_known(local: Bureau) -> None:
+    async def reviews() -> tuple[str | None, str | None]:
+        found = await evidence_of(local, "pci_dss")
+        return found.review_before, found.last_review_at
+
+    start, end = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 4, tzinfo=UTC)
+    assert await reviews() == (None, None)
+    await say(local, "review.complete", end)
+    assert await reviews() == (None, None)
+    await say(local, "review.complete", start)
+    assert await reviews() == (None, rfc3339(start))
+    for days in (200, 190):
+        await say(local, "review.complete", start - timedelta(days=days))
+    assert await reviews() == (rfc3339(start - timedelta(days=190)), rfc3339(start))
+    await say(local, "review.complete", end - timedelta(seconds=1))
+    assert await reviews() == (rfc3339(start - timedelta(days=190)), rfc3339(end - timedelta(seconds=1)))
+
+
 async def test_starts_are_those_of_the_period_in_the_services_own_trail(local: Bureau) -> None:
     await say(local, "system.heartbeat", NOW, PLATFORM_TENANT)
     assert (await evidence_of(local)).operations is not None
