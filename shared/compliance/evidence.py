@@ -291,6 +291,9 @@ class Evidence:
     policies: Policies
     thresholds: Mapping[str, int]
     alerts: tuple[AlertRow, ...] | None = None
+    """Those that were raised in the period or after it, or were open when it began."""
+    alerts_before: tuple[AlertRow, ...] = ()
+    """Those that were closed shortly before it: what they tell of may come again, or go on."""
     requests: tuple[RequestRow, ...] | None = None
     accounts: tuple[Account, ...] | None = None
     operations: Operations | None = None
@@ -336,7 +339,7 @@ class Evidence:
         """Whether an alert of one of these patterns stands on one of these events, or is about this very somebody at
         that time (RFC 3339, an hour around it); if asked, one that somebody acknowledged or closed within so many
         hours."""
-        for each in self.alerts or ():
+        for each in (*(self.alerts or ()), *self.alerts_before):
             if each.pattern not in patterns or (seen_within is not None and not _is_seen(each, seen_within)):
                 continue
             if not event_ids.isdisjoint(each.event_ids):

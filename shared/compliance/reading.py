@@ -13,6 +13,7 @@ from shared.compliance.earlier import Earlier
 from shared.compliance.evidence import (
     Account,
     Accounts,
+    AlertRow,
     AlertsOf,
     Edition,
     Evidence,
@@ -94,7 +95,7 @@ class Reader:
         thresholds = thresholds_for(framework, policies.thresholds)
         spans = silences(facts, period.start, thresholds["source_silence_hours"])
         start, end = period.start, period.end
-        alerts = None if self._ports.alerts is None else await self._ports.alerts.alerts(tenant_id, start, end)
+        alerts, alerts_before = await self._alerts(tenant_id, period, thresholds["recurrence_days"])
         requests = None if self._ports.requests is None else await self._ports.requests.requests(tenant_id, start, end)
         review = review_before = await self._last(tenant_id, "review.complete", end)
         if review is not None and review >= start and "ACC-05" in rules:
@@ -111,7 +112,8 @@ class Reader:
             policies=_of_framework(policies, framework),
             seed=await self._inspection.seed(tenant_id, period, months, request),
             thresholds=thresholds,
-            alerts=None if alerts is None else tuple(alerts),
+            alerts=alerts,
+            alerts_before=alerts_before,
             requests=None if requests is None else (*requests, *answered),
             accounts=await self._accounts(tenant_id, rules, facts, period, thresholds["inactive_account_days"]),
             operations=await self._operations(tenant_id, period, facts),
@@ -119,6 +121,20 @@ class Reader:
             review_before=review_before,
             incidents_before=await self._incidents(tenant_id, period),
             reports_after=await self._reports(tenant_id, period) if "RPT-01" in rules else (),
+        )
+
+    async def _alerts(
+        self, tenant_id: str, period: Period, days: int
+    ) -> tuple[tuple[AlertRow, ...] | None, tuple[AlertRow, ...]]:
+        """The alerts, and apart from them those that were over before the period by so many days and one more."""
+        if self._ports.alerts is None:
+            return None, ()
+        start = period.start
+        found = await self._ports.alerts.alerts(tenant_id, moment_after(start, -(days + 1) * 86_400), period.end)
+        is_of_it = [each.raised_at >= start or each.is_open_at(start) for each in found]
+        return (
+            tuple(each for each, own in zip(found, is_of_it, strict=True) if own),
+            tuple(each for each, own in zip(found, is_of_it, strict=True) if not own),
         )
 
     async def _accounts(

@@ -19,7 +19,7 @@ from shared.compliance.rules import RULES
 from shared.compliance.rules.model import Result
 from tests.compliance.test_caps import HIDDEN, Hidden
 from tests.compliance.test_midnight import NOON, happenings, said
-from tests.compliance.trails import DAYS, TO, Trail, good_evidence
+from tests.compliance.trails import DAYS, TO, Trail, alert, good_evidence
 
 KINDS = ("run", "after_failures", "denied_burst", "cross_burst", "concurrent")
 SIZES = (2, 3, 5)
@@ -131,6 +131,30 @@ class TestWhatBelongsToWhom:
         (found,) = run("INT-06", trail, 10).found
         assert found.text == "Source api_key:key-1 was silent for 53 hours"
         assert found.first_seen == "2026-03-10T00:00:00.000000Z"
+
+    def test_an_alert_that_was_closed_before_the_edge_covers_what_goes_on(self) -> None:
+        trail = refusals(*(f"09T23:59:5{n}" for n in range(4)), *(f"10T00:00:0{n}" for n in range(4)))
+        assert run("ACC-11", trail, 10).found
+        seen, closed = "2026-03-09T23:59:55.000000Z", "2026-03-09T23:59:59.000000Z"
+        times = {"raised_at": seen, "first_seen": seen, "last_seen": seen, "closed_at": closed}
+        handled = alert(pattern="unauthorized_access", key="mallory", **times)
+        assert run("ACC-11", trail, 10, alerts=(), alerts_before=(handled,)) == Result()
+        other = alert(pattern="brute_force", key="mallory", **times)
+        assert run("ACC-11", trail, 10, alerts=(), alerts_before=(other,)).found
+
+    def test_what_was_resolved_before_the_edge_and_is_raised_again(self) -> None:
+        def again(closed_at: str, **changed: Any) -> bool:
+            before = alert("alert-0", raised_at="2026-02-01T00:00:00.000000Z", closed_at=closed_at, **changed)
+            return bool(run("INC-04", Trail(), 10, alerts=(alert(),), alerts_before=(before,)).found)
+
+        assert again("2026-03-09T23:00:00.000000Z")
+        assert again("2026-02-08T08:00:00.000000Z"), "thirty days before it was raised"
+        assert not again("2026-02-08T07:59:59.000000Z")
+        assert not again("2026-03-09T23:00:00.000000Z", key="eve")
+        assert not again("2026-03-09T23:00:00.000000Z", pattern="privilege_escalation")
+        raised_before = {"raised_at": "2026-03-09T22:00:00.000000Z", "closed_at": "2026-03-09T23:00:00.000000Z"}
+        earlier = (alert("a-1", **raised_before), alert("a-2", **raised_before))
+        assert not run("INC-04", Trail(), 10, alerts=(), alerts_before=earlier).found, "the report before tells of it"
 
 
 def signed(documents: Mapping[str, Any], day: str, first: str, last: str) -> dict[str, Any]:

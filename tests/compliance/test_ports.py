@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from shared.audit.model import PLATFORM_TENANT, Target
 from shared.compliance.evidence import Evidence, Organization, Period, Regular
 from shared.core.clock import rfc3339
-from shared.storage.containers import IDENTITY
+from shared.storage.containers import ALERTS, IDENTITY
 from shared.wiring._compliance import Siblings
 from tests.audit.support import EXAMPLES, TENANT
 from tests.compliance.bureau import BEGAN, FROM, NOW, TO, Bureau
@@ -68,6 +68,29 @@ async def test_the_last_reviews_before_the_period_and_its_end_are_known(local: B
     assert await reviews() == (rfc3339(start - timedelta(days=190)), rfc3339(start))
     await say(local, "review.complete", end - timedelta(seconds=1))
     assert await reviews() == (rfc3339(start - timedelta(days=190)), rfc3339(end - timedelta(seconds=1)))
+
+
+async def test_alerts_that_were_over_before_the_period_are_known_apart(local: Bureau) -> None:
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+
+    async def closed(name: str, at: datetime | None) -> None:
+        seen = rfc3339(start - timedelta(days=60))
+        steps = [] if at is None else [{"by": "ada", "to": "resolved", "at": rfc3339(at), "note": "done"}]
+        told = {"pattern": "brute_force", "severity": "high", "key": "ada", "event_ids": [], "history": steps}
+        times = {"created_at": seen, "first_seen": seen, "last_seen": seen}
+        own = {"id": name, "tenant_id": TENANT, "kind": "alert"} | ({"closed_at": rfc3339(at)} if at else {})
+        await local.store.create(ALERTS, (TENANT,), told | times | own)
+
+    await closed("open", None)
+    await closed("at its beginning", start)
+    await closed("within", start + timedelta(seconds=1))
+    await closed("a month before", start - timedelta(days=30))
+    await closed("long before", start - timedelta(days=32))
+    found = await evidence_of(local)
+    assert found.alerts is not None
+    assert {each.id for each in found.alerts} == {"open", "within"}
+    assert {each.id for each in found.alerts_before} == {"at its beginning", "a month before"}
+    assert found.raised == ()
 
 
 async def test_starts_are_those_of_the_period_in_the_services_own_trail(local: Bureau) -> None:
