@@ -31,6 +31,7 @@ FRESH = timedelta(hours=26)
 """So old the continuous check of a month may be: a lap takes a day."""
 _RUNNING = timedelta(hours=1)
 """Within this time the check has followed what is sealed."""
+_UNSOUND = "the check found it unsound"
 _DAYS = tuple(f"{day:02}" for day in range(1, 32))
 
 
@@ -97,7 +98,7 @@ class Inspection:
         except ValueError:
             return "the place of its check is not as we write it"
         if not (progress.new.is_sound and progress.lap.walk.is_sound):
-            return "the check found it unsound"
+            return _UNSOUND
         return behind(progress, head, self._clock.now())
 
     async def state(self, tenant_id: str, period: Period) -> tuple[LedgerState, list[Mapping[str, Any]]]:
@@ -140,28 +141,28 @@ class Inspection:
         found = Query((Range("index", ge=0),), order_by="index", limit=1)
         return bool((await self._store.query(LEDGER, (tenant_id, month), found)).items)
 
-    async def lead(self, tenant_id: str, period: Period, months: Sequence[Month]) -> dict[str, Item] | None:
-        """The counts of the days before a period, by day, as far as they are kept; None where they cannot be relied on.
-        StoreError."""
-        found = {day: item for month in months for day, item in month.rollups.items() if day in period.lead}
-        known = {month.period for month in months}
+    async def lead(
+        self, tenant_id: str, period: Period, months: Sequence[Month], request: RequestContext
+    ) -> dict[str, Item] | None:
+        """The counts of the days before a period, by day, as far as they are kept; None where they cannot be relied on:
+        there is something wrong with their month. StoreError, SecretsError."""
+        known = {month.period: month for month in months}
+        found: dict[str, Item] = {}
         for name in dict.fromkeys(day[:7] for day in period.lead):
-            if name in known or self._ledger.is_over(name):
-                continue
-            try:
-                found |= await self._shards.rollups(tenant_id, name, [day for day in period.lead if day[:7] == name])
-            except BrokenShard:
+            month = known.get(name) or await self._month(tenant_id, name, request)
+            if not (month.expired or is_sound(month)):
                 return None
+            found |= {day: item for day, item in month.rollups.items() if day in period.lead}
         return found
 
     async def previous(self, tenant_id: str, period: Period) -> tuple[int, str] | None:
-        """Size and root of the month before a period; None where there was none, or it is kept no more."""
+        """Size and root of the month before a period, (0, "") where nothing is there; None where it is kept no more."""
         month = month_before(period)
         if self._ledger.is_over(month):
             return None
         try:
             head = await self._shards.head(tenant_id, month)
-            return (head.size, base64.b64encode(head.frontier().root()).decode()) if head.size else None
+            return head.size, base64.b64encode(head.frontier().root()).decode() if head.size else ""
         except BrokenShard:
             return (-1, "")
 
@@ -187,7 +188,7 @@ def gate_of(
     retention_days: int,
     previous: tuple[int, str] | None,
 ) -> Gate:
-    """The gate over what was found. `previous`: size and root of the month before the period, where there is one."""
+    """The gate over what was found. `previous`: size and root of the month before the period, if it is still kept."""
     whole = [month for month in months if month.fault is None]
     checks = [
         _check("checkpoint", "Every month has a signed checkpoint that follows from the one before", _faults(months)),
@@ -204,6 +205,11 @@ def gate_of(
 def _check(check_id: str, title: str, faults: Sequence[str]) -> GateCheck:
     more = f", and {len(faults) - 5} more" if len(faults) > 5 else ""
     return GateCheck(check_id, title, not faults, "; ".join(faults[:5]) + more if faults else "as it must be")
+
+
+def is_sound(month: Month) -> bool:
+    """Whether nothing is known to be wrong with a month, its facts aside."""
+    return not (month.fault or month.findings or month.checked == _UNSOUND or _uncounted([month]))
 
 
 def _faults(months: Sequence[Month]) -> list[str]:
@@ -249,9 +255,9 @@ def _unchained(
     if previous is None or now.timestamp() - period_end(month) < GRACE.total_seconds() + 86_400:
         return []
     said = [each for each in told if each.get("period") == month]
-    if not said:
-        return [f"{month} was not closed"]
     size, root = previous
+    if not said:
+        return [f"{month} was not closed"] if size else []
     if all(int(each.get("size", -1)) != size for each in said):
         return [] if max(int(each.get("size", -1)) for each in said) < size else [f"{month} is smaller than it was"]
     return [] if any(each.get("root") == root for each in said) else [f"{month} has another root than it was told"]

@@ -73,7 +73,7 @@ class Reader:
         policies = await self._ports.organizations.policies(tenant_id)
         months = await self._inspection.months(tenant_id, period, request)
         rollups = {day: item for month in months for day, item in month.rollups.items()}
-        lead = await self._inspection.lead(tenant_id, period, months)
+        lead = await self._inspection.lead(tenant_id, period, months, request)
         rollups |= lead or {}
         days = await self._facts.days(tenant_id, (*period.lead, *period.days), rollups, request)
         state, told = await self._inspection.state(tenant_id, period)

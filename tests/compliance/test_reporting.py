@@ -17,6 +17,7 @@ from shared.compliance.facts.store import facts_id
 from shared.compliance.kinds import COMPLIANCE as KIND
 from shared.compliance.kinds import ORDER
 from shared.compliance.parts import PART_KIND, decode, encode, part_prefix
+from shared.compliance.report_model import Report
 from shared.compliance.reporting import DamagedReport
 from shared.core.errors import Invalid, NotFoundError
 from shared.detection.alerts import overdue_alert
@@ -217,26 +218,64 @@ async def test_what_the_edge_of_a_period_cuts_is_in_the_report_after_it(bureau: 
     assert ["ACC-11" in each for each in rules] == [False, True]
 
 
-async def test_a_broken_month_before_a_period_is_a_gap_of_what_may_have_begun_in_it(local: Bureau) -> None:
+@pytest.mark.parametrize("what", ["counts", "a day", "all", "a finding"])
+async def test_a_month_before_a_period_that_is_not_sound_is_a_gap_of_what_began_in_it(local: Bureau, what: str) -> None:
+    """Nobody makes the first days of a month look better by what they do to the month before."""
+    month, day = "2026-02", rollup_id("2026-02-28")
+    await local.record(datetime(2026, 2, 27, 9, 0, tzinfo=UTC), *SAID)
+    await refused_over_midnight(local, datetime(2026, 3, 1, tzinfo=UTC))
+
+    async def build(start: date, end: date) -> Report:
+        head = await local.services.compliance.build(TENANT, "pci_dss", start, end, local.request())
+        return await local.services.compliance.report(head)
+
+    def lacking(report: Report) -> set[str]:
+        runs = {run.rule: dict(run.parameters) for control in report.controls for run in control.rules}
+        return {
+            rule for rule, given in runs.items() if "facts" in str(given.get("not run, or not wholly, for want of"))
+        }
+
+    whole = await build(FROM, TO)
+    assert whole.gate.passed, whole.gate
+    assert lacking(whole) == set()
+    assert "ACC-11" in {each.rule for each in whole.exceptions}
+    if what == "counts":
+        held = await local.store.read(LEDGER, (TENANT, month), day)
+        await local.store.replace(LEDGER, (TENANT, month), held | {"events": held["events"] - 1})
+    elif what == "a finding":
+        own = {"id": "finding|edited|x", "tenant_id": TENANT, "period": month, "kind": "finding"}
+        await local.store.create(LEDGER, (TENANT, month), own)
+    else:
+        for item in await local.all(LEDGER, TENANT, month):
+            if what == "all" or item["id"] == day:
+                await local.store.delete(LEDGER, (TENANT, month), item["id"])
+    broken = await build(FROM, TO - timedelta(days=1))
+    assert broken.gate.passed, broken.gate
+    assert lacking(broken) >= {"AUTH-01", "ACC-11", "INT-03", "INT-06"}
+
+
+async def test_a_closed_month_that_is_gone_is_missed(local: Bureau) -> None:
     await local.record(datetime(2026, 2, 27, 9, 0, tzinfo=UTC), *SAID)
     await local.seal()
-    local.clock.set(NOW)
+    local.clock.set(datetime(2026, 3, 12, 6, 0, tzinfo=UTC))
     await local.check()
+    await local.services.closing.close_due(TENANT, local.request())
+    await local.seal()
+    await local.check()
+    assert (await local.services.compliance.report(await local.build())).gate.passed
+    for item in await local.all(LEDGER, TENANT, "2026-02"):
+        await local.store.delete(LEDGER, (TENANT, "2026-02"), item["id"])
+    head = await local.build("gdpr")
+    assert checks(head, await local.services.compliance.report(head)) == {"chained"}
 
-    async def lacking(start: date) -> dict[str, str]:
-        head = await local.services.compliance.build(TENANT, "pci_dss", start, TO, local.request())
-        report = await local.services.compliance.report(head)
-        assert report.gate.passed, report.gate
-        runs = {run.rule: dict(run.parameters) for control in report.controls for run in control.rules}
-        return {rule: str(given.get("not run, or not wholly, for want of")) for rule, given in runs.items()}
 
-    whole = await lacking(FROM + timedelta(days=1))
-    assert "facts" not in whole["AUTH-01"]
-    held = await local.store.read(LEDGER, (TENANT, "2026-02"), rollup_id("2026-02-27"))
-    await local.store.replace(LEDGER, (TENANT, "2026-02"), held | {"events": held["events"] - 1})
-    broken = await lacking(FROM)
-    assert {rule for rule in broken if broken[rule] != whole[rule]} >= {"AUTH-01", "ACC-11"}
-    assert "facts" in broken["AUTH-01"]
+async def test_days_are_folded_beside_one_whose_counts_are_broken(local: Bureau) -> None:
+    days = ["2026-03-01", "2026-03-02"]
+    held = await local.store.read(LEDGER, (TENANT, MONTH), rollup_id(days[0]))
+    await local.store.replace(LEDGER, (TENANT, MONTH), held | {"events": 0})
+    assert await local.services.facts.gather_days(TENANT, days, local.request()) == 1
+    await local.seal()
+    assert [event for event in await local.all(AUDIT_EVENTS) if event["type"] == "ledger.verify_failed"]
 
 
 @pytest.mark.parametrize("month", ["2026-02", MONTH])

@@ -340,7 +340,7 @@ class Facts:
     @property
     def sources(self) -> dict[str, Source]:
         """By source: its events, when it was last heard, and its longest silence; in seconds since the first day."""
-        self._note("sources", sum(day["sources_left"] for day in self._found))
+        self._note("sources", sum(day["sources_left"] for day in self._found) or not self._is_lead_whole)
         return self._sources
 
     @cached_property
@@ -357,9 +357,10 @@ class Facts:
         """The longer times between two of them (RFC 3339), also from one day to another, and from the days before."""
         return signs.checkpoint_gaps(self.signed_before, self._found)
 
-    @cached_property
+    @property
     def signed_before(self) -> str | None:
         """When the last checkpoint before the period was signed (RFC 3339), as far as the days before it tell."""
+        self._note("checkpoints", not self._is_lead_whole)
         return signs.signed_last(self._lead)
 
     def has_events_between(self, start: datetime, end: datetime) -> bool:
