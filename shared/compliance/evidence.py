@@ -24,6 +24,10 @@ LEAD_DAYS = 7
 """Days before a period in which what goes on in it may have begun: a run of failures, a session, a silence."""
 
 
+SETTLED = timedelta(days=2)
+"""So long after the end of a period its report may take, whatever its hour and time zone."""
+
+
 @lru_cache(maxsize=16)
 def _days(first: date, end: date) -> tuple[str, ...]:
     return tuple((first + timedelta(days=number)).isoformat() for number in range((end - first).days))
@@ -304,8 +308,10 @@ class Evidence:
     """What was recorded of incidents in the months before: the alert, and the attributes of the event with its
     `recorded_at`."""
     seed: Seed | None = None
+    reports_before: tuple[tuple[Edition, str, str], ...] = ()
+    """Reports that were made within `SETTLED` before the period, in order: of what, id, when."""
     reports_after: tuple[tuple[Edition, str, str], ...] = ()
-    """Reports that were made after the period, in order: of what, id, when."""
+    """Those that were made after it."""
 
     def at_least(self, name: str) -> int:
         """A threshold by its name. KeyError."""

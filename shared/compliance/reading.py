@@ -11,6 +11,7 @@ from shared.compliance.builder import silences
 from shared.compliance.catalogue import FRAMEWORKS
 from shared.compliance.earlier import Earlier
 from shared.compliance.evidence import (
+    SETTLED,
     Account,
     Accounts,
     AlertRow,
@@ -120,7 +121,8 @@ class Reader:
             last_review_at=review,
             review_before=review_before,
             incidents_before=await self._incidents(tenant_id, period),
-            reports_after=await self._reports(tenant_id, period) if "RPT-01" in rules else (),
+            reports_before=await self._reports(tenant_id, moment_after(start, -SETTLED.total_seconds()), start, rules),
+            reports_after=await self._reports(tenant_id, end, moment_after(end, _LATER), rules),
         )
 
     async def _alerts(
@@ -194,10 +196,13 @@ class Reader:
         told = await self._events(tenant_id, "incident.record", since, period.start, ("target", "attributes"))
         return tuple((e["target"]["id"], {**e["attributes"], "recorded_at": e["recorded_at"]}) for e in told)
 
-    async def _reports(self, tenant_id: str, period: Period) -> tuple[tuple[Edition, str, str], ...]:
-        """The reports that were made after a period, of which some may be late ones."""
-        until = moment_after(period.end, _LATER)
-        made = await self._events(tenant_id, "report.generate", period.end, until, ("outcome", "target", "attributes"))
+    async def _reports(
+        self, tenant_id: str, since: str, until: str, rules: Collection[str]
+    ) -> tuple[tuple[Edition, str, str], ...]:
+        """The reports that were made within some time, where a rule asks for them."""
+        if "RPT-01" not in rules:
+            return ()
+        made = await self._events(tenant_id, "report.generate", since, until, ("outcome", "target", "attributes"))
         return tuple(
             (edition_of(each["attributes"]), str(each["target"]["id"]), str(each["recorded_at"]))
             for each in made

@@ -52,6 +52,15 @@ async def test_reports_that_were_made_after_the_period_are_known(local: Bureau) 
     ]
 
 
+async def test_reports_that_were_made_right_before_the_period_are_known(local: Bureau) -> None:
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    for days in (3, 2, 1, 0):
+        await say(local, "report.generate", start - timedelta(days=days), period_to=f"2026-02-{28 - days}")
+    found = await evidence_of(local)
+    assert [of[2] for of, _, _ in found.reports_before] == ["2026-02-26", "2026-02-27"]
+    assert found.reports_after == ()
+
+
 async def test_the_last_reviews_before_the_period_and_its_end_are_known(local: Bureau) -> None:
     async def reviews() -> tuple[str | None, str | None]:
         found = await evidence_of(local, "pci_dss")
