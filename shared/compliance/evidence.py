@@ -219,6 +219,10 @@ def edition_of(given: Mapping[str, Any]) -> Edition:
     return str(given.get("framework")), str(given.get("period_from"))[:10], str(given.get("period_to"))[:10]
 
 
+type Act = tuple[str, object, str | None, str]
+"""Something that was done for a person: the type of its event, the id of the request, the person and when."""
+
+
 class Organizations(Protocol):
     """Where organizations and their settings are."""
 
@@ -312,6 +316,9 @@ class Evidence:
     """Reports that were made within `SETTLED` before the period, in order: of what, id, when."""
     reports_after: tuple[tuple[Edition, str, str], ...] = ()
     """Those that were made after it."""
+    acts_around: tuple[Act, ...] = ()
+    """What was done for persons before the period, or after it: looked for where a request was closed, and nothing was
+    done in the period."""
 
     def at_least(self, name: str) -> int:
         """A threshold by its name. KeyError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from shared.compliance.evidence import (
     SETTLED,
     Account,
     Accounts,
+    Act,
     AlertRow,
     AlertsOf,
     Edition,
@@ -32,6 +33,7 @@ from shared.compliance.evidence import (
 from shared.compliance.facts.merged import Facts
 from shared.compliance.facts.store import FactsStore
 from shared.compliance.gate import Inspection, gate_of, shards_of
+from shared.compliance.rules.data import answer_to, undone, was_done
 from shared.compliance.thresholds import thresholds_for
 from shared.core.clock import Clock
 from shared.storage.containers import AUDIT_EVENTS
@@ -102,7 +104,7 @@ class Reader:
         if review is not None and review >= start and "ACC-05" in rules:
             review_before = await self._last(tenant_id, "review.complete", start)
         answered = answered_at_once(facts)
-        return Evidence(
+        evidence = Evidence(
             framework=framework,
             organization=organization,
             period=period,
@@ -124,6 +126,8 @@ class Reader:
             reports_before=await self._reports(tenant_id, moment_after(start, -SETTLED.total_seconds()), start, rules),
             reports_after=await self._reports(tenant_id, end, moment_after(end, _LATER), rules),
         )
+        acts = await self._acts(tenant_id, undone(evidence), end) if "DSR-02" in rules else ()
+        return replace(evidence, acts_around=acts)
 
     async def _alerts(
         self, tenant_id: str, period: Period, days: int
@@ -208,6 +212,19 @@ class Reader:
             for each in made
             if each["outcome"] == "success"
         )
+
+    async def _acts(self, tenant_id: str, requests: Sequence[RequestRow], end: str) -> tuple[Act, ...]:
+        """What was done since such requests came, until shortly after the period."""
+        found, until = list[Act](), moment_after(end, _LATER)
+        for kind in dict.fromkeys(map(answer_to, requests)):
+            since = min(each.received_at for each in requests if answer_to(each) == kind)
+            told = await self._events(tenant_id, kind, since, until, ("outcome", "reason", "target", "attributes"))
+            found += [
+                (kind, each["attributes"].get("request_id"), (each["target"] or {}).get("id"), str(each["recorded_at"]))
+                for each in told
+                if was_done(kind, each["outcome"], each["reason"])
+            ]
+        return tuple(found)
 
     async def _events(self, tenant_id: str, kind: str, start: str, end: str, fields: Iterable[str]) -> list[Item]:
         """Events of one type, oldest first; some of their fields."""
