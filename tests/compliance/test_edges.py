@@ -154,6 +154,16 @@ class TestWhatBelongsToWhom:
         assert told(72, 10, 10, enrolled_at="2026-03-08T00:00:00.000000Z") == []
         assert told(71, 10, 10, enrolled_at="2026-03-08T00:00:00.000000Z") != []
 
+    def test_how_long_a_source_was_silent_before_it_was_first_heard(self) -> None:
+        trail = Trail()
+        for at in ("10T12:00", "11T00:00"):
+            trail.say("custom.tick", at, origin=("api_key", "key-1"))
+        assert told(24, 10, 10, trail) == ["Source api_key:key-1 was silent for at least 180 hours"]
+        enrolled_at = "2026-03-05T00:00:00.000000Z"
+        assert told(24, 10, 10, trail, enrolled_at=enrolled_at) == ["Source api_key:key-1 was silent for 132 hours"]
+        assert told(132, 10, 10, trail, enrolled_at=enrolled_at) == []
+        assert told(24, 10, 10, trail, lead=False) == []
+
     def test_a_key_is_not_silent_before_it_is_made(self) -> None:
         def made(at: str) -> Trail:
             trail = Trail()

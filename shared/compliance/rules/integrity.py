@@ -134,7 +134,8 @@ def _silences(evidence: Evidence, name: str, seen: Heard) -> Iterator[Found]:
             at = rfc3339(start + timedelta(seconds=max(0, silent)))
             back = rfc3339(start + timedelta(seconds=until))
             ended = back if back < evidence.period.end else None
-            text = f"Source {name} was silent for {int((until - silent) // 3600)} hours"
+            least = "at least " if silent == seen.since > began else ""
+            text = f"Source {name} was silent for {least}{int((until - silent) // 3600)} hours"
             yield Found(text, 1, at, back, remedied_at=ended)
 
 
