@@ -266,7 +266,7 @@ def _summary(controls: Sequence[ControlResult]) -> Summary:
 
 
 def _scope(evidence: Evidence, duties: tuple[str, ...]) -> Scope:
-    seen = sorted(evidence.facts.sources)
+    seen = sorted(evidence.facts.heard.sources)
     classes = sorted({row[2] for row in evidence.facts.rows} - {"none"})
     exclusions = []
     enrolled = evidence.organization.enrolled_at[:10]
@@ -320,6 +320,6 @@ def silences(facts: Facts, since: str, hours: int) -> list[SilentSpan]:
     """The silences of sources that are longer than so many hours, as far as they lie in the period."""
     return [
         SilentSpan(name, moment_after(since, max(0, start)), moment_after(since, end))
-        for name, (_, _, (start, end)) in sorted(facts.sources.items())
+        for name, (_, _, (start, end)) in sorted(facts.heard.sources.items())
         if end - start > hours * 3600
     ]

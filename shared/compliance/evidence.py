@@ -25,6 +25,10 @@ LEAD_DAYS = 7
 """Days before a period in which what goes on in it may have begun: a run of failures, a session, a silence."""
 
 
+SETTLED = timedelta(days=2)
+"""So long after the end of a period its report may take, whatever its hour and time zone."""
+
+
 @lru_cache(maxsize=16)
 def _days(first: date, end: date) -> tuple[str, ...]:
     return tuple((first + timedelta(days=number)).isoformat() for number in range((end - first).days))
@@ -222,6 +226,10 @@ def edition_of(given: Mapping[str, Any]) -> Edition:
     return str(given.get("framework")), str(given.get("period_from"))[:10], str(given.get("period_to"))[:10]
 
 
+type Act = tuple[str, object, str | None, str]
+"""Something that was done for a person: the type of its event, the id of the request, the person and when."""
+
+
 class Organizations(Protocol):
     """Where organizations and their settings are."""
 
@@ -298,16 +306,26 @@ class Evidence:
     policies: Policies
     thresholds: Mapping[str, int]
     alerts: tuple[AlertRow, ...] | None = None
+    """Those that were raised in the period or after it, or were open when it began."""
+    alerts_before: tuple[AlertRow, ...] = ()
+    """Those that were closed shortly before it: what they tell of may come again, or go on."""
     requests: tuple[RequestRow, ...] | None = None
     accounts: tuple[Account, ...] | None = None
     operations: Operations | None = None
     last_review_at: str | None = None
+    review_before: str | None = None
+    """When access was last reviewed before the period; `last_review_at`: before its end."""
     incidents_before: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     """What was recorded of incidents in the months before: the alert, and the attributes of the event with its
     `recorded_at`."""
     seed: Seed | None = None
+    reports_before: tuple[tuple[Edition, str, str], ...] = ()
+    """Reports that were made within `SETTLED` before the period, in order: of what, id, when."""
     reports_after: tuple[tuple[Edition, str, str], ...] = ()
-    """Reports that were made after the period, in order: of what, id, when."""
+    """Those that were made after it."""
+    acts_around: tuple[Act, ...] = ()
+    """What was done for persons before the period, or after it: looked for where a request was closed, and nothing was
+    done in the period."""
 
     def at_least(self, name: str) -> int:
         """A threshold by its name. KeyError."""
@@ -341,7 +359,7 @@ class Evidence:
         """Whether an alert of one of these patterns stands on one of these events, or is about this very somebody at
         that time (RFC 3339, an hour around it); if asked, one that somebody acknowledged or closed within so many
         hours."""
-        for each in self.alerts or ():
+        for each in (*(self.alerts or ()), *self.alerts_before):
             if each.pattern not in patterns or (seen_within is not None and not _is_seen(each, seen_within)):
                 continue
             if not event_ids.isdisjoint(each.event_ids):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,11 @@ from shared.compliance.builder import silences
 from shared.compliance.catalogue import FRAMEWORKS
 from shared.compliance.earlier import Earlier
 from shared.compliance.evidence import (
+    SETTLED,
     Account,
     Accounts,
+    Act,
+    AlertRow,
     AlertsOf,
     Edition,
     Evidence,
@@ -30,6 +33,7 @@ from shared.compliance.evidence import (
 from shared.compliance.facts.merged import Facts
 from shared.compliance.facts.store import FactsStore
 from shared.compliance.gate import Inspection, gate_of, shards_of
+from shared.compliance.rules.data import answer_to, undone, was_done
 from shared.compliance.thresholds import thresholds_for
 from shared.core.clock import Clock
 from shared.storage.containers import AUDIT_EVENTS
@@ -94,10 +98,13 @@ class Reader:
         thresholds = thresholds_for(framework, policies.thresholds)
         spans = silences(facts, period.start, thresholds["source_silence_hours"])
         start, end = period.start, period.end
-        alerts = None if self._ports.alerts is None else await self._ports.alerts.alerts(tenant_id, start, end)
+        alerts, alerts_before = await self._alerts(tenant_id, period, thresholds["recurrence_days"])
         requests = None if self._ports.requests is None else await self._ports.requests.requests(tenant_id, start, end)
+        review = review_before = await self._last(tenant_id, "review.complete", end)
+        if review is not None and review >= start and "ACC-05" in rules:
+            review_before = await self._last(tenant_id, "review.complete", start)
         answered = answered_at_once(facts)
-        return Evidence(
+        evidence = Evidence(
             framework=framework,
             organization=organization,
             period=period,
@@ -108,13 +115,32 @@ class Reader:
             policies=_of_framework(policies, framework),
             seed=await self._inspection.seed(tenant_id, period, months, request),
             thresholds=thresholds,
-            alerts=None if alerts is None else tuple(alerts),
+            alerts=alerts,
+            alerts_before=alerts_before,
             requests=None if requests is None else (*requests, *answered),
             accounts=await self._accounts(tenant_id, rules, facts, period, thresholds),
             operations=await self._operations(tenant_id, period, facts),
-            last_review_at=await self._last(tenant_id, "review.complete", period.end),
+            last_review_at=review,
+            review_before=review_before,
             incidents_before=await self._incidents(tenant_id, period),
-            reports_after=await self._reports(tenant_id, period) if "RPT-01" in rules else (),
+            reports_before=await self._reports(tenant_id, moment_after(start, -SETTLED.total_seconds()), start, rules),
+            reports_after=await self._reports(tenant_id, end, moment_after(end, _LATER), rules),
+        )
+        acts = await self._acts(tenant_id, undone(evidence), end) if "DSR-02" in rules else ()
+        return replace(evidence, acts_around=acts)
+
+    async def _alerts(
+        self, tenant_id: str, period: Period, days: int
+    ) -> tuple[tuple[AlertRow, ...] | None, tuple[AlertRow, ...]]:
+        """The alerts, and apart from them those that were over before the period by so many days and one more."""
+        if self._ports.alerts is None:
+            return None, ()
+        start = period.start
+        found = await self._ports.alerts.alerts(tenant_id, moment_after(start, -(days + 1) * 86_400), period.end)
+        is_of_it = [each.raised_at >= start or each.is_open_at(start) for each in found]
+        return (
+            tuple(each for each, own in zip(found, is_of_it, strict=True) if own),
+            tuple(each for each, own in zip(found, is_of_it, strict=True) if not own),
         )
 
     async def _accounts(
@@ -179,15 +205,31 @@ class Reader:
         told = await self._events(tenant_id, "incident.record", since, period.start, ("target", "attributes"))
         return tuple((e["target"]["id"], {**e["attributes"], "recorded_at": e["recorded_at"]}) for e in told)
 
-    async def _reports(self, tenant_id: str, period: Period) -> tuple[tuple[Edition, str, str], ...]:
-        """The reports that were made after a period, of which some may be late ones."""
-        until = moment_after(period.end, _LATER)
-        made = await self._events(tenant_id, "report.generate", period.end, until, ("outcome", "target", "attributes"))
+    async def _reports(
+        self, tenant_id: str, since: str, until: str, rules: Collection[str]
+    ) -> tuple[tuple[Edition, str, str], ...]:
+        """The reports that were made within some time, where a rule asks for them."""
+        if "RPT-01" not in rules:
+            return ()
+        made = await self._events(tenant_id, "report.generate", since, until, ("outcome", "target", "attributes"))
         return tuple(
             (edition_of(each["attributes"]), str(each["target"]["id"]), str(each["recorded_at"]))
             for each in made
             if each["outcome"] == "success"
         )
+
+    async def _acts(self, tenant_id: str, requests: Sequence[RequestRow], end: str) -> tuple[Act, ...]:
+        """What was done since such requests came, until shortly after the period."""
+        found, until = list[Act](), moment_after(end, _LATER)
+        for kind in dict.fromkeys(map(answer_to, requests)):
+            since = min(each.received_at for each in requests if answer_to(each) == kind)
+            told = await self._events(tenant_id, kind, since, until, ("outcome", "reason", "target", "attributes"))
+            found += [
+                (kind, each["attributes"].get("request_id"), (each["target"] or {}).get("id"), str(each["recorded_at"]))
+                for each in told
+                if was_done(kind, each["outcome"], each["reason"])
+            ]
+        return tuple(found)
 
     async def _events(self, tenant_id: str, kind: str, start: str, end: str, fields: Iterable[str]) -> list[Item]:
         """Events of one type, oldest first; some of their fields."""

@@ -109,7 +109,7 @@ def _speaking(evidence: Evidence) -> Table:
 
 def _sources(evidence: Evidence) -> Table:
     rows: list[Row] = []
-    for name, (n, last, (since, until)) in sorted(evidence.facts.sources.items()):
+    for name, (n, last, (since, until)) in sorted(evidence.facts.heard.sources.items()):
         hours = shown((until - since) / 3600)
         rows.append((name, n, _at(evidence, last), hours, _at(evidence, since), _at(evidence, until)))
     columns = ("Source", "Events", "Last heard", "Longest silence (hours)", "Since", "Until")

@@ -87,13 +87,17 @@ async def test_what_is_said_decides_what_rules_find(app: App, ada: Account, key:
     body = {"name": "second ward", "scopes": ["events:write"]}
     other = (await app.client.post("/v1/admin/api-keys", json=body, headers=ada.auth)).json()["id"]
     await put(app, ada, on_call=[], data_roles={"phi": ["nurse"]}, expected_sources=[key, other])
+    young = await report(app, ada, "2026-03-12")
+    assert runs(young)["INT-06"][0] == 0, "the organization is half a day old, and a day's silence is allowed"
+    await put(app, ada, report_thresholds={"source_silence_hours": 11})
     broken = await report(app, ada, "2026-03-13")
-    assert {name: n for name, (n, _) in runs(broken).items()} == {"ACC-07": 3, "ACC-08": 2, "INT-06": 1}
+    assert {name: n for name, (n, _) in runs(broken).items()} == {"ACC-07": 3, "ACC-08": 2, "INT-06": 2}
     assert (status(broken, "A.8.3"), status(broken, "A.8.15")) == ("exception", "exception")
     told = {each["text"] for each in broken["exceptions"] if each["rule"] in RULES}
     assert told == {
         *(f"{who}: up to 1 uses a day outside working hours" for who in ("nurse-7", "nurse-8", "billing")),
         *(f"phi data was used as {role}" for role in ("service", "user")),
+        f"Source api_key:{key} was silent for 12 hours",
         f"Source api_key:{other} was not heard at all",
     }
     assert {each["accepted_by"] for each in broken["exceptions"]} == {None}

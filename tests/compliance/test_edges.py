@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from shared.compliance.rules import RULES
 from shared.compliance.rules.model import Result
 from tests.compliance.test_caps import HIDDEN, Hidden
 from tests.compliance.test_midnight import NOON, happenings, said
-from tests.compliance.trails import DAYS, TO, Trail, good_evidence
+from tests.compliance.trails import DAYS, TO, Trail, alert, good_evidence
 
 KINDS = ("run", "after_failures", "denied_burst", "cross_burst", "concurrent")
 SIZES = (2, 3, 5)
@@ -131,6 +132,122 @@ class TestWhatBelongsToWhom:
         (found,) = run("INT-06", trail, 10).found
         assert found.text == "Source api_key:key-1 was silent for 53 hours"
         assert found.first_seen == "2026-03-10T00:00:00.000000Z"
+
+    def test_what_a_source_is_silent_for_does_not_depend_on_the_report(self) -> None:
+        """However many days a report is about, and whether it was heard in them, before them, or never."""
+        for hours in (24, 72):
+            times = ("08T12:00", "09T12:00", "09T20:00", "11T09:00", "11T20:00")
+            assert silent(hours, *times, first=9, last=11) == (hours == 24)
+            assert silent(hours, *times[1:], first=9, last=11), "a week and more before it was heard first"
+            assert silent(hours, "03T12:00", first=4, last=12), "of the days of a week one tells"
+            assert silent(hours, "10T12:00", "31T12:00", first=10, last=20), "never again"
+        assert not silent(100, "01T00:00", "04T00:00", "08T03:59", "12T07:58", first=4, last=12)
+        assert silent(100, "01T00:00", "04T00:00", "08T04:01", "12T07:58", first=4, last=12)
+
+    def test_a_source_that_was_never_heard_was_silent_since_it_could_be(self) -> None:
+        assert told(24, 10, 10) == ["Source api_key:key-1 was not heard at all"]
+        assert told(191, 10, 10) == ["Source api_key:key-1 was not heard at all"], "a week before it, too"
+        assert told(192, 10, 10) == []
+        assert told(72, 10, 10, lead=False) == []
+        assert told(71, 10, 12, lead=False) == ["Source api_key:key-1 was not heard at all"]
+        assert told(72, 10, 12, lead=False) == []
+        assert told(72, 10, 10, enrolled_at="2026-03-08T00:00:00.000000Z") == []
+        assert told(71, 10, 10, enrolled_at="2026-03-08T00:00:00.000000Z") != []
+
+    def test_how_long_a_source_was_silent_before_it_was_first_heard(self) -> None:
+        trail = Trail()
+        for at in ("10T12:00", "11T00:00"):
+            trail.say("custom.tick", at, origin=("api_key", "key-1"))
+        assert told(24, 10, 10, trail) == ["Source api_key:key-1 was silent for at least 180 hours"]
+        enrolled_at = "2026-03-05T00:00:00.000000Z"
+        assert told(24, 10, 10, trail, enrolled_at=enrolled_at) == ["Source api_key:key-1 was silent for 132 hours"]
+        assert told(132, 10, 10, trail, enrolled_at=enrolled_at) == []
+        assert told(24, 10, 10, trail, lead=False) == []
+
+    def test_a_key_is_not_silent_before_it_is_made(self) -> None:
+        def made(at: str) -> Trail:
+            trail = Trail()
+            trail.say("apikey.create", at, target="key-1", origin=("session", "s"))
+            trail.say("apikey.create", "12T10:00", target="key-2", origin=("session", "s"))
+            return trail
+
+        assert told(24, 10, 10, made("10T01:00")) == []
+        assert told(24, 10, 11, made("10T01:00")) == ["Source api_key:key-1 was not heard at all"]
+        assert told(62, 10, 10, made("08T10:00")) == []
+        assert told(61, 10, 10, made("08T10:00")) == ["Source api_key:key-1 was not heard at all"]
+        late, early = made("09T10:00"), made("09T09:00")
+        for trail in (late, early):
+            for at in ("10T10:00", "11T10:00", "12T10:00"):
+                trail.say("custom.tick", at, origin=("api_key", "key-1"))
+        assert told(24, 10, 12, late) == []
+        assert told(24, 10, 12, early) == ["Source api_key:key-1 was silent for 25 hours"]
+        assert told(24, 10, 12, early, sources=None) == [], "nobody said that it was expected"
+
+    def test_a_key_that_nobody_named_and_that_fell_silent_before_the_edge(self) -> None:
+        trail = Trail()
+        trail.say("custom.tick", "09T09:00", origin=("api_key", "key-1"))
+        assert told(24, 9, 9, trail, sources=None) == []
+        assert told(24, 10, 10, trail, sources=None) == ["Source api_key:key-1 was silent for 39 hours"]
+        assert told(24, 9, 10, trail, sources=None) == ["Source api_key:key-1 was silent for 39 hours"]
+
+    def test_an_alert_that_was_closed_before_the_edge_covers_what_goes_on(self) -> None:
+        trail = refusals(*(f"09T23:59:5{n}" for n in range(4)), *(f"10T00:00:0{n}" for n in range(4)))
+        assert run("ACC-11", trail, 10).found
+        seen, closed = "2026-03-09T23:59:55.000000Z", "2026-03-09T23:59:59.000000Z"
+        times = {"raised_at": seen, "first_seen": seen, "last_seen": seen, "closed_at": closed}
+        handled = alert(pattern="unauthorized_access", key="mallory", **times)
+        assert run("ACC-11", trail, 10, alerts=(), alerts_before=(handled,)) == Result()
+        other = alert(pattern="brute_force", key="mallory", **times)
+        assert run("ACC-11", trail, 10, alerts=(), alerts_before=(other,)).found
+
+    def test_what_was_resolved_before_the_edge_and_is_raised_again(self) -> None:
+        def again(closed_at: str, **changed: Any) -> bool:
+            before = alert("alert-0", raised_at="2026-02-01T00:00:00.000000Z", closed_at=closed_at, **changed)
+            return bool(run("INC-04", Trail(), 10, alerts=(alert(),), alerts_before=(before,)).found)
+
+        assert again("2026-03-09T23:00:00.000000Z")
+        assert again("2026-02-08T08:00:00.000000Z"), "thirty days before it was raised"
+        assert not again("2026-02-08T07:59:59.000000Z")
+        assert not again("2026-03-09T23:00:00.000000Z", key="eve")
+        assert not again("2026-03-09T23:00:00.000000Z", pattern="privilege_escalation")
+        raised_before = {"raised_at": "2026-03-09T22:00:00.000000Z", "closed_at": "2026-03-09T23:00:00.000000Z"}
+        earlier = (alert("a-1", **raised_before), alert("a-2", **raised_before))
+        assert not run("INC-04", Trail(), 10, alerts=(), alerts_before=earlier).found, "the report before tells of it"
+
+
+def told(
+    hours: int,
+    first: int,
+    last: int,
+    trail: Trail | None = None,
+    *,
+    lead: bool = True,
+    enrolled_at: str = "2026-02-01T00:00:00.000000Z",
+    sources: tuple[str, ...] | None = ("api_key:key-1",),
+) -> list[str]:
+    """What INT-06 finds from one day of March to another."""
+    period = Period(date(2026, 3, first), date(2026, 3, last) + timedelta(days=1))
+    facts = Facts(period.days, (trail or Trail()).documents(), lead=period.lead, is_lead_whole=lead)
+    evidence = good_evidence("soc2", facts=facts, period=period)
+    evidence = dataclasses.replace(
+        evidence,
+        thresholds={**evidence.thresholds, "source_silence_hours": hours},
+        policies=dataclasses.replace(evidence.policies, sources=sources),
+        organization=dataclasses.replace(evidence.organization, enrolled_at=enrolled_at),
+    )
+    result = RULES["INT-06"].run(evidence)
+    assert ("facts" in result.missing) is not lead
+    return [each.text for each in result.found]
+
+
+def silent(hours: int, *times: str, first: int, last: int) -> bool:
+    """Whether a source that is heard at these times is found silent by the report of some days, as by those of each."""
+    trail = Trail()
+    for at in times:
+        trail.say("custom.tick", at, origin=("api_key", "key-1"))
+    whole = bool(told(hours, first, last, trail))
+    assert whole == any(told(hours, day, day, trail) for day in range(first, last + 1))
+    return whole
 
 
 def signed(documents: Mapping[str, Any], day: str, first: str, last: str) -> dict[str, Any]:

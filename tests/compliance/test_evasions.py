@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -277,7 +277,7 @@ class TestReviewsOfAccess:
     """ACC-05, of a year: what was reviewed at its end was not reviewed within it."""
 
     @staticmethod
-    def texts(*reviews: str, months: int = 6, last: str | None = None) -> list[str]:
+    def texts(*reviews: str, months: int = 6, last: str | None = None, before: str | None = None) -> list[str]:
         days = Period(date(2025, 5, 1), date(2026, 4, 1)).days
         documents = {}
         for at in reviews:
@@ -293,21 +293,30 @@ class TestReviewsOfAccess:
             period=Period(date(2025, 5, 1), date(2026, 4, 1)),
             organization=Organization("t", "Example", "2025-01-01T00:00:00.000000Z"),
             last_review_at=f"{max(reviews)}T10:00:00.000000Z" if reviews else last,
+            review_before=before,
         )
         thresholds = {**evidence.thresholds, "access_review_months": months}
         return [each.text for each in RULES["ACC-05"].run(dataclasses.replace(evidence, thresholds=thresholds)).found]
 
     def test_each_time_between_two_counts(self) -> None:
         assert self.texts("2025-06-01", "2025-11-30", "2026-03-31") == []
-        assert self.texts("2025-11-01", "2026-03-31") == ["No review from 2025-05-01 to 2025-11-01"], (
-            "a half year and 10 h"
-        )
+        half_a_year = "2025-05-01T00:00:00.000000Z"
+        told = ["No review from 2025-05-01 to 2025-11-01"]
+        assert self.texts("2025-11-01", "2026-03-31", before=half_a_year) == told, "and ten hours more"
         assert self.texts("2025-06-01", "2026-03-31") == ["No review from 2025-06-01 to 2026-03-31"]
         assert self.texts("2025-06-01", "2025-09-30") == ["The last review was 2025-09-30"], "183 days, and 14 hours"
         assert self.texts("2025-06-01", "2025-10-01") == []
         assert self.texts(last="2025-04-30T00:00:00.000000Z") == ["The last review was 2025-04-30"]
         assert self.texts() == ["The last review was never"]
         assert self.texts("2025-06-01", "2026-03-31", months=10) == []
+
+    def test_what_began_before_the_period_counts_whole(self) -> None:
+        """Else a review at its end would hide what every report of a day within it tells."""
+        late, reviews = "2024-11-01T10:00:00.000000Z", ("2025-05-02", "2025-11-01", "2026-03-31")
+        assert self.texts(*reviews, before=late) == ["No review from 2024-11-01 to 2025-05-02"]
+        assert self.texts(*reviews, before="2024-11-02T10:00:00.000000Z") == []
+        assert self.texts("2025-06-30", "2025-12-30") == [], "six months since the organization began"
+        assert self.texts("2025-07-02", "2025-12-31") == ["No review from 2025-01-01 to 2025-07-02"]
 
 
 class TestRequestsOfPersons:
@@ -457,6 +466,55 @@ class TestReportsThatAreDue:
         assert self.texts(Regular("gdpr", "monthly"), since="2026-03-01T00:00:00.000001Z") == []
         assert len(self.texts(Regular("gdpr", "weekly"), since="2026-03-16T00:00:00.000000Z")) == 3
         assert len(self.texts(Regular("gdpr", "daily"), since="2026-03-25T10:00:00.000000Z")) == 5
+
+    @pytest.mark.parametrize("every", ["daily", "weekly", "monthly"])
+    @pytest.mark.parametrize("length", [1, 2, 7])
+    def test_each_is_judged_by_one_report_however_long_these_are(self, every: str, length: int) -> None:
+        """Its time runs out in one of them."""
+
+        def lost(first: date, days: int) -> list[str]:
+            period = Period(first, first + timedelta(days=days))
+            evidence = good_evidence("gdpr", Trail(), period=period, facts=Facts(period.days, {}))
+            policies = dataclasses.replace(evidence.policies, schedules=(Regular("gdpr", every),))
+            evidence = dataclasses.replace(
+                evidence, policies=policies, organization=Organization("t", "Example", "2024-01-01T00:00:00.000000Z")
+            )
+            found = RULES["RPT-01"].run(evidence).found
+            return [each.text for each in found if each.text.startswith(f"No {every} gdpr report")]
+
+        begin = date(2026, 2, 24)
+        whole = lost(begin, 14)
+        assert [each for offset in range(0, 14, length) for each in lost(begin + timedelta(offset), length)] == whole
+        first = {"daily": "2026-02-22 to 2026-02-23", "weekly": "2026-02-16 to 2026-02-23"}
+        assert whole[0] == f"No {every} gdpr report of {first.get(every, '2026-02-01 to 2026-03-01')} was made"
+        assert len(whole) == {"daily": 14, "weekly": 2, "monthly": 1}[every]
+
+    def test_one_that_was_made_before_the_period_in_which_its_time_runs_out_is_there(self) -> None:
+        """Of February, until the 2nd of March: in a report of that day alone."""
+
+        def texts(start: int, *before: tuple[tuple[str, str, str], str, str]) -> list[str]:
+            period = Period(date(2026, 3, start), date(2026, 3, start + 1))
+            evidence = good_evidence("soc2", Trail(), period=period, facts=Facts(period.days, {}))
+            policies = dataclasses.replace(evidence.policies, schedules=(Regular("soc2", "monthly"),))
+            evidence = dataclasses.replace(evidence, policies=policies, reports_before=before)
+            return [each.text for each in RULES["RPT-01"].run(evidence).found if "monthly" in each.text]
+
+        missing = ["No monthly soc2 report of 2026-02-01 to 2026-03-01 was made"]
+        assert (texts(1), texts(2), texts(3)) == ([], missing, [])
+        edition = ("soc2", "2026-02-01", "2026-03-01")
+        assert texts(2, (edition, "r", "2026-03-01T05:00:00.000000Z")) == []
+        assert texts(2, (("soc2", "2026-02-01", "2026-02-28"), "r", "2026-03-01T05:00:00.000000Z")) == missing
+
+    def test_one_that_failed_again_after_it_was_made_is_there(self) -> None:
+        trail = Trail()
+        self.made(trail, "10T10:00", "r9", "hipaa", "2026-03-01", "2026-03-09", outcome="failure", reason="not_built")
+        period = Period(date(2026, 3, 10), date(2026, 3, 11))
+        evidence = good_evidence("soc2", trail, period=period, facts=Facts(period.days, trail.documents()))
+        failed = "hipaa report r9 could not be made"
+        assert failed in [each.text for each in RULES["RPT-01"].run(evidence).found]
+        made = ((("hipaa", "2026-03-01", "2026-03-09"), "r9", "2026-03-09T10:00:00.000000Z"),)
+        evidence = dataclasses.replace(evidence, reports_before=made)
+        assert failed not in [each.text for each in RULES["RPT-01"].run(evidence).found]
 
     def test_one_that_failed_was_not_made(self) -> None:
         trail = good_trail()

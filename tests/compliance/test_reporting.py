@@ -386,6 +386,34 @@ async def test_alerts_are_evidence_as_people_left_them(local: Bureau) -> None:
     assert late == [f"Alert {unseen['id']} (overdue_request) was not acknowledged for 24 hours"]
 
 
+def alert_of(name: str, seen: str, closed: str | None) -> Item:
+    """An alert about one and the same; closed with a note."""
+    steps = [{"at": closed, "by": "ada", "from": "open", "to": "resolved", "note": "done"}] if closed else []
+    found = overdue_alert(TENANT, "p-1", f"event-{name}", seen, seen)
+    told = {"id": name, "key": "p-1", "history": [*found["history"], *steps], "created_at": seen}
+    return found | told | ({"closed_at": closed, "status": "resolved"} if closed else {})
+
+
+async def test_what_comes_again_after_the_edge_of_a_period_is_told_of_the_day_after_it(local: Bureau) -> None:
+    """And of nothing else does what was over before a period count in it."""
+    await local.store.create(
+        ALERTS, (TENANT,), alert_of("a1", f"{MONTH}-01T08:00:00.000000Z", f"{MONTH}-01T09:00:00.000000Z")
+    )
+    await local.store.create(
+        ALERTS, (TENANT,), alert_of("a2", f"{MONTH}-02T08:00:00.000000Z", f"{MONTH}-02T09:00:00.000000Z")
+    )
+    told = {}
+    for first, after in ((1, 2), (2, 3), (1, 3), (3, 4)):
+        days = (date(2026, 3, first), date(2026, 3, after))
+        head = await local.services.compliance.build(TENANT, "iso_27001", *days, local.request())
+        report = await local.services.compliance.report(head)
+        incidents = next(table for table in report.tables if table.id == "incidents")
+        again = [each.text for each in report.exceptions if each.rule == "INC-04"]
+        told[first, after] = (again, {row[-1] for row in incidents.rows})
+    again = ["overdue_request was raised again: alert a2"]
+    assert told == {(1, 2): ([], {"a1"}), (2, 3): (again, {"a2"}), (1, 3): (again, {"a1", "a2"}), (3, 4): ([], set())}
+
+
 async def test_what_is_new_among_exceptions_is_told(bureau: Bureau) -> None:
     """Against the last report of the framework that began before; of the first there is nothing to compare with."""
     first, last = date(2026, 3, 2), date(2026, 3, 4)

@@ -14,7 +14,7 @@ from shared.compliance.facts.gone import Before, Gone, acted_after, persons_touc
 from shared.compliance.facts.midnight import Day, Found
 from shared.compliance.facts.named import Extract, Mark, extract_from, mark_of
 from shared.compliance.facts.parts import rows_of, told, two_digits
-from shared.compliance.facts.signs import Source
+from shared.compliance.facts.signs import Heard
 from shared.compliance.selectors import Row, row_name, selectors
 
 _BURSTS = frozenset({DENIED, CROSS, CONCURRENT})
@@ -338,14 +338,15 @@ class Facts:
         return found
 
     @property
-    def sources(self) -> dict[str, Source]:
-        """By source: its events, when it was last heard, and its longest silence; in seconds since the first day."""
-        self._note("sources", sum(day["sources_left"] for day in self._found) or not self._is_lead_whole)
-        return self._sources
+    def heard(self) -> Heard:
+        """When sources were heard, in the period and before it."""
+        left = sum(day["sources_left"] for day in (*self._lead, *self._found))
+        self._note("sources", left or not self._is_lead_whole)
+        return self._heard
 
     @cached_property
-    def _sources(self) -> dict[str, Source]:
-        return signs.sources(self._lead, self._found, self.place)
+    def _heard(self) -> Heard:
+        return signs.heard(self._lead, self._found, self.place, is_lead_whole=self._is_lead_whole)
 
     @cached_property
     def checkpoints(self) -> int:

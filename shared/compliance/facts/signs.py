@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from shared.compliance.evidence import hours_between
 from shared.compliance.facts.midnight import Day
+from shared.compliance.facts.named import extract_from
 from shared.compliance.facts.parts import DAY_SECONDS
 
 type Source = tuple[int, float, tuple[float, float]]
@@ -14,11 +17,7 @@ type Source = tuple[int, float, tuple[float, float]]
 def sources(lead: Sequence[Day], days: Sequence[Day], place: Mapping[str, int]) -> dict[str, Source]:
     """The sources of days by name. A silence that began in the days before and ended in these is told whole."""
     found: dict[str, Source] = {}
-    earlier = {
-        name: place[day["day"]] * DAY_SECONDS + last
-        for day in lead
-        for name, (_, _, last, *_) in day["sources"].items()
-    }
+    earlier = _at(lead, place, 2)
     for day in days:
         start = place[day["day"]] * DAY_SECONDS
         for name, (n, first, last, gap_from, gap_to) in day["sources"].items():
@@ -31,6 +30,41 @@ def sources(lead: Sequence[Day], days: Sequence[Day], place: Mapping[str, int]) 
             longest = max(gaps, key=lambda gap: gap[1] - gap[0])
             found[name] = (n + (before[0] if before else 0), start + last, longest)
     return found
+
+
+class Heard(NamedTuple):
+    """What there is to tell of sources by name; in seconds since the first day of the period.
+
+    `before`: when those of the days before were last heard. `first`: when those of the period were first heard in it.
+    `made`: when API keys were. `since`: from when on it is known what was heard.
+    """
+
+    sources: dict[str, Source]
+    before: dict[str, float]
+    first: dict[str, float]
+    made: dict[str, float]
+    since: float
+
+
+def heard(lead: Sequence[Day], days: Sequence[Day], place: Mapping[str, int], *, is_lead_whole: bool) -> Heard:
+    """When sources were heard, in the days of a period and in those before it."""
+    made = [(day["day"], day["extracts"].get("apikey.create", {"rows": ()})) for day in (*lead, *days)]
+    keys = [extract_from(day, row) for day, held in made for row in held["rows"]]
+    start = f"{next(day for day, number in place.items() if number == 0)}T00:00:00Z" if place else ""
+    return Heard(
+        sources(lead, days, place),
+        _at(lead, place, 2),
+        _at(days[::-1], place, 1),
+        {f"api_key:{each.target}": hours_between(start, each.at) * 3600 for each in keys},
+        min(place.values(), default=0) * DAY_SECONDS if is_lead_whole else 0,
+    )
+
+
+def _at(days: Sequence[Day], place: Mapping[str, int], which: int) -> dict[str, float]:
+    """When sources were heard first (1) or last (2), of several days as the last of them tells."""
+    return {
+        name: place[day["day"]] * DAY_SECONDS + told[which] for day in days for name, told in day["sources"].items()
+    }
 
 
 def signed_last(days: Sequence[Day]) -> str | None:

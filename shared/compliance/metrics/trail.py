@@ -52,13 +52,13 @@ def _skew(evidence: Evidence) -> Cell:
 
 
 def _silence(evidence: Evidence) -> Cell:
-    spans = [(gap[1] - gap[0]) / 3600 for _, _, gap in evidence.facts.sources.values()]
+    spans = [(gap[1] - gap[0]) / 3600 for _, _, gap in evidence.facts.heard.sources.values()]
     return shown(max(spans)) if spans else None
 
 
 def _seen(evidence: Evidence) -> Cell:
     expected = evidence.policies.sources
-    seen = [name for name in evidence.facts.sources if name != "session"]
+    seen = [name for name in evidence.facts.heard.sources if name != "session"]
     return f"{'unknown' if expected is None else len(expected)} expected, {len(seen)} seen"
 
 

@@ -111,8 +111,8 @@ def in_use(evidence: Evidence) -> Result:
 
 @rule("ACC-05", "medium", "Access was not reviewed for too long", "access_review_months")
 def reviewed(evidence: Evidence) -> Result:
-    """From the organization's beginning, or that of the period, to its first completed review, from one to the next,
-    and from the last one, whenever it was, to the end of the period: calendar months."""
+    """From the last completed review before the period, or the organization's beginning, to the first one within it,
+    from one to the next, and from the last one, whenever it was, to the end of the period: calendar months."""
     allowed, period, began = (
         evidence.at_least("access_review_months"),
         evidence.period,
@@ -121,7 +121,7 @@ def reviewed(evidence: Evidence) -> Result:
     reviews = [each.at for each in evidence.facts.extracts("review.complete")]
     found = [
         Found(f"No review from {since[:10]} to {until[:10]}", 1, since, until, remedied_at=until)
-        for since, until in pairwise([max(began, period.start), *reviews])
+        for since, until in pairwise([evidence.review_before or began, *reviews])
         if _is_over(since, allowed, until)
     ]
     if _is_over(evidence.last_review_at or began, allowed, period.end):

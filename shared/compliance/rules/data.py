@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from shared.compliance.evidence import Evidence, RequestRow
+from shared.compliance.evidence import Act, Evidence, RequestRow
 from shared.compliance.facts.data_use import AFTER_WITHDRAWAL, DOUBTED, ERASED
-from shared.compliance.facts.named import Extract
-from shared.compliance.rules.model import NOTHING, Found, Result, bounded, missing, of_marks, rule
+from shared.compliance.rules.model import Found, Result, bounded, missing, of_marks, rule
 
-_ERASURE, _EXPORT = "privacy.erasure", "privacy.export"
+ANSWERS = _ERASURE, _EXPORT = "privacy.erasure", "privacy.export"
 _BULK = frozenset({"bulk_data_access"})
 
 
@@ -90,31 +89,50 @@ def done(evidence: Evidence) -> Result:
     """Executed requests of which the trail has no erasure, or export, of that person since."""
     if evidence.requests is None:
         return missing("requests")
-    requests, persons = _done_of(evidence.facts.extracts(_ERASURE, _EXPORT))
-    if evidence.facts.lacks(_ERASURE, _EXPORT):
-        return NOTHING  # what was done may be among what is not kept: that it was read is a gap of its own
+    told = [
+        Found(f"Request {e.id} was closed, and nothing was done", 1, e.received_at, e.due_at) for e in undone(evidence)
+    ]
+    return Result(bounded(told))
+
+
+def undone(evidence: Evidence) -> list[RequestRow]:
+    """The requests that were closed as done in the period, and for which nothing is known to have been done. None where
+    what was done may be among what is not kept: that this was read is a gap of its own."""
+    told = [
+        (each.ref.type, each.attributes.get("request_id"), each.target, each.at)
+        for each in evidence.facts.extracts(*ANSWERS)
+        if was_done(each.ref.type, each.ref.outcome, each.reason)
+    ]
+    if evidence.facts.lacks(*ANSWERS):
+        return []
+    requests, persons = _done_of((*told, *evidence.acts_around))
     start, end = evidence.period.start, evidence.period.end
-    empty = [
+    return [
         each
-        for each in evidence.requests
+        for each in evidence.requests or ()
         if each.state == "executed"
         and start <= (each.answered_at or "") < end
-        and ((kind := _ERASURE if each.kind == "erasure" else _EXPORT), each.id) not in requests
-        and persons.get((kind, each.subject), "") < each.received_at
+        and (answer_to(each), each.id) not in requests
+        and persons.get((answer_to(each), each.subject), "") < each.received_at
     ]
-    return Result(
-        bounded([Found(f"Request {e.id} was closed, and nothing was done", 1, e.received_at, e.due_at) for e in empty])
-    )
 
 
-def _done_of(acts: Iterable[Extract]) -> tuple[set[tuple[str, object]], dict[tuple[str, str | None], str]]:
+def answer_to(request: RequestRow) -> str:
+    """The type of the event by which a request is done."""
+    return _ERASURE if request.kind == "erasure" else _EXPORT
+
+
+def was_done(kind: str, outcome: str, reason: str | None) -> bool:
+    """Whether an event of this kind is what a person asked for, and not a step on the way, or a failure."""
+    return outcome == "success" and (kind == _EXPORT or reason in ERASED)
+
+
+def _done_of(acts: Iterable[Act]) -> tuple[set[tuple[str, object]], dict[tuple[str, str | None], str]]:
     """What was done, as types of events: for which requests, and for whom, with the last time."""
     requests, persons = set[tuple[str, object]](), dict[tuple[str, str | None], str]()
-    for each in acts:
-        if each.ref.outcome == "success" and (each.ref.type == _EXPORT or each.reason in ERASED):
-            requests.add((each.ref.type, each.attributes.get("request_id")))
-            key = (each.ref.type, each.target)
-            persons[key] = max(each.at, persons.get(key, ""))
+    for kind, request_id, person, at in acts:
+        requests.add((kind, request_id))
+        persons[kind, person] = max(at, persons.get((kind, person), ""))
     return requests, persons
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from shared.compliance.evidence import Evidence, hours_between, moment_after
+from shared.compliance.facts.signs import Heard
 from shared.compliance.rules.model import (
     NOTHING,
     Found,
@@ -100,31 +102,41 @@ def in_time(evidence: Evidence) -> Result:
 def heard(evidence: Evidence) -> Result:
     """Silences of the sources that are expected: those that the organization named. Where it named none, API keys that
     were seen are looked at, and that says nothing of those that were never heard."""
-    allowed = evidence.at_least("source_silence_hours")
-    seen = evidence.facts.sources
+    seen = evidence.facts.heard
     unknown = ("sources",) if evidence.policies.sources is None else ()
-    expected = evidence.policies.sources or tuple(name for name in sorted(seen) if name.startswith("api_key:"))
+    expected = evidence.policies.sources or tuple(
+        name for name in sorted({*seen.sources, *seen.before}) if name.startswith("api_key:")
+    )
     told = of_extracts(
         (e for e in evidence.facts.extracts("system.error") if e.attributes.get("error_code") == "source_silent"),
         lambda each: f"Source {each.target or each.attributes.get('source')} fell silent",
     )
     if not expected and not told:  # the service itself is the only source, and its own signs of life are looked at
         return missing("sources") if evidence.operations is None else Result((), unknown)
-    start, end = _moment(evidence.period.start), _moment(evidence.period.end)
-    found = list(told)
-    for name in expected:
-        if name not in seen:
-            found += whole_period(evidence, f"Source {name} was not heard at all")
-            continue
-        _, last, gap = seen[name]
-        for since, until in (gap, (last, (end - start).total_seconds())):
-            if until - since > allowed * 3600:
-                at = rfc3339(start + timedelta(seconds=max(0, since)))
-                back = rfc3339(start + timedelta(seconds=until))
-                hours = int((until - since) // 3600)
-                ended = back if back < evidence.period.end else None
-                found.append(Found(f"Source {name} was silent for {hours} hours", 1, at, back, remedied_at=ended))
-    return Result(bounded(found), unknown)
+    found = [each for name in expected for each in _silences(evidence, name, seen)]
+    return Result(bounded([*told, *found]), unknown)
+
+
+def _silences(evidence: Evidence, name: str, seen: Heard) -> Iterator[Found]:
+    """Of a source the silences that are too long, of which some is in the period. Before a source was first heard it
+    is silent since the organization began, or its key was made, or from when on it is known."""
+    allowed, start = evidence.at_least("source_silence_hours") * 3600, _moment(evidence.period.start)
+    end = (_moment(evidence.period.end) - start).total_seconds()
+    began = (_moment(evidence.organization.enrolled_at) - start).total_seconds()
+    since = seen.before.get(name, max(began, seen.since, seen.made.get(name, seen.since)))
+    if name not in seen.sources and name not in seen.before:
+        yield from whole_period(evidence, f"Source {name} was not heard at all") if end - since > allowed else ()
+        return
+    _, last, gap = seen.sources.get(name, (0, since, (since, since)))
+    named = evidence.policies.sources and name in seen.first and name not in seen.before
+    for silent, until in ((since, seen.first[name] if named else since), gap, (last, end)):
+        if until - silent > allowed:
+            at = rfc3339(start + timedelta(seconds=max(0, silent)))
+            back = rfc3339(start + timedelta(seconds=until))
+            ended = back if back < evidence.period.end else None
+            least = "at least " if silent == seen.since > began else ""
+            text = f"Source {name} was silent for {least}{int((until - silent) // 3600)} hours"
+            yield Found(text, 1, at, back, remedied_at=ended)
 
 
 @rule("INT-07", "critical", "The trail could not be written for a time")

@@ -155,10 +155,10 @@ def not_again(evidence: Evidence) -> Result:
 
 
 def recurrences(evidence: Evidence) -> list[AlertRow]:
-    """Alerts raised in the period, of which one of the same kind was closed shortly before."""
+    """Alerts raised in the period, of which one of the same kind was closed shortly before, be that before it."""
     within = evidence.at_least("recurrence_days") * 24
     closed: dict[tuple[str, str], list[str]] = {}
-    for each in evidence.alerts or ():
+    for each in (*(evidence.alerts or ()), *evidence.alerts_before):
         if each.closed_at is not None:
             closed.setdefault((each.pattern, each.key), []).append(each.closed_at)
     return [

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from shared.compliance.evidence import Edition, Evidence, edition_of
+from shared.compliance.evidence import SETTLED, Edition, Evidence, edition_of
 from shared.compliance.facts.named import Extract
 from shared.compliance.rules.model import Found, Result, bounded, of_extracts, rule
 from shared.core.clock import rfc3339
 
-_SETTLED = timedelta(days=2)
-"""So long after the end of a period its report may take, whatever its hour and time zone."""
 ACTIVITY = "activity"
 
 
@@ -22,7 +20,9 @@ def reported(evidence: Evidence) -> Result:
     told = evidence.facts.extracts("report.generate")
     made = [each for each in told if each.ref.outcome == "success"]
     times = _times(evidence, made)
-    there = {each.target for each in made} | {target for _, target, _ in evidence.reports_after}
+    there = {each.target for each in made} | {
+        target for _, target, _ in (*evidence.reports_before, *evidence.reports_after)
+    }
     failed = [each for each in told if each.target not in there]
     return Result(
         (
@@ -38,11 +38,11 @@ def reported(evidence: Evidence) -> Result:
 
 
 def _times(evidence: Evidence, made: Sequence[Extract]) -> dict[Edition, str]:
-    """When each was made first, in the period or after it."""
+    """When each was made first, right before the period, in it or after it."""
     times: dict[Edition, str] = {}
     for edition, at in (
         *((edition_of(e.attributes), e.at) for e in made),
-        *((e, at) for e, _, at in evidence.reports_after),
+        *((e, at) for e, _, at in (*evidence.reports_before, *evidence.reports_after)),
     ):
         times[edition] = min(at, times.get(edition, at))
     return times
@@ -81,7 +81,7 @@ def _unsigned(evidence: Evidence, made: Sequence[Extract]) -> list[Extract]:
 
 
 def _of_schedules(evidence: Evidence, times: dict[Edition, str]) -> tuple[Found, ...]:
-    """The reports of schedules that should have been made within the period, and were made late or not."""
+    """The reports of schedules whose time ran out within the period, and that were made late or not."""
     found = []
     for schedule in evidence.policies.schedules:
         for start, end in _due(evidence, schedule.every):
@@ -95,23 +95,24 @@ def _of_schedules(evidence: Evidence, times: dict[Edition, str]) -> tuple[Found,
 
 
 def _due(evidence: Evidence, every: str) -> Iterator[tuple[str, str]]:
-    """The periods (first day, day after the last) that ended in this one long enough before its end, since the
-    schedules are as they are."""
-    since = max(evidence.policies.schedules_since or "", evidence.period.start)
-    for day in evidence.period.days:
-        end = date.fromisoformat(day)
+    """The periods (first day, day after the last) whose reports had to be there by a time within this one, or at its
+    end, since the schedules are as they are: each of one report alone."""
+    since, period = evidence.policies.schedules_since or "", evidence.period
+    for number in range(1, len(period.days) + 1):
+        end = period.from_day + timedelta(days=number) - SETTLED
+        day = end.isoformat()
         is_end = every == "daily" or (end.weekday() == 0 if every == "weekly" else end.day == 1)
         start = end - timedelta(days=7 if every == "weekly" else 1)
         start = start.replace(day=1) if every == "monthly" else start
         known = _midnight(day) >= since and start.isoformat() >= evidence.organization.enrolled_at[:10]
-        if is_end and known and _by(day) <= evidence.period.end:
+        if is_end and known:
             yield start.isoformat(), day
 
 
 def _by(end: str) -> str:
     """Until when the report of what ended with a day (excluded) is in time."""
     day = date.fromisoformat(end)
-    return rfc3339(datetime(day.year, day.month, day.day, tzinfo=UTC) + _SETTLED)
+    return rfc3339(datetime(day.year, day.month, day.day, tzinfo=UTC) + SETTLED)
 
 
 def _after(day: str) -> str:
