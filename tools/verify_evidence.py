@@ -647,7 +647,10 @@ class Day:
 
 @dataclass
 class Claim:
-    """A statement that a month had this root at this size, what it comes from, and how it held."""
+    """A statement that a month had this root at this size, what it comes from, and how it held.
+
+    Without a root nothing is stated of the month, and `detail` says why.
+    """
 
     subject: str
     root: bytes
@@ -670,7 +673,7 @@ class Claims:
     def answer(self, checks: Checks) -> None:
         """Note how each held, once all months were checked."""
         for month, claim in self.made:
-            unknown = f"the entries of {month} could not be checked"
+            unknown = f"the entries of {month} could not be checked" if claim.root else claim.detail
             checks.add(claim.subject, claim.result, unknown if claim.result == UNKNOWN else claim.detail)
 
 
@@ -1018,6 +1021,11 @@ class Reported:
         self.report = report
         shards = report["population"]
         self.limits = {s["period"]: max(s["size"], -1 if s["last"] is None else s["last"] + 1) for s in shards}
+        self.silent = {s["period"] for s in shards if s["checkpoint"] == ""}  # it stands on nothing of these
+        for shard in shards:
+            told = [shard[name] for name in ("size", "root", "events", "first", "last")]
+            is_none = told == [0, "", 0, None, None] and not report["gate"]["passed"]
+            require(shard["checkpoint"] or is_none, f"it counts events of {shard['period']} without a checkpoint")
         self.days: dict[str, Day] = {}
         self.updates: dict[str, dict[str, int]] = {}
         self.months = {s["period"]: [0, None, None] for s in shards}
@@ -1053,6 +1061,8 @@ class Reported:
     def add(self, event: dict[str, Any], index: int, entry: bytes) -> None:
         """Count an entry of the period."""
         period, day, kind = event["period"], event["recorded_at"][:10], event["type"]
+        if period in self.silent:
+            return
         if index >= self.limits.get(period, 0):
             lag = BEHIND_PRODUCED if kind.startswith(PRODUCED) else BEHIND_OWN
             if self.made - seconds_of(event["recorded_at"][:19]) > lag:
@@ -1076,13 +1086,31 @@ class Reported:
         return {"figures": self.check_figures, "evidence": self.check_evidence, "controls": self.check_agreement}
 
     def check(self, what: Callable[[], str]) -> str:
-        """Run one of the checks below, of a report whose entries are all there."""
-        if set(self.months) - self.counted:
-            raise Unchecked("the entries that it counts could not be checked")
+        """Run one of the checks below."""
         try:
             return what()
         except (LookupError, TypeError, ValueError, AttributeError):
             raise Wrong("report/report.json has figures that are none") from None
+
+    @functools.cached_property
+    def absent(self) -> set[str]:
+        """The months that it counts and whose entries could not be checked. Ask once all months were."""
+        return set(self.months) - self.counted - self.silent
+
+    def is_counted(self, day: str) -> bool:
+        """Whether there are events of a day, and they could be counted."""
+        return day in self.days and day[:7] not in self.absent
+
+    def as_far_as(self, detail: str, unseen: str) -> str:
+        """The detail of a check that found nothing wrong. Unchecked where there are months that it could not look at.
+        `unseen`: what it could not check for want of their entries."""
+        if self.absent:
+            which = ", ".join(sorted(self.absent))
+            raise Unchecked(f"the entries of {which} could not be checked; nor, for want of them, {unseen}")
+        if self.silent:
+            which = ", ".join(sorted(self.silent))
+            raise Unchecked(f"it stands on nothing of {which}; of the other months: {detail}")
+        return detail
 
     @functools.cached_property
     def days_of_period(self) -> list[str]:
@@ -1096,23 +1124,28 @@ class Reported:
         require([each["period"] for each in self.report["population"]] == months, "it does not stand on all its months")
         require(not self.faults, "; ".join(self.faults[:MAX_SHOWN]))
         for period, index in sorted(self.named):
-            raise Wrong(f"entry {index:,} of {period}, which it names, is not among those of its period")
-        total = sum(day.totals()["events"] for day in self.days.values())
-        told = self.report["events_in_period"]
-        require(told == total, f"it counts {told} events in the period, and there are {total}")
+            where = f"entry {index:,} of {period}"
+            require(period in self.absent, f"{where}, which it names, is not among those of its period")
+        total, told = 0, self.report["events_in_period"]
         for shard in self.report["population"]:
-            own = [shard["events"], shard["first"], shard["last"]]
-            require(own == self.months[shard["period"]], f"it counts other events of {shard['period']} than there are")
+            period, own = shard["period"], [shard["events"], shard["first"], shard["last"]]
+            total += own[0] if period in self.absent else self.months[period][0] or 0
+            is_so = period in self.absent or own == self.months[period]
+            require(is_so, f"it counts other events of {period} than there are")
+        require(told == total, f"it counts {told} events in the period, and there are {total}")
         self.check_days()
         self.check_counts()
-        return f"{total:,} events by day, type, outcome, class and reason: counted again from the entries"
+        detail = f"{total:,} events by day, type, outcome, class and reason: counted again from the entries"
+        return self.as_far_as(detail, "how many there are of each type")
 
     def check_days(self) -> None:
         """The table of days: each day once, its events, first and last index, and different actors."""
         rows = self.tables.get("days", {"rows": []})["rows"]
         for day, row in itertools.zip_longest(self.days_of_period, rows):
             expected = [day, 0, None, None, 0]
-            if day in self.days:
+            if row is not None and day is not None and day[:7] in self.absent:
+                expected = [day, *row[1:5]]
+            elif day in self.days:
                 totals = self.days[day].totals()
                 expected = [day, *(totals[name] for name in ("events", "first", "last", "distinct_actors"))]
             require(row is not None and row[:5] == expected, f"it counts other events of {day} than there are")
@@ -1121,6 +1154,8 @@ class Reported:
         """The table of counts by type, outcome, class and reason."""
         if "counts" not in self.tables:
             raise Unchecked("the report has no table of counts by type")
+        if self.absent:
+            return
         table, rows = self.tables["counts"], self.rows
         for *row, count in table["rows"]:
             shown = " ".join(map(str, row))
@@ -1135,7 +1170,7 @@ class Reported:
         """Events by type, outcome, class and reason, of each day."""
         found: dict[Row, list[int]] = {}
         for place, day in enumerate(self.days_of_period):
-            for row, count in self.days[day].counts.items() if day in self.days else ():
+            for row, count in self.days[day].counts.items() if self.is_counted(day) else ():
                 found.setdefault(row, [0] * len(self.days_of_period))[place] += count
         return dict(sorted(found.items(), key=lambda each: tuple(part or "" for part in each[0])))
 
@@ -1151,6 +1186,9 @@ class Reported:
             plain = [each for each in wanted if each["status"] is None]
             meant = [row for row in self.rows if any(is_meant(row, each) for each in plain)]
             evidence = self.evidence_of(wanted, meant)
+            if self.absent:
+                self.check_seen(name, control["evidence"], evidence)
+                continue
             for one, two in itertools.zip_longest(control["evidence"], evidence):
                 kind = (two or one)["type"]
                 require(one == two, f"{name} stands on other events of {kind} than there are")
@@ -1159,7 +1197,19 @@ class Reported:
             figures = [each["value"] for each in control["metrics"] if each["id"] == "evidence_events"]
             require(figures in ([], [total]), f"a figure of {name} is another than its evidence")
             self.check_sample(control, meant)
-        return f"{len(ids)} controls stand on exactly the events that there are, and the samples are those of the seeds"
+        detail = (
+            f"{len(ids)} controls stand on exactly the events that there are, and the samples are those of the seeds"
+        )
+        return self.as_far_as(detail, "totals and samples")
+
+    def check_seen(self, name: str, told: Sequence[dict[str, Any]], evidence: Sequence[dict[str, Any]]) -> None:
+        """What a control stands on, on the days that could be looked at."""
+        there, said = ({each["type"]: each["by_day"] for each in all_of} for all_of in (evidence, told))
+        none = [0] * len(self.days_of_period)
+        seen = [place for place, day in enumerate(self.days_of_period) if day[:7] not in self.absent]
+        for kind in there.keys() | said.keys():
+            one, two = ([of.get(kind, none)[place] for place in seen] for of in (there, said))
+            require(one == two, f"{name} stands on other events of {kind} than there are")
 
     def evidence_of(self, wanted: Sequence[dict[str, str | None]], meant: Sequence[Row]) -> list[dict[str, Any]]:
         """The evidence of a control: by type, and updates of alerts by what they came to."""
@@ -1536,9 +1586,13 @@ class Bundle:
         require(said == named, "report/report.json is another report than the manifest names")
         require(about == [self.tenant_id, self.start, self.end], "the report is of another tenant or period")
         for (period, size, root), note in zip(shards, notes, strict=True):
+            require(period in claims.at, f"the report stands on {period}, which the bundle does not have")
+            if period in reported.silent:
+                detail = f"there was no checkpoint of {period} when it was made, and its gate failed"
+                claims.add(period, -1, Claim(f"Report: month {period}", b"", detail))
+                continue
             signed = self.signed_checkpoint(note, f"{self.origin}/{period}")[:2]
             require(signed == (size, root), f"the report's figures of {period} are not those of its checkpoint")
-            require(period in claims.at, f"the report stands on {period}, which the bundle does not have")
             detail = f"it stands on the first {size:,} entries of {period}, and they are these"
             claims.add(period, size, Claim(f"Report: month {period}", root, detail))
         if reported.seed is not None:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -503,10 +504,102 @@ def test_a_month_that_the_bundle_does_not_have(tmp_path: Path) -> None:
     assert "stands on 2026-05, which the bundle does not have" in wrongs(checked(tmp_path, attached(made)))
 
 
-def test_an_expired_month_leaves_the_report_unchecked(tmp_path: Path) -> None:
+def said(checks: verifier.Checks, subject: str) -> str:
+    [line] = [line for line in checks.lines if line.subject == subject]
+    return f"{line.result}: {line.detail}"
+
+
+def test_of_an_expired_month_a_report_is_checked_as_far_as_can_be(tmp_path: Path) -> None:
     checks = checked(tmp_path, attached(real()), expired=(MARCH,))
     assert checks.result == verifier.UNKNOWN, verifier.table(checks)
-    assert "the entries of 2026-03 could not be checked" in verifier.table(checks)
+    assert said(checks, "Report: month 2026-03") == "not checked: the entries of 2026-03 could not be checked"
+    assert said(checks, "Report: month 2026-04").startswith("ok: ")
+    lacking = "not checked: the entries of 2026-03 could not be checked; nor, for want of them, "
+    assert said(checks, "Report: figures") == f"{lacking}how many there are of each type"
+    assert said(checks, "Report: evidence") == f"{lacking}totals and samples"
+    assert said(checks, "Report: controls").startswith("ok: ")
+
+
+def _april(at: int, by: int) -> Report:
+    """Another number of events in evidence on a day of April, and none more in all."""
+    by_day = list(real().controls[at].evidence[0].by_day)
+    place = next(place for place, n in enumerate(by_day) if n and PERIOD[place] >= "2026-04")
+    by_day[place] += by
+    return _control(at, evidence=(replace(real().controls[at].evidence[0], by_day=tuple(by_day)),))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: real(events_in_period=299), "counts 299 events in the period, and there are 298"),
+        (
+            lambda: real(population=(stands_on(268), replace(stands_on(30, "2026-04"), events=29))),
+            "other events of 2026-04",
+        ),
+        (_table("days", lambda rows: rows[-1].__setitem__(1, 3)), "other events of 2026-04-30"),
+        (_table("days", lambda rows: rows.pop(0)), "other events of 2026-03-01"),
+        (lambda: _named(period="2026-04", index=30), "entry 30 of 2026-04, which it names, is not among"),
+        (lambda: _april(3, 1), "stands on other events of"),
+        (lambda: _control(1, status="satisfied"), "is satisfied, and a rule fired"),
+    ],
+)
+def test_what_is_wrong_of_the_other_months_is_found(tmp_path: Path, make: Callable[[], Report], message: str) -> None:
+    assert message in wrongs(checked(tmp_path, attached(make()), expired=(MARCH,)))
+
+
+def silent(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Report:
+    """A report that was made once the retention of March was over."""
+    monkeypatch.setitem(STOOD, MARCH, 0)
+    monkeypatch.setattr(sys.modules[__name__], "FACTS", facts())
+    made = real(population=(replace(Shard(MARCH, 0, "", "", 0, None, None), **changes), stands_on(30, "2026-04")))
+    gate = replace(made.gate, passed=False, checks=(replace(made.gate.checks[0], passed=False), *made.gate.checks[1:]))
+    controls = tuple(
+        replace(each, status="not-evidenced", reason="gate-failed")
+        if each.status == "satisfied" or each.reason == "no-occurrence"
+        else each
+        for each in made.controls
+    )
+    summary = replace(made.summary, satisfied=0, not_evidenced=3)
+    exceptions = tuple(replace(each, events=()) for each in made.exceptions)
+    return replace(made, gate=gate, controls=controls, summary=summary, exceptions=exceptions)
+
+
+@pytest.mark.parametrize("expired", [(MARCH,), ()])
+def test_a_report_that_stands_on_nothing_of_a_month_is_checked_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expired: tuple[str, ...]
+) -> None:
+    checks = checked(tmp_path, attached(silent(monkeypatch)), expired=expired)
+    assert checks.result == verifier.UNKNOWN, verifier.table(checks)
+    none = "not checked: there was no checkpoint of 2026-03 when it was made, and its gate failed"
+    assert said(checks, "Report: month 2026-03") == none
+    rest = "not checked: it stands on nothing of 2026-03; of the other months: "
+    assert said(checks, "Report: figures").startswith(f"{rest}30 events by day")
+    assert said(checks, "Report: evidence").startswith(f"{rest}5 controls stand on exactly the events")
+    for subject in ("Report", "Report: month 2026-04", "Report: samples", "Report: controls"):
+        assert said(checks, subject).startswith("ok: ")
+
+
+def test_only_behind_a_failed_gate_a_report_stands_on_nothing_of_a_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, changes in enumerate(({"size": 1}, {"events": 1}, {"root": stands_on(3).root}, {"last": 0})):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        made = silent(monkeypatch, **changes)
+        assert "counts events of 2026-03 without a checkpoint" in wrongs(checked(folder, attached(made)))
+    made = silent(monkeypatch)
+    passed = replace(made.gate, passed=True, checks=tuple(replace(each, passed=True) for each in made.gate.checks))
+    told = wrongs(checked(tmp_path, attached(replace(made, gate=passed)), expired=(MARCH,)))
+    assert "counts events of 2026-03 without a checkpoint" in told
+
+
+def test_what_a_silent_report_says_of_other_months_is_held_against_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = replace(silent(monkeypatch), events_in_period=31)
+    assert "counts 31 events in the period, and there are 30" in wrongs(
+        checked(tmp_path, attached(made), expired=(MARCH,))
+    )
 
 
 def renamed(name: str) -> Callable[[dict[str, bytes]], None]:
