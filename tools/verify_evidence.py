@@ -954,6 +954,10 @@ STATUSES = {
     "not-applicable": "not_applicable",
 }
 
+GATE = ("checkpoint", "counted", "facts", "unbroken", "checked", "chained", "retained")
+NOT_RUN = "not run, or not wholly, for want of"
+_OCCASIONS = re.compile(r"(?:^|; )([0-9]+|unknown) occasions: ")
+
 Row = tuple[Any, ...]  # type, outcome, class, reason
 
 
@@ -1180,6 +1184,8 @@ class Reported:
             raise Unchecked("the report does not say which events speak to each control")
         said = self.tables["evidence"]["rows"]
         ids = [control["oscal_id"] for control in self.controls]
+        require(any(row[1] for row in said), "no events speak to any of its controls")
+        self.check_seed()
         require([row[0] for row in said] == ids, "its table of evidence is of other controls than it has")
         for control, (name, text, told) in zip(self.controls, said, strict=True):
             wanted = selectors_of(text)
@@ -1196,11 +1202,24 @@ class Reported:
             require(told == total, f"{name} stands on {told} events, and there are {total}")
             figures = [each["value"] for each in control["metrics"] if each["id"] == "evidence_events"]
             require(figures in ([], [total]), f"a figure of {name} is another than its evidence")
+            self.check_occasions(control)
             self.check_sample(control, meant)
         detail = (
             f"{len(ids)} controls stand on exactly the events that there are, and the samples are those of the seeds"
         )
         return self.as_far_as(detail, "totals and samples")
+
+    def check_occasions(self, control: dict[str, Any]) -> None:
+        """Where occasions of a control are events alone, there are as many as it says."""
+        _, *parts = _OCCASIONS.split(control["population"])
+        for told, text in zip(parts[::2], parts[1::2], strict=True):
+            if all(map(_SELECTOR.fullmatch, text.split(", "))):
+                wanted = selectors_of(text.replace(", ", " "))
+                plain = [each for each in wanted if each["status"] is None]
+                meant = [row for row in self.rows if any(is_meant(row, each) for each in plain)]
+                total = sum(each["total"] for each in self.evidence_of(wanted, meant))
+                name = control["oscal_id"]
+                require(told == str(total), f"{name} tells of {told} occasions ({text}), and there are {total}")
 
     def check_seen(self, name: str, told: Sequence[dict[str, Any]], evidence: Sequence[dict[str, Any]]) -> None:
         """What a control stands on, on the days that could be looked at."""
@@ -1229,6 +1248,14 @@ class Reported:
             for kind, (outcomes, by_day) in found.items()
         ]
 
+    def check_seed(self) -> None:
+        """Samples are drawn by the root that there was once the period's last entry was in, and by no other."""
+        lasts = [(each["period"], each["last"] + 1) for each in self.report["population"] if each["last"] is not None]
+        if self.seed is not None:
+            require(self.seed[:2] == (lasts or [None])[-1], "its samples are not drawn by the last entry of its period")
+        elif lasts and self.report["gate"]["passed"]:
+            raise Wrong("it does not say what its samples are drawn by")
+
     def check_sample(self, control: dict[str, Any], meant: Sequence[Row]) -> None:
         """The sample of a control is the one that its seed draws of these rows."""
         name, sample = control["oscal_id"], control["samples"]
@@ -1241,7 +1268,9 @@ class Reported:
         ends = list(itertools.accumulate(count for *_, count in strata))
         if sample is None:
             unread = control["reason"] == "gate-failed" or control["status"] == "not-applicable"
-            require(unread or self.seed is None or not ends, f"{name} has no sample")
+            if not unread and ends and self.seed is None:
+                raise Unchecked("it has no samples, nor says what they would be drawn by: its gate failed")
+            require(unread or not ends, f"{name} has no sample")
             return
         require(ends and sample["population"] == ends[-1], f"the sample of {name} is of another population")
         if sample["method"] != SAMPLING:
@@ -1259,6 +1288,9 @@ class Reported:
     def check_agreement(self) -> str:
         """Gate, statuses, rules, findings and the register say the same. That rules were run rightly is not seen."""
         gate, findings = self.report["gate"], self.report["exceptions"]
+        held = {each["id"] for each in gate["checks"]}
+        for each in GATE:
+            require(each in held, f"its gate lacks the check {each}")
         require(gate["passed"] == all(each["passed"] for each in gate["checks"]), "its gate is not that of its checks")
         ids = [each["id"] for each in findings]
         named = {name for control in self.controls for name in control["findings"]}
@@ -1279,10 +1311,46 @@ class Reported:
                 require(each["findings"] == there, f"{name}: {each['rule']} found {each['findings']}, not {there}")
             require(sorted(told) == own, f"{name} has other findings than its rules")
             require(not fired or status == "exception", f"{name} is {status}, and a rule fired")
-            require(fired or status != "exception" or not gate["passed"], f"{name} is an exception, and no rule fired")
-            require(gate["passed"] or status != "satisfied", f"{name} is satisfied, and the gate failed")
+            self.check_status(control, bool(fired))
         require(self.report["summary"] == summary, "its summary counts other statuses than its controls have")
-        return "statuses, findings and register agree; rules were not run again"
+        return (
+            "statuses, findings and register agree; which controls, selectors and rules there have to be, "
+            "and what rules find, is not seen"
+        )
+
+    def check_status(self, control: dict[str, Any], is_fired: bool) -> None:
+        """A status is one that can come of what the control says beside it: the first of these that holds decides."""
+        name, status, reason = control["oscal_id"], control["status"], control["reason"]
+        told = f"{name} is {status}" + (f" ({reason})" if reason else "")
+        is_declared = status == "not-applicable"
+        require(is_declared == bool(control["declared"]), f"{told}: not-applicable is what was declared so")
+        require((status == "not-evidenced") == bool(reason), f"{told}: only what is not evidenced has a reason")
+        if is_declared:
+            return
+        if not self.report["gate"]["passed"]:
+            is_so = status == "exception" or reason in ("gate-failed", "manual-only")
+            require(is_so, f"{told}, and the gate failed")
+            return
+        require(reason != "gate-failed", f"{told}, and the gate passed")
+        require(is_fired == (status == "exception"), f"{told}, and no rule fired")
+        if is_fired:
+            return
+        is_external = control["pattern"] == "external"
+        require(is_external == (reason == "manual-only"), f"{told}, and its pattern is {control['pattern']}")
+        if is_external:
+            return
+        is_empty = self.report["events_in_period"] == 0
+        require(is_empty == (reason == "no-source"), f"{told}, of {self.report['events_in_period']} events in all")
+        lacking = [each["rule"] for each in control["rules"] if dict(each["parameters"]).get(NOT_RUN)]
+        require(
+            not lacking or is_empty or reason == "data-missing",
+            f"{told}, and {lacking[0] if lacking else ''} was not run wholly",
+        )
+        if status == "satisfied" and control["pattern"] in ("activity", "violation"):
+            counts = _OCCASIONS.findall(control["population"])
+            has_all = bool(counts) and not {"0", "unknown"} & set(counts)
+            is_setting = any(each["rule"] == "LCK-01" for each in control["rules"])  # settings may show it alone
+            require(has_all or is_setting, f"{told}, and there were no occasions for it")
 
 
 # ---- an export of the trail ----------------------------------------------------------------------------------------
