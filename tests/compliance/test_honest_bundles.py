@@ -34,8 +34,10 @@ async def opened(retention_days: int | None = None, days: int = 11) -> AsyncIter
     """An organization with so many days of events over two months, sealed and checked."""
     clock = ManualClock(BEGAN)
     store = await SqliteStore.open(None, clock=clock)
-    kept = {} if retention_days is None else {"cosmos_db_ttl_days": retention_days}
-    services = await build_services(Settings(kraftd_data=":memory:", **kept), clock=clock, store=store)
+    settings = Settings(kraftd_data=":memory:")
+    if retention_days is not None:
+        settings = Settings(kraftd_data=":memory:", cosmos_db_ttl_days=retention_days)
+    services = await build_services(settings, clock=clock, store=store)
     bureau = Bureau(services, clock)
     await store.create(IDENTITY, (TENANT,), new_tenant(TENANT, "Example", BEGAN))
     for day in range(days):

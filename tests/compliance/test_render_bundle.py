@@ -402,7 +402,7 @@ def _drawn(name: str, value: Any) -> Report:
 def _seeded(month: str, size: int) -> Report:
     """A report whose samples are drawn by a root of choice."""
     made, root = real(), encode_base64(WHOLE.checkpoint(month, size).root)
-    told = {"sampling_month": month, "sampling_size": size, "sampling_root": root}
+    told: dict[str, Cell] = {"sampling_month": month, "sampling_size": size, "sampling_root": root}
     parameters = tuple((dict(made.method.parameters) | told).items())
     controls = tuple(
         replace(each, samples=sample(FACTS, SPEAKS.get(at, ""), seed_of(root, each.oscal_id), 25))
@@ -680,13 +680,14 @@ def test_a_report_that_stands_on_nothing_of_a_month_is_checked_of_the_others(
 def test_only_behind_a_failed_gate_a_report_stands_on_nothing_of_a_month(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number, changes in enumerate(({"size": 1}, {"events": 1}, {"root": stands_on(3).root}, {"last": 0})):
+    each: list[dict[str, Any]] = [{"size": 1}, {"events": 1}, {"root": stands_on(3).root}, {"last": 0}]
+    for number, changes in enumerate(each):
         folder = tmp_path / str(number)
         folder.mkdir()
         made = silent(monkeypatch, **changes)
         assert "counts events of 2026-03 without a checkpoint" in wrongs(checked(folder, attached(made)))
     made = silent(monkeypatch)
-    passed = replace(made.gate, passed=True, checks=tuple(replace(each, passed=True) for each in made.gate.checks))
+    passed = replace(made.gate, passed=True, checks=tuple(replace(check, passed=True) for check in made.gate.checks))
     told = wrongs(checked(tmp_path, attached(replace(made, gate=passed)), expired=(MARCH,)))
     assert "counts events of 2026-03 without a checkpoint" in told
 
