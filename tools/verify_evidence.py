@@ -647,7 +647,10 @@ class Day:
 
 @dataclass
 class Claim:
-    """A statement that a month had this root at this size, what it comes from, and how it held."""
+    """A statement that a month had this root at this size, what it comes from, and how it held.
+
+    Without a root nothing is stated of the month, and `detail` says why.
+    """
 
     subject: str
     root: bytes
@@ -670,7 +673,7 @@ class Claims:
     def answer(self, checks: Checks) -> None:
         """Note how each held, once all months were checked."""
         for month, claim in self.made:
-            unknown = f"the entries of {month} could not be checked"
+            unknown = f"the entries of {month} could not be checked" if claim.root else claim.detail
             checks.add(claim.subject, claim.result, unknown if claim.result == UNKNOWN else claim.detail)
 
 
@@ -951,6 +954,10 @@ STATUSES = {
     "not-applicable": "not_applicable",
 }
 
+GATE = ("checkpoint", "counted", "facts", "unbroken", "checked", "chained", "retained")
+NOT_RUN = "not run, or not wholly, for want of"
+_OCCASIONS = re.compile(r"(?:^|; )([0-9]+|unknown) occasions: ")
+
 Row = tuple[Any, ...]  # type, outcome, class, reason
 
 
@@ -1018,6 +1025,11 @@ class Reported:
         self.report = report
         shards = report["population"]
         self.limits = {s["period"]: max(s["size"], -1 if s["last"] is None else s["last"] + 1) for s in shards}
+        self.silent = {s["period"] for s in shards if s["checkpoint"] == ""}  # it stands on nothing of these
+        for shard in shards:
+            stands_on = [shard[name] for name in ("size", "root", "events", "first", "last")]
+            is_none = stands_on == [0, "", 0, None, None] and not report["gate"]["passed"]
+            require(shard["checkpoint"] or is_none, f"it counts events of {shard['period']} without a checkpoint")
         self.days: dict[str, Day] = {}
         self.updates: dict[str, dict[str, int]] = {}
         self.months = {s["period"]: [0, None, None] for s in shards}
@@ -1053,6 +1065,8 @@ class Reported:
     def add(self, event: dict[str, Any], index: int, entry: bytes) -> None:
         """Count an entry of the period."""
         period, day, kind = event["period"], event["recorded_at"][:10], event["type"]
+        if period in self.silent:
+            return
         if index >= self.limits.get(period, 0):
             lag = BEHIND_PRODUCED if kind.startswith(PRODUCED) else BEHIND_OWN
             if self.made - seconds_of(event["recorded_at"][:19]) > lag:
@@ -1076,13 +1090,31 @@ class Reported:
         return {"figures": self.check_figures, "evidence": self.check_evidence, "controls": self.check_agreement}
 
     def check(self, what: Callable[[], str]) -> str:
-        """Run one of the checks below, of a report whose entries are all there."""
-        if set(self.months) - self.counted:
-            raise Unchecked("the entries that it counts could not be checked")
+        """Run one of the checks below."""
         try:
             return what()
         except (LookupError, TypeError, ValueError, AttributeError):
             raise Wrong("report/report.json has figures that are none") from None
+
+    @functools.cached_property
+    def absent(self) -> set[str]:
+        """The months that it counts and whose entries could not be checked. Ask once all months were."""
+        return set(self.months) - self.counted - self.silent
+
+    def is_counted(self, day: str) -> bool:
+        """Whether there are events of a day, and they could be counted."""
+        return day in self.days and day[:7] not in self.absent
+
+    def as_far_as(self, detail: str, unseen: str) -> str:
+        """The detail of a check that found nothing wrong. Unchecked where there are months that it could not look at.
+        `unseen`: what it could not check for want of their entries."""
+        if self.absent:
+            which = ", ".join(sorted(self.absent))
+            raise Unchecked(f"the entries of {which} could not be checked; nor, for want of them, {unseen}")
+        if self.silent:
+            which = ", ".join(sorted(self.silent))
+            raise Unchecked(f"it stands on nothing of {which}; of the other months: {detail}")
+        return detail
 
     @functools.cached_property
     def days_of_period(self) -> list[str]:
@@ -1096,23 +1128,28 @@ class Reported:
         require([each["period"] for each in self.report["population"]] == months, "it does not stand on all its months")
         require(not self.faults, "; ".join(self.faults[:MAX_SHOWN]))
         for period, index in sorted(self.named):
-            raise Wrong(f"entry {index:,} of {period}, which it names, is not among those of its period")
-        total = sum(day.totals()["events"] for day in self.days.values())
-        told = self.report["events_in_period"]
-        require(told == total, f"it counts {told} events in the period, and there are {total}")
+            where = f"entry {index:,} of {period}"
+            require(period in self.absent, f"{where}, which it names, is not among those of its period")
+        total, told = 0, self.report["events_in_period"]
         for shard in self.report["population"]:
-            own = [shard["events"], shard["first"], shard["last"]]
-            require(own == self.months[shard["period"]], f"it counts other events of {shard['period']} than there are")
+            period, own = shard["period"], [shard["events"], shard["first"], shard["last"]]
+            total += own[0] if period in self.absent else self.months[period][0] or 0
+            is_so = period in self.absent or own == self.months[period]
+            require(is_so, f"it counts other events of {period} than there are")
+        require(told == total, f"it counts {told} events in the period, and there are {total}")
         self.check_days()
         self.check_counts()
-        return f"{total:,} events by day, type, outcome, class and reason: counted again from the entries"
+        detail = f"{total:,} events by day, type, outcome, class and reason: counted again from the entries"
+        return self.as_far_as(detail, "how many there are of each type")
 
     def check_days(self) -> None:
         """The table of days: each day once, its events, first and last index, and different actors."""
         rows = self.tables.get("days", {"rows": []})["rows"]
         for day, row in itertools.zip_longest(self.days_of_period, rows):
             expected = [day, 0, None, None, 0]
-            if day in self.days:
+            if row is not None and day is not None and day[:7] in self.absent:
+                expected = [day, *row[1:5]]
+            elif day in self.days:
                 totals = self.days[day].totals()
                 expected = [day, *(totals[name] for name in ("events", "first", "last", "distinct_actors"))]
             require(row is not None and row[:5] == expected, f"it counts other events of {day} than there are")
@@ -1121,6 +1158,8 @@ class Reported:
         """The table of counts by type, outcome, class and reason."""
         if "counts" not in self.tables:
             raise Unchecked("the report has no table of counts by type")
+        if self.absent:
+            return
         table, rows = self.tables["counts"], self.rows
         for *row, count in table["rows"]:
             shown = " ".join(map(str, row))
@@ -1135,7 +1174,7 @@ class Reported:
         """Events by type, outcome, class and reason, of each day."""
         found: dict[Row, list[int]] = {}
         for place, day in enumerate(self.days_of_period):
-            for row, count in self.days[day].counts.items() if day in self.days else ():
+            for row, count in self.days[day].counts.items() if self.is_counted(day) else ():
                 found.setdefault(row, [0] * len(self.days_of_period))[place] += count
         return dict(sorted(found.items(), key=lambda each: tuple(part or "" for part in each[0])))
 
@@ -1145,12 +1184,17 @@ class Reported:
             raise Unchecked("the report does not say which events speak to each control")
         said = self.tables["evidence"]["rows"]
         ids = [control["oscal_id"] for control in self.controls]
+        require(any(row[1] for row in said), "no events speak to any of its controls")
+        self.check_seed()
         require([row[0] for row in said] == ids, "its table of evidence is of other controls than it has")
         for control, (name, text, told) in zip(self.controls, said, strict=True):
             wanted = selectors_of(text)
             plain = [each for each in wanted if each["status"] is None]
             meant = [row for row in self.rows if any(is_meant(row, each) for each in plain)]
             evidence = self.evidence_of(wanted, meant)
+            if self.absent:
+                self.check_seen(name, control["evidence"], evidence)
+                continue
             for one, two in itertools.zip_longest(control["evidence"], evidence):
                 kind = (two or one)["type"]
                 require(one == two, f"{name} stands on other events of {kind} than there are")
@@ -1158,8 +1202,33 @@ class Reported:
             require(told == total, f"{name} stands on {told} events, and there are {total}")
             figures = [each["value"] for each in control["metrics"] if each["id"] == "evidence_events"]
             require(figures in ([], [total]), f"a figure of {name} is another than its evidence")
+            self.check_occasions(control)
             self.check_sample(control, meant)
-        return f"{len(ids)} controls stand on exactly the events that there are, and the samples are those of the seeds"
+        detail = (
+            f"{len(ids)} controls stand on exactly the events that there are, and the samples are those of the seeds"
+        )
+        return self.as_far_as(detail, "totals and samples")
+
+    def check_occasions(self, control: dict[str, Any]) -> None:
+        """Where occasions of a control are events alone, there are as many as it says."""
+        _, *parts = _OCCASIONS.split(control["population"])
+        for told, text in zip(parts[::2], parts[1::2], strict=True):
+            if all(map(_SELECTOR.fullmatch, text.split(", "))):
+                wanted = selectors_of(text.replace(", ", " "))
+                plain = [each for each in wanted if each["status"] is None]
+                meant = [row for row in self.rows if any(is_meant(row, each) for each in plain)]
+                total = sum(each["total"] for each in self.evidence_of(wanted, meant))
+                name = control["oscal_id"]
+                require(told == str(total), f"{name} tells of {told} occasions ({text}), and there are {total}")
+
+    def check_seen(self, name: str, told: Sequence[dict[str, Any]], evidence: Sequence[dict[str, Any]]) -> None:
+        """What a control stands on, on the days that could be looked at."""
+        there, said = ({each["type"]: each["by_day"] for each in all_of} for all_of in (evidence, told))
+        none = [0] * len(self.days_of_period)
+        seen = [place for place, day in enumerate(self.days_of_period) if day[:7] not in self.absent]
+        for kind in there.keys() | said.keys():
+            one, two = ([of.get(kind, none)[place] for place in seen] for of in (there, said))
+            require(one == two, f"{name} stands on other events of {kind} than there are")
 
     def evidence_of(self, wanted: Sequence[dict[str, str | None]], meant: Sequence[Row]) -> list[dict[str, Any]]:
         """The evidence of a control: by type, and updates of alerts by what they came to."""
@@ -1179,6 +1248,14 @@ class Reported:
             for kind, (outcomes, by_day) in found.items()
         ]
 
+    def check_seed(self) -> None:
+        """Samples are drawn by the root that there was once the period's last entry was in, and by no other."""
+        lasts = [(each["period"], each["last"] + 1) for each in self.report["population"] if each["last"] is not None]
+        if self.seed is not None:
+            require([self.seed[:2]] == lasts[-1:], "its samples are not drawn by the last entry of its period")
+        elif lasts and self.report["gate"]["passed"]:
+            raise Wrong("it does not say what its samples are drawn by")
+
     def check_sample(self, control: dict[str, Any], meant: Sequence[Row]) -> None:
         """The sample of a control is the one that its seed draws of these rows."""
         name, sample = control["oscal_id"], control["samples"]
@@ -1191,7 +1268,9 @@ class Reported:
         ends = list(itertools.accumulate(count for *_, count in strata))
         if sample is None:
             unread = control["reason"] == "gate-failed" or control["status"] == "not-applicable"
-            require(unread or self.seed is None or not ends, f"{name} has no sample")
+            if not unread and ends and self.seed is None:
+                raise Unchecked("it has no samples, nor says what they would be drawn by: its gate failed")
+            require(unread or not ends, f"{name} has no sample")
             return
         require(ends and sample["population"] == ends[-1], f"the sample of {name} is of another population")
         if sample["method"] != SAMPLING:
@@ -1209,6 +1288,9 @@ class Reported:
     def check_agreement(self) -> str:
         """Gate, statuses, rules, findings and the register say the same. That rules were run rightly is not seen."""
         gate, findings = self.report["gate"], self.report["exceptions"]
+        held = {each["id"] for each in gate["checks"]}
+        for each in GATE:
+            require(each in held, f"its gate lacks the check {each}")
         require(gate["passed"] == all(each["passed"] for each in gate["checks"]), "its gate is not that of its checks")
         ids = [each["id"] for each in findings]
         named = {name for control in self.controls for name in control["findings"]}
@@ -1229,10 +1311,46 @@ class Reported:
                 require(each["findings"] == there, f"{name}: {each['rule']} found {each['findings']}, not {there}")
             require(sorted(told) == own, f"{name} has other findings than its rules")
             require(not fired or status == "exception", f"{name} is {status}, and a rule fired")
-            require(fired or status != "exception" or not gate["passed"], f"{name} is an exception, and no rule fired")
-            require(gate["passed"] or status != "satisfied", f"{name} is satisfied, and the gate failed")
+            self.check_status(control, bool(fired))
         require(self.report["summary"] == summary, "its summary counts other statuses than its controls have")
-        return "statuses, findings and register agree; rules were not run again"
+        return (
+            "statuses, findings and register agree; not checked: which controls, selectors and rules there have to be, "
+            "and what rules find"
+        )
+
+    def check_status(self, control: dict[str, Any], is_fired: bool) -> None:
+        """A status is one that can come of what the control says beside it: the first of these that holds decides."""
+        name, status, reason = control["oscal_id"], control["status"], control["reason"]
+        told = f"{name} is {status}" + (f" ({reason})" if reason else "")
+        is_declared = status == "not-applicable"
+        require(is_declared == bool(control["declared"]), f"{told}: not-applicable is what was declared so")
+        require((status == "not-evidenced") == bool(reason), f"{told}: only what is not evidenced has a reason")
+        if is_declared:
+            return
+        if not self.report["gate"]["passed"]:
+            is_so = status == "exception" or reason in ("gate-failed", "manual-only")
+            require(is_so, f"{told}, and the gate failed")
+            return
+        require(reason != "gate-failed", f"{told}, and the gate passed")
+        require(is_fired == (status == "exception"), f"{told}, and no rule fired")
+        if is_fired:
+            return
+        is_external = control["pattern"] == "external"
+        require(is_external == (reason == "manual-only"), f"{told}, and its pattern is {control['pattern']}")
+        if is_external:
+            return
+        is_empty = self.report["events_in_period"] == 0
+        require(is_empty == (reason == "no-source"), f"{told}, of {self.report['events_in_period']} events in all")
+        lacking = [each["rule"] for each in control["rules"] if dict(each["parameters"]).get(NOT_RUN)]
+        require(
+            not lacking or is_empty or reason == "data-missing",
+            f"{told}, and {lacking[0] if lacking else ''} was not run wholly",
+        )
+        if status == "satisfied" and control["pattern"] in ("activity", "violation"):
+            counts = _OCCASIONS.findall(control["population"])
+            has_all = bool(counts) and not {"0", "unknown"} & set(counts)
+            is_setting = any(each["rule"] == "LCK-01" for each in control["rules"])  # settings may show it alone
+            require(has_all or is_setting, f"{told}, and there were no occasions for it")
 
 
 # ---- an export of the trail ----------------------------------------------------------------------------------------
@@ -1536,9 +1654,13 @@ class Bundle:
         require(said == named, "report/report.json is another report than the manifest names")
         require(about == [self.tenant_id, self.start, self.end], "the report is of another tenant or period")
         for (period, size, root), note in zip(shards, notes, strict=True):
+            require(period in claims.at, f"the report stands on {period}, which the bundle does not have")
+            if period in reported.silent:
+                detail = f"there was no checkpoint of {period} when it was made, and its gate failed"
+                claims.add(period, -1, Claim(f"Report: month {period}", b"", detail))
+                continue
             signed = self.signed_checkpoint(note, f"{self.origin}/{period}")[:2]
             require(signed == (size, root), f"the report's figures of {period} are not those of its checkpoint")
-            require(period in claims.at, f"the report stands on {period}, which the bundle does not have")
             detail = f"it stands on the first {size:,} entries of {period}, and they are these"
             claims.add(period, size, Claim(f"Report: month {period}", root, detail))
         if reported.seed is not None:

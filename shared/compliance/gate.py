@@ -187,14 +187,16 @@ def gate_of(
     *,
     retention_days: int,
     previous: tuple[int, str] | None,
+    seed: Seed | None,
 ) -> Gate:
-    """The gate over what was found. `previous`: size and root of the month before the period, if it is still kept."""
+    """The gate over what was found. `previous`: size and root of the month before the period, if it is still kept.
+    `seed`: what samples are drawn by; where there are events and it could not be had, the ledger is broken."""
     whole = [month for month in months if month.fault is None]
     checks = [
         _check("checkpoint", "Every month has a signed checkpoint that follows from the one before", _faults(months)),
         _check("counted", "The counts of the days add up to the size of each month", _uncounted(whole)),
         _check("facts", "The facts of each day are of all events sealed of it", _unfolded(period, whole, facts)),
-        _check("unbroken", "The ledger says of itself that nothing is wrong", _broken(whole, period, facts)),
+        _check("unbroken", "The ledger says of itself that nothing is wrong", _broken(whole, period, facts, seed)),
         _check("checked", "The continuous check of what is stored is at work", _unchecked(whole)),
         _check("chained", "The month before the period was closed as it is", _unchained(period, told, previous, now)),
         _check("retained", "Retention covers the period", _expired(period, enrolled_at, now, retention_days)),
@@ -235,12 +237,16 @@ def _unfolded(period: Period, months: Sequence[Month], facts: Mapping[str, Mappi
     return found
 
 
-def _broken(months: Sequence[Month], period: Period, facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _broken(
+    months: Sequence[Month], period: Period, facts: Mapping[str, Mapping[str, Any]], seed: Seed | None
+) -> list[str]:
     found = [f"{month.period}: {month.findings} findings are kept with it" for month in months if month.findings]
     for day in period.days:
         failed = sum(n for kind, *_, n in facts.get(day, {}).get("counts", ()) if kind == "ledger.verify_failed")
         if failed:
             found.append(f"{day}: {failed} times a check failed")
+    if seed is None and any(day in period.days for month in months for day in month.rollups):
+        found.append("the root at the period's last entry cannot be computed")
     return found
 
 

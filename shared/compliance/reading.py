@@ -80,6 +80,7 @@ class Reader:
         rollups |= lead or {}
         days = await self._facts.days(tenant_id, (*period.lead, *period.days), rollups, request)
         state, told = await self._inspection.state(tenant_id, period)
+        seed = await self._inspection.seed(tenant_id, period, months, request)
         gate = gate_of(
             period,
             months,
@@ -89,6 +90,7 @@ class Reader:
             self._clock.now(),
             retention_days=state.retention_days,
             previous=await self._inspection.previous(tenant_id, period),
+            seed=seed,
         )
         rules = {rule for control in FRAMEWORKS[framework].controls for rule in control.rules.split()}
         consents = any(days[day]["based_on_consent"] for day in period.days if day in days)
@@ -113,7 +115,7 @@ class Reader:
             shards=shards_of(period, months, spans),
             ledger=state,
             policies=_of_framework(policies, framework),
-            seed=await self._inspection.seed(tenant_id, period, months, request),
+            seed=seed,
             thresholds=thresholds,
             alerts=alerts,
             alerts_before=alerts_before,

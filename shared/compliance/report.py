@@ -114,7 +114,7 @@ def _discard(target: Path) -> None:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m shared.compliance.report", description="Make a compliance report.")
-    parser.add_argument("--tenant", required=True, help="id of the organization")
+    parser.add_argument("--tenant", required=True, type=_tenant, help="id of the organization")
     parser.add_argument("--framework", required=True, choices=tuple(FRAMEWORKS))
     parser.add_argument("--from", dest="from_day", required=True, type=date.fromisoformat, help="the first day (UTC)")
     parser.add_argument("--to", dest="to_day", required=True, type=date.fromisoformat, help="the day after it")
@@ -123,6 +123,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "-o", "--output", required=True, type=Path, help="the file to write; of a bundle a folder, empty or not there"
     )
     return parser.parse_args(arguments)
+
+
+def _tenant(text: str) -> str:
+    """An id that the store can be asked for."""
+    if not text or any("\ud800" <= c <= "\udfff" for c in text):  # what is no UTF-8 comes as lone surrogates
+        raise argparse.ArgumentTypeError("the id of an organization is text, and not empty")
+    return text
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -19,7 +20,18 @@ from shared.compliance.facts.fold import fold
 from shared.compliance.facts.merged import Facts
 from shared.compliance.render import bundle, pdf
 from shared.compliance.render.json import report_json
-from shared.compliance.report_model import Cell, EventRef, Metric, Report, RuleRun, Sample, Shard, Table
+from shared.compliance.report_model import (
+    Cell,
+    EventRef,
+    Gate,
+    GateCheck,
+    Metric,
+    Report,
+    RuleRun,
+    Sample,
+    Shard,
+    Table,
+)
 from shared.compliance.report_model import Evidence as Speaks
 from shared.compliance.samples import sample, seed_of
 from shared.compliance.selectors import Row
@@ -134,6 +146,8 @@ def real(**changes: Any) -> Report:
         controls.append(
             replace(
                 each,
+                pattern="external" if each.reason == "manual-only" else "violation",
+                population=f"{total or 3} occasions: {text.replace(' ', ', ') or 'things that were done'}",
                 evidence=speaks(text),
                 metrics=(*each.metrics, Metric("evidence_events", "Events", total)),
                 rules=(run,) if number == 1 else (),
@@ -150,6 +164,7 @@ def real(**changes: Any) -> Report:
     )
     given: dict[str, Any] = {
         "generated_at": MADE,
+        "gate": Gate(True, tuple(GateCheck(name, "A condition", True, "as it must be") for name in verifier.GATE)),
         "exceptions": (finding,),
         "controls": tuple(controls),
         "tables": (*figures(), own, *made.tables),
@@ -202,7 +217,7 @@ def test_the_verifier_accepts_the_deliverable_and_says_which_report_it_is(
     assert "298 events by day, type, outcome, class and reason: counted again from the entries" in text
     assert "drawn by is that of the first 30 entries of 2026-04" in text
     assert "5 controls stand on exactly the events that there are, and the samples are those of the seeds" in text
-    assert "statuses, findings and register agree; rules were not run again" in text
+    assert "findings and register agree; not checked: which controls, selectors and rules there have to be" in text
 
 
 @pytest.mark.parametrize(("stood", "drawn"), [(268, 30), (268, 20), (260, 30)])
@@ -384,6 +399,79 @@ def _drawn(name: str, value: Any) -> Report:
     return replace(made, method=replace(made.method, parameters=parameters))
 
 
+def _seeded(month: str, size: int) -> Report:
+    """A report whose samples are drawn by a root of choice."""
+    made, root = real(), encode_base64(WHOLE.checkpoint(month, size).root)
+    told: dict[str, Cell] = {"sampling_month": month, "sampling_size": size, "sampling_root": root}
+    parameters = tuple((dict(made.method.parameters) | told).items())
+    controls = tuple(
+        replace(each, samples=sample(FACTS, SPEAKS.get(at, ""), seed_of(root, each.oscal_id), 25))
+        for at, each in enumerate(made.controls)
+    )
+    return replace(made, controls=controls, method=replace(made.method, parameters=parameters))
+
+
+def _undrawn(made: Report) -> Report:
+    """A report without samples, nor what they are drawn by."""
+    parameters = tuple(each for each in made.method.parameters if not each[0].startswith("sampling_"))
+    controls = tuple(replace(each, samples=None) for each in made.controls)
+    return replace(made, controls=controls, method=replace(made.method, parameters=parameters))
+
+
+def _speak_not(*names: str) -> Table:
+    rows = tuple((name, "", 0) for name in names)
+    return Table("evidence", "Evidence", ("Control", "Which", "Events"), rows, len(rows))
+
+
+def _silenced() -> Report:
+    """A report to whose controls nothing speaks."""
+    made = real()
+    controls = tuple(replace(each, evidence=(), samples=None, metrics=()) for each in made.controls)
+    return replace(made, controls=controls, tables=(*figures(), _speak_not(*(each.oscal_id for each in controls))))
+
+
+def _failed(made: Report) -> Report:
+    """A report whose gate failed, and nothing else of it is another."""
+    checks = (replace(made.gate.checks[0], passed=False), *made.gate.checks[1:])
+    return replace(made, gate=Gate(False, checks))
+
+
+def _gated(made: Report) -> Report:
+    """A report whose gate failed, as it tells it then."""
+    controls = tuple(
+        replace(each, status="not-evidenced", reason="gate-failed")
+        if each.status == "satisfied" or each.reason == "no-occurrence"
+        else each
+        for each in made.controls
+    )
+    return _failed(replace(made, controls=controls, summary=replace(made.summary, satisfied=0, not_evidenced=3)))
+
+
+def _lacking(at: int) -> Report:
+    run = RuleRun("AUTH-03", "", "high", (("not run, or not wholly, for want of", "alerts"),), 0)
+    return _control(at, rules=(run,))
+
+
+STATUSES: list[tuple[Callable[[], Report], str]] = [
+    (lambda: _lacking(0), "is satisfied, and AUTH-03 was not run wholly"),
+    (lambda: _lacking(2), "is not-evidenced (no-occurrence), and AUTH-03 was not run wholly"),
+    (lambda: _control(2, status="satisfied"), "only what is not evidenced has a reason"),
+    (lambda: _control(2, reason=None), "only what is not evidenced has a reason"),
+    (lambda: _control(2, reason="gate-failed"), "and the gate passed"),
+    (lambda: _control(2, reason="manual-only"), "and its pattern is violation"),
+    (lambda: _control(2, reason="no-source"), "of 298 events in all"),
+    (lambda: _control(3, status="satisfied", reason=None), "and its pattern is external"),
+    (lambda: _control(4, declared=None), "not-applicable is what was declared so"),
+    (lambda: _control(0, declared="by somebody"), "not-applicable is what was declared so"),
+    (lambda: _control(0, status="not-applicable"), "not-applicable is what was declared so"),
+    (lambda: _control(0, population="0 occasions: things done"), "there were no occasions for it"),
+    (lambda: _control(0, population="2 occasions: a; unknown occasions: b"), "there were no occasions for it"),
+    (lambda: _control(0, population="12 events"), "there were no occasions for it"),
+    (lambda: _failed(_control(0, status="not-evidenced", reason="no-occurrence")), "and the gate failed"),
+]
+"""What a control says of itself, and cannot be with what it says beside that."""
+
+
 def _first(rows: list[list[Any]], by: int) -> None:
     rows[0][-1] += by
 
@@ -440,14 +528,12 @@ LIES: list[tuple[Callable[[], Report], str]] = [
     (lambda: _control(2, findings=("F-2",)), "has other findings than its rules"),
     (lambda: _control(2, rules=_runs(120)), "has other findings than its rules"),
     (lambda: _control(1, status="satisfied"), "is satisfied, and a rule fired"),
-    (lambda: _control(0, status="exception"), "is an exception, and no rule fired"),
+    (lambda: _control(0, status="exception"), "is exception, and no rule fired"),
     (lambda: _control(0, status="not-evidenced", reason="no-occurrence"), "counts other statuses"),
+    *STATUSES,
     (lambda: _control(0, status="fine"), "figures that are none"),
     (lambda: real(gate=replace(real().gate, passed=False)), "gate is not that of its checks"),
-    (
-        lambda: real(gate=replace(real().gate, passed=False, checks=(replace(real().gate.checks[0], passed=False),))),
-        "is satisfied, and the gate failed",
-    ),
+    (lambda: _failed(real()), "is satisfied, and the gate failed"),
     (lambda: real(population=(stands_on(268),)), "does not stand on all its months"),
     (
         lambda: real(population=(replace(stands_on(3), last=2), stands_on(30, "2026-04")), generated_at=LATE),
@@ -462,6 +548,14 @@ LIES: list[tuple[Callable[[], Report], str]] = [
     (lambda: _drawn("sampling_size", 29), "history was rewritten"),
     (lambda: _drawn("sampling_size", "30"), "size that samples are drawn by is none"),
     (lambda: _drawn("sampling_month", "2026-06"), "2026-06, which the bundle does not have"),
+    (lambda: _seeded(MARCH, 268), "not drawn by the last entry of its period"),
+    (lambda: _seeded("2026-04", 20), "not drawn by the last entry of its period"),
+    (lambda: _undrawn(real()), "does not say what its samples are drawn by"),
+    (_silenced, "no events speak to any of its controls"),
+    (lambda: real(controls=(), tables=(*figures(), _speak_not())), "no events speak to any of its controls"),
+    (lambda: real(gate=Gate(True, ())), "its gate lacks the check checkpoint"),
+    (lambda: real(gate=Gate(True, real().gate.checks[:-1])), "its gate lacks the check retained"),
+    (lambda: _control(0, population="9 occasions: auth.login+failure"), "tells of 9 occasions (auth.login+failure)"),
 ]
 
 
@@ -489,6 +583,20 @@ def test_a_report_that_does_not_say_what_speaks_to_its_controls_is_not_checked(t
     assert "does not say which events speak to each control" in verifier.table(checks)
 
 
+def test_behind_a_failed_gate_a_report_may_have_no_samples(tmp_path: Path) -> None:
+    """The root that they would be drawn by may be what is broken."""
+    checks = checked(tmp_path, attached(_undrawn(_gated(real()))))
+    assert checks.result == verifier.UNKNOWN, verifier.table(checks)
+    assert "it has no samples, nor says what they would be drawn by" in said(checks, "Report: evidence")
+
+
+def test_a_lock_that_nobody_met_needs_no_occasion(tmp_path: Path) -> None:
+    """Its settings speak for themselves."""
+    run = RuleRun("LCK-01", "", "high", (), 0)
+    checks = checked(tmp_path, attached(_control(0, rules=(run,), population="0 occasions: things done")))
+    assert checks.result == verifier.OK, verifier.table(checks)
+
+
 def test_a_sample_that_was_drawn_in_another_way_is_not_checked(tmp_path: Path) -> None:
     checks = checked(tmp_path, attached(_sample(3, method="Those that looked well")))
     assert checks.result == verifier.UNKNOWN, verifier.table(checks)
@@ -503,10 +611,94 @@ def test_a_month_that_the_bundle_does_not_have(tmp_path: Path) -> None:
     assert "stands on 2026-05, which the bundle does not have" in wrongs(checked(tmp_path, attached(made)))
 
 
-def test_an_expired_month_leaves_the_report_unchecked(tmp_path: Path) -> None:
+def said(checks: verifier.Checks, subject: str) -> str:
+    [line] = [line for line in checks.lines if line.subject == subject]
+    return f"{line.result}: {line.detail}"
+
+
+def test_of_an_expired_month_a_report_is_checked_as_far_as_can_be(tmp_path: Path) -> None:
     checks = checked(tmp_path, attached(real()), expired=(MARCH,))
     assert checks.result == verifier.UNKNOWN, verifier.table(checks)
-    assert "the entries of 2026-03 could not be checked" in verifier.table(checks)
+    assert said(checks, "Report: month 2026-03") == "not checked: the entries of 2026-03 could not be checked"
+    assert said(checks, "Report: month 2026-04").startswith("ok: ")
+    lacking = "not checked: the entries of 2026-03 could not be checked; nor, for want of them, "
+    assert said(checks, "Report: figures") == f"{lacking}how many there are of each type"
+    assert said(checks, "Report: evidence") == f"{lacking}totals and samples"
+    assert said(checks, "Report: controls").startswith("ok: ")
+
+
+def _april(at: int, by: int) -> Report:
+    """Another number of events in evidence on a day of April, and none more in all."""
+    by_day = list(real().controls[at].evidence[0].by_day)
+    place = next(place for place, n in enumerate(by_day) if n and PERIOD[place] >= "2026-04")
+    by_day[place] += by
+    return _control(at, evidence=(replace(real().controls[at].evidence[0], by_day=tuple(by_day)),))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: real(events_in_period=299), "counts 299 events in the period, and there are 298"),
+        (
+            lambda: real(population=(stands_on(268), replace(stands_on(30, "2026-04"), events=29))),
+            "other events of 2026-04",
+        ),
+        (_table("days", lambda rows: rows[-1].__setitem__(1, 3)), "other events of 2026-04-30"),
+        (_table("days", lambda rows: rows.pop(0)), "other events of 2026-03-01"),
+        (lambda: _named(period="2026-04", index=30), "entry 30 of 2026-04, which it names, is not among"),
+        (lambda: _april(3, 1), "stands on other events of"),
+        (lambda: _control(1, status="satisfied"), "is satisfied, and a rule fired"),
+    ],
+)
+def test_what_is_wrong_of_the_other_months_is_found(tmp_path: Path, make: Callable[[], Report], message: str) -> None:
+    assert message in wrongs(checked(tmp_path, attached(make()), expired=(MARCH,)))
+
+
+def silent(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Report:
+    """A report that was made once the retention of March was over."""
+    monkeypatch.setitem(STOOD, MARCH, 0)
+    monkeypatch.setattr(sys.modules[__name__], "FACTS", facts())
+    made = real(population=(replace(Shard(MARCH, 0, "", "", 0, None, None), **changes), stands_on(30, "2026-04")))
+    return _gated(replace(made, exceptions=tuple(replace(each, events=()) for each in made.exceptions)))
+
+
+@pytest.mark.parametrize("expired", [(MARCH,), ()])
+def test_a_report_that_stands_on_nothing_of_a_month_is_checked_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expired: tuple[str, ...]
+) -> None:
+    checks = checked(tmp_path, attached(silent(monkeypatch)), expired=expired)
+    assert checks.result == verifier.UNKNOWN, verifier.table(checks)
+    none = "not checked: there was no checkpoint of 2026-03 when it was made, and its gate failed"
+    assert said(checks, "Report: month 2026-03") == none
+    rest = "not checked: it stands on nothing of 2026-03; of the other months: "
+    assert said(checks, "Report: figures").startswith(f"{rest}30 events by day")
+    assert said(checks, "Report: evidence").startswith(f"{rest}5 controls stand on exactly the events")
+    for subject in ("Report", "Report: month 2026-04", "Report: samples", "Report: controls"):
+        assert said(checks, subject).startswith("ok: ")
+
+
+def test_only_behind_a_failed_gate_a_report_stands_on_nothing_of_a_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each: list[dict[str, Any]] = [{"size": 1}, {"events": 1}, {"root": stands_on(3).root}, {"last": 0}]
+    for number, changes in enumerate(each):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        made = silent(monkeypatch, **changes)
+        assert "counts events of 2026-03 without a checkpoint" in wrongs(checked(folder, attached(made)))
+    made = silent(monkeypatch)
+    passed = replace(made.gate, passed=True, checks=tuple(replace(check, passed=True) for check in made.gate.checks))
+    told = wrongs(checked(tmp_path, attached(replace(made, gate=passed)), expired=(MARCH,)))
+    assert "counts events of 2026-03 without a checkpoint" in told
+
+
+def test_what_a_silent_report_says_of_other_months_is_held_against_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = replace(silent(monkeypatch), events_in_period=31)
+    assert "counts 31 events in the period, and there are 30" in wrongs(
+        checked(tmp_path, attached(made), expired=(MARCH,))
+    )
 
 
 def renamed(name: str) -> Callable[[dict[str, bytes]], None]:

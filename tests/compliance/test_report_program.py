@@ -168,3 +168,14 @@ def test_it_says_why_there_is_none(day: str, tmp_path: Path, capsys: pytest.Capt
     assert [each.name for each in tmp_path.iterdir()] == ["data"]
     with pytest.raises(SystemExit):
         run(day, tmp_path / "x.json", "--framework", "sox")
+
+
+@pytest.mark.parametrize("tenant", ["", "a\udcff"])
+def test_a_tenant_that_can_be_none_is_wrong_usage(
+    tenant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("2026-03-01", tmp_path / "x.json", "--tenant", tenant)
+    assert stopped.value.code == 2
+    assert "argument --tenant: the id of an organization is text, and not empty" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

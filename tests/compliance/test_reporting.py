@@ -14,6 +14,7 @@ from shared.audit.model import Actor
 from shared.audit.outbox import is_entry
 from shared.compliance.facts.store import KIND as FACTS
 from shared.compliance.facts.store import facts_id
+from shared.compliance.gate import Inspection
 from shared.compliance.kinds import COMPLIANCE as KIND
 from shared.compliance.kinds import ORDER
 from shared.compliance.parts import PART_KIND, decode, encode, part_prefix
@@ -194,6 +195,22 @@ async def test_a_broken_ledger_fails_the_gate(local: Bureau, what: str, failing:
     if what in ("entry", "head"):
         failed = [event for event in await local.all(AUDIT_EVENTS) if event["type"] == "ledger.verify_failed"]
         assert failed, "the trail says so"
+
+
+async def test_a_ledger_whose_last_root_cannot_be_computed_fails_the_gate(
+    local: Bureau, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is satisfied without the samples that everybody could draw again."""
+
+    async def none(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(Inspection, "seed", none)
+    head = await local.build("iso_27001")
+    report = await local.services.compliance.report(head)
+    assert checks(head, report) == {"unbroken"}
+    assert report.summary.satisfied == 0
+    assert "sampling_root" not in dict(report.method.parameters)
 
 
 async def refused_over_midnight(bureau: Bureau, at: datetime) -> None:
