@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.audit.model import PLATFORM_TENANT, RequestContext
 from shared.compliance.builder import silences
@@ -19,6 +19,7 @@ from shared.compliance.evidence import (
     AlertsOf,
     Edition,
     Evidence,
+    LedgerState,
     Operations,
     Organization,
     Organizations,
@@ -27,12 +28,14 @@ from shared.compliance.evidence import (
     Policies,
     RequestRow,
     RequestsOf,
+    Seed,
     edition_of,
     moment_after,
 )
 from shared.compliance.facts.merged import Facts
 from shared.compliance.facts.store import FactsStore
-from shared.compliance.gate import Inspection, gate_of, shards_of
+from shared.compliance.gate import Inspection, Month, gate_of, shards_of
+from shared.compliance.report_model import Gate
 from shared.compliance.rules.data import answer_to, undone, was_done
 from shared.compliance.thresholds import thresholds_for
 from shared.core.clock import Clock
@@ -55,6 +58,14 @@ class Ports:
     requests: RequestsOf | None = None
 
 
+class _Sealed(NamedTuple):
+    months: Sequence[Month]
+    facts: Facts
+    gate: Gate
+    state: LedgerState
+    seed: Seed | None
+
+
 class Reader:
     """Collects the evidence of a report."""
 
@@ -72,13 +83,48 @@ class Reader:
         self, organization: Organization, framework: str, period: Period, request: RequestContext
     ) -> Evidence:
         """The evidence of an organization, framework and period. StoreError, SecretsError."""
-        tenant_id = organization.id
+        tenant_id, start, end = organization.id, period.start, period.end
         policies = await self._ports.organizations.policies(tenant_id)
+        rules = {rule for control in FRAMEWORKS[framework].controls for rule in control.rules.split()}
+        sealed = await self._sealed(organization, period, rules, request)
+        facts, thresholds = sealed.facts, thresholds_for(framework, policies.thresholds)
+        spans = silences(facts, start, thresholds["source_silence_hours"])
+        alerts, alerts_before = await self._alerts(tenant_id, period, thresholds["recurrence_days"])
+        review, review_before = await self._reviews(tenant_id, period, rules)
+        evidence = Evidence(
+            framework=framework,
+            organization=organization,
+            period=period,
+            facts=facts,
+            gate=sealed.gate,
+            shards=shards_of(period, sealed.months, spans),
+            ledger=sealed.state,
+            policies=_of_framework(policies, framework),
+            seed=sealed.seed,
+            thresholds=thresholds,
+            alerts=alerts,
+            alerts_before=alerts_before,
+            requests=await self._requests(tenant_id, period, facts),
+            accounts=await self._accounts(tenant_id, rules, facts, period, thresholds),
+            operations=await self._operations(tenant_id, period, facts),
+            last_review_at=review,
+            review_before=review_before,
+            incidents_before=await self._incidents(tenant_id, period),
+            reports_before=await self._reports(tenant_id, moment_after(start, -SETTLED.total_seconds()), start, rules),
+            reports_after=await self._reports(tenant_id, end, moment_after(end, _LATER), rules),
+        )
+        acts = await self._acts(tenant_id, undone(evidence), end) if "DSR-02" in rules else ()
+        return replace(evidence, acts_around=acts)
+
+    async def _sealed(
+        self, organization: Organization, period: Period, rules: Collection[str], request: RequestContext
+    ) -> _Sealed:
+        """What is sealed of a period, and of the days before it."""
+        tenant_id = organization.id
         months = await self._inspection.months(tenant_id, period, request)
         rollups = {day: item for month in months for day, item in month.rollups.items()}
         lead = await self._inspection.lead(tenant_id, period, months, request)
-        rollups |= lead or {}
-        days = await self._facts.days(tenant_id, (*period.lead, *period.days), rollups, request)
+        days = await self._facts.days(tenant_id, (*period.lead, *period.days), rollups | (lead or {}), request)
         state, told = await self._inspection.state(tenant_id, period)
         seed = await self._inspection.seed(tenant_id, period, months, request)
         gate = gate_of(
@@ -92,44 +138,29 @@ class Reader:
             previous=await self._inspection.previous(tenant_id, period),
             seed=seed,
         )
-        rules = {rule for control in FRAMEWORKS[framework].controls for rule in control.rules.split()}
         consents = any(days[day]["based_on_consent"] for day in period.days if day in days)
-        before = await self._earlier.before(tenant_id, period.start, rules, consents=consents)
-        is_whole = lead is not None and days.keys() >= lead.keys()
-        facts = Facts(period.days, days, before, lead=period.lead, is_lead_whole=is_whole)
-        thresholds = thresholds_for(framework, policies.thresholds)
-        spans = silences(facts, period.start, thresholds["source_silence_hours"])
-        start, end = period.start, period.end
-        alerts, alerts_before = await self._alerts(tenant_id, period, thresholds["recurrence_days"])
-        requests = None if self._ports.requests is None else await self._ports.requests.requests(tenant_id, start, end)
-        review = review_before = await self._last(tenant_id, "review.complete", end)
-        if review is not None and review >= start and "ACC-05" in rules:
-            review_before = await self._last(tenant_id, "review.complete", start)
-        answered = answered_at_once(facts)
-        evidence = Evidence(
-            framework=framework,
-            organization=organization,
-            period=period,
-            facts=facts,
-            gate=gate,
-            shards=shards_of(period, months, spans),
-            ledger=state,
-            policies=_of_framework(policies, framework),
-            seed=seed,
-            thresholds=thresholds,
-            alerts=alerts,
-            alerts_before=alerts_before,
-            requests=None if requests is None else (*requests, *answered),
-            accounts=await self._accounts(tenant_id, rules, facts, period, thresholds),
-            operations=await self._operations(tenant_id, period, facts),
-            last_review_at=review,
-            review_before=review_before,
-            incidents_before=await self._incidents(tenant_id, period),
-            reports_before=await self._reports(tenant_id, moment_after(start, -SETTLED.total_seconds()), start, rules),
-            reports_after=await self._reports(tenant_id, end, moment_after(end, _LATER), rules),
+        facts = Facts(
+            period.days,
+            days,
+            await self._earlier.before(tenant_id, period.start, rules, consents=consents),
+            lead=period.lead,
+            is_lead_whole=lead is not None and days.keys() >= lead.keys(),
         )
-        acts = await self._acts(tenant_id, undone(evidence), end) if "DSR-02" in rules else ()
-        return replace(evidence, acts_around=acts)
+        return _Sealed(months, facts, gate, state, seed)
+
+    async def _requests(self, tenant_id: str, period: Period, facts: Facts) -> tuple[RequestRow, ...] | None:
+        """Requests of persons, those among them that are answered as they are made."""
+        if self._ports.requests is None:
+            return None
+        asked = await self._ports.requests.requests(tenant_id, period.start, period.end)
+        return (*asked, *answered_at_once(facts))
+
+    async def _reviews(self, tenant_id: str, period: Period, rules: Collection[str]) -> tuple[str | None, str | None]:
+        """When the last review before the end of the period was completed, and the last one before its start."""
+        last = await self._last(tenant_id, "review.complete", period.end)
+        if last is None or last < period.start or "ACC-05" not in rules:
+            return last, last
+        return last, await self._last(tenant_id, "review.complete", period.start)
 
     async def _alerts(
         self, tenant_id: str, period: Period, days: int
