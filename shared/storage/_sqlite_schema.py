@@ -19,9 +19,6 @@ APPLICATION_ID = 0x4B524644
 SCHEMA_VERSION = 2
 """2: array indexes hold the items of batches, too, and what leaves an array as it was does not touch them."""
 
-CHECKPOINT_PAGES = 4000
-"""Of the log (16 MB) before they go into the file: a page that changed often goes there once."""
-
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -172,7 +169,6 @@ def connect_writer(
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         _create_schema(connection, tables)
     except BaseException:
         connection.close()
