@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.compliance.facts.parts import Entry, lines_of, most_of, second_of, told
 
@@ -67,8 +66,7 @@ class Logins:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class OneFactor:
+class OneFactor(NamedTuple):
     """Logins of an account on a day: how many with one factor alone, and how many of which nobody can tell; of either
     the second of the last one before the password was changed on that day (None: there was none)."""
 
@@ -85,10 +83,7 @@ def one_factor(days: Sequence[Mapping[str, Any]]) -> dict[str, list[OneFactor]]:
     for day in days:
         for account, row in told(day["single_factor"]["accounts"], day["single_factor"]["logins"]).items():
             logins, last, unsure, last_unsure = row.split("\t")
-            own = OneFactor(day["day"], int(logins), _second(last), int(unsure), _second(last_unsure))
+            seconds = (float(last) if last else None, float(last_unsure) if last_unsure else None)
+            own = OneFactor(day["day"], int(logins), seconds[0], int(unsure), seconds[1])
             found.setdefault(account, []).append(own)
     return found
-
-
-def _second(text: str) -> float | None:
-    return float(text) if text else None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 
-from shared.compliance.evidence import Account, Evidence, hours_between, moment_after
+from shared.compliance.evidence import Account, Evidence, moment_after
 from shared.compliance.facts.card_use import card_users
 from shared.compliance.facts.logins import one_factor
 from shared.compliance.facts.named import Extract
@@ -20,6 +21,7 @@ from shared.compliance.rules.model import (
     rule,
     whole_period,
 )
+from shared.core.clock import parse_rfc3339
 
 _GUESSED = frozenset({"brute_force", "account_takeover", "credential_stuffing"})
 """Patterns of alerts that failures, and a success after them, raise."""
@@ -78,7 +80,7 @@ def passwords_fresh(evidence: Evidence) -> Result:
         old = _too_old(account, [(each.day, each.last) for each in logins], days)
         if old:
             text = f"Account {account.id}: signed in with a password older than {days} days"
-            found.append(Found(text, len(old), old[0], old[-1]))
+            found.append(Found(text, len(old), _moment(*old[0]), _moment(*old[-1])))
         is_unsure = is_unsure or bool(_too_old(account, [(each.day, each.last_unsure) for each in logins], days))
     gaps = ["factors"] if is_unsure else []
     if any(day["single_factor"]["left"] for day in evidence.facts.documents):
@@ -91,11 +93,22 @@ def _is_old(account: Account, day: str, limits: Mapping[str, str]) -> bool:
     return account.password_at(day)[:10] <= limits[day]
 
 
-def _too_old(account: Account, logins: Iterable[tuple[str, float | None]], days: int) -> list[str]:
-    """When an account signed in with a password older than so many days: of each day the last login before the password
-    was changed on it (a second of the day; None: there was none)."""
-    moments = [moment_after(f"{day}T00:00:00.000000Z", at) for day, at in logins if at is not None]
-    return [each for each in moments if hours_between(account.password_at(each[:10]), each) > days * 24]
+def _too_old(account: Account, logins: Iterable[tuple[str, float | None]], days: int) -> list[tuple[str, float]]:
+    """When an account signed in with a password older than so many days (day, and second of it): of each day the last
+    login before the password was changed on it (None: there was none)."""
+    return [(day, at) for day, at in logins if at is not None and (day, at) > _ages_at(account.password_at(day), days)]
+
+
+@lru_cache(maxsize=4096)
+def _ages_at(since: str, days: int) -> tuple[str, float]:
+    """When what was set at a moment is so many days old: the day, and the second of it."""
+    at = parse_rfc3339(since) + timedelta(days)
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return at.date().isoformat(), (at - midnight).total_seconds()
+
+
+def _moment(day: str, second: float) -> str:
+    return moment_after(f"{day}T00:00:00.000000Z", second)
 
 
 @rule("AUTH-06", "high", "Card data was used by somebody who signed in with one factor alone")
