@@ -155,6 +155,10 @@ class Inspection:
             found |= {day: item for day, item in month.rollups.items() if day in period.lead}
         return found
 
+    def kept(self, days: Sequence[str]) -> tuple[str, ...]:
+        """Those of some days whose retention is not over."""
+        return tuple(day for day in days if not self._ledger.is_over(day[:7]))
+
     async def previous(self, tenant_id: str, period: Period) -> tuple[int, str] | None:
         """Size and root of the month before a period, (0, "") where nothing is there; None where it is kept no more."""
         month = month_before(period)

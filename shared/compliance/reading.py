@@ -143,7 +143,7 @@ class Reader:
             period.days,
             days,
             await self._earlier.before(tenant_id, period.start, rules, consents=consents),
-            lead=period.lead,
+            lead=self._inspection.kept(period.lead),
             is_lead_whole=lead is not None and days.keys() >= lead.keys(),
         )
         return _Sealed(months, facts, gate, state, seed)

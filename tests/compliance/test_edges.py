@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.audit.entries import entry_of
 from shared.compliance.catalogue import FRAMEWORKS
-from shared.compliance.evidence import LEAD_DAYS, Evidence, Period
+from shared.compliance.evidence import LEAD_DAYS, Evidence, Period, Policies
 from shared.compliance.facts.fold import fold
 from shared.compliance.facts.merged import Facts
 from shared.compliance.rules import RULES
@@ -147,7 +147,7 @@ class TestWhatBelongsToWhom:
     def test_a_source_that_was_never_heard_was_silent_since_it_could_be(self) -> None:
         assert told(24, 10, 10) == ["Source api_key:key-1 was not heard at all"]
         assert told(191, 10, 10) == ["Source api_key:key-1 was not heard at all"], "a week before it, too"
-        assert told(192, 10, 10) == []
+        assert told(192, 10, 10, is_cut=True) == [], "nobody can tell"
         assert told(72, 10, 10, lead=False) == []
         assert told(71, 10, 12, lead=False) == ["Source api_key:key-1 was not heard at all"]
         assert told(72, 10, 12, lead=False) == []
@@ -222,6 +222,7 @@ def told(
     trail: Trail | None = None,
     *,
     lead: bool = True,
+    is_cut: bool = False,
     enrolled_at: str = "2026-02-01T00:00:00.000000Z",
     sources: tuple[str, ...] | None = ("api_key:key-1",),
 ) -> list[str]:
@@ -236,7 +237,7 @@ def told(
         organization=dataclasses.replace(evidence.organization, enrolled_at=enrolled_at),
     )
     result = RULES["INT-06"].run(evidence)
-    assert ("facts" in result.missing) is not lead
+    assert ("facts" in result.missing) is (is_cut or not lead)
     return [each.text for each in result.found]
 
 
@@ -312,3 +313,35 @@ def test_the_week_before_a_period() -> None:
     lead = Period(date(2026, 3, 1), TO).lead
     assert (len(lead), lead[0], lead[-1]) == (LEAD_DAYS, "2026-02-22", "2026-02-28")
     assert not set(lead) & set(DAYS)
+
+
+class TestSourcesThatEnd:
+    def test_a_key_that_was_revoked_is_not_expected_where_no_sources_are_named(self) -> None:
+        trail = Trail()
+        for day in range(4, 9):
+            trail.say("custom.tick", f"{day:02}T10:00", origin=("api_key", "key-9"))
+        trail.say("apikey.revoke", "08T12:00", target="key-9", origin=("session", "s"))
+        for first in (9, 10, 11):
+            assert run("INT-06", trail, first, policies=Policies()).found == ()
+        named = Policies(sources=("api_key:key-9",))
+        assert run("INT-06", trail, 10, policies=named).found, "the organization says that it is"
+        assert run("INT-06", Trail(), 10, policies=named).found
+
+    def test_a_silence_that_may_be_longer_than_is_looked_back_is_a_gap(self) -> None:
+        """As long as the limit is within the week nothing is open; beyond it nobody can tell."""
+        trail = Trail()
+        trail.say("custom.tick", "01T10:00", origin=("api_key", "key-1"))
+        trail.say("profile.view", "15T10:00", origin=("session", "s"))
+        period = Period(date(2026, 3, 15), date(2026, 3, 16))
+        facts = Facts(period.days, trail.documents(), lead=period.lead)
+        for hours, is_found, missing in (
+            (24, True, ()),
+            (191, True, ()),
+            (192, False, ("facts",)),
+            (720, False, ("facts",)),
+        ):
+            given = good_evidence("pci_dss", trail, facts=facts, period=period)
+            result = RULES["INT-06"].run(
+                dataclasses.replace(given, thresholds={**given.thresholds, "source_silence_hours": hours})
+            )
+            assert (bool(result.found), result.missing) == (is_found, missing), hours

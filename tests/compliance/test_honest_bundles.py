@@ -15,6 +15,7 @@ from shared.compliance.catalogue import FRAMEWORKS
 from shared.core.settings import Settings
 from shared.identity.model import new_tenant
 from shared.storage.containers import IDENTITY, LEDGER
+from shared.storage.documents import PatchSet
 from shared.storage.sqlite import SqliteStore
 from shared.wiring import build_services
 from tests.audit.support import TENANT
@@ -99,3 +100,23 @@ async def test_of_a_month_after_its_retention_it_is_not_checked(tmp_path: Path, 
             assert found["Report: month 2026-02"] == found["Month 2026-02"] == verifier.UNKNOWN
             assert found["Report: month 2026-03"] == found["Report: controls"] == verifier.OK
             assert found["Report: figures"] == found["Report: evidence"] == verifier.UNKNOWN
+
+
+async def test_days_before_a_period_that_are_kept_no_more_tell_nothing() -> None:
+    """They are no silence: what is not kept is held against nobody."""
+    async with opened(retention_days=31) as bureau:
+        await bureau.store.patch(
+            IDENTITY,
+            (TENANT,),
+            "tenant",
+            [PatchSet("settings", {"expected_sources": ["0195c000-0000-7000-8000-00000000a91e"]})],
+        )
+        bureau.clock.set(AFTER)
+        await bureau.check()
+        head = await bureau.services.compliance.build(
+            TENANT, "pci_dss", date(2026, 3, 1), date(2026, 3, 3), bureau.request()
+        )
+        report = await bureau.services.compliance.report(head)
+        assert report.gate.passed, report.gate
+        silent = [each.text for each in report.exceptions if each.rule == "INT-06"]
+        assert silent == [], "of February nothing is known"

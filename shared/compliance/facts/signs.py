@@ -36,28 +36,35 @@ class Heard(NamedTuple):
     """What there is to tell of sources by name; in seconds since the first day of the period.
 
     `before`: when those of the days before were last heard. `first`: when those of the period were first heard in it.
-    `made`: when API keys were. `since`: from when on it is known what was heard.
+    `made`, `revoked`: when API keys were. `since`: from when on it is known what was heard.
     """
 
     sources: dict[str, Source]
     before: dict[str, float]
     first: dict[str, float]
     made: dict[str, float]
+    revoked: dict[str, float]
     since: float
 
 
 def heard(lead: Sequence[Day], days: Sequence[Day], place: Mapping[str, int], *, is_lead_whole: bool) -> Heard:
     """When sources were heard, in the days of a period and in those before it."""
-    made = [(day["day"], day["extracts"].get("apikey.create", {"rows": ()})) for day in (*lead, *days)]
-    keys = [extract_from(day, row) for day, held in made for row in held["rows"]]
     start = f"{next(day for day, number in place.items() if number == 0)}T00:00:00Z" if place else ""
     return Heard(
         sources(lead, days, place),
         _at(lead, place, 2),
         _at(days[::-1], place, 1),
-        {f"api_key:{each.target}": hours_between(start, each.at) * 3600 for each in keys},
+        _keys((*lead, *days), "apikey.create", start),
+        _keys((*lead, *days), "apikey.revoke", start),
         min(place.values(), default=0) * DAY_SECONDS if is_lead_whole else 0,
     )
+
+
+def _keys(days: Sequence[Day], kind: str, start: str) -> dict[str, float]:
+    """When something was done to API keys, by source; in seconds since a moment."""
+    told = [(day["day"], day["extracts"].get(kind, {"rows": ()})) for day in days]
+    each = [extract_from(day, row) for day, held in told for row in held["rows"]]
+    return {f"api_key:{e.target}": hours_between(start, e.at) * 3600 for e in each if e.ref.outcome == "success"}
 
 
 def _at(days: Sequence[Day], place: Mapping[str, int], which: int) -> dict[str, float]:

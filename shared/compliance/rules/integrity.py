@@ -114,7 +114,18 @@ def heard(evidence: Evidence) -> Result:
     if not expected and not told:  # the service itself is the only source, and its own signs of life are looked at
         return missing("sources") if evidence.operations is None else Result((), unknown)
     found = [each for name in expected for each in _silences(evidence, name, seen)]
-    return Result(bounded([*told, *found]), unknown)
+    is_cut = any(_is_silence_cut(evidence, name, seen) for name in expected)
+    return Result(bounded([*told, *found]), (*unknown, "facts") if is_cut else unknown)
+
+
+def _is_silence_cut(evidence: Evidence, name: str, seen: Heard) -> bool:
+    """Whether a silence may be too long that began before anything is known of: so long a one is allowed."""
+    if not evidence.policies.sources or name in seen.before or name in seen.made or seen.since >= 0:
+        return False
+    allowed, start = evidence.at_least("source_silence_hours") * 3600, _moment(evidence.period.start)
+    began = (_moment(evidence.organization.enrolled_at) - start).total_seconds()
+    end = (_moment(evidence.period.end) - start).total_seconds()
+    return began < seen.since and seen.first.get(name, end) - seen.since <= allowed
 
 
 def _silences(evidence: Evidence, name: str, seen: Heard) -> Iterator[Found]:
@@ -124,6 +135,10 @@ def _silences(evidence: Evidence, name: str, seen: Heard) -> Iterator[Found]:
     end = (_moment(evidence.period.end) - start).total_seconds()
     began = (_moment(evidence.organization.enrolled_at) - start).total_seconds()
     since = seen.before.get(name, max(began, seen.since, seen.made.get(name, seen.since)))
+    if not evidence.policies.sources and name in seen.revoked:  # nobody expects it any more
+        end = min(end, seen.revoked[name])
+    if end <= 0:
+        return
     if name not in seen.sources and name not in seen.before:
         yield from whole_period(evidence, f"Source {name} was not heard at all") if end - since > allowed else ()
         return
