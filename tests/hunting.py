@@ -103,7 +103,7 @@ def unpacked(raw: bytes, depth: int = 0) -> Iterator[bytes]:
 
 
 def _inside(raw: bytes) -> Iterator[bytes]:
-    if raw[:2] == b"PK":
+    if raw[:2] == b"PK" and zipfile.is_zipfile(io.BytesIO(raw)):  # other bytes may begin so, too
         with zipfile.ZipFile(io.BytesIO(raw)) as file:
             for info in file.infolist():
                 yield info.filename.encode()
