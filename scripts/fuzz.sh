@@ -6,14 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-30}
 tools=.tools/fuzz
-export UV_SYSTEM_CERTS=1 # trust what pip and the system trust
-
-if ! cmp -s tests/fuzz/requirements.txt "$tools/.locked"; then
-    echo "Setting up atheris…"
-    rm -rf "$tools"
-    .venv/bin/uv pip install --quiet --require-hashes --no-deps --python .venv/bin/python --target "$tools" -r tests/fuzz/requirements.txt
-    cp tests/fuzz/requirements.txt "$tools/.locked"
-fi
+sh scripts/side_tool.sh fuzz atheris
 
 mkdir -p .tools/found
 for target in $(.venv/bin/python -m tests.fuzz.targets); do
