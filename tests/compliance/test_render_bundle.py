@@ -567,20 +567,19 @@ def test_a_report_that_counts_what_is_not_there_is_refused(
     assert message in wrongs(checked(tmp_path, attached(make())))
 
 
-def test_a_report_without_a_table_of_counts_is_not_checked(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("counts", "the report has no table of counts by type"),
+        ("evidence", "does not say which events speak to each control"),
+    ],
+)
+def test_a_report_without_a_table_that_is_counted_again_is_not_checked(tmp_path: Path, table: str, told: str) -> None:
     made = real()
-    made = replace(made, tables=tuple(each for each in made.tables if each.id != "counts"))
+    made = replace(made, tables=tuple(each for each in made.tables if each.id != table))
     checks = checked(tmp_path, attached(made))
     assert checks.result == verifier.UNKNOWN, verifier.table(checks)
-    assert "the report has no table of counts by type" in verifier.table(checks)
-
-
-def test_a_report_that_does_not_say_what_speaks_to_its_controls_is_not_checked(tmp_path: Path) -> None:
-    made = real()
-    made = replace(made, tables=tuple(each for each in made.tables if each.id != "evidence"))
-    checks = checked(tmp_path, attached(made))
-    assert checks.result == verifier.UNKNOWN, verifier.table(checks)
-    assert "does not say which events speak to each control" in verifier.table(checks)
+    assert told in verifier.table(checks)
 
 
 def test_behind_a_failed_gate_a_report_may_have_no_samples(tmp_path: Path) -> None:
