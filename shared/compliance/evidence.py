@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # cold start: wiring imports this module
 
 LEAD_DAYS = 7
 """Days before a period in which what goes on in it may have begun: a run of failures, a session, a silence."""
-
-
 SETTLED = timedelta(days=2)
 """So long after the end of a period its report may take, whatever its hour and time zone."""
 
@@ -59,12 +57,12 @@ class Period:
     @property
     def start(self) -> str:
         """Its first moment, RFC 3339."""
-        return f"{self.from_day.isoformat()}T00:00:00.000000Z"
+        return midnight_of(self.from_day.isoformat())
 
     @property
     def end(self) -> str:
         """The first moment after it, RFC 3339."""
-        return f"{self.to_day.isoformat()}T00:00:00.000000Z"
+        return midnight_of(self.to_day.isoformat())
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +376,16 @@ def _is_seen(alert: AlertRow, hours: float) -> bool:
 def hour_off(at: str, hours: int) -> str:
     """A time so many hours off."""
     return rfc3339(parse_rfc3339(at) + timedelta(hours=hours))
+
+
+def midnight_of(day: str) -> str:
+    """The first moment of a day (YYYY-MM-DD), RFC 3339."""
+    return f"{day}T00:00:00.000000Z"
+
+
+def day_after(day: str) -> str:
+    """The day after one, YYYY-MM-DD."""
+    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
 
 def moment_after(start: str, seconds: float) -> str:

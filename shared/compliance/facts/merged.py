@@ -42,8 +42,11 @@ class Facts:
         self.days = tuple(days)
         self.place = {day: number for number, day in enumerate((*lead, *self.days), -len(lead))}
         self._found = [found[day] for day in self.days if day in found]
-        self._lead = [found[day] for day in lead if day in found]
-        self._is_lead_whole = is_lead_whole
+        self.lead = [found[day] for day in lead if day in found]
+        """The documents of the days before the period, in order, those without events left out."""
+        self.is_lead_whole = is_lead_whole
+        self._with_lead = (*self.lead, *self._found)
+        self._start = self.days[0] if self.days else ""
         self._matched: dict[str, frozenset[Row]] = {}
         self._candidates: dict[str, dict[str, str]] = {}
         self._extracts: dict[str, list[Extract]] = {}
@@ -71,15 +74,6 @@ class Facts:
     def documents(self) -> Sequence[Day]:
         """The documents of the days that had events."""
         return self._found
-
-    @property
-    def lead(self) -> Sequence[Day]:
-        """The documents of the days before the period, in order, those without events left out."""
-        return self._lead
-
-    @cached_property
-    def _start(self) -> str:
-        return self.days[0] if self.days else ""
 
     @cached_property
     def rows(self) -> dict[Row, int]:
@@ -247,20 +241,20 @@ class Facts:
     def _joined(self, kind: str, least: int) -> Found:
         """What midnight cut in two, of a kind of marks."""
         if kind in _BURSTS:
-            return self._whole(midnight.bursts((*self._lead, *self._found), kind, least, self._start))
+            return self._whole(midnight.bursts(self._with_lead, kind, least, self._start))
         if kind in ("run", "after_failures"):
             return self._sign_ins.runs if kind == "run" else self._sign_ins.failures
         return Found()
 
     def _whole(self, found: Found) -> Found:
         """What was joined; of anything that can be so large where nobody can tell what the days before left open."""
-        if not self._is_lead_whole and self._found:
+        if not self.is_lead_whole and self._found:
             found.may_hide(self._found[0], sys.maxsize)
         return found
 
     @cached_property
     def _sign_ins(self) -> midnight.SignIns:
-        found = midnight.sign_ins((*self._lead, *self._found), self._start)
+        found = midnight.sign_ins(self._with_lead, self._start)
         for each in (found.runs, found.failures, found.locks):
             self._whole(each)
         return found
@@ -290,7 +284,7 @@ class Facts:
     def idle(self, minutes: int) -> tuple[int, list[Mark]]:
         """Sessions that went on after more than so many minutes, also over midnight."""
         if minutes not in self._idle:
-            self._idle[minutes] = self._whole(midnight.idle((*self._lead, *self._found), minutes, self._start))
+            self._idle[minutes] = self._whole(midnight.idle(self._with_lead, minutes, self._start))
         found, (count, marks) = self._idle[minutes], self.marked("idle", minutes + 1)
         self._note("idle", found.hidden)
         joined = found.marks()
@@ -340,13 +334,13 @@ class Facts:
     @property
     def heard(self) -> Heard:
         """When sources were heard, in the period and before it."""
-        left = sum(day["sources_left"] for day in (*self._lead, *self._found))
-        self._note("sources", left or not self._is_lead_whole)
+        left = sum(day["sources_left"] for day in self._with_lead)
+        self._note("sources", left or not self.is_lead_whole)
         return self._heard
 
     @cached_property
     def _heard(self) -> Heard:
-        return signs.heard(self._lead, self._found, self.place, is_lead_whole=self._is_lead_whole)
+        return signs.heard(self.lead, self._found, self.place, is_lead_whole=self.is_lead_whole)
 
     @cached_property
     def checkpoints(self) -> int:
@@ -361,12 +355,12 @@ class Facts:
     @property
     def signed_before(self) -> str | None:
         """When the last checkpoint before the period was signed (RFC 3339), as far as the days before it tell."""
-        self._note("checkpoints", not self._is_lead_whole)
-        return signs.signed_last(self._lead)
+        self._note("checkpoints", not self.is_lead_whole)
+        return signs.signed_last(self.lead)
 
     def has_events_between(self, start: datetime, end: datetime) -> bool:
         """Whether there are whole hours between two moments of which events were sealed."""
-        by_day = {day["day"]: day["hours"] for day in (*self._lead, *self._found)}
+        by_day = {day["day"]: day["hours"] for day in self._with_lead}
         hour = start.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         while hour + timedelta(hours=1) <= end:
             hours = by_day.get(hour.date().isoformat(), {})
@@ -383,8 +377,3 @@ class Facts:
             for day in self._found
             for who, kind, role, op, data_class, n, records in rows_of(day["uses"])
         }
-
-    @property
-    def is_lead_whole(self) -> bool:
-        """Whether what was sealed of the days before the period is all here."""
-        return self._is_lead_whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from shared.compliance.evidence import hours_between
+from shared.compliance.evidence import hours_between, midnight_of
 from shared.compliance.facts.midnight import Day
 from shared.compliance.facts.named import extract_from
 from shared.compliance.facts.parts import DAY_SECONDS
@@ -49,22 +49,25 @@ class Heard(NamedTuple):
 
 def heard(lead: Sequence[Day], days: Sequence[Day], place: Mapping[str, int], *, is_lead_whole: bool) -> Heard:
     """When sources were heard, in the days of a period and in those before it."""
-    start = f"{next(day for day, number in place.items() if number == 0)}T00:00:00Z" if place else ""
     return Heard(
         sources(lead, days, place),
         _at(lead, place, 2),
         _at(days[::-1], place, 1),
-        _keys((*lead, *days), "apikey.create", start),
-        _keys((*lead, *days), "apikey.revoke", start),
+        _keys((*lead, *days), place, "apikey.create"),
+        _keys((*lead, *days), place, "apikey.revoke"),
         min(place.values(), default=0) * DAY_SECONDS if is_lead_whole else 0,
     )
 
 
-def _keys(days: Sequence[Day], kind: str, start: str) -> dict[str, float]:
-    """When something was done to API keys, by source; in seconds since a moment."""
+def _keys(days: Sequence[Day], place: Mapping[str, int], kind: str) -> dict[str, float]:
+    """When something was done to API keys, by source."""
     told = [(day["day"], day["extracts"].get(kind, {"rows": ()})) for day in days]
-    each = [extract_from(day, row) for day, held in told for row in held["rows"]]
-    return {f"api_key:{e.target}": hours_between(start, e.at) * 3600 for e in each if e.ref.outcome == "success"}
+    return {
+        f"api_key:{each.target}": place[day] * DAY_SECONDS + hours_between(midnight_of(day), each.at) * 3600
+        for day, held in told
+        for each in (extract_from(day, row) for row in held["rows"])
+        if each.ref.outcome == "success"
+    }
 
 
 def _at(days: Sequence[Day], place: Mapping[str, int], which: int) -> dict[str, float]:

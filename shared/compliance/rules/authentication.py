@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 
-from shared.compliance.evidence import Account, Evidence, moment_after
+from shared.compliance.evidence import Account, Evidence, midnight_of, moment_after
 from shared.compliance.facts.card_use import card_users
 from shared.compliance.facts.logins import one_factor
 from shared.compliance.facts.named import Extract
@@ -108,7 +108,7 @@ def _ages_at(since: str, days: int) -> tuple[str, float]:
 
 
 def _moment(day: str, second: float) -> str:
-    return moment_after(f"{day}T00:00:00.000000Z", second)
+    return moment_after(midnight_of(day), second)
 
 
 @rule("AUTH-06", "high", "Card data was used by somebody who signed in with one factor alone")
@@ -120,8 +120,8 @@ def two_factors(evidence: Evidence) -> Result:
         Found(
             f"Account {who}: {sum(days.values())} uses of card data after a login with one factor alone",
             sum(days.values()),
-            f"{min(days)}T00:00:00.000000Z",
-            f"{max(days)}T00:00:00.000000Z",
+            midnight_of(min(days)),
+            midnight_of(max(days)),
         )
         for who, days in sorted(people.alone.items())
     ]

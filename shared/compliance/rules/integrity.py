@@ -18,7 +18,7 @@ from shared.compliance.rules.model import (
     rule,
     whole_period,
 )
-from shared.core.clock import period_end, rfc3339
+from shared.core.clock import period_end
 
 _DAYS_OF_YEAR = 366
 _OWN_STATES = frozenset({"checkpoint", "unbroken"})
@@ -118,22 +118,26 @@ def heard(evidence: Evidence) -> Result:
     return Result(bounded([*told, *found]), (*unknown, "facts") if is_cut else unknown)
 
 
+def _bounds(evidence: Evidence) -> tuple[float, float, float]:
+    """How long a silence may be, when the organization began, and when the period ends; the latter in seconds since its
+    start."""
+    start = _moment(evidence.period.start)
+    began, end = (_moment(at) - start for at in (evidence.organization.enrolled_at, evidence.period.end))
+    return evidence.at_least("source_silence_hours") * 3600, began.total_seconds(), end.total_seconds()
+
+
 def _is_silence_cut(evidence: Evidence, name: str, seen: Heard) -> bool:
     """Whether a silence may be too long that began before anything is known of: so long a one is allowed."""
     if not evidence.policies.sources or name in seen.before or name in seen.made or seen.since >= 0:
         return False
-    allowed, start = evidence.at_least("source_silence_hours") * 3600, _moment(evidence.period.start)
-    began = (_moment(evidence.organization.enrolled_at) - start).total_seconds()
-    end = (_moment(evidence.period.end) - start).total_seconds()
+    allowed, began, end = _bounds(evidence)
     return began < seen.since and seen.first.get(name, end) - seen.since <= allowed
 
 
 def _silences(evidence: Evidence, name: str, seen: Heard) -> Iterator[Found]:
     """Of a source the silences that are too long, of which some is in the period. Before a source was first heard it
     is silent since the organization began, or its key was made, or from when on it is known."""
-    allowed, start = evidence.at_least("source_silence_hours") * 3600, _moment(evidence.period.start)
-    end = (_moment(evidence.period.end) - start).total_seconds()
-    began = (_moment(evidence.organization.enrolled_at) - start).total_seconds()
+    allowed, began, end = _bounds(evidence)
     since = seen.before.get(name, max(began, seen.since, seen.made.get(name, seen.since)))
     if not evidence.policies.sources and name in seen.revoked:  # nobody expects it any more
         end = min(end, seen.revoked[name])
@@ -146,8 +150,8 @@ def _silences(evidence: Evidence, name: str, seen: Heard) -> Iterator[Found]:
     named = evidence.policies.sources and name in seen.first and name not in seen.before
     for silent, until in ((since, seen.first[name] if named else since), gap, (last, end)):
         if until - silent > allowed:
-            at = rfc3339(start + timedelta(seconds=max(0, silent)))
-            back = rfc3339(start + timedelta(seconds=until))
+            at = moment_after(evidence.period.start, max(0, silent))
+            back = moment_after(evidence.period.start, until)
             ended = back if back < evidence.period.end else None
             least = "at least " if silent == seen.since > began else ""
             text = f"Source {name} was silent for {least}{int((until - silent) // 3600)} hours"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from shared.compliance.evidence import Evidence
+from shared.compliance.evidence import Evidence, midnight_of
 from shared.compliance.facts.named import Extract, Mark
 from shared.compliance.report_model import EventRef, Severity
 
@@ -91,7 +91,7 @@ def of_marks(count: int, marks: Sequence[Mark], text: str) -> tuple[Found, ...]:
 
 
 def _of(marks: Sequence[Mark], text: str, count: int) -> Found:
-    times = [mark.ref.recorded_at if mark.ref else f"{mark.day}T00:00:00.000000Z" for mark in marks]
+    times = [mark.ref.recorded_at if mark.ref else midnight_of(mark.day) for mark in marks]
     refs = tuple(mark.ref for mark in marks if mark.ref)[:MOST_EVENTS]
     return Found(text, count, min(times), max(times), refs)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
-from shared.compliance.evidence import AlertRow, Evidence, hour_off, hours_between
+from shared.compliance.evidence import AlertRow, Evidence, day_after, hour_off, hours_between, midnight_of
 from shared.compliance.report_model import EventRef
 from shared.compliance.rules.model import (
     MOST_EVENTS,
@@ -20,7 +19,6 @@ from shared.compliance.rules.model import (
     of_extracts,
     rule,
 )
-from shared.core.clock import parse_rfc3339, rfc3339
 
 _DUE = ("reportable", "notifiable", "notify", "to be notified", "must be notified")
 _NOT_DUE = ("not reportable", "not notifiable", "no notification", "not to be notified")
@@ -182,12 +180,8 @@ def detected(evidence: Evidence) -> Result:
     lost = [day for day in evidence.period.days if day not in days and day >= first]
     if not lost:
         return NOTHING
-    start, end = f"{lost[0]}T00:00:00.000000Z", _end_of(lost[-1])
+    start, end = midnight_of(lost[0]), midnight_of(day_after(lost[-1]))
     return Result((Found(f"Detection did not run on {', '.join(lost[:10])}", len(lost), start, end),))
-
-
-def _end_of(day: str) -> str:
-    return rfc3339(parse_rfc3339(f"{day}T00:00:00Z") + timedelta(days=1))
 
 
 @rule("MON-02", "high", "Detection was changed, and nobody approved it")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 
-from shared.compliance.evidence import SETTLED, Edition, Evidence, edition_of
+from shared.compliance.evidence import SETTLED, Edition, Evidence, day_after, edition_of, midnight_of, moment_after
 from shared.compliance.facts.named import Extract
 from shared.compliance.rules.model import Found, Result, bounded, of_extracts, rule
-from shared.core.clock import rfc3339
 
 ACTIVITY = "activity"
 
@@ -57,13 +56,18 @@ def _activity(evidence: Evidence, times: dict[Edition, str]) -> Iterator[Found]:
             by_day[day] = min(at, by_day.get(day, at))
     days = [day for day in evidence.period.days if day >= first]
     lost = [day for day in days if day not in by_day]
-    late = [day for day in days if day in by_day and by_day[day] > _by(_after(day))]
+    late = [day for day in days if day in by_day and by_day[day] > _by(day_after(day))]
     if lost:
-        yield Found(f"No activity report of {', '.join(lost[:10])}", len(lost), _midnight(lost[0]), _end_of(lost[-1]))
+        yield Found(
+            f"No activity report of {', '.join(lost[:10])}",
+            len(lost),
+            midnight_of(lost[0]),
+            midnight_of(day_after(lost[-1])),
+        )
     if late:
         last = max(by_day[day] for day in late)
         text = f"The activity report of {', '.join(late[:10])} was made late"
-        yield Found(text, len(late), _midnight(late[0]), last, remedied_at=last)
+        yield Found(text, len(late), midnight_of(late[0]), last, remedied_at=last)
 
 
 def _unsigned(evidence: Evidence, made: Sequence[Extract]) -> list[Extract]:
@@ -88,9 +92,9 @@ def _of_schedules(evidence: Evidence, times: dict[Edition, str]) -> tuple[Found,
             at = times.get((schedule.framework, start, end))
             what = f"{schedule.every} {schedule.framework} report of {start} to {end}"
             if at is None:
-                found.append(Found(f"No {what} was made", 1, _midnight(end), evidence.period.end))
+                found.append(Found(f"No {what} was made", 1, midnight_of(end), evidence.period.end))
             elif at > _by(end):
-                found.append(Found(f"The {what} was made late", 1, _midnight(end), at, remedied_at=at))
+                found.append(Found(f"The {what} was made late", 1, midnight_of(end), at, remedied_at=at))
     return bounded(found)
 
 
@@ -104,27 +108,14 @@ def _due(evidence: Evidence, every: str) -> Iterator[tuple[str, str]]:
         is_end = every == "daily" or (end.weekday() == 0 if every == "weekly" else end.day == 1)
         start = end - timedelta(days=7 if every == "weekly" else 1)
         start = start.replace(day=1) if every == "monthly" else start
-        known = _midnight(day) >= since and start.isoformat() >= evidence.organization.enrolled_at[:10]
+        known = midnight_of(day) >= since and start.isoformat() >= evidence.organization.enrolled_at[:10]
         if is_end and known:
             yield start.isoformat(), day
 
 
 def _by(end: str) -> str:
     """Until when the report of what ended with a day (excluded) is in time."""
-    day = date.fromisoformat(end)
-    return rfc3339(datetime(day.year, day.month, day.day, tzinfo=UTC) + SETTLED)
-
-
-def _after(day: str) -> str:
-    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
-
-
-def _midnight(day: str) -> str:
-    return f"{day}T00:00:00.000000Z"
-
-
-def _end_of(day: str) -> str:
-    return _midnight(_after(day))
+    return moment_after(midnight_of(end), SETTLED.total_seconds())
 
 
 RULES = (reported,)
