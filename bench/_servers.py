@@ -1,6 +1,7 @@
 """Server processes of the benchmarks: started on a free port, measured through /proc, ended by their pid."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 ROOT = Path(__file__).resolve().parents[1]
 _START_SECONDS = 30.0
@@ -23,6 +26,15 @@ _LIMITS = {
     "REFRESH_RATE_PER_MINUTE": "1000000",
 }
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def ask(url: str, body: object = None, token: str = "") -> tuple[int, dict[str, Any]]:
+    """One call of a set-up, POST where there is a body: status and JSON of the answer. HTTPError for an error."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"} if data else {}
+    headers |= {"Authorization": f"Bearer {token}"} if token else {}
+    with urlopen(Request(url, data, headers), timeout=60) as answer:  # noqa: S310 - our own server on loopback
+        return answer.status, json.loads(answer.read() or b"{}")
 
 
 @dataclass(frozen=True, slots=True)

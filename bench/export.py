@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 from bench._figures import figure, table
-from bench._servers import ROOT, Server, devhost
+from bench._servers import ROOT, Server, ask, devhost
 from functions.change_feed import CONSUMERS
 from shared.audit.events.user import UserUpdate
 from shared.audit.model import Actor, Draft, RequestContext, StoredEvent, Target
@@ -207,13 +207,6 @@ def _copied(file: Any, form: str) -> Iterator[bytes]:
                 yield record
 
 
-def _call(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310 - our server
-    with urlopen(request, timeout=30) as answer:  # noqa: S310 - our own server on loopback
-        found: dict[str, Any] = json.load(answer)
-        return found
-
-
 def run(size: int, formats: Sequence[str], *, check: bool) -> tuple[list[Copy], list[str]]:
     """The copies of one trail, and what is wrong with them."""
     made: list[Copy] = []
@@ -223,13 +216,13 @@ def run(size: int, formats: Sequence[str], *, check: bool) -> tuple[list[Copy], 
         with devhost(ROOT, data) as server:
             body = {"email": EMAIL, "password": PASSWORD, "first_name": "Some", "last_name": "Body"}
             body |= {"organization": "Example", "accept_terms": True, "accept_privacy": True}  # type: ignore[dict-item]
-            tenant_id = _call(f"{server.url}/v1/register", body)["user"]["tenant_id"]
+            tenant_id = ask(f"{server.url}/v1/register", body)[1]["user"]["tenant_id"]
         print(f"writing {size:,} events", file=sys.stderr)
         asyncio.run(fill(data, tenant_id, size))
         with devhost(ROOT, data) as server:
             for form in formats:
                 print(f"copying {size:,} events as {form}", file=sys.stderr)
-                token = _call(f"{server.url}/v1/login", {"email": EMAIL, "password": PASSWORD})["access_token"]
+                token = ask(f"{server.url}/v1/login", {"email": EMAIL, "password": PASSWORD})[1]["access_token"]
                 made.append(copy(server, token, size, form, Path(folder) / form))
         for form in formats if check else ():
             print(f"comparing {form}", file=sys.stderr)

@@ -18,11 +18,10 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
-from urllib.request import Request, urlopen
 
 from bench._figures import figure, table
 from bench._load import Load, drive, request
-from bench._servers import ROOT, Server, devhost
+from bench._servers import ROOT, Server, ask, devhost
 from bench.requests import CONNECTIONS, TENANTS, Account, catch_up, register
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
@@ -63,11 +62,8 @@ def body(case: str) -> bytes:
 
 def new_key(server: Server, account: Account) -> str:
     """An API key of a tenant that may write events."""
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {account.token}"}
-    made = json.dumps({"name": "bench", "scopes": ["events:write"]}).encode()
-    with urlopen(Request(f"{server.url}/v1/admin/api-keys", made, headers), timeout=30) as answer:  # noqa: S310 - our own server
-        found: str = json.load(answer)["key"]
-        return found
+    wanted = {"name": "bench", "scopes": ["events:write"]}
+    return str(ask(f"{server.url}/v1/admin/api-keys", wanted, account.token)[1]["key"])
 
 
 def wires(keys: Sequence[str]) -> dict[str, list[bytes]]:

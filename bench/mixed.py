@@ -28,12 +28,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
-from urllib.request import Request, urlopen
 
 from bench._figures import figure, table
 from bench._load import REFRESH_TOKEN, Load, Step, drive_rounds, request
-from bench._servers import ROOT, Server, devhost
+from bench._servers import ROOT, Server, ask, devhost
 from bench.ingest import event, new_key, settle
 from bench.requests import PASSWORD, TENANTS, Account, register
 from shared.core.clock import SystemClock, rfc3339
@@ -120,13 +118,6 @@ class Sampler:
                 return
 
 
-def post(url: str, body: Any, token: str = "") -> tuple[int, dict[str, Any]]:
-    """One call of the set-up: status and JSON."""
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-    with urlopen(Request(url, json.dumps(body).encode(), headers), timeout=60) as answer:  # noqa: S310 - ours
-        return answer.status, json.loads(answer.read() or b"{}")
-
-
 def periods() -> list[tuple[str, str]]:
     """First day, and the day after the last, of all reports on days that are over."""
     today = SystemClock().now().date()
@@ -153,9 +144,9 @@ def first_report(server: Server, account: Account) -> str:
     deadline = time.perf_counter() + _READY_SECONDS
     while time.perf_counter() < deadline:
         for timer in ("verify_ledger", "tell_of_life", "retry_reports"):  # what a report waits for
-            post(f"http://127.0.0.1:{server.port}/admin/functions/{timer}", {})
+            ask(f"http://127.0.0.1:{server.port}/admin/functions/{timer}", {})
         time.sleep(3)
-        status, made = post(f"{server.url}/v1/reports", body, account.token)
+        status, made = ask(f"{server.url}/v1/reports", body, account.token)
         if status == 201:
             return str(made["id"])
     raise RuntimeError("a report is not made")

@@ -16,12 +16,10 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.request import Request, urlopen
 
 from bench._figures import figure, table
 from bench._load import Load, drive, request
-from bench._servers import ROOT, Server, devhost, served
+from bench._servers import ROOT, Server, ask, devhost, served
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
 from shared.storage.containers import AUDIT_EVENTS
@@ -69,7 +67,7 @@ def register(server: Server, number: int) -> Account:
         "accept_terms": True,
         "accept_privacy": True,
     }
-    answer = _call(f"{server.url}/v1/register", json.dumps(body).encode())
+    _, answer = ask(f"{server.url}/v1/register", body)
     return Account(answer["user"]["tenant_id"], email, answer["access_token"])
 
 
@@ -116,7 +114,7 @@ def catch_up(app: Server) -> float:
     """Wait until the change feed has handled everything; the seconds that took. RuntimeError when it does not."""
     start = time.perf_counter()
     while time.perf_counter() < start + _CATCH_UP_SECONDS:
-        if _call(f"{app.url}/v1/health/ready")["checks"]["feed"]["lag_seconds"] == 0:
+        if ask(f"{app.url}/v1/health/ready")[1]["checks"]["feed"]["lag_seconds"] == 0:
             return time.perf_counter() - start
         time.sleep(0.05)
     raise RuntimeError("the change feed does not catch up")
@@ -201,13 +199,6 @@ def report(rounds: dict[str, list[Round]], waits: Sequence[float], alone: Load, 
     print(f"aim: profile p99 < {P99_AIM_MS:.0f} ms: {'met' if p99_ms < P99_AIM_MS else 'missed'} ({p99_ms:.1f} ms)")
     for metric, value, unit, each in figures:
         figure("requests", metric, value, unit, **each)
-
-
-def _call(url: str, body: bytes | None = None) -> dict[str, Any]:
-    headers = {"Content-Type": "application/json"} if body else {}
-    with urlopen(Request(url, body, headers), timeout=30) as answer:  # noqa: S310 - our own server on loopback
-        found: dict[str, Any] = json.load(answer)
-        return found
 
 
 def main() -> int:
