@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -86,9 +86,11 @@ async def run_campaign(
     seconds: float,
     companies: int,
     kinds: Sequence[str] | None = None,
+    until: Collection[tuple[str, int]] = (),
 ) -> Judged:
     """Run one on a fresh place; `folder` gets the clients' log and those of the processes. `seconds`: how long there
-    are faults. `kinds`: instead of that these, once, in this order."""
+    are faults. `kinds`: instead of that these, once, in this order. `until`: the clients go on until each of these
+    calls was answered with that status."""
     began, random, tally = monotonic(), Random(seed), Tally()  # noqa: S311 - repeatable on purpose
     environment = {**place.environment, **SETTINGS}
     apps = [AppProcess(_free_port(), environment, folder / f"app-{n}.log", tally.calls) for n in range(place.apps)]
@@ -104,7 +106,7 @@ async def run_campaign(
         urls = [app.url for app in apps]
         fleet = Fleet(urls, journal, seed, companies=companies, today=partial(_today, apps[0]))
         await stack.enter_async_context(fleet)
-        findings = await _under_load(fleet, faults, seconds)
+        findings = await _under_load(fleet, faults, seconds, lambda: journal.answered.issuperset(until))
         findings += await _quiet(place, apps, faults, fleet, folder, random)
     with (folder / JOURNAL).open(encoding="utf-8") as lines:
         attempts = read_journal(lines)
@@ -127,15 +129,18 @@ async def run_campaign(
     return Judged(outcome, snapshot, attempts)
 
 
-async def _under_load(fleet: Fleet, faults: Faults, seconds: float) -> list[Finding]:
+async def _under_load(fleet: Fleet, faults: Faults, seconds: float, is_enough: Callable[[], bool]) -> list[Finding]:
     """Inject while the clients work."""
     running = asyncio.create_task(fleet.run())
     try:
         await asyncio.wait({running, asyncio.create_task(fleet.founded.wait())}, return_when=asyncio.FIRST_COMPLETED)
         await faults.set_clocks(_offset_to_a_month_end(SOON))
         await faults.run(seconds)
-    except (NotRecovered, DidNotStart) as error:
-        return [Finding("not_recovered", str(error))]
+        async with asyncio.timeout(QUIET_SECONDS):
+            while not is_enough():  # noqa: ASYNC110 - the clients work
+                await asyncio.sleep(0.05)
+    except (NotRecovered, DidNotStart, TimeoutError) as error:
+        return [Finding("not_recovered", f"{type(error).__name__}: {error}")]
     finally:
         fleet.stop()
         await running

@@ -58,6 +58,7 @@ class Caller:
             await asyncio.sleep(3 * PAUSE_SECONDS if unsent else PAUSE_SECONDS)
             return None
         await self._journal.write(attempt=name, status=answer.status_code, seen=_seen(answer))
+        self._journal.answered.add((call, answer.status_code))
         if answer.status_code >= 500 or answer.status_code == 429:
             await asyncio.sleep(PAUSE_SECONDS)
         return answer

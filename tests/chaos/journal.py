@@ -51,9 +51,13 @@ class Attempt:
 
 
 class Journal:
-    """Writes the log. What is written at the same moment shares one fsync."""
+    """Writes the log. What is written at the same moment shares one fsync.
+
+    `answered`: each call that was answered, with each status that it had.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.answered: set[tuple[str, int]] = set()
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._lines: list[bytes] = []
         self._flushed: asyncio.Future[None] | None = None

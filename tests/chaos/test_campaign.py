@@ -23,6 +23,16 @@ KINDS = (
     "store: answer lost",
     "everything at once, kill -9",
 )
+JUDGED = (
+    ("denied", 403),
+    ("ingest", 201),
+    ("key_create", 201),
+    ("profile", 200),
+    ("profile_update", 200),
+    ("register", 201),
+    ("search", 200),
+)
+"""What defects are planted into: however slow a machine is, the run goes on until there is one of each."""
 
 type Item = dict[str, Any]
 type Items = dict[str, list[Item]]
@@ -42,9 +52,12 @@ class Planted:
 
     def one(self, container: str, **wanted: Any) -> Item:
         """The first item of a container that has these values."""
-        return next(
-            item for item in self.items[container] if all(item.get(name) == value for name, value in wanted.items())
+        found = (
+            each for each in self.items[container] if all(each.get(name) == value for name, value in wanted.items())
         )
+        item = next(found, None)
+        assert item is not None, f"the run left no {wanted} in {container}"
+        return item
 
     def acknowledged(self, call: str) -> tuple[Attempt, Item]:
         """An attempt that was answered as done, and one of its events."""
@@ -126,8 +139,10 @@ def a_start_too_many(planted: Planted) -> None:
 
 
 def a_field_changed(planted: Planted) -> None:
-    attempt, _ = planted.acknowledged("profile_update")
-    planted.one("identity", kind="user", user_id=attempt.told["user"])["bio"] = "somebody else's"
+    updates = (each for each in planted.attempts if each.call == "profile_update" and each.acknowledged)
+    updated = {each.told["user"] for each in updates}  # some of them may have left since
+    there = (each for each in planted.items["identity"] if each["kind"] == "user" and each["user_id"] in updated)
+    next(there)["bio"] = "somebody else's"
 
 
 def a_key_that_no_event_tells_of(planted: Planted) -> None:
@@ -247,7 +262,7 @@ DEFECTS: dict[Callable[[Planted], None], set[str]] = {
 async def test_nothing_is_lost_and_the_judge_is_awake(tmp_path: Path) -> None:
     """One test, so that one run is judged: the run, what is told of it, and each defect planted into what it left."""
     with embedded(tmp_path) as place:
-        judged = await run_campaign(place, tmp_path, seed=SEED, seconds=0, companies=2, kinds=KINDS)
+        judged = await run_campaign(place, tmp_path, seed=SEED, seconds=0, companies=2, kinds=KINDS, until=JUDGED)
     outcome = judged.outcome
     assert outcome.findings == []
     assert outcome.tally.faults == outcome.tally.survived == Counter(KINDS)
