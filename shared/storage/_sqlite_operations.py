@@ -154,30 +154,39 @@ def run_batch(steps: Sequence[Step]) -> Callable[[Transaction], list[Row | None]
     return run
 
 
-def create_all(
-    table: Table, partition: Partition, items: Sequence[Prepared]
-) -> Callable[[Transaction], list[Row | None]]:
-    """Add items, all or none. Conflict.
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """Items to add to one partition, all or none, as a write: their rows. Conflict."""
+
+    table: Table
+    partition: Partition
+    items: Sequence[Prepared]
+
+    def __call__(self, tx: Transaction) -> list[Row | None]:
+        """Add them by themselves."""
+        try:
+            return [*create_together(tx, [self])[0]]
+        except sqlite3.IntegrityError:  # one is there, or expired and still there: one by one it shows which
+            return run_batch([create_step(self.table, self.partition, item) for item in self.items])(tx)
+
+
+def create_together(tx: Transaction, creations: Sequence[Creation]) -> list[list[Row]]:
+    """Add the items of creations in one table, all or none. sqlite3.IntegrityError if one is there, with nothing done.
 
     One statement for all of them: SQLite works without the interpreter, and the interpreter without SQLite. With a
     statement for each, this thread would wait for the interpreter after each one, for milliseconds when it is busy.
     """
-
-    def run(tx: Transaction) -> list[Row | None]:
-        rows = [(tx.next_position(table), tx.now, item.body) for item in items]
-        values = [
-            value
-            for (position, now, body), item in zip(rows, items, strict=True)
-            for value in (position, *partition, item.id, now, _expires(tx, item), body)
-        ]
-        try:
-            tx.connection.execute(table.insert_many(len(items)), values)
-        except sqlite3.IntegrityError:  # one is there, or expired and still there: one by one it shows which
-            return run_batch([create_step(table, partition, item) for item in items])(tx)
-        _insert_arrays(tx, table, partition, items)
-        return [*rows]
-
-    return run
+    table = creations[0].table
+    rows = [[(tx.next_position(table), tx.now, item.body) for item in each.items] for each in creations]
+    values = [
+        value
+        for each, its_rows in zip(creations, rows, strict=True)
+        for (position, now, body), item in zip(its_rows, each.items, strict=True)
+        for value in (position, *each.partition, item.id, now, _expires(tx, item), body)
+    ]
+    tx.connection.execute(table.insert_many(sum(len(each.items) for each in creations)), values)
+    _insert_arrays(tx, table, [(each.partition, item) for each in creations for item in each.items])
+    return rows
 
 
 def beat(tx: Transaction) -> None:
@@ -215,11 +224,13 @@ def _expires(tx: Transaction, item: Prepared) -> int:
     return FOREVER if item.ttl is None else tx.now + item.ttl
 
 
-def _insert_arrays(tx: Transaction, table: Table, partition: Partition, items: Sequence[Prepared]) -> None:
+def _insert_arrays(tx: Transaction, table: Table, items: Sequence[tuple[Partition, Prepared]]) -> None:
     """Enter the values of new items' arrays, many at once."""
     for number, index in enumerate(table.arrays):
         found = [
-            (*partition, text, item.arrays[number][0], item.id) for item in items for text in item.arrays[number][1]
+            (*partition, text, item.arrays[number][0], item.id)
+            for partition, item in items
+            for text in item.arrays[number][1]
         ]
         for rows in batched(found, ROWS_AT_ONCE, strict=False):
             tx.connection.execute(index.insert_many(len(rows)), [value for row in rows for value in row])

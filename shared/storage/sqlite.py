@@ -34,7 +34,7 @@ from shared.storage.documents import (
     Query,
     check_partition,
 )
-from shared.storage.errors import NotFound, TooLarge, Unavailable, UnknownPosition
+from shared.storage.errors import Conflict, NotFound, TooLarge, Unavailable, UnknownPosition
 
 READER_THREADS = 4
 PING_SECONDS = 5.0
@@ -79,7 +79,11 @@ class SqliteStore:
     async def create(self, container: Container, partition: Partition, item: Item) -> Item:
         """Add an item. Conflict if its id exists in the partition."""
         table, prepared = self._prepare(container, partition, item)
-        return await self._write(ops.create_step(table, partition, prepared), prepared.size)
+        try:
+            (row,) = await self._writer.submit(ops.Creation(table, partition, (prepared,)), prepared.size)
+        except Conflict as conflict:
+            raise Conflict(str(conflict)) from None  # of no batch, without a place in one
+        return ops.decode(row)
 
     async def read(self, container: Container, partition: Partition, item_id: str) -> Item:
         """One item. NotFound if there is none, or it expired."""
@@ -111,7 +115,7 @@ class SqliteStore:
         """Remove an item. NotFound; PreconditionFailed if `if_match` is not its etag."""
         table = self._table(container)
         check_key(container, partition, item_id)
-        await self._writer.submit(ops.delete_step(table, partition, item_id, if_match), single=True)
+        await self._writer.submit(ops.delete_step(table, partition, item_id, if_match))
 
     async def patch(
         self,
@@ -213,7 +217,7 @@ class SqliteStore:
         return table, prepared
 
     async def _write(self, step: ops.Step, size: int) -> Item:
-        return ops.decode(await self._writer.submit(step, size, single=True))
+        return ops.decode(await self._writer.submit(step, size))
 
     def _batch(
         self, container: Container, partition: Partition, operations: Sequence[BatchOperation]
@@ -222,7 +226,7 @@ class SqliteStore:
         created = [each.item for each in operations if each.kind == "create" and each.item is not None]
         if len(created) == len(operations):
             items = [self._prepare(container, partition, item)[1] for item in created]
-            return ops.create_all(self._table(container), partition, items), sum(item.size for item in items)
+            return ops.Creation(self._table(container), partition, items), sum(item.size for item in items)
         steps = [self._step(container, partition, operation) for operation in operations]
         return ops.run_batch([step for step, _ in steps]), sum(size for _, size in steps)
 

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from shared.storage import _sqlite_writer
-from shared.storage._sqlite_operations import PURGE_ROWS, Transaction
+from shared.storage._items import prepare
+from shared.storage._sqlite_operations import PURGE_ROWS, Creation, Transaction
 from shared.storage.containers import AUDIT_EVENTS, IDENTITY, Container
 from shared.storage.documents import (
     ChangeFeed,
@@ -30,11 +31,11 @@ from shared.storage.documents import (
     Query,
     create,
 )
-from shared.storage.errors import NotFound, Throttled, Unavailable
+from shared.storage.errors import Conflict, NotFound, Throttled, Unavailable
 from shared.storage.sqlite import SqliteStore
 from tests.fakes import ManualClock
 
-T1 = ("t1",)
+T1, T2 = ("t1",), ("t2",)
 
 
 def item(item_id: str = "a", **fields: Any) -> Item:
@@ -504,6 +505,50 @@ async def test_a_defect_in_one_operation_is_its_own(store: SqliteStore) -> None:
     assert [type(each) for each in results] == [dict, ZeroDivisionError, Unavailable, dict]
     page = await store.query(IDENTITY, T1, Query())
     assert [each["id"] for each in page.items] == ["a", "b"]
+
+
+async def test_what_is_added_at_once_is_added_together(store: SqliteStore) -> None:
+    statements: list[str] = []
+    async with one_group(store):
+        new = [store.create(IDENTITY, at, item(f"{n}", tenant_id=at[0])) for n, at in enumerate((T1, T2) * 3)]
+        together = asyncio.gather(*new, store.batch(IDENTITY, T1, [create(item("x")), create(item("y"))]))
+        store._resources.writer.set_trace_callback(statements.append)
+    await together
+    assert sum(each.startswith("INSERT INTO items_identity") for each in statements) == 1
+    assert [each["id"] for each in (await store.query(IDENTITY, T1, Query())).items] == ["0", "2", "4", "x", "y"]
+    assert [each["id"] for each in (await store.query(IDENTITY, T2, Query())).items] == ["1", "3", "5"]
+
+
+async def test_one_that_is_there_is_the_conflict_of_its_own_caller(store: SqliteStore) -> None:
+    await store.create(IDENTITY, T1, item("there", n=0))
+    async with one_group(store):
+        together = asyncio.gather(
+            store.create(IDENTITY, T1, item("a")),
+            store.create(IDENTITY, T1, item("there")),
+            store.batch(IDENTITY, T1, [create(item("b")), create(item("there"))]),
+            store.create(IDENTITY, T2, item("there", tenant_id="t2")),
+            store.create(IDENTITY, T1, item("a")),
+            return_exceptions=True,
+        )
+    added, there, batch, elsewhere, twice = await together
+    assert [type(each) for each in (added, elsewhere)] == [dict] * 2
+    conflicts = [each for each in (there, batch, twice) if isinstance(each, Conflict)]
+    assert [each.index for each in conflicts] == [None, 1, None]
+    assert [each["id"] for each in (await store.query(IDENTITY, T1, Query())).items] == ["a", "there"]
+    assert (await store.read(IDENTITY, T1, "there"))["n"] == 0
+
+
+async def test_one_that_sqlite_cannot_take_is_the_fault_of_its_own_caller(store: SqliteStore) -> None:
+    table = store._table(IDENTITY)
+    unfit = dataclasses.replace(prepare(IDENTITY, T1, item("unfit"), now=0, ttl_days=1), expires_at=2**70)
+    async with one_group(store):
+        together = asyncio.gather(
+            store.create(IDENTITY, T1, item("a")),
+            store._writer.submit(Creation(table, T1, (unfit,))),
+            store.create(IDENTITY, T1, item("b")),
+            return_exceptions=True,
+        )
+    assert [type(each) for each in await together] == [dict, OverflowError, dict]
 
 
 async def test_too_many_waiting_writes_are_throttled(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
