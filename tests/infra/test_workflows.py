@@ -111,6 +111,15 @@ def test_nobody_elses_code_runs_with_rights() -> None:
         assert "github.ref == 'refs/heads/main'" in WORKFLOWS["deploy.yml"]["jobs"][job]["if"]
 
 
+def test_libraries_are_looked_at_every_week() -> None:
+    flow = WORKFLOWS["ci.yml"]
+    ((cron,),) = ([*each.values()] for each in flow[True]["schedule"])
+    assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", cron)
+    audits = [job for job, body in flow["jobs"].items() if {"run": "make audit"} in body["steps"]]
+    assert audits == ["supply-chain"]
+    assert "if" not in flow["jobs"]["supply-chain"]
+
+
 def test_what_they_call_is_there() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     text = "\n".join(run for _, run in RUNS)
