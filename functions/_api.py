@@ -3,18 +3,16 @@ document and the tests that walk every route are made."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from types import new_class
+from typing import Annotated, Any, ClassVar
 
 import azure.functions as func
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 
 from shared.audit.model import RequestContext
 from shared.core.text import digits
 from shared.identity.model import Caller, Principal, Role, ServicePrincipal
 from shared.wiring import LazyServices, Services
-
-if TYPE_CHECKING:  # cold start
-    pass
 
 
 class Body(BaseModel):
@@ -23,10 +21,44 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
 
-class Shape(BaseModel):
-    """Base of answers: what the OpenAPI document says of them, and what tests hold them to."""
+class Shape:
+    """Base of answers: what the OpenAPI document says of them, and what tests hold them to.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    It is written as a pydantic model is, and one is made of it when somebody asks: no call needs it, and a cold start
+    would make some eighty of them.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        """The pydantic model of the same name and fields."""
+        return _model_of(cls)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return handler.generate_schema(_model_of(cls))
+
+
+class OneOf(Shape):
+    """Base of answers that have one of several shapes: a `root` of these."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, defer_build=True)
+
+
+_MODELS: dict[type[Shape], type[BaseModel]] = {}
+
+
+def _model_of(shape: type[Shape]) -> type[BaseModel]:
+    from pydantic import RootModel  # cold start
+
+    if shape not in _MODELS:
+        plain: Mapping[type, type[BaseModel]] = {Shape: BaseModel, OneOf: RootModel}
+        bases = tuple(plain.get(base) or _model_of(base) for base in shape.__bases__)
+        own = {name: value for name, value in vars(shape).items() if name not in ("__dict__", "__weakref__")}
+        own.setdefault("model_config", shape.model_config)
+        _MODELS[shape] = new_class(shape.__name__, bases, exec_body=lambda body: body.update(own))
+    return _MODELS[shape]
 
 
 class ReadBody(Body):
@@ -124,12 +156,12 @@ class Endpoint:
     handler: Handler
     body: type[BaseModel] = Nothing
     query: type[BaseModel] = Nothing
-    response: type[BaseModel] | None = None
+    response: type[Shape] | None = None
     status: int = 200
     errors: tuple[int, ...] = ()
     tag: str = ""
     bare: bool = False
-    also: Mapping[int, type[BaseModel]] = field(default_factory=dict)
+    also: Mapping[int, type[Shape]] = field(default_factory=dict)
     step_up: bool = False
     enrollment: bool = False
     scope: str | None = None
@@ -153,11 +185,11 @@ class Api:
         who: Sequence[Role] | None,
         body: type[BaseModel] = Nothing,
         query: type[BaseModel] = Nothing,
-        response: type[BaseModel] | None = None,
+        response: type[Shape] | None = None,
         status: int = 200,
         errors: tuple[int, ...] = (),
         bare: bool = False,
-        also: Mapping[int, type[BaseModel]] | None = None,
+        also: Mapping[int, type[Shape]] | None = None,
         step_up: bool = False,
         enrollment: bool = False,
         scope: str | None = None,

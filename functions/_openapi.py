@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from functions._api import Endpoint, Nothing
+from functions._api import Endpoint, Nothing, Shape
 from functions._shapes import Problem
 from shared.core.text import MONTH
 from shared.core.version import VERSION
@@ -52,10 +52,11 @@ _PART_HEADERS = {
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The document of these endpoints."""
-    used: set[type[BaseModel]] = {m for e in endpoints for m in (e.body, e.query, e.response, *e.also.values()) if m}
-    models = sorted((used | {Problem}) - {Nothing}, key=lambda m: m.__name__)
-    schemas, defined = models_json_schema([(m, "validation") for m in models], ref_template=_REFERENCE)
-    by_model = {model: schemas[model, "validation"] for model in models}
+    read = {model: model for e in endpoints for model in (e.body, e.query) if model is not Nothing}
+    told = {shape: shape.model() for e in endpoints for shape in (e.response, *e.also.values(), Problem) if shape}
+    used: list[tuple[Any, type[BaseModel]]] = sorted((read | told).items(), key=lambda each: each[1].__name__)
+    schemas, defined = models_json_schema([(model, "validation") for _, model in used], ref_template=_REFERENCE)
+    by_model = {declared: schemas[model, "validation"] for declared, model in used}
     definitions = defined.get("$defs", {})
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in sorted(endpoints, key=lambda e: (e.route, e.method)):
@@ -149,7 +150,7 @@ def _responses(endpoint: Endpoint, schemas: dict[Any, Any]) -> dict[str, Any]:
     return {str(endpoint.status): done, **partly, **failed}
 
 
-def _error_content(own: type[BaseModel] | None, schemas: dict[Any, Any]) -> dict[str, Any]:
+def _error_content(own: type[Shape] | None, schemas: dict[Any, Any]) -> dict[str, Any]:
     problem = own if own is not None and issubclass(own, Problem) else Problem
     content = {"application/problem+json": {"schema": schemas[problem]}}
     return content if own in (None, problem) else {"application/json": {"schema": schemas[own]}, **content}

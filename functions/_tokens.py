@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ConfigDict, Field, RootModel
+from pydantic import Field
 
-from functions._api import Shape
+from functions._api import OneOf, Shape
 from shared.identity.model import Tokens
 
 if TYPE_CHECKING:  # cold start
@@ -41,10 +41,8 @@ class EnrollmentShape(TokensShape):
     enrollment_required: Literal[True]
 
 
-class LoginAnswer(RootModel):  # type: ignore[type-arg]  # with a parameter pydantic would build it at once: cold start
+class LoginAnswer(OneOf):
     """Tokens, or what is due before there are any that are good for everything."""
-
-    model_config = ConfigDict(defer_build=True)
 
     root: TokensShape | ChallengeShape | EnrollmentShape
 

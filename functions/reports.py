@@ -1,11 +1,11 @@
 """Reports."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
-from pydantic import ConfigDict, Field, RootModel
+from pydantic import ConfigDict, Field
 
-from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, Shape
+from functions._api import Answer, Api, Body, Call, ListQuery, Nothing, OneOf, Shape
 from functions._cursors import read_cursor, read_place, refused, write_cursor, write_place
 from functions._report_settings import Framework
 from functions._shapes import ListShape, page
@@ -110,28 +110,28 @@ class OrderedReportShape(Shape):
 class WholeReportShape(Shape):
     """A framework's report in its JSON form; docs/compliance-report.schema.json is its schema."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     format: Literal["kraftd-audit-report/1"]
     id: str
 
 
-class ListedReport(RootModel[ReportShape | FrameworkReportShape | OrderedReportShape]):
+class ListedReport(OneOf):
     """A report as lists show it."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    root: ReportShape | FrameworkReportShape | OrderedReportShape
 
 
-class OneReport(RootModel[ReportShape | FrameworkReportShape | OrderedReportShape | WholeReportShape]):
+class OneReport(OneOf):
     """A report: what there is to tell of it, or with `format=json` all of it."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    root: ReportShape | FrameworkReportShape | OrderedReportShape | WholeReportShape
 
 
-class MadeReport(RootModel[FrameworkReportShape]):
+class MadeReport(OneOf):
     """The report that was asked for."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    root: FrameworkReportShape
 
 
 class ReportList(ListShape):

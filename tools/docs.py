@@ -185,7 +185,10 @@ def _activity(mapped: Mapped) -> str:
 
 def subject_export_schema() -> str:
     """The JSON Schema of a part of a person's export."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **SubjectExportShape.model_json_schema()}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **SubjectExportShape.model().model_json_schema(),
+    }
     return json.dumps(schema, indent=1, sort_keys=True) + "\n"
 
 
