@@ -1,3 +1,3 @@
 """The version of the app, here and nowhere else (docs/delivery.md, Releasing)."""
 
-VERSION = "0.1.0"
+VERSION = "1.0.0"
