@@ -56,7 +56,7 @@ audit: setup ## Ask for known vulnerabilities of what is locked; needs the packa
 release-check: setup ## Look whether this can be released: version, changelog, tree, package, licences, locks
 	@$(PYTHON) -m tools.release
 
-fuzz: setup ## Any bytes for every reader of bytes, led by coverage, and walks over the API: FUZZ_SECONDS (30) for each of 19 readers
+fuzz: setup ## Any bytes for every reader of bytes, led by coverage, and walks over the API: FUZZ_SECONDS (30) and some twenty to start for each of 19 readers
 	@sh scripts/setup.sh tests
 	@sh scripts/fuzz.sh $(FUZZ_SECONDS)
 

@@ -21,9 +21,10 @@ sbom)
     PYTHONWARNINGS=ignore "$tools/bin/cyclonedx-py" requirements --pyproject "$tools/pyproject.toml" --mc-type application --output-reproducible \
         --of JSON -o dist/sbom.json requirements.txt
     ;;
-audit) # what Azure installs, and what development and checks do
+audit) # what Azure installs, and what development and checks do: every lock file
     status=0
-    for locked in requirements.txt requirements-dev.txt tests/infra/requirements.txt tests/infra/supply.txt tests/fuzz/requirements.txt; do
+    for locked in requirements.txt requirements-dev.txt tests/infra/requirements.txt tests/infra/supply.txt \
+        tests/fuzz/requirements.txt tests/mutation/requirements.txt; do
         echo "$locked:"
         "$tools/bin/pip-audit" --progress-spinner off --strict --disable-pip --require-hashes -r "$locked" || status=1
     done

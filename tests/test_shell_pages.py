@@ -110,6 +110,8 @@ ID, OTHER_ID = "019cad8f-ac00-74b0-bb9a-2dd88b6e7ca4", "019cad8f-ac00-7a83-b40e-
         ("2026-03-02T08:00:00.001541Z", "2026-03-02T08:00:00.000001Z", True),
         ("2026-03-02T08:00:00.001541Z", "2026-03-02T08:00:01.001541Z", False),
         ("it had 37 entries", "it had 36 entries", True),
+        ("34 of 46 are shown", "35 of 47 are shown", True),
+        ("34 of 46 are shown", "0 of 46 are shown", False),
         ("count: 37", "count: 36", False),
         (f"kak_{ID}.{ID}.secret-one", f"kak_{OTHER_ID}.{ID}.secret-two", True),
         ("root bbd9ea304dace9ea…", "root bbd9ea304dace9eb…", True),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
@@ -15,8 +15,9 @@ from functions._http import SECURITY_HEADERS
 from functions._openapi import error_statuses
 from functions._shapes import Problem
 from shared.identity.model import TENANT_ITEM, Role
-from shared.storage.containers import IDENTITY
+from shared.storage.containers import CONTAINERS, IDENTITY
 from shared.storage.documents import PatchSet
+from shared.storage.sqlite import SqliteStore
 from tests.app import PASSWORD, Account, App, assert_problem, registration, running
 from tests.calls import NOWHERE, QUERIES, path_of
 from tests.fakes import ManualClock
@@ -25,6 +26,13 @@ from tests.second_factors import MFA_BODIES, good_body
 WALK = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=[e.name for e in ENDPOINTS])
 _numbers = count()
 
+SIGNED: set[tuple[str, str | None]] = {("ledger", "checkpoint"), ("ledger", "head"), ("directory", None)}
+READING_LEAVES: dict[str, set[tuple[str, str | None]]] = {
+    "export_subject": {("identity", "subject_request")},
+    "get_ledger_bundle": SIGNED,
+    "get_ledger_proof": SIGNED,
+}
+"""What calls that read may write beside the trail: that somebody used a right, and a signature of what is sealed."""
 PROVING = frozenset({"login", "login_mfa", "refresh_token"})
 """What is asked for a proof of identity: 401 is an answer there."""
 
@@ -152,6 +160,21 @@ async def test_a_good_call_answers_in_the_declared_shape(
     if issubclass(endpoint.query, ListQuery):
         assert set(answer.json()) == {"items", "next_cursor"}
         assert answer.json()["items"]
+
+
+@pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if each.method == "GET"], ids=lambda each: each.name)
+async def test_what_only_reads_changes_nothing(app: App, ada: Account, settled: Account, endpoint: Endpoint) -> None:
+    """But the trail, which says that it was read."""
+    good = await _prepared(app, ada, settled, endpoint)
+    feed = cast(SqliteStore, app.store)
+    before = {name: await feed.last_position(container) for name, container in CONTAINERS.items()}
+    await _call(app, endpoint, settled, **good)
+    changed = {
+        (name, each.item.get("kind"))
+        for name, container in CONTAINERS.items()
+        for each in await feed.changes(container, before[name], 100)
+    }
+    assert changed <= {("audit_events", None)} | READING_LEAVES.get(endpoint.name, set())
 
 
 @WALK

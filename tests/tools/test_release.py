@@ -1,5 +1,6 @@
 """What keeps a version from being released, each by its name."""
 
+import re
 import shutil
 import subprocess
 from email.message import Message
@@ -43,6 +44,13 @@ def repository(tmp_path: Path) -> Path:
         git(tmp_path, "add", ".")
         git(tmp_path, "commit", "-q", "-m", text)
     return tmp_path
+
+
+def test_the_audit_looks_at_every_lock_file() -> None:
+    script = (ROOT / "scripts" / "supply_chain.sh").read_text(encoding="utf-8")
+    asked = re.search(r"for locked in (.*?); do", script, re.DOTALL)
+    assert asked
+    assert sorted(asked[1].replace("\\", " ").split()) == sorted(release.LOCKS)
 
 
 @pytest.mark.parametrize(
