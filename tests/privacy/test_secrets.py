@@ -435,7 +435,7 @@ def test_a_secrets_error_tells_an_operator_what_and_a_caller_that() -> None:
     assert isinstance(error, Unready)
     assert str(error) == "secret tokens: gone"
     assert (error.status, error.code, error.retry_after_seconds) == (503, "secrets_unavailable", 5)
-    assert "tokens" not in error.detail
+    assert error.detail == "The app cannot get at its keys now."
 
 
 # What signs
