@@ -108,6 +108,7 @@ async def test_versions_are_asked_for_every_ten_minutes(vault: Vault, keys: Vaul
     clock.advance(minutes=10)
     assert (await keys.wrap(DATA_KEY)).kek == old.kek
     assert vault.listings(KEY) == 1
+    assert keys._held._task is None, "nor is it asked beside"
     clock.advance(seconds=1)
     assert (await keys.wrap(DATA_KEY)).kek == new
     assert await keys.is_current(new)

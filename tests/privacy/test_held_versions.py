@@ -75,6 +75,7 @@ def test_a_new_version_is_known_before_it_signs_and_all_that_within_five_minutes
 async def test_an_answer_is_used_for_a_while(source: Source, clock: ManualClock) -> None:
     for _ in range(7):
         assert await source.usable() == ["v1"]
+        await beside()
         clock.advance(seconds=ASK_AFTER.total_seconds() / 6)
     assert source.asked == [None]
 

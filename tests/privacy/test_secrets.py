@@ -475,6 +475,17 @@ def test_a_version_settles_from_its_beginning_on() -> None:
     assert signing_version([begun, older], NOW + timedelta(seconds=1), LIFETIME) is begun
 
 
+@pytest.mark.parametrize(
+    ("begins", "ends", "usable"),
+    [(None, None, True), (0, None, True), (1, None, False), (None, 1, True), (None, 0, False), (1, 2, False)],
+)
+def test_a_version_is_usable_from_its_beginning_and_up_to_its_end(
+    begins: int | None, ends: int | None, usable: bool
+) -> None:
+    begun, ended = (None if each is None else NOW + timedelta(seconds=each) for each in (begins, ends))
+    assert SecretVersion("v1", b"", not_before=begun, expires_at=ended).is_usable(NOW) == usable
+
+
 async def test_a_rotation_adds_the_next_file_and_is_seen_at_once(folder: Path) -> None:
     held = FileSecrets(folder)
     (first,) = await held.versions("tokens")
