@@ -272,7 +272,7 @@ async def test_names_that_somebody_made_up_fill_no_memory(ready: VaultKeys, wrap
     for n in range(25):
         with pytest.raises(SecretsError, match="the vault answered 404"):
             await ready.unwrap(replace(wrapped, kek=f"{n:032x}"))
-    assert len(ready._unwrapping) <= 20
+        assert len(ready._unwrapping) <= 20
     assert await ready.unwrap(wrapped) == DATA_KEY
 
 
