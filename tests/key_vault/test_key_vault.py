@@ -4,17 +4,20 @@ import asyncio
 import base64
 import logging
 import ssl
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
 from shared.core.settings import Settings
+from shared.privacy._vault import Properties, version_of
 from shared.privacy.key_vault import MAX_HELD, NAMES, KeyVaultSecrets
-from shared.privacy.secrets import ROOTS, SecretsError
+from shared.privacy.secrets import ROOT_BYTES, ROOTS, SecretsError
+from shared.privacy.vault_keys import VaultKeys
 from shared.storage.azure_identity import identify
-from shared.wiring.adapters import open_secrets
+from shared.wiring.adapters import open_secrets, open_wrapper
 from tests.fakes import ManualClock
 from tests.key_vault.conftest import Open
 from tests.key_vault.support import names, until
@@ -154,7 +157,7 @@ async def test_a_version_ends_at_its_expiry_to_the_second(vault: Vault, connect:
 
 
 async def test_an_expired_version_is_never_fetched(vault: Vault, connect: Open, clock: ManualClock) -> None:
-    vault.put(TOKENS, expires=clock.now() - timedelta(seconds=1))
+    vault.put(TOKENS, expires=clock.now())
     assert len(await names(connect())) == 1
     assert len(vault.gets()) == 1
 
@@ -167,6 +170,19 @@ async def test_a_version_begins_when_it_says(vault: Vault, connect: Open, clock:
     clock.advance(seconds=50)
     assert await names(secrets) == [later, old]
     assert vault.listings() == 1
+
+
+@pytest.mark.parametrize(
+    ("created", "updated", "changed"),
+    [(1, 2, 2), (2, 1, 2), (2, None, 2), (None, 2, 2), (None, None, 0)],
+)
+def test_a_version_settles_from_its_last_change(created: int | None, updated: int | None, changed: int) -> None:
+    """One that is enabled once more is as unknown to others as a new one."""
+    made, last = (None if each is None else datetime.fromtimestamp(each, UTC) for each in (created, updated))
+    listed = cast(
+        "Properties", SimpleNamespace(version="v", created_on=made, updated_on=last, not_before=None, expires_on=None)
+    )
+    assert version_of(listed, b"s").changed_at == datetime.fromtimestamp(changed, UTC)
 
 
 async def test_all_versions_disabled_is_none_at_once(vault: Vault, connect: Open, clock: ManualClock) -> None:
@@ -210,6 +226,7 @@ async def test_a_secret_that_is_not_there_is_named(empty: Vault) -> None:
         base64.b64encode(b"s" * 33).decode(),
         base64.b64encode(b"s" * 32).decode()[:-1],
         "s" * 43 + "-",
+        base64.b64encode(b"s" * 32).decode().replace("z", "z!", 1),
         "ö" * 44,
         base64.b64encode(b"s" * 25_000).decode(),
     ],
@@ -238,7 +255,8 @@ async def test_a_malformed_new_version_is_passed_over(
     clock.advance(minutes=5)
     with caplog.at_level(logging.ERROR):
         assert await names(running) == await names(connect()) == [old]
-    assert all(bad in line and "secret_version_passed_over" in line for line in caplog.messages)
+    told = f'{{"root": "{TOKENS}", "version": "{bad}", "why": "not base64 of 32 bytes"}}'
+    assert caplog.messages == [f"secret_version_passed_over {told}"] * 2, "each instance once"
     assert "sesame" not in caplog.text
     assert await running.find("tokens", bad) is None
 
@@ -248,6 +266,33 @@ async def test_white_space_around_a_value_is_a_pasted_lines(empty: Vault) -> Non
     secrets = empty.client()
     assert (await secrets.versions("tokens"))[0].value == b"s" * 32
     await secrets.close()
+
+
+# Rotating
+
+
+async def test_a_rotation_writes_a_value_and_names_its_version(vault: Vault, connect: Open) -> None:
+    secrets = connect()
+    (old,) = await names(secrets)
+    made = await secrets.rotate("tokens")
+    assert await names(secrets) == [made, old]
+    assert (await secrets.versions("tokens"))[0].value == vault.value(TOKENS, made)
+    assert len(vault.value(TOKENS, made)) == ROOT_BYTES
+
+
+async def test_a_rotation_that_the_vault_refuses_is_named(vault: Vault, connect: Open) -> None:
+    secrets = connect()
+    before = await names(secrets)
+    vault.faults = [Fault(status=403)]
+    with pytest.raises(SecretsError, match=f"^secret {TOKENS}: the vault answered 403$"):
+        await secrets.rotate("tokens")
+    assert await names(secrets) == before
+
+
+async def test_the_key_of_persons_keys_is_not_rotated_here(vault: Vault, connect: Open) -> None:
+    with pytest.raises(ValueError, match=r"^kraftd-persons is a key of the vault: rotate it there, then run rewrap$"):
+        await connect().rotate("persons")
+    assert vault.seen == []
 
 
 # Failures
@@ -427,6 +472,28 @@ async def test_who_the_app_is(client_id: str | None, kind: type[Any]) -> None:
     credential = identify(client_id)
     assert isinstance(credential, kind)
     await credential.close()
+
+
+@pytest.mark.parametrize("client_id", ["0195c000-0000-7000-8000-000000000003", None])
+async def test_the_app_is_who_the_settings_say(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, client_id: str | None
+) -> None:
+    asked: list[str | None] = []
+    credential = Credential("token")
+
+    def identified(given: str | None) -> Credential:
+        asked.append(given)
+        return credential
+
+    monkeypatch.setattr("shared.privacy._vault.identify", identified)
+    settings = Settings(key_vault_uri="https://v.vault.azure.net/", azure_client_id=client_id, kraftd_data=":memory:")
+    secrets = open_secrets(settings, clock)
+    for adapter in (secrets, open_wrapper(settings, clock, secrets)):
+        assert isinstance(adapter, KeyVaultSecrets | VaultKeys)
+        adapter._connection.client()
+        await adapter.close()
+    assert asked == [client_id] * 2
+    assert credential.closed == 2
 
 
 async def test_closing_lets_go_of_connections_and_credential(vault: Vault, connect: Open, clock: ManualClock) -> None:

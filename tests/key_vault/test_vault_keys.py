@@ -13,6 +13,7 @@ from azure.keyvault.keys.crypto.aio import CryptographyClient
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.core.settings import Settings
+from shared.privacy._held_versions import KEEP_FOR
 from shared.privacy.key_wrapping import KeyDamaged, LocalKeys, Wrapped
 from shared.privacy.person_keys import PersonKeys, Rewrapped
 from shared.privacy.secrets import MemorySecrets, SecretsError
@@ -58,7 +59,7 @@ async def test_no_weaker_way_of_wrapping_is_opened(
     keys: VaultKeys, vault: Vault, sdk: CryptographyClient, algorithm: KeyWrapAlgorithm
 ) -> None:
     theirs = (await sdk.wrap_key(algorithm, DATA_KEY)).encrypted_key
-    with pytest.raises(KeyDamaged):
+    with pytest.raises(KeyDamaged, match=r"^a person's key does not unwrap$"):
         await keys.unwrap(Wrapped(vault.key_version(), theirs))
 
 
@@ -107,6 +108,7 @@ async def test_versions_are_asked_for_every_ten_minutes(vault: Vault, keys: Vaul
     clock.advance(minutes=10)
     assert (await keys.wrap(DATA_KEY)).kek == old.kek
     assert vault.listings(KEY) == 1
+    assert keys._held._task is None, "nor is it asked beside"
     clock.advance(seconds=1)
     assert (await keys.wrap(DATA_KEY)).kek == new
     assert await keys.is_current(new)
@@ -156,6 +158,25 @@ async def test_a_version_that_ends_gives_way_and_still_unwraps(
     assert (await keys.wrap(DATA_KEY)).kek == old
     assert vault.listings(KEY) == 1
     assert await keys.unwrap(made) == DATA_KEY
+
+
+async def test_a_version_that_ends_during_an_outage_gives_way(
+    vault: Vault, keys: VaultKeys, clock: ManualClock
+) -> None:
+    """Up to the last moment at which anything is answered."""
+    old = vault.key_version()
+    ends = vault.put_key(expires=clock.now() + KEEP_FOR)
+    assert (await keys.wrap(DATA_KEY)).kek == ends
+    vault.faults = [Fault(status=403, times=FOREVER)]
+    clock.set(clock.now() + KEEP_FOR)
+    assert (await keys.wrap(DATA_KEY)).kek == old
+
+
+async def test_a_key_for_nothing_else_wraps(empty: Vault) -> None:
+    only = empty.put_key(operations=("wrapKey", "unwrapKey"))
+    keys = empty.wrapper()
+    assert (await keys.wrap(DATA_KEY)).kek == only
+    await keys.close()
 
 
 async def test_a_disabled_version_is_passed_over(vault: Vault, keys: VaultKeys, clock: ManualClock) -> None:
@@ -218,8 +239,8 @@ async def test_an_unfit_new_version_is_passed_over(
     for _ in range(3):
         clock.advance(minutes=11)
         assert (await keys.wrap(DATA_KEY)).kek == old
-    (line,) = (each for each in caplog.messages if "key_version_passed_over" in each)
-    assert new in line
+    told = f'{{"root": "{KEY}", "version": "{new}", "why": "not RSA, or too short, or not to wrap"}}'
+    assert caplog.messages == [f"key_version_passed_over {told}"], "once"
 
 
 # What must not get out, or in
@@ -239,10 +260,10 @@ async def test_the_sdk_writes_no_line_for_a_call(
 async def test_what_no_key_can_have_wrapped_is_not_sent(vault: Vault, ready: VaultKeys, wrapped: Wrapped) -> None:
     vault.seen.clear()
     for key in (b"", wrapped.key[:-1], wrapped.key + b"\0"):
-        with pytest.raises(KeyDamaged):
+        with pytest.raises(KeyDamaged, match=r"^a person's key does not unwrap$"):
             await ready.unwrap(replace(wrapped, key=key))
     for kek in ("", "../secrets/kraftd-tokens", f"{wrapped.kek}/"):
-        with pytest.raises(SecretsError):
+        with pytest.raises(SecretsError, match=f"^key {KEY}: the version that a person's key is wrapped under is not"):
             await ready.unwrap(replace(wrapped, kek=kek))
     assert vault.seen == []
 
@@ -251,7 +272,7 @@ async def test_names_that_somebody_made_up_fill_no_memory(ready: VaultKeys, wrap
     for n in range(25):
         with pytest.raises(SecretsError, match="the vault answered 404"):
             await ready.unwrap(replace(wrapped, kek=f"{n:032x}"))
-    assert len(ready._unwrapping) <= 20
+        assert len(ready._unwrapping) <= 20
     assert await ready.unwrap(wrapped) == DATA_KEY
 
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from shared.core.settings import Settings
 from shared.privacy.blind_index import BlindIndex
-from shared.privacy.guards import MARGIN_SECONDS, SKEW, Claimed, Guards
+from shared.privacy.guards import MARGIN_SECONDS, SKEW, Claimed, Guards, Taken
 from shared.privacy.index_versions import SETTLING, IndexVersions, KeptVersion, Ring
 from shared.privacy.secrets import MemorySecrets, SecretsError
 from shared.storage.containers import Container
 from shared.storage.documents import DocumentStore, Item, Partition
-from shared.storage.errors import Conflict, StoreError, TooLarge, Unavailable
+from shared.storage.errors import Conflict, TooLarge, Unavailable
 from shared.storage.sqlite import SqliteStore
 from shared.wiring import build_services
 from tests.fakes import ManualClock
@@ -83,6 +83,14 @@ async def test_the_first_claim_holds_for_all(harness: Harness) -> None:
     assert (await one.claim("producer", "k", None, 3600)).mine
 
 
+@pytest.mark.parametrize("at", [MARCH, MONTH_S_END], ids=["amid", "at-a-turn"])
+async def test_a_marker_is_read_without_being_set(at: datetime) -> None:
+    async with embedded(at) as harness:
+        assert await guards(harness).held("producer", "k", 3600) is None
+        assert await guards(harness).claim("producer", "k", 7, 3600) == Claimed(True, 7)
+        assert await guards(harness).held("producer", "k", 3600) == 7
+
+
 async def test_of_many_at_once_one_wins(harness: Harness) -> None:
     claims = await asyncio.gather(*(guards(harness).claim("producer", "k", n, 3600) for n in range(50)))
     (winner,) = [claim.value for claim in claims if claim.mine]
@@ -101,12 +109,14 @@ async def test_a_claim_holds_as_long_as_it_says_and_is_gone_soon_after(harness: 
 
 @moves_the_clock
 @pytest.mark.parametrize("ttl", [60, 86_400, 14 * 86_400])
-async def test_a_claim_outlives_the_month(harness: Harness, ttl: int) -> None:
+@pytest.mark.parametrize("amid", [False, True], ids=["begun-at-its-end", "ending-after-it"])
+async def test_a_claim_outlives_the_month(harness: Harness, ttl: int, amid: bool) -> None:
     guard = guards(harness)
-    harness.clock.set(MONTH_S_END - timedelta(seconds=10))
+    start = MONTH_S_END - timedelta(seconds=ttl - 10 if amid else 10)
+    harness.clock.set(start)
     await guard.claim("producer", "k", 1, ttl)
-    for share in (0.2, 0.5, 1):
-        harness.clock.set(MONTH_S_END - timedelta(seconds=10) + share * timedelta(seconds=ttl))
+    for share in [1] if amid else [0.2, 0.5, 1]:  # who asks in between would copy it
+        harness.clock.set(start + share * timedelta(seconds=ttl))
         assert await guard.claim("producer", "k", 2, ttl) == Claimed(False, 1)
     harness.clock.advance(seconds=MARGIN_SECONDS + 1)
     assert (await guard.claim("producer", "k", 3, ttl)).mine, "what was copied to the new key lives no longer"
@@ -184,6 +194,10 @@ async def test_a_claim_whose_answer_was_lost_is_known_again(harness: Harness) ->
 async def test_a_claim_that_cannot_be_kept_is_an_error(harness: Harness) -> None:
     with pytest.raises(Unavailable):
         await guards(harness, FaultyStore(harness.store, 1, times=None)).claim("producer", "k", 1, 3600)
+    silent = FaultyStore(harness.store, 1, times=None, counts=lambda call: call.operation == "create")
+    with pytest.raises(Unavailable, match="made to fail"):
+        await guards(harness, silent).claim("producer", "k", 1, 3600)
+    assert len(silent.calls) == 2, "looked for once, not tried again"
     with pytest.raises(TooLarge):
         await guards(harness).claim("producer", "k", "x" * 3_000_000, 3600)
     assert (await guards(harness).claim("producer", "k", 2, 3600)).mine
@@ -231,7 +245,9 @@ async def test_who_waits_as_told_is_let_in(steps: list[int], limit: int, window:
             taken = await guard.take("login", "k", limit, window)
             if not taken.allowed:
                 assert 0 < taken.retry_after_seconds <= 2 * window
-                harness.clock.advance(seconds=taken.retry_after_seconds)
+                harness.clock.advance(seconds=taken.retry_after_seconds - 0.000001)
+                assert not (await guards(harness).take("login", "k", limit, window)).allowed, "and no sooner"
+                harness.clock.advance(seconds=0.000001)
                 assert (await guard.take("login", "k", limit, window)).allowed
 
 
@@ -285,25 +301,52 @@ async def test_the_allowed_take_is_one_call_and_a_refusal_that_is_known_none(har
     assert calls == [3, 1, 1, 2, 0, 0]
 
 
+async def test_a_refusal_that_is_known_says_how_long_it_holds() -> None:
+    """Two windows at most: for one take of one at the very beginning of a window."""
+    async with embedded() as harness:
+        store = FaultyStore(harness.store)
+        guard = guards(harness, store)
+        assert (await guard.take("login", "k", 1, 60)).allowed
+        assert await guard.take("login", "k", 1, 60) == Taken(False, 120)
+        store.calls.clear()
+        assert await guard.take("login", "k", 1, 60) == Taken(False, 120)
+        harness.clock.advance(seconds=7)
+        assert await guard.take("login", "k", 1, 60) == Taken(False, 113)
+        assert store.calls == []
+
+
+async def test_a_refusal_that_stays_counted_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async with embedded() as harness:
+        guard = guards(harness, FaultyStore(harness.store, 5))
+        assert [(await guard.take("login", "k", 1, 60)).allowed for _ in range(2)] == [True, False]
+    assert caplog.messages == ['refusal_stays_counted {"error_type": "Unavailable"}']
+
+
 async def test_what_is_remembered_is_bounded_and_is_not_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.privacy.guards._REMEMBERED", 5)
     async with embedded() as harness:
-        guard = guards(harness)
+        store = FaultyStore(harness.store)
+        guard = guards(harness, store)
         for number in range(20):
             for _ in range(2):
                 await guard.take("login", str(number), 1, 60)
         assert len(guard._refused) == 5
+        store.calls.clear()
+        for number in range(15, 20):
+            assert not (await guard.take("login", str(number), 1, 60)).allowed
+        assert store.calls == [], "the latest are known"
         assert (await guard.take("login", "19", 2, 60)).allowed
         assert (await guard.take("login", "20", 1, 60)).allowed
         assert (await guard.take("register", "19", 1, 60)).allowed
 
 
-async def test_a_clock_that_is_set_back_does_not_refuse_for_ever() -> None:
+@pytest.mark.parametrize("seconds", [1, 5 * 3600])
+async def test_a_clock_that_is_set_back_does_not_refuse_for_ever(seconds: int) -> None:
     async with embedded() as harness:
         guard = guards(harness)
         for _ in range(2):
             await guard.take("login", "k", 1, 60)
-        harness.clock.advance(hours=-5)
+        harness.clock.advance(seconds=-seconds)
         assert (await guard.take("login", "k", 1, 60)).allowed
 
 
@@ -339,7 +382,8 @@ async def test_nothing_stands_in_clear_and_everything_ends(harness: Harness) -> 
         assert "ada@" not in text
         assert "203.0.113.9" not in text
     purpose = {"producer": 3600, "login": 2 * 60}
-    assert all(item["ttl"] > purpose[item["id"].partition("|")[0]] for item in store.items)
+    beyond = [item["ttl"] - purpose[item["id"].partition("|")[0]] for item in store.items]
+    assert all(0 < seconds <= MARGIN_SECONDS + 1 for seconds in beyond)
 
 
 @pytest.mark.parametrize("key", HOSTILE, ids=lambda key: ascii(key)[:16])
@@ -409,6 +453,9 @@ async def test_misuse_is_refused_before_the_store_is_asked() -> None:
         for limit, window in ((0, 60), (1_000_001, 60), (1, 0), (1, 86_401)):
             with pytest.raises(ValueError, match=r"limit is|holds for"):
                 await guard.take("a", "k", limit, window)
+        usable = guards(harness)
+        assert (await usable.take("a", "k", 1_000_000, 86_400)).allowed
+        assert (await usable.claim("a", "k", 1, 14 * 86_400)).mine
 
 
 async def test_a_store_in_which_items_come_and_go_is_an_error_and_no_endless_loop() -> None:
@@ -421,12 +468,10 @@ async def test_a_store_in_which_items_come_and_go_is_an_error_and_no_endless_loo
 
     async with embedded() as harness:
         guard = guards(harness, Lying(harness.store))
-        for call in (
-            guard.claim("a", "k", 1, 60),
-            guard.take("a", "k", 1, 60),
-        ):
-            with pytest.raises(StoreError):
-                await call
+        with pytest.raises(Unavailable, match=r"^a marker came and went too often$"):
+            await guard.claim("a", "k", 1, 60)
+        with pytest.raises(Unavailable, match=r"^a count came and went too often$"):
+            await guard.take("a", "k", 1, 60)
 
 
 def test_the_bounds_fit_the_months() -> None:
@@ -458,6 +503,8 @@ async def test_a_marker_and_a_count_hold_across_a_rotation_of_the_index_secret()
         assert [each.allowed for each in taken] == [True, True, False, False]
         harness.clock.advance(days=7)
         assert await ahead.claim("a", "before", 5, 14 * 86_400) == Claimed(False, 1)
+        without = Guards(harness.store, BlindIndex(Versions("v2"), Fixed(harness.store, harness.clock, ring)), clock)
+        assert (await without.take("login", "k", 2, 3600)).allowed, "counts need the old version no more"
 
 
 class Fixed(IndexVersions):

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.core.deadline import deadline
+from shared.core.deadline import deadline, remaining
 from shared.privacy._held_versions import ASK_AFTER, FRESH_FOR, KEEP_FOR, PAUSE, HeldVersions, Loaded
 from shared.privacy.secrets import SETTLING, SecretsError, SecretVersion
 from tests.fakes import ManualClock
@@ -27,11 +27,13 @@ class Source:
         self.gate: asyncio.Event | None = None
         self.asked: list[str | None] = []
         self.known: list[list[str] | None] = []
+        self.seconds: list[float] = []
         self.held = HeldVersions("tokens", self.load, FORM, clock, load_seconds=0.5)
 
     async def load(self, known: Mapping[str, SecretVersion] | None, wanted: str | None) -> Loaded:
         self.asked.append(wanted)
         self.known.append(None if known is None else list(known))
+        self.seconds.append(remaining(60))
         if self.gate is not None:
             await self.gate.wait()
         if self.error is not None:
@@ -73,6 +75,7 @@ def test_a_new_version_is_known_before_it_signs_and_all_that_within_five_minutes
 async def test_an_answer_is_used_for_a_while(source: Source, clock: ManualClock) -> None:
     for _ in range(7):
         assert await source.usable() == ["v1"]
+        await beside()
         clock.advance(seconds=ASK_AFTER.total_seconds() / 6)
     assert source.asked == [None]
 
@@ -97,6 +100,13 @@ async def test_an_old_answer_is_not_given_without_asking(source: Source, clock: 
     clock.set(clock.now() + FRESH_FOR + SECOND)
     source.names = ["v2"]
     assert await source.usable() == ["v2"]
+
+
+async def test_an_answer_that_is_just_not_old_is_given_while_asking(source: Source, clock: ManualClock) -> None:
+    await source.usable()
+    clock.set(clock.now() + FRESH_FOR)
+    source.names = ["v2"]
+    assert await source.usable() == ["v1"]
 
 
 async def test_a_clock_that_is_set_back_makes_an_answer_old(source: Source, clock: ManualClock) -> None:
@@ -138,15 +148,19 @@ async def test_a_caller_waits_no_longer_than_its_request_may(source: Source) -> 
     await beside()
     assert await source.usable() == ["v1"], "what it started went on for the others"
     assert source.asked == [None]
+    assert source.seconds == [60], "and not by the deadline of the first"
 
 
-async def test_a_source_that_hangs_is_given_up(source: Source) -> None:
+async def test_a_source_that_hangs_is_given_up(source: Source, caplog: pytest.LogCaptureFixture) -> None:
     source.gate = asyncio.Event()
     with pytest.raises(SecretsError, match="secret tokens: "):
         await source.usable()
     await asyncio.sleep(0.05)
+    why = "secret tokens: no answer in time"
+    assert caplog.messages == [f'secrets_not_refreshed {{"held_seconds": null, "root": "tokens", "why": "{why}"}}']
     source.gate.set()
     assert await source.usable() == ["v1"]
+    assert source.asked == [None, None]
 
 
 async def test_an_outage_is_bridged_for_an_hour_and_holds_nobody_up(source: Source, clock: ManualClock) -> None:
@@ -216,13 +230,17 @@ async def test_failures_and_changes_are_told(
     ]
 
 
-async def test_none_left_is_an_answer_that_counts_at_once(source: Source, clock: ManualClock) -> None:
+async def test_none_left_is_an_answer_that_counts_at_once(
+    source: Source, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
     await source.usable()
     clock.advance(minutes=5)
     source.names = []
-    for _ in range(2):
-        with pytest.raises(SecretsError, match="no version is usable"):
-            await source.usable()
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            with pytest.raises(SecretsError, match="no version is usable"):
+                await source.usable()
+    assert caplog.messages == ['secret_versions_changed {"count": 0, "newest": null, "root": "tokens"}']
     source.names = ["v2"]
     clock.set(clock.now() + PAUSE)
     with pytest.raises(SecretsError, match="no version is usable"):
@@ -289,10 +307,10 @@ async def test_who_asks_while_it_is_asked_for_gets_that_answer(source: Source, c
     await source.usable()
     clock.set(clock.now() + PAUSE)
     source.gate, source.names = asyncio.Event(), ["v2", "v1"]
-    callers = [asyncio.create_task(source.find("v2")) for _ in range(50)]
+    callers = [asyncio.create_task(source.find(version)) for version in ["v2"] * 50 + ["v3"] * 50]
     await beside()
     source.gate.set()
-    assert await asyncio.gather(*callers) == ["v2"] * 50
+    assert await asyncio.gather(*callers) == ["v2"] * 50 + [None] * 50
     assert source.asked == [None, "v2"]
 
 
@@ -317,16 +335,31 @@ async def test_what_cannot_be_fetched_is_not_asked_for_again_and_again(clock: Ma
     await source.held.close()
 
 
+async def test_what_this_process_added_is_asked_for_after_what_is_under_way(source: Source) -> None:
+    """A refresh that began before may not have seen it."""
+    source.gate = asyncio.Event()
+    caller = asyncio.create_task(source.usable())
+    await beside()
+    adder = asyncio.create_task(source.held.renew())
+    await beside()
+    assert source.asked == [None]
+    source.gate.set()
+    assert await caller == ["v1"]
+    await adder
+    assert source.asked == [None, None]
+
+
 # The end
 
 
 async def test_when_closed_what_is_held_is_answered_and_nothing_is_asked(source: Source, clock: ManualClock) -> None:
     await source.usable()
     await source.held.close()
-    clock.advance(minutes=5)
-    assert await source.usable() == ["v1"]
-    with pytest.raises(SecretsError):
-        await source.find("v2")
+    for minutes in (0, 5):
+        clock.advance(minutes=minutes)
+        assert await source.usable() == ["v1"]
+        with pytest.raises(SecretsError):
+            await source.find("v2")
     assert source.asked == [None]
 
 

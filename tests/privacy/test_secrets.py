@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import json
 import os
 import subprocess
 import sys
@@ -37,7 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "secrets"
+    """Not there yet, and neither is what it stands in."""
+    return tmp_path / "srv" / "data" / "secrets"
 
 
 def write(folder: Path, name: str, value: bytes, mode: int = 0o600) -> None:
@@ -221,9 +223,17 @@ async def test_a_file_that_was_added_is_read(running: FileSecrets, folder: Path,
     assert newest.changed_at.timestamp() == 1_700_000_000
 
 
-@pytest.mark.parametrize(("size", "bits"), [(31, 0o600), (0, 0o600), (32, 0o644), (32, 0o000)])
+@pytest.mark.parametrize(
+    ("size", "bits", "kind", "why"),
+    [
+        (31, 0o600, "SecretsError", "secret tokens: tokens.v2 must hold 32 bytes"),
+        (0, 0o600, "SecretsError", "secret tokens: tokens.v2 must hold 32 bytes"),
+        (32, 0o644, "SecretsError", "secret tokens: tokens.v2 must not be readable by others (chmod 600)"),
+        (32, 0o000, "PermissionError", "Permission denied"),
+    ],
+)
 async def test_a_broken_new_file_takes_nothing_down(
-    as_anyone: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture, size: int, bits: int
+    as_anyone: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture, size: int, bits: int, kind: str, why: str
 ) -> None:
     """For as long as it lies there. Only a start refuses it."""
     write(as_anyone, "tokens.v1", b"1" * ROOT_BYTES)
@@ -234,8 +244,11 @@ async def test_a_broken_new_file_takes_nothing_down(
     with caplog.at_level("ERROR"):
         for _ in range(30):
             assert await held(running, clock) == ["v3", "v1"]
-    assert '"root": "tokens"' in caplog.messages[0]
-    assert '"version": "v2"' in caplog.messages[0]
+    event, _, fields = caplog.messages[0].partition(" ")
+    assert event == "secret_version_passed_over"
+    told = json.loads(fields)
+    assert told.pop("error_at")
+    assert told == {"error_type": kind, "root": "tokens", "version": "v2", "why": why}
     assert "ssss" not in caplog.text
     with pytest.raises(SecretsError):
         await FileSecrets(as_anyone).versions("tokens")
@@ -299,6 +312,12 @@ async def test_a_failed_write_leaves_no_half_secret(folder: Path) -> None:
         await FileSecrets(folder, no_space).versions("tokens")
     assert names(folder) == []
     assert len(await FileSecrets(folder).versions("tokens")) == 1
+
+
+async def test_a_first_secret_that_is_gone_at_once_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", lambda source, target: None)
+    with pytest.raises(SecretsError, match=r"^secret tokens: none is there, and none could be made$"):
+        await FileSecrets(folder).versions("tokens")
 
 
 async def test_what_a_crash_left_beside_is_no_secret_and_stays_out_of_the_way(folder: Path) -> None:
@@ -416,7 +435,7 @@ def test_a_secrets_error_tells_an_operator_what_and_a_caller_that() -> None:
     assert isinstance(error, Unready)
     assert str(error) == "secret tokens: gone"
     assert (error.status, error.code, error.retry_after_seconds) == (503, "secrets_unavailable", 5)
-    assert "tokens" not in error.detail
+    assert error.detail == "The app cannot get at its keys now."
 
 
 # What signs
@@ -456,6 +475,17 @@ def test_a_version_settles_from_its_beginning_on() -> None:
     assert signing_version([begun, older], NOW + timedelta(seconds=1), LIFETIME) is begun
 
 
+@pytest.mark.parametrize(
+    ("begins", "ends", "usable"),
+    [(None, None, True), (0, None, True), (1, None, False), (None, 1, True), (None, 0, False), (1, 2, False)],
+)
+def test_a_version_is_usable_from_its_beginning_and_up_to_its_end(
+    begins: int | None, ends: int | None, usable: bool
+) -> None:
+    begun, ended = (None if each is None else NOW + timedelta(seconds=each) for each in (begins, ends))
+    assert SecretVersion("v1", b"", not_before=begun, expires_at=ended).is_usable(NOW) == usable
+
+
 async def test_a_rotation_adds_the_next_file_and_is_seen_at_once(folder: Path) -> None:
     held = FileSecrets(folder)
     (first,) = await held.versions("tokens")
@@ -489,7 +519,7 @@ async def test_a_rotation_without_any_file_begins_with_the_first(folder: Path) -
 
 
 async def test_rotations_that_race_write_over_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process adds v2 and v3 after this one has looked."""
+    """Another process adds v2 to v4 after this one has looked."""
     held = FileSecrets(folder)
     await held.versions("tokens")
     link = os.link
@@ -498,13 +528,15 @@ async def test_rotations_that_race_write_over_nothing(folder: Path, monkeypatch:
         if target.name == "tokens.v2":
             write(folder, "tokens.v2", b"2" * ROOT_BYTES)
             write(folder, "tokens.v3", b"3" * ROOT_BYTES)
+            write(folder, "tokens.v4", b"4" * ROOT_BYTES)
         link(source, target)
 
     monkeypatch.setattr(os, "link", late)
-    assert await held.rotate("tokens") == "v4"
+    assert await held.rotate("tokens") == "v5"
     assert (folder / "tokens.v2").read_bytes() == b"2" * ROOT_BYTES
     assert (folder / "tokens.v3").read_bytes() == b"3" * ROOT_BYTES
-    assert names(folder) == ["tokens.v1", "tokens.v2", "tokens.v3", "tokens.v4"]
+    assert (folder / "tokens.v4").read_bytes() == b"4" * ROOT_BYTES
+    assert names(folder) == ["tokens.v1", "tokens.v2", "tokens.v3", "tokens.v4", "tokens.v5"]
     await held.close()
 
 
