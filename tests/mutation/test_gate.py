@@ -56,6 +56,12 @@ def test_what_is_neither_killed_nor_timed_out_is_missed() -> None:
     assert tally.line("ledger").split() == ["ledger", "100", "85", "4", "11", "89.0%"]
 
 
+def test_of_a_sample_those_count_that_were_tried() -> None:
+    assert Tally.of(RESULTS | {"total": 500, "not_checked": 400}, sampled=True) == Tally(100, 85, 4)
+    with pytest.raises(ValueError, match="nothing to mutate"):
+        Tally.of(dict.fromkeys(RESULTS, 0) | {"total": 500}, sampled=True)
+
+
 @pytest.mark.parametrize(
     "change", [{"check_was_interrupted_by_user": 1}, {"total": 0}, {"not_checked": 1, "killed": 84}]
 )
