@@ -39,7 +39,7 @@ class Tally:
 
     @classmethod
     def of(cls, statistics: dict[str, Any], *, sampled: bool = False) -> Self:
-        """From what `mutmut export-cicd-stats` writes; `sampled`: of those that were tried. ValueError where mutants were
+        """From what `mutmut export-cicd-stats` writes; `sampled`: of those that were tried. ValueError where some were
         not tried that should have been, or there are none."""
         tried = sum(statistics[name] for name in _ENDS)
         if statistics["check_was_interrupted_by_user"] or not tried or not (sampled or tried == statistics["total"]):
