@@ -190,7 +190,7 @@ def _connect(database: Path, mode: str, busy_seconds: float) -> sqlite3.Connecti
         isolation_level=None,
         check_same_thread=False,
         timeout=busy_seconds,
-        cached_statements=512,
+        cached_statements=128,  # of 30 KB and more each, where they write to a table with many indexes
     )
 
 
