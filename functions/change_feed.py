@@ -19,8 +19,8 @@ type Consumer = Callable[[Services, Sequence[Item]], Awaitable[None]]
 
 LEASES = "leases"
 BATCH = 360
-"""The sealer writes some 90 entries of a ledger at once, and a delivery mixes tenants: what it costs apart from the entries
-is shared by the more of them. With 90 the feed fell behind under load."""
+"""The sealer writes some 90 entries of a ledger at once, but a delivery mixes tenants: the more there are of each, the
+less of what their ledgers cost falls on one. With 90 the feed fell behind under load."""
 
 
 async def detect(services: Services, items: "Sequence[Item]") -> None:
