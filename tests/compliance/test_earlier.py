@@ -75,6 +75,20 @@ async def test_the_last_word_before_the_period_counts(store: SqliteStore) -> Non
     assert unasked.withdrawn == frozenset()
 
 
+async def test_when_keys_expire_that_were_made_before_the_period(store: SqliteStore) -> None:
+    trail, late = Trail(), Trail()
+    given: dict[str, Any] = {"scopes": ["events:write"], "origin": ("session", "s")}
+    for key, expires_at in {"long": "2026-04-01T00:00:00.000000Z", "gone": "2026-02-09T00:00:00.000000Z"}.items():
+        trail.say("apikey.create", "01T10:00", target=key, expires_at=expires_at, **given)
+    trail.say("apikey.create", "02T10:00", target="lasting", expires_at=None, **given)
+    late.say("apikey.create", "01T00:00", target="later", expires_at="2026-03-09T00:00:00.000000Z", **given)
+    await put(store, trail)
+    await put(store, late, month="2026-03")
+    before = await Earlier(store).before(TENANT, START, ("INT-06",), consents=True)
+    assert before == Before(expiring={"long": "2026-04-01T00:00:00.000000Z", "gone": "2026-02-09T00:00:00.000000Z"})
+    assert (await Earlier(store).before(TENANT, START, RULES_OF_ALL, consents=True)).expiring == {}
+
+
 async def test_more_than_is_looked_through_is_unknown(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(earlier, "_A_PAGE", 2)
     monkeypatch.setattr(earlier, "MOST_EARLIER", 4)
