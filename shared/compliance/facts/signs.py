@@ -99,14 +99,15 @@ def _keys(
             else:
                 ended[name] = min(at, ended.get(name, at))
     some = next(iter(place), "")
-    for key, at in expiring.items() if some else ():
-        expires = _moment(some, place, at)
+    for key, expires_at in expiring.items() if some else ():
+        expires = _moment(some, place, expires_at)
         ended[f"api_key:{key}"] = min(expires, ended.get(f"api_key:{key}", expires))
     return made, ended
 
 
-def _rows(day: Day, kind: str) -> Sequence[Any]:
-    return day["extracts"].get(kind, {"rows": ()})["rows"]
+def _rows(day: Day, kind: str) -> Sequence[Sequence[Any]]:
+    rows: Sequence[Sequence[Any]] = day["extracts"].get(kind, {"rows": ()})["rows"]
+    return rows
 
 
 def _moment(day: str, place: Mapping[str, int], at: str) -> float:
