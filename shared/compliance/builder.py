@@ -317,7 +317,7 @@ def _seed(evidence: Evidence) -> tuple[tuple[str, Cell], ...]:
 
 
 def silences(facts: Facts, since: str, hours: int) -> list[SilentSpan]:
-    """The silences of sources that are longer than so many hours, as far as they lie in the period."""
+    """The longest silence of each source that had one of more than so many hours, as far as it lies in the period."""
     return [
         SilentSpan(name, moment_after(since, max(0, start)), moment_after(since, end))
         for name, (_, _, (start, end)) in sorted(facts.heard.sources.items())

@@ -57,7 +57,15 @@ class Earlier:
                     for name in given_for(person, each["attributes"].get("purpose")):
                         holds.setdefault(name, each["type"] == "consent.grant")
             withdrawn = {name for name, is_given in holds.items() if not is_given}
-        return Before(frozenset(ended), frozenset(erased), frozenset(withdrawn), frozenset(unknown))
+        expiring = await self._expiring(tenant_id, start) if "INT-06" in rules else {}
+        return Before(frozenset(ended), frozenset(erased), frozenset(withdrawn), frozenset(unknown), expiring)
+
+    async def _expiring(self, tenant_id: str, start: str) -> dict[str, str]:
+        """When API keys expire that were made before a moment, by id. One that is not looked at is taken for one that
+        does not expire: its silence is told."""
+        made, _ = await self._newest(tenant_id, ("apikey.create",), start)
+        until = {each["target"]["id"]: each["attributes"].get("expires_at") for each in made if each["target"]}
+        return {key: str(at) for key, at in until.items() if at is not None}
 
     async def _newest(self, tenant_id: str, types: Sequence[str], start: str) -> tuple[list[Item], bool]:
         """Events of some types before a moment, the newest first, and whether they are all."""

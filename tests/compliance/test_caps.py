@@ -261,6 +261,13 @@ def _sources(trail: Trail) -> list[str]:
     return []
 
 
+def _silences(trail: Trail) -> list[str]:
+    """A source is silent three times on a day, each time for longer than is allowed."""
+    for at in ("01:00", "05:00", "08:00", "23:00"):
+        trail.say("custom.tick", f"20T{at}", origin=("api_key", "key-1"))
+    return []
+
+
 def _nurses() -> dict[str, Any]:
     policies = good_evidence("hipaa", Trail()).policies
     allowed = {"phi": ("tenant_admin", "user", *(f"nurse-{n}" for n in range(4)))}
@@ -282,6 +289,12 @@ HIDDEN = {
     "leavers": Hidden("ACC-01", {"presence.MOST_ENDED": 1}, _leaver("mallory", "alice")),
     "sessions": Hidden("AUTH-04", {"presence.MOST_SESSIONS": 3}, _idle),
     "sources": Hidden("INT-06", {"presence.MOST_SOURCES": 3}, _sources),
+    "silences": Hidden(
+        "INT-06",
+        {"presence.MOST_SILENCES": 0},
+        _silences,
+        {"thresholds": {**good_evidence("soc2", Trail()).thresholds, "source_silence_hours": 2}},
+    ),
     "users of card data": Hidden("AUTH-06", {"card_use.MOST_CARD_USERS": 2}, _uses),
     "one factor": Hidden("AUTH-06", {"logins.MOST_SINGLE": 2}, _one_factor),
     "two factors": Hidden("AUTH-06", {"data_use.MOST_TOUCHED": 2}, _two_factors),

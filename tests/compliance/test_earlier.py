@@ -22,7 +22,7 @@ from shared.ledger._text import encode_base64
 from shared.ledger.merkle import leaf_hashes, root_of
 from shared.ledger.shards import ENTRY
 from shared.storage.containers import AUDIT_EVENTS, IDENTITY, LEDGER
-from shared.storage.documents import Item
+from shared.storage.documents import DocumentStore, Item
 from shared.storage.sqlite import SqliteStore
 from tests.audit.support import EXAMPLES, TENANT
 from tests.compliance.bureau import FROM, NOW, Bureau
@@ -40,7 +40,7 @@ async def store() -> AsyncIterator[SqliteStore]:
     await made.close()
 
 
-async def put(store: SqliteStore, *trails: Trail, month: str = "2026-02") -> None:
+async def put(store: DocumentStore, *trails: Trail, month: str = "2026-02") -> None:
     """Keep what is said as events of another month."""
     for trail in trails:
         for entry in trail.entries:
@@ -73,6 +73,20 @@ async def test_the_last_word_before_the_period_counts(store: SqliteStore) -> Non
     assert await Earlier(store).before(TENANT, START, (), consents=True) == Before()
     unasked = await Earlier(store).before(TENANT, START, RULES_OF_ALL, consents=False)
     assert unasked.withdrawn == frozenset()
+
+
+async def test_when_keys_expire_that_were_made_before_the_period(store: SqliteStore) -> None:
+    trail, late = Trail(), Trail()
+    given: dict[str, Any] = {"scopes": ["events:write"], "origin": ("session", "s")}
+    for key, expires_at in {"long": "2026-04-01T00:00:00.000000Z", "gone": "2026-02-09T00:00:00.000000Z"}.items():
+        trail.say("apikey.create", "01T10:00", target=key, expires_at=expires_at, **given)
+    trail.say("apikey.create", "02T10:00", target="lasting", expires_at=None, **given)
+    late.say("apikey.create", "01T00:00", target="later", expires_at="2026-03-09T00:00:00.000000Z", **given)
+    await put(store, trail)
+    await put(store, late, month="2026-03")
+    before = await Earlier(store).before(TENANT, START, ("INT-06",), consents=True)
+    assert before == Before(expiring={"long": "2026-04-01T00:00:00.000000Z", "gone": "2026-02-09T00:00:00.000000Z"})
+    assert (await Earlier(store).before(TENANT, START, RULES_OF_ALL, consents=True)).expiring == {}
 
 
 async def test_more_than_is_looked_through_is_unknown(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +172,24 @@ async def test_a_report_finds_what_ended_in_the_month_before(local: Bureau) -> N
         head = await local.build(framework, wanted=f"0195c000-0000-7000-8000-0000000{framework.encode().hex()[:5]}")
         found = [each for each in (await local.services.compliance.report(head)).exceptions if each.rule == rule]
         assert [each.first_seen[:10] for each in found] == ["2026-03-01"], rule
+
+
+@pytest.mark.parametrize("expires_at", [None, "2026-03-02T06:00:00.000000Z", "2026-03-03T06:00:00.000000Z"])
+async def test_a_report_knows_when_a_key_of_the_month_before_expired(local: Bureau, expires_at: str | None) -> None:
+    local.clock.set(datetime(2026, 3, 1, 20, tzinfo=UTC))
+    sent = EXAMPLES["data.read"]
+    context = dataclasses.replace(sent.request, started_at=local.clock.now(), session_id=None, api_key_id="key-1")
+    await local.services.recorder.record(dataclasses.replace(sent, request=context, tenant_id=TENANT))
+    await local.seal()
+    local.clock.set(NOW)
+    await local.check()
+    trail = Trail()
+    trail.say("apikey.create", "20T10:00", target="key-1", scopes=["events:write"], expires_at=expires_at)
+    await put(local.store, trail)
+    report = await local.services.compliance.report(await local.build("soc2"))
+    found = [each.text for each in report.exceptions if each.rule == "INT-06" and "key-1" in each.text]
+    hours = {None: 52, "2026-03-02T06:00:00.000000Z": 0, "2026-03-03T06:00:00.000000Z": 34}[expires_at]
+    assert found == ([f"Source api_key:key-1 was silent for {hours} hours"] if hours else [])
 
 
 OLD = "2025-06-01T00:00:00.000000Z"

@@ -87,6 +87,9 @@ def without(framework: str, group: str) -> Evidence:
             entry["context"]["session_id"] = None
         if "@with_purpose" in words:
             entry["attributes"].pop("purpose", None)
+    for day in DAYS:  # the source that is expected goes on
+        trail.say("custom.tick", f"{day[8:]}T10:00", actor="service", who="billing", role=None)
+    trail.entries.sort(key=lambda each: (each["recorded_at"], each["id"]))
     return good_evidence(framework, trail, **changed)
 
 

@@ -6,7 +6,7 @@ import base64
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.compliance.facts.midnight import Day
@@ -22,12 +22,13 @@ MOST_COUNTED_TOUCHED = 2000
 class Before:
     """What had ended when a period began. `ended`: accounts that were suspended or deleted. `erased`: persons.
     `withdrawn`: consents, as `data_use.relied_on` names them. `unknown`: those of the three of which there are more
-    than were looked at."""
+    than were looked at. `expiring`: when API keys that there were expire, or did (RFC 3339), by id."""
 
     ended: frozenset[str] = frozenset()
     erased: frozenset[str] = frozenset()
     withdrawn: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset()
+    expiring: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -340,7 +340,8 @@ class Facts:
 
     @cached_property
     def _heard(self) -> Heard:
-        return signs.heard(self.lead, self._found, self.place, is_lead_whole=self.is_lead_whole)
+        expiring = self._before.expiring
+        return signs.heard(self.lead, self._found, self.place, expiring, is_lead_whole=self.is_lead_whole)
 
     @cached_property
     def checkpoints(self) -> int:

@@ -12,7 +12,7 @@ type Entry = Mapping[str, Any]
 type Ref = list[Any]
 """A sealed event: its index, id, recorded_at, type and outcome."""
 
-FACTS_VERSION = 7
+FACTS_VERSION = 8
 """Raised when the document of a day changes its meaning: days of another version are folded again."""
 DAY_SECONDS = 86_400
 HASH_BYTES = 8

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import math
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
 from typing import Any
 
 from shared.compliance.facts.bursts import CONCURRENT, Bursts
@@ -13,10 +15,16 @@ from shared.compliance.facts.parts import Entry, Marks, Ref, hash_of, lines_of, 
 MOST_ACTORS, MOST_SESSIONS, MOST_SOURCES = 500, 2000, 500
 MOST_PRESENT, MOST_ENDED = 8000, 2000
 """Actors beyond those that are named, by a hash each; accounts whose status changed."""
+MOST_SILENCES = 3000
+"""Of all sources, the longest; the longest of each source is kept beside them."""
 LEAST_IDLE_MINUTES = 5
+LEAST_SILENCE_SECONDS = 3600
+"""No threshold is lower than an hour: what is shorter is no silence for anybody."""
 ACTIVE, ENDED = "a", "e"
 _RENEWED = "auth.token_refresh"
 """A program does it by itself: it is no sign that somebody is there."""
+_SENT = ("data.", "custom.", "consent.")
+"""Types of which API keys send events. What else they cause the service writes: it shows that they called."""
 
 
 class _Session:
@@ -35,6 +43,27 @@ class _Actor:
         self.ref: Ref = []
 
 
+class _Source:
+    __slots__ = ("first", "last", "longest", "n", "silences")
+
+    def __init__(self, at: float) -> None:
+        self.n, self.first, self.last = 1, at, at
+        self.longest = (at, at)
+        self.silences: list[tuple[float, float]] = []
+
+    def add(self, at: float) -> None:
+        self.n += 1
+        self.first = min(self.first, at)
+        if at <= self.last:
+            return
+        length = at - self.last
+        if length >= LEAST_SILENCE_SECONDS:
+            self.silences.append((self.last, at))
+        if length > self.longest[1] - self.longest[0]:
+            self.longest = (self.last, at)
+        self.last = at
+
+
 class Presence:
     """Collects who acted when."""
 
@@ -44,7 +73,7 @@ class Presence:
         self._sessions: dict[str, _Session] = {}
         self._together = Bursts(CONCURRENT, marks)
         self._changes: dict[str, list[tuple[float, str, str]]] = {}
-        self._sources: dict[str, list[float]] = {}
+        self._sources: dict[str, _Source] = {}
 
     def add(self, entry: Entry, index: int) -> None:
         """Look at one event."""
@@ -80,24 +109,22 @@ class Presence:
 
     def _source(self, entry: Entry, at: float) -> None:
         source = entry["source"]
+        if source["kind"] == "api_key" and not entry["type"].startswith(_SENT):
+            return
         name = "session" if source["kind"] == "session" else f"{source['kind']}:{source['id']}"
         found = self._sources.get(name)
         if found is None:
-            self._sources[name] = [1, at, at, at, at]
-            return
-        found[0] += 1
-        found[1] = min(found[1], at)
-        if at > found[2]:
-            if at - found[2] > found[4] - found[3]:
-                found[3:] = [found[2], at]
-            found[2] = at
+            self._sources[name] = _Source(at)
+        else:
+            found.add(at)
 
     def document(self) -> dict[str, Any]:
         """Actors, sessions, accounts whose status changed, and sources of the day. Names stand in texts of their own,
         what is told of them in the same order in others: names alone are looked through much faster."""
         actors, actors_left = most_of(self._actors, MOST_ACTORS, lambda each: len(each.times))
         sessions, sessions_left = most_of(self._sessions, MOST_SESSIONS, lambda each: each.last)
-        sources, sources_left = most_of(self._sources, MOST_SOURCES, lambda each: each[0])
+        sources, sources_left = most_of(self._sources, MOST_SOURCES, lambda each: each.n)
+        silences, silence_left = _silences(sources)
         present = sorted(hash_of(name) for name in self._actors if name not in actors)
         exits = [self._exit(account, sorted(changes)) for account, changes in sorted(self._changes.items())]
         return {
@@ -113,8 +140,12 @@ class Presence:
             CONCURRENT: self._together.document(),
             "exits": lines_of(exits[:MOST_ENDED]),
             "exits_left": max(0, len(exits) - MOST_ENDED),
-            "sources": {name: [int(n), *(round(at) for at in times)] for name, (n, *times) in sources.items()},
+            "sources": {
+                name: [each.n, *(round(at) for at in (each.first, each.last, *each.longest, *silences.get(name, ())))]
+                for name, each in sources.items()
+            },
             "sources_left": sources_left,
+            "silence_left": silence_left,
         }
 
     def _exit(self, account: str, changes: list[tuple[float, str, str]]) -> tuple[Any, ...]:
@@ -140,6 +171,19 @@ class Presence:
         ref = actor.ref[:3] if actor is not None and (own or before) else ("", "", "")
         kind = actor.ref[3:] if ref[1] and actor is not None else ("", "")
         return (account, first, int(before), int(own), changes[-1][2], len(spans), int(open_acted), *ref, *kind)
+
+
+def _silences(sources: Mapping[str, _Source]) -> tuple[dict[str, list[float]], int]:
+    """By source its silences of an hour and more beside the longest, from and until when one after the other, and how
+    many seconds the longest lasted for which there is no room (0: none)."""
+    spans = [(name, span) for name, each in sources.items() for span in each.silences if span != each.longest]
+    if len(spans) > MOST_SILENCES:
+        spans.sort(key=lambda each: each[1][0] - each[1][1])
+    found: dict[str, list[float]] = {}
+    for name, span in spans[:MOST_SILENCES]:
+        found.setdefault(name, []).extend(span)
+    left = spans[MOST_SILENCES:]
+    return found, math.ceil(left[0][1][1] - left[0][1][0]) if left else 0
 
 
 def _has(times: list[float], start: float, end: float) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from shared.compliance.evidence import Evidence, hours_between, moment_after
-from shared.compliance.facts.signs import Heard
+from shared.compliance.facts.signs import Heard, Span
 from shared.compliance.rules.model import (
     NOTHING,
     Found,
@@ -100,22 +100,19 @@ def in_time(evidence: Evidence) -> Result:
 
 @rule("INT-06", "high", "An expected source was silent for too long", "source_silence_hours")
 def heard(evidence: Evidence) -> Result:
-    """Silences of the sources that are expected: those that the organization named. Where it named none, API keys that
-    were seen are looked at, and that says nothing of those that were never heard."""
-    seen = evidence.facts.heard
-    unknown = ("sources",) if evidence.policies.sources is None else ()
-    expected = evidence.policies.sources or tuple(
-        name for name in sorted({*seen.sources, *seen.before}) if name.startswith("api_key:")
-    )
-    told = of_extracts(
-        (e for e in evidence.facts.extracts("system.error") if e.attributes.get("error_code") == "source_silent"),
-        lambda each: f"Source {each.target or each.attributes.get('source')} fell silent",
-    )
-    if not expected and not told:  # the service itself is the only source, and its own signs of life are looked at
+    """Silences of the sources that are expected: those that the organization named. Where it said nothing, API keys
+    that sent events are looked at until they end, and that says nothing of those that were never heard."""
+    seen, named = evidence.facts.heard, evidence.policies.sources
+    unknown = ("sources",) if named is None else ()
+    keys = (name for name in sorted({*seen.sources, *seen.before}) if name.startswith("api_key:"))
+    silences = {name: _silences(evidence, name, seen) for name in (keys if named is None else named)}
+    found = [_silence(evidence, name, span, seen) for name, spans in silences.items() for span in spans]
+    found += _told(evidence, seen, silences)
+    if not silences and not found:  # the service itself is the only source, and its own signs of life are looked at
         return missing("sources") if evidence.operations is None else Result((), unknown)
-    found = [each for name in expected for each in _silences(evidence, name, seen)]
-    is_cut = any(_is_silence_cut(evidence, name, seen) for name in expected)
-    return Result(bounded([*told, *found]), (*unknown, "facts") if is_cut else unknown)
+    found.sort(key=lambda each: each.remedied_at is not None)  # what goes on is named first
+    is_cut = any(_is_silence_cut(evidence, name, seen) for name in silences) or seen.hidden > _bounds(evidence)[0]
+    return Result(bounded(found), (*unknown, "facts") if is_cut else unknown)
 
 
 def _bounds(evidence: Evidence) -> tuple[float, float, float]:
@@ -128,34 +125,58 @@ def _bounds(evidence: Evidence) -> tuple[float, float, float]:
 
 def _is_silence_cut(evidence: Evidence, name: str, seen: Heard) -> bool:
     """Whether a silence may be too long that began before anything is known of: so long a one is allowed."""
-    if not evidence.policies.sources or name in seen.before or name in seen.made or seen.since >= 0:
+    if evidence.policies.sources is None or name in seen.before or name in seen.made or seen.since >= 0:
         return False
     allowed, began, end = _bounds(evidence)
     return began < seen.since and seen.first.get(name, end) - seen.since <= allowed
 
 
-def _silences(evidence: Evidence, name: str, seen: Heard) -> Iterator[Found]:
+def _silences(evidence: Evidence, name: str, seen: Heard) -> list[Span]:
     """Of a source the silences that are too long, of which some is in the period. Before a source was first heard it
     is silent since the organization began, or its key was made, or from when on it is known."""
     allowed, began, end = _bounds(evidence)
     since = seen.before.get(name, max(began, seen.since, seen.made.get(name, seen.since)))
-    if not evidence.policies.sources and name in seen.revoked:  # nobody expects it any more
-        end = min(end, seen.revoked[name])
+    is_named = evidence.policies.sources is not None
+    if not is_named:  # once the key has ended nobody expects it any more
+        end = min(end, seen.ended.get(name, end))
     if end <= 0:
-        return
+        return []
+    last = seen.sources[name][1] if name in seen.sources else since
+    spans = [*seen.silences.get(name, ()), (last, end)]
+    if is_named and name in seen.first and name not in seen.before:
+        spans.insert(0, (since, seen.first[name]))
+    return [span for span in spans if span[1] - span[0] > allowed]
+
+
+def _silence(evidence: Evidence, name: str, span: Span, seen: Heard) -> Found:
+    start, end = evidence.period.start, evidence.period.end
     if name not in seen.sources and name not in seen.before:
-        yield from whole_period(evidence, f"Source {name} was not heard at all") if end - since > allowed else ()
-        return
-    _, last, gap = seen.sources.get(name, (0, since, (since, since)))
-    named = evidence.policies.sources and name in seen.first and name not in seen.before
-    for silent, until in ((since, seen.first[name] if named else since), gap, (last, end)):
-        if until - silent > allowed:
-            at = moment_after(evidence.period.start, max(0, silent))
-            back = moment_after(evidence.period.start, until)
-            ended = back if back < evidence.period.end else None
-            least = "at least " if silent == seen.since > began else ""
-            text = f"Source {name} was silent for {least}{int((until - silent) // 3600)} hours"
-            yield Found(text, 1, at, back, remedied_at=ended)
+        return Found(f"Source {name} was not heard at all", 1, start, end)
+    silent, until = span
+    back = moment_after(start, until)
+    least = "at least " if silent == seen.since > _bounds(evidence)[1] else ""
+    text = f"Source {name} was silent for {least}{int((until - silent) // 3600)} hours"
+    return Found(text, 1, moment_after(start, max(0, silent)), back, remedied_at=back if back < end else None)
+
+
+def _told(evidence: Evidence, seen: Heard, silences: Mapping[str, Sequence[Span]]) -> Iterator[Found]:
+    """What the service itself said of sources that fell silent, where that is not among their silences: of those that
+    are expected, or of any, where the organization said nothing."""
+    is_named = evidence.policies.sources is not None
+    for each in evidence.facts.extracts("system.error"):
+        name = f"{each.attributes.get('source')}:{each.target}"
+        if each.attributes.get("error_code") != "source_silent" or (is_named and name not in silences):
+            continue
+        at = (_moment(each.at) - _moment(evidence.period.start)).total_seconds()
+        if any(silent <= at <= until for silent, until in silences.get(name, ())):
+            continue
+        times = (seen.again(name, at), None if is_named else seen.ended.get(name))
+        over = min((time for time in times if time is not None and time > at), default=None)
+        remedied = None if over is None else moment_after(evidence.period.start, over)
+        if remedied is not None and remedied >= evidence.period.end:
+            remedied = None
+        text = f"Source {name} fell silent"
+        yield Found(text, 1, each.at, each.at, (each.ref,), owner=each.actor[1], remedied_at=remedied)
 
 
 @rule("INT-07", "critical", "The trail could not be written for a time")
