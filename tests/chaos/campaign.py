@@ -68,6 +68,11 @@ class Outcome:
         """How many promises were broken."""
         return len(self.findings)
 
+    @property
+    def not_injected(self) -> list[str]:
+        """Kinds of faults of the place that did not come about."""
+        return sorted(kind for kind, number in self.tally.faults.items() if number == 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -89,8 +94,8 @@ async def run_campaign(
     until: Collection[tuple[str, int]] = (),
 ) -> Judged:
     """Run one on a fresh place; `folder` gets the clients' log and those of the processes. `seconds`: how long there
-    are faults. `kinds`: instead of that these, once, in this order. `until`: the clients go on until each of these
-    calls was answered with that status."""
+    are faults, or longer, until each kind was there once. `kinds`: these alone, in this order at first. `until`: the
+    clients go on until each of these calls was answered with that status."""
     began, random, tally = monotonic(), Random(seed), Tally()  # noqa: S311 - repeatable on purpose
     environment = {**place.environment, **SETTINGS}
     apps = [AppProcess(_free_port(), environment, folder / f"app-{n}.log", tally.calls) for n in range(place.apps)]
