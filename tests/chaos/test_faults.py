@@ -7,7 +7,9 @@ from random import Random
 
 import pytest
 
+from tests.chaos import __main__ as chaos
 from tests.chaos.campaign import Outcome
+from tests.chaos.checks import Finding
 from tests.chaos.faults import TRIES, Faults, Tally
 from tests.chaos.places import EmbeddedPlace
 from tests.chaos.process import AppProcess
@@ -71,3 +73,15 @@ def test_what_nobody_got_to_is_not_injected(tmp_path: Path) -> None:
     tally = Tally()
     faults = Made(tmp_path, 1, tally, {})
     assert Outcome("a store", "a note", 1, 1.0, tally, []).not_injected == sorted(faults.kinds)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "findings", "code"), [(0, [], 0), (1, [], 1), (0, [Finding("dead_letter", "one")], 1)]
+)
+def test_a_run_without_one_of_its_kinds_fails(
+    monkeypatch: pytest.MonkeyPatch, left_out: int, findings: list[Finding], code: int
+) -> None:
+    tally = Tally(Counter({"kill -9": 1, "disk full": 1 - left_out}))
+    outcome = Outcome("a store", "a note", 1, 1.0, tally, findings)
+    monkeypatch.setattr(chaos, "_run", lambda *_: outcome)
+    assert chaos.main(["--seed", "1", "--store", "embedded"]) == code
