@@ -20,13 +20,13 @@ type Json = dict[str, Any]
 
 
 class Caller:
-    """Sends attempts of one client, from one address, to any of the app's processes."""
+    """Sends attempts of one client, from the address that it has at the time, to any of the app's processes."""
 
     def __init__(self, urls: Sequence[str], journal: Journal, random: Random, address: str) -> None:
         self.random = random
+        self.address = address
         self._urls = urls
         self._journal = journal
-        self._address = address
         self._http = httpx.AsyncClient(timeout=SECONDS)
 
     async def close(self) -> None:
@@ -46,7 +46,7 @@ class Caller:
         """The answer; None when there was none."""
         name = f"{self.random.getrandbits(128):032x}"
         await self._journal.write(attempt=name, call=call, told=told or {})
-        given = {"traceparent": f"00-{name}-{'1' * 16}-01", "X-Forwarded-For": self._address, **(headers or {})}
+        given = {"traceparent": f"00-{name}-{'1' * 16}-01", "X-Forwarded-For": self.address, **(headers or {})}
         if token is not None:
             given["Authorization"] = f"Bearer {token}"
         url = f"{self.random.choice(self._urls)}/api/v1{path}"

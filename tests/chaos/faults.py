@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
 from random import Random
 from time import monotonic
 from typing import Any
@@ -24,9 +23,12 @@ MOST_BACK_SECONDS = 240.0
 """A clock that goes back by more than five minutes looks like a forged past, and the ledger has to say so."""
 FORWARD_SECONDS = (30.0, 1200.0, 7200.0, 46_800.0)
 SKEW_SECONDS = 100.0
+TRIES = 4
+"""So often a kind is tried that did not come about: nothing was written by the process that was to die at a write."""
 IN_USE = "another process has the database"
 
-type Fault = Callable[[], Awaitable[None]]
+type Fault = Callable[[], Awaitable[bool]]
+"""Injects it, and waits until it is over; whether it came about."""
 
 
 class NotRecovered(Exception):
@@ -35,8 +37,8 @@ class NotRecovered(Exception):
 
 @dataclass
 class Tally:
-    """What was injected: `faults` by kind, as episodes (of these, those that the app `survived`); `calls`: store calls
-    and deliveries that were hit, by kind."""
+    """What was injected: `faults` by kind, as episodes (of these, those that the app `survived`), 0 for kinds that did
+    not come about; `calls`: store calls, deliveries and requests that were hit, by kind."""
 
     faults: Counter[str] = field(default_factory=Counter)
     survived: Counter[str] = field(default_factory=Counter)
@@ -87,27 +89,33 @@ class Faults:
             }
         self.kinds: Mapping[str, Fault] = own if kinds is None else {kind: own[kind] for kind in kinds}
         self._chosen = kinds is not None
+        tally.faults.update(dict.fromkeys(self.kinds, 0))
 
     async def run(self, seconds: float) -> None:
-        """Inject for so long, in an order that follows from the seed; or what was chosen, once. NotRecovered."""
-        if self._chosen:
-            return await self._inject(self.kinds)
+        """Inject every kind once, however long it takes, in an order that follows from the seed (or that was chosen);
+        then any, until there were faults for so long. NotRecovered."""
         until = monotonic() + seconds
-        while monotonic() < until:
-            kinds = list(self.kinds)
+        kinds = list(self.kinds)
+        if not self._chosen:
             self._random.shuffle(kinds)
-            await self._inject(kinds, until)
-        return None
-
-    async def _inject(self, kinds: Iterable[str], until: float = inf) -> None:
         for kind in kinds:
-            await asyncio.sleep(self._random.uniform(0.2, 0.8))
-            if monotonic() >= until:
-                return
-            self._tally.faults[kind] += 1
-            await self.kinds[kind]()
-            await self.recovered(kind)
+            for _ in range(TRIES):
+                if await self._inject(kind):
+                    break
+        while monotonic() < until:
+            await self._inject(self._random.choice(kinds))
+
+    async def _inject(self, kind: str) -> bool:
+        """Whether it came about; only then it counts."""
+        await asyncio.sleep(self._random.uniform(0.2, 0.8))
+        self._tally.faults[kind] += 1
+        came_about = await self.kinds[kind]()
+        await self.recovered(kind)
+        if came_about:
             self._tally.survived[kind] += 1
+        else:
+            self._tally.faults[kind] -= 1
+        return came_about
 
     async def set_clocks(self, offset_seconds: float) -> None:
         """Put the clocks of all processes, and of the store, so far from the machine's."""
@@ -132,34 +140,41 @@ class Faults:
     async def _start(self, app: AppProcess) -> None:
         await app.start(self._random.getrandbits(32))
 
-    async def _kill(self) -> None:
+    def _hits(self, kinds: Iterable[str]) -> int:
+        return sum(self._tally.calls[kind] for kind in kinds)
+
+    async def _kill(self) -> bool:
         app = self._one()
         await app.kill()
         await asyncio.sleep(self._random.uniform(0, 0.5))
         await self._start(app)
+        return True
 
-    async def _kill_twice(self) -> None:
+    async def _kill_twice(self) -> bool:
         """Kill it again before it serves: what a start does may end at any instruction, too."""
         app = self._one()
         await app.kill()
         starting = asyncio.create_task(self._start(app))
         await asyncio.sleep(self._random.uniform(0.3, 1.5))
+        in_time = not starting.done()
         await app.kill()
         with contextlib.suppress(DidNotStart):
             await starting
         if not app.runs:
             await self._start(app)
+        return in_time
 
-    async def _everything(self) -> None:
+    async def _everything(self) -> bool:
         app = self._one()
         await app.tell(rates=dict.fromkeys((*OF_CALLS, *OF_FEED), 0.15))
         await asyncio.sleep(self._random.uniform(0.5, 2.0))
         await app.kill()
         await self._start(app)
+        return True
 
-    async def _die(self, kind: str) -> None:
-        """Let it die at a write of its own choice; without one, by a plain kill."""
-        app = self._one()
+    async def _die(self, kind: str) -> bool:
+        """Let it die at a write of its own choice; without one, by a plain kill, which is no such fault."""
+        app, before = self._one(), self._tally.calls[kind]
         await app.tell(rates={kind: 0.05})
         try:
             async with asyncio.timeout(5):
@@ -167,16 +182,20 @@ class Faults:
         except TimeoutError:
             await app.kill()
         await self._start(app)
+        return self._tally.calls[kind] > before
 
-    async def _rates(self, **rates: float) -> None:
+    async def _rates(self, **rates: float) -> bool:
+        wanted = [kind for kind in rates if kind != "feed_fails"]  # which is beside something else
+        before = self._hits(wanted)
         chosen = self._apps if self._random.random() < 0.5 else [self._one()]
         for app in chosen:
             await app.tell(rates=rates)
         await asyncio.sleep(self._random.uniform(0.5, 2.0))
         for app in chosen:
             await app.tell(rates={})
+        return self._hits(wanted) > before
 
-    async def _disk_full(self, place: EmbeddedPlace) -> None:
+    async def _disk_full(self, place: EmbeddedPlace) -> bool:
         (app,) = self._apps
         await place.fill(app)
         try:
@@ -189,28 +208,32 @@ class Faults:
             await place.free(app)
         if not app.runs:
             await self._start(app)
+        return True
 
-    async def _clock_forward(self) -> None:
+    async def _clock_forward(self) -> bool:
         (app,) = self._apps
         self._high = app.offset_seconds + self._random.choice(FORWARD_SECONDS)
-        await app.tell(offset_seconds=self._high)
+        return await app.tell(offset_seconds=self._high)
 
-    async def _clock_back(self) -> None:
+    async def _clock_back(self) -> bool:
         (app,) = self._apps
-        lowest = self._high - MOST_BACK_SECONDS
-        await app.tell(offset_seconds=self._random.uniform(lowest, max(lowest, app.offset_seconds - 1)))
+        before, lowest = app.offset_seconds, self._high - MOST_BACK_SECONDS
+        told = await app.tell(offset_seconds=self._random.uniform(lowest, max(lowest, before - 1)))
+        return told and app.offset_seconds < before
 
-    async def _clocks_apart(self) -> None:
-        for app in self._apps:
-            await app.tell(offset_seconds=self._base + self._random.uniform(-SKEW_SECONDS, SKEW_SECONDS))
+    async def _clocks_apart(self) -> bool:
+        apart = [self._base + self._random.uniform(-SKEW_SECONDS, SKEW_SECONDS) for _ in self._apps]
+        told = [await app.tell(offset_seconds=offset) for app, offset in zip(self._apps, apart, strict=True)]
+        return all(told)
 
-    async def _wire(self, place: SharedPlace) -> None:
-        for kind in await asyncio.to_thread(place.disturb, self._random):
-            self._tally.calls[f"wire {kind}"] += 1
+    async def _wire(self, place: SharedPlace) -> bool:
+        await asyncio.to_thread(place.disturb, self._random)
         await asyncio.sleep(self._random.uniform(0.5, 2.0))
-        await asyncio.to_thread(place.mend)
+        hit = await asyncio.to_thread(place.mend)
+        self._tally.calls.update({f"wire {kind}": number for kind, number in hit.items()})
+        return bool(hit)
 
-    async def _second(self, place: EmbeddedPlace) -> None:
+    async def _second(self, place: EmbeddedPlace) -> bool:
         """Start a second process on the same file: it has to refuse, and the first to go on."""
         command = [sys.executable, "-m", "devhost", "--port", "0", "--data", place.environment["KRAFTD_DATA"]]
         process = await asyncio.create_subprocess_exec(
@@ -225,6 +248,7 @@ class Faults:
             raise NotRecovered("a second process was let at the file") from None
         if process.returncode != 1 or IN_USE not in said.decode():
             raise NotRecovered(f"a second process ended with {process.returncode}: {said.decode()[-500:]}")
+        return True
 
 
 async def _serves(http: httpx.AsyncClient, app: AppProcess) -> bool:

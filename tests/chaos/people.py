@@ -42,7 +42,8 @@ async def register(caller: Caller, person: Person, **how: str) -> bool:
         "accept_privacy": True,
         **how,
     }
-    answer = await caller.attempt("register", "POST", "/register", body, told={"email": person.email})
+    told = {"email": person.email, "value": person.passwords[-1]}
+    answer = await caller.attempt("register", "POST", "/register", body, told=told)
     if answer is not None and answer.status_code in (409, 422):  # 422: the invitation was used, by an earlier try
         return await sign_in(caller, person)
     return person.take(answer)

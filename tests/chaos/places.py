@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -111,21 +112,22 @@ class SharedPlace:
         command = [sys.executable, "-m", "shared.storage.provision"]
         subprocess.run(command, cwd=ROOT, env={**os.environ, **self.environment}, check=True, capture_output=True)  # noqa: S603
 
-    def disturb(self, random: Random) -> Sequence[str]:
-        """Have some of the next requests fail on the wire; the kinds of them."""
-        kinds = random.choices(("429", "503", "drop", "apply-then-drop"), k=6)
+    def disturb(self, random: Random) -> None:
+        """Have some of the next requests fail on the wire."""
         scripted = []
-        for kind in kinds:
+        for kind in random.choices(("429", "503", "drop", "apply-then-drop"), k=6):
             how: dict[str, Any] = {"status": int(kind)} if kind.isdigit() else {"action": kind}
             if kind == "429":
                 how["headers"] = {"x-ms-retry-after-ms": "50"}
             scripted.append({**how, "skip": random.randrange(20), "times": random.randint(1, 6)})
         self.emulator.faults(DATABASE, *scripted)
-        return kinds
 
-    def mend(self) -> None:
-        """End the trouble on the wire."""
-        self.emulator.faults(DATABASE)
+    def mend(self) -> Counter[str]:
+        """End the trouble on the wire; how many requests ran into each kind of it."""
+        hit = Counter[str]()
+        for each in self.emulator.faults(DATABASE):
+            hit[str(each.get("action") or each["status"])] += each["hit"]
+        return +hit
 
     @asynccontextmanager
     async def ticking(self, app: AppProcess) -> AsyncIterator[None]:

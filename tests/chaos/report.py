@@ -27,6 +27,7 @@ def _campaign(outcome: Outcome) -> dict[str, Any]:
             kind: {"injected": number, "survived": tally.survived[kind]}
             for kind, number in sorted(tally.faults.items())
         },
+        "not_injected": outcome.not_injected,
         "calls_hit": dict(sorted(tally.calls.items())),
         "requests": dict(sorted(outcome.requests.items())),
         "starts": outcome.starts,
@@ -56,6 +57,7 @@ def _table(outcome: Outcome) -> str:
         f"|{'-' * (width + 2)}|---------:|---------:|",
         *(f"| {kind:<{width}} | {injected:>8} | {survived:>8} |" for kind, injected, survived in rows),
         "",
+        *([f"**Not injected: {', '.join(outcome.not_injected)}.**"] if outcome.not_injected else []),
         f"Single calls and deliveries that were hit: {_listed(tally.calls)}.",
         f"Requests: {_listed(told)}; {told.total():,} in all. Starts of the app: {outcome.starts}.",
         f"In the end: {outcome.events:,} events in {outcome.ledgers} ledgers, {outcome.alerts} alerts."

@@ -4,6 +4,7 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,16 @@ KINDS = (
     "everything at once, kill -9",
 )
 JUDGED = (
+    ("alert_update", 200),
     ("denied", 403),
     ("ingest", 201),
     ("key_create", 201),
+    ("password", 204),
     ("profile", 200),
     ("profile_update", 200),
     ("register", 201),
     ("search", 200),
+    ("settings", 200),
 )
 """What defects are planted into: however slow a machine is, the run goes on until there is one of each."""
 
@@ -145,6 +149,41 @@ def a_field_changed(planted: Planted) -> None:
     next(there)["bio"] = "somebody else's"
 
 
+def a_setting_without_its_event(planted: Planted) -> None:
+    planted.forget(planted.acknowledged("settings")[1])
+
+
+def an_update_of_an_alert_without_its_event(planted: Planted) -> None:
+    planted.forget(planted.acknowledged("alert_update")[1])
+
+
+def an_alert_set_back(planted: Planted) -> None:
+    alert = planted.one("alerts", kind="alert", id=planted.acknowledged("alert_update")[0].told["target"])
+    alert |= {"status": "open", "superseded_by": None}
+
+
+def a_password_of_nobody(planted: Planted) -> None:
+    user = planted.one("identity", kind="user")
+    user["password_hash"] = user["password_hash"][:-8] + "AAAAAAAA"
+
+
+def a_password_that_was_not_stored(planted: Planted) -> None:
+    attempt, event = planted.acknowledged("password")
+    user = planted.one("identity", kind="user")["user_id"]
+    told = {**attempt.told, "user": user, "value": "another one"}
+    planted.attempts.append(Attempt("f" * 32, 10**6, attempt.call, told, attempt.status))
+    planted.add(event, context={**event["context"], "trace_id": "f" * 32})
+
+
+def a_password_without_its_event(planted: Planted) -> None:
+    planted.forget(planted.acknowledged("password")[1])
+
+
+def a_wrong_password_that_was_taken(planted: Planted) -> None:
+    attempt, _ = planted.acknowledged("password")
+    planted.attempts[planted.attempts.index(attempt)] = replace(attempt, call="wrong_password")
+
+
 def a_key_that_no_event_tells_of(planted: Planted) -> None:
     key = planted.one("identity", kind="api_key")
     planted.items["identity"].append({**key, "key_id": "another"})
@@ -239,6 +278,13 @@ DEFECTS: dict[Callable[[Planted], None], set[str]] = {
     half_of_a_registration: {"half_done"},
     a_start_too_many: {"event_without_cause"},
     a_field_changed: {"change_without_event"},
+    a_setting_without_its_event: {"acknowledged_without_event"},
+    an_update_of_an_alert_without_its_event: {"acknowledged_without_event", "change_without_event"},
+    an_alert_set_back: {"change_without_event"},
+    a_password_of_nobody: {"change_without_event"},
+    a_password_that_was_not_stored: {"change_without_event"},
+    a_password_without_its_event: {"acknowledged_without_event"},
+    a_wrong_password_that_was_taken: {"acknowledged_wrongly"},
     a_key_that_no_event_tells_of: {"change_without_event"},
     a_user_gone: {"event_without_change"},
     an_outbox_entry_left: {"outbox_not_empty"},

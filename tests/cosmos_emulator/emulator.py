@@ -99,9 +99,11 @@ class Emulator:
         """Set what the database takes for the present."""
         self.control("clock", {"database": database, "now": int(moment.timestamp())})
 
-    def faults(self, database: str, *scripted: Mapping[str, Any]) -> None:
-        """Script what the next requests to the database run into; nothing ends the trouble."""
-        self.control("faults", [{"database": database, **each} for each in scripted])
+    def faults(self, database: str, *scripted: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Script what the next requests to the database run into; nothing ends the trouble. What was scripted before,
+        with `hit`: how many requests ran into each."""
+        former: list[dict[str, Any]] = self.control("faults", [{"database": database, **each} for each in scripted])
+        return former
 
     def log(self, database: str) -> list[dict[str, Any]]:
         """The requests about items of the database since the last look."""

@@ -135,8 +135,13 @@ const control = {
   },
   /** {database, now}: what the database takes for the present, in Unix seconds. */
   clock: ({ database, now }) => void clocks.set(database, now),
-  /** A list of {database, operation, action, status, headers, skip, times}; an empty one ends all trouble. */
-  faults: (scripted) => void (faults = scripted.map((each) => ({ skip: 0, times: 1, ...each }))),
+  /** A list of {database, operation, action, status, headers, skip, times}; an empty one ends all trouble. The former
+   * list, each with `hit`: how many requests ran into it. */
+  faults: (scripted) => {
+    const former = faults;
+    faults = scripted.map((each) => ({ skip: 0, times: 1, ...each, hit: 0 }));
+    return former;
+  },
   /** {database, container, prefix}: two physical partitions where there was one, cut within a prefix. */
   split: ({ database, container: name, prefix }) => void container(database, name).split(prefix),
   /** {database}: the requests since the last look. */
@@ -158,6 +163,7 @@ function faultOf(database, operation) {
     return undefined;
   }
   fault.times -= 1;
+  fault.hit += 1;
   return fault;
 }
 

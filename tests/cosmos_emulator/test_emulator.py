@@ -540,6 +540,8 @@ def test_a_scripted_status(own: Database) -> None:
         assert (status, headers["x-ms-retry-after-ms"]) == (429, "7")
         assert own.read(item_id)[0] == 404
     own.create("b")
+    (former,) = own.emulator.faults("own")
+    assert (former["status"], former["hit"]) == (429, 2)
 
 
 @pytest.mark.parametrize(("action", "expected"), [("drop", 404), ("apply-then-drop", 200)])

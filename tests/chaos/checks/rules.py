@@ -29,12 +29,18 @@ def _one(kind: str) -> tuple[Left, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`done`: what a 2xx may have left; `refused`: by status, what a refusal may have. `signed_in`: the call carries a
-    token, which may be refused (401; counted, and told once a minute)."""
+    """`done`: what a 2xx may have left (none: it has to be refused); `refused`: by status, what a refusal may have.
+    `signed_in`: the call carries a token, which may be refused (401; counted, and told once a minute). `idle`: what a
+    2xx may have left instead of `done` where the log shows that there was nothing to change."""
 
     done: tuple[Left, ...]
     refused: Mapping[int, tuple[Left, ...]]
     signed_in: bool = True
+    idle: tuple[Left, ...] = ()
+
+    def acknowledgments(self, *, idle: bool) -> tuple[Left, ...]:
+        """What a 2xx may have left. `idle`: of an attempt that had nothing to change."""
+        return self.idle if idle and self.idle else self.done
 
     def refusals(self, status: int) -> tuple[Left, ...]:
         """What a refusal of this status may have left; what is only wrong (422) or out of date (412) leaves nothing."""
@@ -47,7 +53,7 @@ class Rule:
     @property
     def any(self) -> set[Left]:
         """All that an attempt in doubt may have left."""
-        found = {NOTHING, *self.done, *(each for some in self.refused.values() for each in some)}
+        found = {NOTHING, *self.done, *self.idle, *(each for some in self.refused.values() for each in some)}
         return found | {(REJECTED,)} if self.signed_in else found
 
 
@@ -72,30 +78,34 @@ RULES: Mapping[str, Rule] = {
     "profile": _rule("profile.view"),
     "profile_update": _rule("profile.update", _412=((("profile.update", "failure"),),)),
     "password": _rule("auth.password_change", **dict.fromkeys(("_403", "_412", "_422", "_423"), (WRONG_PASSWORD,))),
+    "wrong_password": Rule((), dict.fromkeys((403, 423), (WRONG_PASSWORD,))),
     "denied": Rule((), {403: (DENIED,)}),
     "rejected": Rule((), {}),
     "invite": _rule("user.invite"),
     "user_list": _rule("user.list"),
     "user_view": Rule(_one("user.view"), _UNKNOWN),
-    # Who changes nothing is shown the account, which is an event, too.
     "user_update": Rule(_one("user.update"), _UNKNOWN),
-    "user_role": Rule((*_one("user.role_change"), *_one("user.view")), _UNKNOWN),
+    # Who changes nothing is shown the account, which is an event, too.
+    "user_role": Rule(_one("user.role_change"), _UNKNOWN, idle=_one("user.view")),
     "user_delete": Rule(_one("user.delete"), _UNKNOWN),
     "cross_tenant": Rule((), {404: (CROSS_TENANT,)}),
     "unknown_id": Rule((), _UNKNOWN),
     "key_create": _rule("apikey.create"),
     "key_revoke": Rule(_one("apikey.revoke"), _UNKNOWN),
-    "settings": Rule((*_one("config.change"), NOTHING), {}),
+    "settings": Rule(_one("config.change"), {}, idle=(NOTHING,)),
     "search": _rule("audit.search"),
     "export": _rule("audit.export"),
     # A list of alerts shows nothing personal, and is no event of the catalogue.
     "alert_list": Rule((NOTHING,), {}),
-    "alert_update": Rule((*_one("alert.update"), NOTHING), _UNKNOWN),
+    # One that is acknowledged already is a 409.
+    "alert_update": Rule(_one("alert.update"), _UNKNOWN),
     "bundle": _rule("audit.export"),
     # Keys and checkpoints are public by intent.
     "ledger_key": Rule((NOTHING,), {}),
-    "report_order": Rule((*_one("report.generate"), *_one("report.order"), NOTHING), {}),
-    "report_read": Rule((*_one("report.read"), NOTHING), {**_UNKNOWN, 409: (NOTHING,)}),
+    # What was ordered and is being built at this moment may be ordered once more.
+    "report_order": Rule((*_one("report.generate"), *_one("report.order")), {}, idle=(NOTHING, *_one("report.order"))),
+    # One that is not ready is a 409.
+    "report_read": Rule(_one("report.read"), _UNKNOWN),
 }
 """`ingest` has a check of its own: many attempts are one delivery."""
 

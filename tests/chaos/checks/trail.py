@@ -1,8 +1,9 @@
 """The trail against the clients' log: nothing acknowledged without its event, no event without its cause."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+from tests.chaos.checks.fields import follow
 from tests.chaos.checks.model import Finding, Item, Snapshot
 from tests.chaos.checks.rules import NOTHING, OWN_WORK, REJECTED, RULES, fits
 from tests.chaos.journal import Attempt
@@ -17,9 +18,10 @@ def check_trail(snapshot: Snapshot, attempts: Sequence[Attempt], starts: int) ->
         trace = event["context"]["trace_id"]
         if trace is not None:
             by_trace[trace].append(event)
+    idle = follow(snapshot.events, attempts).idle
     return [
         *_ids(snapshot.events),
-        *_attempts(by_trace, [each for each in attempts if each.call != "ingest"]),
+        *_attempts(by_trace, [each for each in attempts if each.call != "ingest"], idle),
         *_deliveries(by_trace, [each for each in attempts if each.call == "ingest"]),
         *_strangers(by_trace, attempts),
         *_own_work(snapshot, starts),
@@ -33,14 +35,18 @@ def _ids(events: Sequence[Item]) -> Iterator[Finding]:
             yield Finding("event_doubled", f"{event_id} is there {number} times")
 
 
-def _attempts(by_trace: ByTrace, attempts: Sequence[Attempt]) -> Iterator[Finding]:
+def _attempts(by_trace: ByTrace, attempts: Sequence[Attempt], idle: Collection[str]) -> Iterator[Finding]:
+    """Each has left what its answer says. `idle`: those that had nothing to change."""
     for each in attempts:
         if each.status == 500:
             yield Finding("internal_error", f"{each.call} ({each.id})")
         rule = RULES[each.call]
+        if each.acknowledged and not rule.done:
+            yield Finding("acknowledged_wrongly", f"{each.call} {each.status} ({each.id})")
+            continue
         left = Counter((event["type"], event["outcome"]) for event in by_trace.get(each.id, ()))
         if each.acknowledged:
-            allowed, check = set(rule.done), "acknowledged_without_event"
+            allowed, check = set(rule.acknowledgments(idle=each.id in idle)), "acknowledged_without_event"
         elif each.unsent:
             allowed, check = {NOTHING}, "event_without_cause"
         elif each.refused:
