@@ -10,6 +10,8 @@ from shared.ledger.shards import Shards, head_id, rollup_id
 from shared.ledger.statements import MOST_OF_A_PLACE
 from shared.storage.containers import AUDIT_EVENTS, DIRECTORY, LEDGER
 from shared.storage.documents import Eq, Item, Prefix, Query
+from shared.storage.errors import PreconditionFailed
+from tests.faults import FaultyStore
 from tests.ledger.world import NOW, OTHER, PERIOD, TENANT, World
 
 HERE = (TENANT, PERIOD)
@@ -26,6 +28,48 @@ async def events(world: World) -> list[Item]:
     await world.seal(made)
     assert await world.verify() == []
     return made
+
+
+async def test_a_finding_says_where_it_is_who_found_it_and_of_whom(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    statements, request = world.statements(), world.sealer()._request()
+    of = {"index": 3, "event_id": world.event()["id"]}
+    assert await statements.found(*HERE, "box", "key", request, **of, subjects=("u1",))  # type: ignore[arg-type]
+    (told,) = (await world.store.query(AUDIT_EVENTS, HERE, Query((Eq("type", "ledger.verify_failed"),)))).items
+    assert told["attributes"] == {"what": "box", "period": PERIOD, **of}
+    assert (told["outcome"], told["reason"], told["subjects"]) == ("failure", "box", ["u1"])
+    assert (told["actor"]["kind"], told["target"]) == ("system", {"kind": "ledger", "id": PERIOD})
+    assert (told["context"]["route"], told["source"]["id"]) == ("change_feed", "seal_ledger")
+    (item,) = (await world.store.query(LEDGER, HERE, Query((Prefix("id", "finding|"),)))).items
+    assert (item["id"], item["kind"], item["event"]["id"]) == ("finding|box|key", "finding", told["id"])
+    fields = {"tenant_id": TENANT, "period": PERIOD, "what": "box", "index": 3}
+    assert caplog.messages == [f"ledger_verify_failed {json.dumps(fields, sort_keys=True)}"]
+
+
+async def test_what_is_no_text_to_others_is_said_too(world: World) -> None:
+    for found in ("\ud800", "\udfff"):
+        assert await world.statements().found(*HERE, "head", "shard", world.request(), found=found)
+    assert await world.found() == ["head"] * 2
+
+
+async def test_two_who_replace_what_keeps_a_finding_unsaid_say_it_once(world: World) -> None:
+    planted = {"id": "finding|tile|shard", "tenant_id": TENANT, "period": PERIOD, "kind": "finding", "event": None}
+    await world.store.create(LEDGER, HERE, planted)
+    rivals = 1
+
+    class Late(FaultyStore):
+        async def replace(self, container, partition, item, etag=None):  # type: ignore[no-untyped-def]
+            nonlocal rivals
+            while rivals:
+                rivals -= 1
+                assert await world.statements().found(*HERE, "tile", "shard", world.request())
+            return await super().replace(container, partition, item, etag)
+
+    with pytest.raises(PreconditionFailed):
+        await world.statements(Late(world.store)).found(*HERE, "tile", "shard", world.request())
+    assert not await world.statements().found(*HERE, "tile", "shard", world.request())
+    assert await world.found() == ["tile"]
 
 
 async def test_an_event_that_is_edited_again_is_said_again(world: World, events: list[Item]) -> None:
@@ -66,11 +110,16 @@ async def test_counts_that_are_wrong_stay_one_finding_while_the_day_goes_on(worl
         assert await world.verify() == ["rollup"]
 
 
-async def test_a_place_that_is_changed_all_the_time_floods_no_trail(world: World, events: list[Item]) -> None:
+async def test_a_place_that_is_changed_all_the_time_floods_no_trail(
+    world: World, events: list[Item], caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(MOST_OF_A_PLACE + 3):
         await write(world, AUDIT_EVENTS, events[2], record_count=number + 1)
         found = await world.verify()
     assert found == ["edited"] * MOST_OF_A_PLACE
+    told = {"tenant_id": TENANT, "period": PERIOD, "what": "edited", "index": 2}
+    unsaid = {each for each in caplog.messages if each.startswith("ledger_finding_unsaid")}
+    assert unsaid == {f"ledger_finding_unsaid {json.dumps(told, sort_keys=True)}"}
     await write(world, AUDIT_EVENTS, events[3], outcome="error")
     assert await world.verify() == ["edited"] * (MOST_OF_A_PLACE + 1), "another place is another matter"
 
