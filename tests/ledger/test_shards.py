@@ -1,9 +1,15 @@
 """What is read of a tenant's shards by those who list, count and prove."""
 
+from collections import Counter
+
 import pytest
 
-from shared.ledger.shards import BrokenShard, Shards, head_id
+from shared.ledger.merkle import HASH_BYTES
+from shared.ledger.shards import BrokenShard, Entry, Shards, head_id, rollup_id, tile_item
+from shared.ledger.tiles import Tile
 from shared.storage.containers import LEDGER
+from shared.storage.documents import Item, Query
+from tests.faults import FaultyStore
 from tests.ledger.world import OTHER, PERIOD, TENANT, World
 
 HERE = (TENANT, PERIOD)
@@ -43,3 +49,50 @@ async def test_entries_are_found_by_their_events_and_nothing_else_is_one(world: 
     with pytest.raises(BrokenShard) as error:
         await shards.entries_of(*HERE, asked)
     assert error.value.what == "entries"
+
+
+async def test_entries_are_read_from_where_it_is_asked_and_none_may_be_missing(world: World) -> None:
+    await world.seal(world.events(4))
+    shards, known = Shards(world.store), await world.sealed()
+
+    async def read(start: int, end: int) -> list[Entry]:
+        return [each async for page in shards.entries(*HERE, start, end) for each in page]
+
+    assert await read(1, 3) == known[1:3]
+    await world.store.delete(LEDGER, HERE, known[2].event_id)
+    for end, said in ((4, "entry 2 is missing or there twice"), (3, "entry 2 is missing")):
+        with pytest.raises(BrokenShard, match=f"^{said}$") as error:
+            await read(0, end)
+        assert error.value.what == "entries"
+
+
+async def test_tiles_are_read_at_once_and_one_that_is_short_is_said(world: World) -> None:
+    await world.seal(world.events(600))
+    head = await Shards(world.store).head(*HERE)
+    store, wanted = FaultyStore(world.store), [Tile(0, 0), Tile(0, 1), Tile(0, 2, 80)]
+    found = await Shards(store).tiles(TENANT, head, wanted)
+    assert [len(found[tile]) // HASH_BYTES for tile in wanted] == [256, 256, 80]
+    assert len(store.calls) == 1
+    await world.store.upsert(LEDGER, HERE, tile_item(*HERE, wanted[1], found[wanted[2]]))
+    with pytest.raises(BrokenShard) as error:
+        await Shards(world.store).tiles(TENANT, head, wanted)
+    assert error.value.what == "tile"
+
+
+@pytest.mark.parametrize("change", [{"counts": 7}, {"events": 2}, {"events": "1"}, {"events": None}], ids=str)
+async def test_counts_that_are_none_or_do_not_add_up_are_said(world: World, change: Item) -> None:
+    await world.seal(world.events(1))
+    rollup = await world.store.read(LEDGER, HERE, rollup_id("2026-03-15"))
+    await world.store.replace(LEDGER, HERE, rollup | change)
+    with pytest.raises(BrokenShard) as error:
+        await Shards(world.store).rollups(*HERE, ["2026-03-15"])
+    assert error.value.what == "rollup"
+
+
+async def test_each_item_of_a_shard_says_of_what_kind_it_is(world: World) -> None:
+    await world.seal(world.events(300))
+    items = (await world.store.query(LEDGER, HERE, Query(limit=1000))).items
+    kinds = Counter((item["kind"], item["tenant_id"], item["period"]) for item in items)
+    signed = kinds.pop(("checkpoint", *HERE))
+    assert signed > 0
+    assert kinds == {(kind, *HERE): count for kind, count in (("entry", 300), ("tile", 1), ("rollup", 1), ("head", 1))}

@@ -210,6 +210,7 @@ GARBAGE: list[dict[str, object]] = [
     {"actors": ["xyz"]},
     {"actors": [f"{number:016x}" for number in range(1001)]},
     {"actors": ["f" * 17]},
+    {"actors": ["1" + "0" * 16]},
     {"distinct_actors_exact": "yes"},
     {"first": None},
     {"last": True},
