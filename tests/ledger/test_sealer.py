@@ -14,7 +14,7 @@ from shared.ledger.sealer import RACES
 from shared.ledger.shards import BrokenShard, Shards, head_id
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import Eq, Item, Query
-from shared.storage.errors import Conflict, NotFound, Unavailable
+from shared.storage.errors import Conflict, NotFound, TooLarge, Unavailable
 from tests.faults import Call, Crash, FaultyStore, Mode
 from tests.ledger.world import NOW, OTHER, PERIOD, TENANT, World, new_world
 
@@ -185,6 +185,27 @@ async def test_what_cannot_be_sealed_is_said_in_its_month_if_that_is_one_that_wa
     wrong = "actor" if isinstance(period, str) else "period"
     told = {"tenant_id": TENANT, "event_id": poison["id"], "reason": f"{wrong}: is not of its type"}
     assert caplog.messages[0] == f"event_unsealable {json.dumps(told, sort_keys=True)}"
+
+
+async def test_a_month_in_which_something_was_found_before_anything_was_sealed_is_begun(world: World) -> None:
+    assert await world.statements().found(TENANT, PERIOD, "unsealable", "x", world.request())
+    events = world.events(2)
+    await world.seal(events)
+    assert [each.event_id for each in await world.sealed()] == [event["id"] for event in events]
+
+
+@pytest.mark.parametrize(("note", "found"), [(None, "rollup"), ('"' * 60_000, "head")], ids=["counts", "head"])
+async def test_what_is_too_large_to_be_written_is_said(world: World, note: str | None, found: str) -> None:
+    def writes(call: Call) -> bool:
+        return call.operation == "batch" and call.container == LEDGER.name
+
+    await world.seal(world.events(1))
+    head = await world.store.read(LEDGER, (TENANT, PERIOD), head_id(PERIOD))
+    await world.store.replace(LEDGER, (TENANT, PERIOD), head | {"note": note})
+    store = FaultyStore(world.store, 1, error=TooLarge("it is"), times=None, counts=writes)
+    with pytest.raises(BrokenShard) as error:
+        await world.sealer(store).handle((await world.keep(world.events(1)))[0])
+    assert (error.value.what, await world.found()) == (found, [found])
 
 
 async def test_what_nobody_expected_of_a_shard_is_said_and_keeps_its_events(

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from shared.ledger.merkle import HASH_BYTES
-from shared.ledger.shards import BrokenShard, Entry, Shards, head_id, rollup_id, tile_item
+from shared.ledger.shards import BrokenShard, Entry, Head, Shards, head_id, rollup_id, tile_item
 from shared.ledger.tiles import Tile
 from shared.storage.containers import LEDGER
 from shared.storage.documents import Item, Query
@@ -23,6 +23,13 @@ async def shards(world: World) -> Shards:
         await world.seal([*world.events(size), *world.events(4, tenant_id=OTHER)])
         world.clock.advance(days=30)
     return Shards(world.store)
+
+
+def test_a_head_is_read_as_it_was_stored() -> None:
+    head = Head(PERIOD, 3, (bytes(32),), {0: bytes(96)}, 2, "2026-03-15T12:00:00.000000Z", "note", 1, "tag")
+    item = head.item(TENANT)
+    assert (item["witnessed_size"], item["ttl"]) == (1, -1)
+    assert Head.of(item | {"_etag": "tag"}) == head
 
 
 async def test_heads_are_listed_the_newest_month_first_page_by_page(shards: Shards) -> None:

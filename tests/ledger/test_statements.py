@@ -1,6 +1,7 @@
 """What is found is said once, and what is changed a second time is said anew; nobody floods the trail or quiets it."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -184,6 +185,14 @@ async def test_an_event_that_claims_to_have_been_there_when_all_was_sealed_is_re
         assert await world.verify() == []
     assert await told(world, 1, at=world.clock.now()) == []
     assert await told(world, 1, at=NOW) == ["inserted_behind"]
+
+
+async def test_what_the_check_itself_knows_goes_before_what_was_kept_of_it_a_day_ago(world: World) -> None:
+    for _ in range(12):
+        await world.seal(world.events(5))
+        world.clock.advance(minutes=20)
+        assert await world.verify() == []
+    assert await told(world, 1, at=NOW + timedelta(hours=3)) == ["inserted_behind"]
 
 
 @pytest.mark.parametrize("place", [{"lap": {"covered": 1 << 62}}, {"lap": None}, {"new": 7}])
