@@ -1,6 +1,7 @@
 """What is read of a tenant's shards by those who list, count and prove."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -30,6 +31,17 @@ def test_a_head_is_read_as_it_was_stored() -> None:
     item = head.item(TENANT)
     assert (item["witnessed_size"], item["ttl"]) == (1, -1)
     assert Head.of(item | {"_etag": "tag"}) == head
+    del item["witnessed_size"]
+    assert Head.of(item | {"_etag": "tag"}) == replace(head, witnessed_size=0), "from before there was a witness"
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 1 << 53}, *({"edge": {level: ""}} for level in ("8", "-1", "00"))], ids=str
+)
+def test_a_head_of_a_size_or_level_that_cannot_be_is_refused(change: Item) -> None:
+    with pytest.raises(BrokenShard) as error:
+        Head.of(Head(PERIOD).item(TENANT) | {"_etag": "tag"} | change)
+    assert error.value.what == "head"
 
 
 async def test_heads_are_listed_the_newest_month_first_page_by_page(shards: Shards) -> None:

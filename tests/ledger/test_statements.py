@@ -151,9 +151,9 @@ async def told(world: World, seconds: int, **fields: object) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "found"), [(-299, []), (-301, ["inserted_behind"]), (-86_400, ["inserted_behind"])]
+    ("seconds", "found"), [(-300, []), (-301, ["inserted_behind"]), (-86_400, ["inserted_behind"]), (86_400, [])]
 )
-async def test_an_event_that_claims_a_time_after_it_was_stored_is_reported(
+async def test_an_event_that_claims_a_time_too_far_from_its_storage_is_reported(
     world: World, seconds: int, found: list[str]
 ) -> None:
     assert await told(world, seconds) == found
