@@ -36,7 +36,7 @@ async def test_a_finding_says_where_it_is_who_found_it_and_of_whom(
 ) -> None:
     statements, request = world.statements(), world.sealer()._request()
     of = {"index": 3, "event_id": world.event()["id"]}
-    assert await statements.found(*HERE, "box", "key", request, **of, subjects=("u1",))  # type: ignore[arg-type]
+    assert await statements.found(*HERE, "box", "key", request, **of, subjects=("u1",))
     (told,) = (await world.store.query(AUDIT_EVENTS, HERE, Query((Eq("type", "ledger.verify_failed"),)))).items
     assert told["attributes"] == {"what": "box", "period": PERIOD, **of}
     assert (told["outcome"], told["reason"], told["subjects"]) == ("failure", "box", ["u1"])
