@@ -160,26 +160,32 @@ class Occupied(FaultyStore):
     """Refuses every batch of ours for something that is there already, and that nobody sees."""
 
     refused = 0
+    kind: str | None = "entry"
 
     async def batch(
         self, container: Container, partition: Partition, operations: Sequence[BatchOperation]
     ) -> list[Item | None]:
         if container is LEDGER and partition == HERE:
             self.refused += 1
-            raise Conflict("it is there", index=0)
+            kinds = [each.item["kind"] for each in operations if each.item]
+            raise Conflict("it is there", index=None if self.kind is None else kinds.index(self.kind))
         return await super().batch(container, partition, operations)
 
 
-async def test_what_is_there_already_and_no_rivals_is_no_race(world: World) -> None:
+@pytest.mark.parametrize(
+    ("kind", "found"), [("entry", "entries"), ("rollup", "entries"), (None, "entries"), ("head", "head")]
+)
+async def test_what_is_there_already_and_no_rivals_is_no_race(world: World, kind: str | None, found: str) -> None:
     await world.seal(world.events(3))
     ours, theirs = world.events(2), world.events(2, tenant_id=OTHER)
     kept = await world.keep([*ours, *theirs])
     store = Occupied(world.store)
+    store.kind = kind
     await world.sealer(store).consume(kept)
     assert store.refused == UNMOVED
     await world.check(theirs, OTHER)
     assert await waiting(world) == {event["id"] for event in ours}
-    assert await world.found() == ["entries"]
+    assert await world.found() == [found]
     world.clock.advance(minutes=20)
     await world.verification(store).run(TENANT, world.request())
     await retry(world)

@@ -32,7 +32,9 @@ async def test_a_checkpoint_says_what_is_sealed_and_verifies(world: World) -> No
 
 async def test_where_nothing_was_sealed_it_is_the_empty_tree_and_nothing_is_kept(world: World) -> None:
     issued = await world.checkpoints().issue(TENANT, PERIOD)
-    assert (issued.checkpoint.size, issued.checkpoint.root) == (0, EMPTY_ROOT)
+    checkpoint, _ = open_checkpoint(issued.note.encode(), NAME, await world.keys().verifiers(NAME))
+    assert checkpoint == issued.checkpoint
+    assert (checkpoint.size, checkpoint.root) == (0, EMPTY_ROOT)
     assert await Shards(world.store).heads(TENANT) == []
 
 
@@ -107,6 +109,19 @@ async def test_another_history_is_not_signed(world: World) -> None:
             await world.checkpoints().issue(TENANT, PERIOD)
         await forge(world, head_id(PERIOD), **{name: after[name]})
     assert (await world.checkpoints().issue(TENANT, PERIOD)).checkpoint.size == 650
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"), [("note", "x", "does not verify"), ("signed_size", 2, "not of the size")]
+)
+async def test_a_last_checkpoint_that_we_did_not_sign_is_what_is_wrong_with_the_head(
+    world: World, name: str, value: object, said: str
+) -> None:
+    await world.seal(world.events(3))
+    await forge(world, head_id(PERIOD), **{name: value})
+    with pytest.raises(BrokenShard, match=said) as error:
+        await world.checkpoints().issue(TENANT, PERIOD)
+    assert error.value.what == "head"
 
 
 async def test_a_head_that_was_set_back_is_not_signed(world: World) -> None:

@@ -126,7 +126,7 @@ async def test_what_lies_where_no_month_is_stops_neither_the_check_nor_the_closi
         async def query(self, container, partition, query):  # type: ignore[no-untyped-def]
             page = await super().query(container, partition, query)
             if container is LEDGER and partition == (TENANT,):
-                page.items.extend(strange)
+                page.items[:] = [*strange, *page.items, *strange]
             return page
 
     await world.verification(Strange(world.store)).run(TENANT, world.request())

@@ -1,6 +1,7 @@
 """What was signed is kept elsewhere, too: a month's ledger that was taken away whole and begun anew is found."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -214,13 +215,18 @@ async def test_a_checkpoint_that_lies_where_the_next_one_goes_holds_up_no_sealin
     assert await world.dead() == []
 
 
-async def test_a_vault_that_does_not_answer_holds_up_no_sealing(world: World) -> None:
+async def test_a_vault_that_does_not_answer_holds_up_no_sealing_and_that_is_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     await world.seal(world.events(3))
     later(world)
     world.secrets = Silent()  # type: ignore[assignment]
     await world.seal(world.events(2))
     head = await Shards(world.store).head(*HERE)
     assert (head.size, head.signed_size) == (5, 3)
+    told = {"tenant_id": TENANT, "period": PERIOD, "reason": "no answer"}
+    lines = [each for each in caplog.messages if each.startswith("sealed_unsigned")]
+    assert lines == [f"sealed_unsigned {json.dumps(told, sort_keys=True)}"]
 
 
 async def test_signers_of_two_months_at_once_keep_both_marks(world: World) -> None:

@@ -86,6 +86,11 @@ def test_order_and_interruptions_do_not_matter(given_events: list[Any], random: 
     assert rollup.to_item() == whole.to_item()
 
 
+def test_a_day_of_which_nothing_was_counted_yet_is_one() -> None:
+    empty = DayRollup("2026-03-15").to_item()
+    assert DayRollup.from_item(json.loads(json.dumps(empty))).to_item() == empty
+
+
 def test_actors_are_exact_up_to_the_bound_and_estimated_beyond() -> None:
     actors = DistinctActors()
     for number in [*range(MAX_EXACT), *range(MAX_EXACT)]:

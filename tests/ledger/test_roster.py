@@ -1,6 +1,7 @@
 """A tenant that was taken out of the registry is found by its ledger, checked all the same, and put back."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -10,13 +11,14 @@ from shared.core.clock import rfc3339
 from shared.core.ids import time_of
 from shared.identity.directory import Directory, shard_of
 from shared.identity.model import TENANT_ITEM
+from shared.ledger.marks import marks_id
 from shared.ledger.roster import MOST_NEW, Roster, roster_id
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.secrets import MemorySecrets
 from shared.storage.containers import AUDIT_EVENTS, DIRECTORY, IDENTITY, LEDGER, TENANTS
 from shared.storage.documents import DocumentStore, Query, pages
-from shared.storage.errors import NotFound, Unavailable
-from tests.faults import FaultyStore
+from shared.storage.errors import Conflict, NotFound, Unavailable
+from tests.faults import Call, FaultyStore
 from tests.ledger.world import OTHER, PERIOD, RETENTION_DAYS, TENANT, World, new_world
 
 SHARD = shard_of(TENANT)
@@ -67,11 +69,20 @@ async def enrolled(world: World) -> dict[str, str]:
     return {tenant.id: rfc3339(tenant.enrolled_at) async for tenant in directory(world).tenants()}
 
 
-async def test_a_tenant_that_was_struck_off_is_checked_and_put_back_and_that_is_found(world: World) -> None:
+def told(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, object]]:
+    """The fields of the lines of an event."""
+    lines = [each.partition(" ") for each in caplog.messages]
+    return [json.loads(fields) for name, _, fields in lines if name == event]
+
+
+async def test_a_tenant_that_was_struck_off_is_checked_and_put_back_and_that_is_found(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     await enroll(world, TENANT, OTHER)
     assert await run(world) == []
     await strike(world)
     assert await run(world) == [TENANT]
+    assert told(caplog, "tenant_not_in_registry") == [{"tenant_id": TENANT, "put_back": True}]
     assert await enrolled(world) == {TENANT: rfc3339(time_of(TENANT)), OTHER: (await enrolled(world))[OTHER]}
     assert await world.found() == ["checkpoint"]
     assert await world.found(OTHER) == []
@@ -100,7 +111,9 @@ async def test_who_has_no_ledger_is_not_kept(world: World) -> None:
     assert await listed(world) == []
 
 
-async def test_a_tenant_that_is_gone_is_checked_but_does_not_come_back(world: World) -> None:
+async def test_a_tenant_that_is_gone_is_checked_but_does_not_come_back(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     """There is no account of it any more; its events and its ledger are kept to the end of their time."""
     await enroll(world, TENANT)
     await run(world)
@@ -108,6 +121,7 @@ async def test_a_tenant_that_is_gone_is_checked_but_does_not_come_back(world: Wo
     await strike(world)
     for _ in range(3):
         assert await run(world) == [TENANT]
+    assert told(caplog, "tenant_not_in_registry") == [{"tenant_id": TENANT, "put_back": False}] * 3
     assert await enrolled(world) == {}
     assert await world.found() == ["checkpoint"]
     world.clock.advance(days=RETENTION_DAYS + 62)
@@ -172,7 +186,7 @@ async def test_an_id_that_never_was_a_tenant_is_dropped(world: World) -> None:
     assert await enrolled(world) == {TENANT: (await enrolled(world))[TENANT]}
 
 
-async def test_one_tenants_trouble_holds_up_no_other_and_shows(world: World) -> None:
+async def test_one_tenants_trouble_holds_up_no_other_and_shows(world: World, caplog: pytest.LogCaptureFixture) -> None:
     await enroll(world, TENANT, OTHER)
     await run(world)
     await strike(world)
@@ -186,6 +200,8 @@ async def test_one_tenants_trouble_holds_up_no_other_and_shows(world: World) -> 
     with pytest.raises(TypeError, match=TENANT):
         await roster(world).each_missing(see, world.request())
     assert seen == [TENANT, OTHER]
+    failed = [(each["tenant_id"], each["error_type"]) for each in told(caplog, "missing_tenant_failed")]
+    assert failed == [(TENANT, "TypeError"), (OTHER, "TypeError")]
     assert set(await enrolled(world)) == {TENANT, OTHER}
 
 
@@ -193,11 +209,9 @@ async def test_many_are_listed_in_several_runs_the_newest_first(world: World, mo
     monkeypatch.setattr("shared.ledger.roster.MOST_NEW", 2)
     tenants = [f"0195c000-0000-7000-8000-0000000000{number}a" for number in range(5)]
     await enroll(world, *tenants)
-    sizes = []
-    for _ in range(3):
+    for number in (2, 4, 5):
         await run(world)
-        sizes.append(len(await listed(world)))
-    assert sizes == [2, 4, 5]
+        assert await listed(world) == tenants[-number:]
     assert MOST_NEW > 100
 
 
@@ -209,6 +223,27 @@ async def test_two_runs_at_once_list_whom_there_is(world: World) -> None:
     await strike(world)
     assert [TENANT] in await asyncio.gather(run(world), run(world))
     assert TENANT in await enrolled(world)
+
+
+async def test_who_writes_over_what_was_signed_keeps_no_tenant_off_the_list(world: World) -> None:
+    await enroll(world, TENANT)
+    await world.store.upsert(DIRECTORY, (marks_id(TENANT),), {"id": marks_id(TENANT), "signed": 7})
+    await run(world)
+    assert await listed(world) == [TENANT]
+
+
+async def test_a_list_that_another_run_wrote_meanwhile_is_left_to_the_next_and_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def saves(call: Call) -> bool:
+        return call.operation == "create" and call.container == DIRECTORY.name
+
+    caplog.set_level("INFO")
+    await enroll(world, TENANT)
+    assert await run(world, FaultyStore(world.store, 1, error=Conflict("there"), counts=saves)) == []
+    assert told(caplog, "ledger_list_raced") == [{"shard": SHARD}]
+    await run(world)
+    assert await listed(world) == [TENANT]
 
 
 @pytest.mark.parametrize("mode", ["before", "after"])

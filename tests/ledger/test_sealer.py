@@ -1,6 +1,7 @@
 """The sealer: every event once, in whatever way events are delivered and the store fails."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -10,10 +11,10 @@ from hypothesis import strategies as st
 
 from shared.ledger.chunks import CHUNK_EVENTS
 from shared.ledger.sealer import RACES
-from shared.ledger.shards import Shards, head_id
+from shared.ledger.shards import BrokenShard, Shards, head_id
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
-from shared.storage.documents import Item
-from shared.storage.errors import NotFound, Unavailable
+from shared.storage.documents import Eq, Item, Query
+from shared.storage.errors import Conflict, NotFound, TooLarge, Unavailable
 from tests.faults import Call, Crash, FaultyStore, Mode
 from tests.ledger.world import NOW, OTHER, PERIOD, TENANT, World, new_world
 
@@ -169,6 +170,59 @@ async def test_an_event_that_cannot_be_sealed_stands_alone(world: World, change:
     assert await world.found() == ["unsealable"]
 
 
+@pytest.mark.parametrize(
+    ("period", "held"),
+    [("2026-02", "2026-02"), ("2026-04", PERIOD), ("soon", PERIOD), ("0000-07", PERIOD), (5, PERIOD), (None, PERIOD)],
+)
+async def test_what_cannot_be_sealed_is_said_in_its_month_if_that_is_one_that_was(
+    world: World, period: object, held: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    poison = world.event() | {"period": period, "actor": None}
+    with pytest.raises(ValueError, match="not of its type"):
+        await world.sealer().pending(poison)
+    (said,) = (await world.store.query(AUDIT_EVENTS, (TENANT,), Query((Eq("type", "ledger.verify_failed"),)))).items
+    assert said["attributes"]["period"] == held
+    wrong = "actor" if isinstance(period, str) else "period"
+    told = {"tenant_id": TENANT, "event_id": poison["id"], "reason": f"{wrong}: is not of its type"}
+    assert caplog.messages[0] == f"event_unsealable {json.dumps(told, sort_keys=True)}"
+
+
+async def test_a_month_in_which_something_was_found_before_anything_was_sealed_is_begun(world: World) -> None:
+    assert await world.statements().found(TENANT, PERIOD, "unsealable", "x", world.request())
+    events = world.events(2)
+    await world.seal(events)
+    assert [each.event_id for each in await world.sealed()] == [event["id"] for event in events]
+
+
+@pytest.mark.parametrize(("note", "found"), [(None, "rollup"), ('"' * 60_000, "head")], ids=["counts", "head"])
+async def test_what_is_too_large_to_be_written_is_said(world: World, note: str | None, found: str) -> None:
+    def writes(call: Call) -> bool:
+        return call.operation == "batch" and call.container == LEDGER.name
+
+    await world.seal(world.events(1))
+    head = await world.store.read(LEDGER, (TENANT, PERIOD), head_id(PERIOD))
+    await world.store.replace(LEDGER, (TENANT, PERIOD), head | {"note": note})
+    store = FaultyStore(world.store, 1, error=TooLarge("it is"), times=None, counts=writes)
+    with pytest.raises(BrokenShard) as error:
+        await world.sealer(store).handle((await world.keep(world.events(1)))[0])
+    assert (error.value.what, await world.found()) == (found, [found])
+
+
+async def test_what_nobody_expected_of_a_shard_is_said_and_keeps_its_events(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reads(call: Call) -> bool:
+        return call.operation == "query" and call.container == LEDGER.name
+
+    (event,) = await world.keep(world.events(1))
+    with pytest.raises(BrokenShard) as error:
+        await world.sealer(FaultyStore(world.store, 1, error=KeyError("x"), counts=reads)).handle(event)
+    assert (error.value.what, await world.found()) == ("entries", ["entries"])
+    name, _, fields = caplog.messages[0].partition(" ")
+    told = {"tenant_id": TENANT, "period": PERIOD, "error_type": "KeyError"}
+    assert (name, {key: json.loads(fields)[key] for key in told}) == ("ledger_unreadable", told)
+
+
 async def test_one_tenants_broken_ledger_does_not_stop_the_others(world: World) -> None:
     await world.seal(world.events(3))
     await world.store.delete(LEDGER, (TENANT, PERIOD), head_id(PERIOD))
@@ -195,8 +249,12 @@ async def test_one_tenants_throttled_partition_lets_the_others_be_sealed(world: 
     await world.check(mine)
 
 
-async def test_a_head_that_always_moves_ends_in_a_retry_of_the_delivery(world: World) -> None:
-    """Bounded: the delivery is given back, nothing is dead-lettered."""
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_a_head_that_always_moves_ends_in_a_retry_of_the_delivery(
+    world: World, is_there: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bounded: the delivery is given back, nothing is dead-lettered; nor where rivals sealed the same (`is_there`)."""
+    caplog.set_level("INFO")
     await world.seal(world.events(1))
     events = await world.keep(world.events(2))
     moves = 0
@@ -207,12 +265,16 @@ async def test_a_head_that_always_moves_ends_in_a_retry_of_the_delivery(world: W
             moves += 1
             head = await world.store.read(LEDGER, (TENANT, PERIOD), head_id(PERIOD))
             await world.store.replace(LEDGER, (TENANT, PERIOD), head)
+            if is_there:
+                raise Conflict("it is there", index=0)
             return await super().batch(container, partition, operations)
 
     with pytest.raises(Unavailable):
         await world.sealer(Rival(world.store)).consume(events)
     assert moves == RACES
-    assert await world.dead() == []
+    assert (await world.dead(), await world.found()) == ([], [])
+    raced = f'seal_raced {{"period": "{PERIOD}", "tenant_id": "{TENANT}"}}'
+    assert caplog.messages == [raced] * (RACES - 1)
 
 
 async def test_large_events_are_sealed_in_several_batches(world: World) -> None:

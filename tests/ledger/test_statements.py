@@ -1,6 +1,7 @@
 """What is found is said once, and what is changed a second time is said anew; nobody floods the trail or quiets it."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -10,6 +11,8 @@ from shared.ledger.shards import Shards, head_id, rollup_id
 from shared.ledger.statements import MOST_OF_A_PLACE
 from shared.storage.containers import AUDIT_EVENTS, DIRECTORY, LEDGER
 from shared.storage.documents import Eq, Item, Prefix, Query
+from shared.storage.errors import PreconditionFailed
+from tests.faults import FaultyStore
 from tests.ledger.world import NOW, OTHER, PERIOD, TENANT, World
 
 HERE = (TENANT, PERIOD)
@@ -26,6 +29,48 @@ async def events(world: World) -> list[Item]:
     await world.seal(made)
     assert await world.verify() == []
     return made
+
+
+async def test_a_finding_says_where_it_is_who_found_it_and_of_whom(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    statements, request = world.statements(), world.sealer()._request()
+    of = {"index": 3, "event_id": world.event()["id"]}
+    assert await statements.found(*HERE, "box", "key", request, **of, subjects=("u1",))
+    (told,) = (await world.store.query(AUDIT_EVENTS, HERE, Query((Eq("type", "ledger.verify_failed"),)))).items
+    assert told["attributes"] == {"what": "box", "period": PERIOD, **of}
+    assert (told["outcome"], told["reason"], told["subjects"]) == ("failure", "box", ["u1"])
+    assert (told["actor"]["kind"], told["target"]) == ("system", {"kind": "ledger", "id": PERIOD})
+    assert (told["context"]["route"], told["source"]["id"]) == ("change_feed", "seal_ledger")
+    (item,) = (await world.store.query(LEDGER, HERE, Query((Prefix("id", "finding|"),)))).items
+    assert (item["id"], item["kind"], item["event"]["id"]) == ("finding|box|key", "finding", told["id"])
+    fields = {"tenant_id": TENANT, "period": PERIOD, "what": "box", "index": 3}
+    assert caplog.messages == [f"ledger_verify_failed {json.dumps(fields, sort_keys=True)}"]
+
+
+async def test_what_is_no_text_to_others_is_said_too(world: World) -> None:
+    for found in ("\ud800", "\udfff"):
+        assert await world.statements().found(*HERE, "head", "shard", world.request(), found=found)
+    assert await world.found() == ["head"] * 2
+
+
+async def test_two_who_replace_what_keeps_a_finding_unsaid_say_it_once(world: World) -> None:
+    planted = {"id": "finding|tile|shard", "tenant_id": TENANT, "period": PERIOD, "kind": "finding", "event": None}
+    await world.store.create(LEDGER, HERE, planted)
+    rivals = 1
+
+    class Late(FaultyStore):
+        async def replace(self, container, partition, item, etag=None):  # type: ignore[no-untyped-def]
+            nonlocal rivals
+            while rivals:
+                rivals -= 1
+                assert await world.statements().found(*HERE, "tile", "shard", world.request())
+            return await super().replace(container, partition, item, etag)
+
+    with pytest.raises(PreconditionFailed):
+        await world.statements(Late(world.store)).found(*HERE, "tile", "shard", world.request())
+    assert not await world.statements().found(*HERE, "tile", "shard", world.request())
+    assert await world.found() == ["tile"]
 
 
 async def test_an_event_that_is_edited_again_is_said_again(world: World, events: list[Item]) -> None:
@@ -66,11 +111,16 @@ async def test_counts_that_are_wrong_stay_one_finding_while_the_day_goes_on(worl
         assert await world.verify() == ["rollup"]
 
 
-async def test_a_place_that_is_changed_all_the_time_floods_no_trail(world: World, events: list[Item]) -> None:
+async def test_a_place_that_is_changed_all_the_time_floods_no_trail(
+    world: World, events: list[Item], caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(MOST_OF_A_PLACE + 3):
         await write(world, AUDIT_EVENTS, events[2], record_count=number + 1)
         found = await world.verify()
     assert found == ["edited"] * MOST_OF_A_PLACE
+    told = {"tenant_id": TENANT, "period": PERIOD, "what": "edited", "index": 2}
+    unsaid = {each for each in caplog.messages if each.startswith("ledger_finding_unsaid")}
+    assert unsaid == {f"ledger_finding_unsaid {json.dumps(told, sort_keys=True)}"}
     await write(world, AUDIT_EVENTS, events[3], outcome="error")
     assert await world.verify() == ["edited"] * (MOST_OF_A_PLACE + 1), "another place is another matter"
 
@@ -101,9 +151,9 @@ async def told(world: World, seconds: int, **fields: object) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "found"), [(-299, []), (-301, ["inserted_behind"]), (-86_400, ["inserted_behind"])]
+    ("seconds", "found"), [(-300, []), (-301, ["inserted_behind"]), (-86_400, ["inserted_behind"]), (86_400, [])]
 )
-async def test_an_event_that_claims_a_time_after_it_was_stored_is_reported(
+async def test_an_event_that_claims_a_time_too_far_from_its_storage_is_reported(
     world: World, seconds: int, found: list[str]
 ) -> None:
     assert await told(world, seconds) == found
@@ -137,6 +187,14 @@ async def test_an_event_that_claims_to_have_been_there_when_all_was_sealed_is_re
     assert await told(world, 1, at=NOW) == ["inserted_behind"]
 
 
+async def test_what_the_check_itself_knows_goes_before_what_was_kept_of_it_a_day_ago(world: World) -> None:
+    for _ in range(12):
+        await world.seal(world.events(5))
+        world.clock.advance(minutes=20)
+        assert await world.verify() == []
+    assert await told(world, 1, at=NOW + timedelta(hours=3)) == ["inserted_behind"]
+
+
 @pytest.mark.parametrize("place", [{"lap": {"covered": 1 << 62}}, {"lap": None}, {"new": 7}])
 async def test_a_place_of_the_check_that_was_forged_reports_nothing_of_its_own(
     world: World, place: dict[str, object]
@@ -161,6 +219,7 @@ GARBAGE: list[dict[str, object]] = [
     {"actors": ["xyz"]},
     {"actors": [f"{number:016x}" for number in range(1001)]},
     {"actors": ["f" * 17]},
+    {"actors": ["1" + "0" * 16]},
     {"distinct_actors_exact": "yes"},
     {"first": None},
     {"last": True},

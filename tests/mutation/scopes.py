@@ -48,7 +48,7 @@ SCOPES = {
     "ledger-sealing": _scope(
         "ledger",
         "checkpoints opening pending roster rollups sealer shards statements",
-        "broken_shards checkpoints hidden marks rollups roster sealer statements",
+        "broken_shards checkpoints hidden marks opening rollups roster sealer shards statements",
     ),
     "ledger-checking": _scope(
         "ledger",
