@@ -1,11 +1,11 @@
-"""Events per second that POST /events takes: `python -m bench.ingest` (about two minutes, in a temporary folder).
+"""Events per second that POST /events takes: `python -m bench.ingest` (some twelve minutes, in a temporary folder).
 
 A real `python -m devhost` process on a SQLite file, its change feed and detection at work; a client process sends over
 32 kept-alive connections, with API keys of 8 tenants. Single events, batches of 100 and of 500, each event with actor,
 target, data class and four attributes; and batches of 100 whose events carry e-mail, address and user agent of a person
-as well, or a producer_id each, or come under an Idempotency-Key. Rounds of all alternate; figures are medians. Every
-answer is 201, so every event is durable; at the end the trail is counted: as many events as were accepted, or the run
-fails.
+as well. Rounds of all alternate, each begun when the change feed has caught up, which takes longer than all of them;
+figures are medians. Every answer is 201, so every event is durable; at the end the trail is counted: as many events as
+were accepted, or the run fails.
 """
 
 import asyncio

@@ -20,9 +20,10 @@ from shared.storage.errors import StoreError
 
 # The backstops: what a crash left behind is published at the start, what failed is tried again.
 START_TIMERS = ("sweep_outbox", "retry_dead_letters")
-SWITCH_SECONDS = 0.0001
+SWITCH_SECONDS = 0.0005
 """How long a thread that wants the interpreter waits for a busy loop. The one that writes to the store wants it after
-each statement: with Python's 5 ms, a commit under load is mostly waiting."""
+each statement: with Python's 5 ms, a commit under load is mostly waiting. With less than this, calls beside many
+sign-ins wait for the threads that hash, which have a low priority."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
