@@ -50,9 +50,9 @@ _MODELS: dict[type[Shape], type[BaseModel]] = {}
 
 
 def _model_of(shape: type[Shape]) -> type[BaseModel]:
-    from pydantic import RootModel  # cold start
-
     if shape not in _MODELS:
+        from pydantic import RootModel  # cold start
+
         plain: Mapping[type, type[BaseModel]] = {Shape: BaseModel, OneOf: RootModel}
         bases = tuple(plain.get(base) or _model_of(base) for base in shape.__bases__)
         own = {name: value for name, value in vars(shape).items() if name not in ("__dict__", "__weakref__")}
