@@ -44,6 +44,8 @@ SIMULATION = ("--tenants", "3", "--users", "24", "--days", "4")
 EVENTS = 200_000
 BATCH = 100
 SIZES = (1_000, 10_000, 100_000)
+READ = (25, 100, 400)
+"""Records that each of `BATCH` people read within ten minutes; 50 are an alert."""
 MEASURED = 5
 """Batches before each of those sizes."""
 LOGINS = 30
@@ -118,6 +120,18 @@ def _failed(number: int, at: datetime, account: str, ip_key: str | None) -> Item
         "target": {"kind": "user", "id": account},
         "attributes": {},
         "ip_key": ip_key,
+    }
+
+
+def _read(number: int, at: datetime, actor: str) -> Item:
+    """A stored reading of a record of its own."""
+    own = {"type": "data.read", "outcome": "success", "reason": None, "record_count": 1, "data_class": "none"}
+    who = {"kind": "user", "id": actor, "role": "user"}
+    return {
+        **_failed(number, at, "", None),
+        **own,
+        "actor": who,
+        "target": {"kind": "record", "id": f"record-{number}"},
     }
 
 
@@ -249,6 +263,29 @@ async def long_growth(rows: Rows) -> None:
     await store.close()
 
 
+async def busy_growth(rows: Rows) -> None:
+    """Hundred people who go on reading: what a record more of each costs when so many lie in the window."""
+    for size in READ:
+        clock = _Clock(START + timedelta(minutes=10))
+        store = await SqliteStore.open(None, clock=clock)
+        counting = CountedStore(store)
+        consumer = _consumer(counting, clock)
+        step = timedelta(minutes=10) / size
+        turns = [
+            [_read(turn * BATCH + n, START + turn * step, f"person-{n}") for n in range(BATCH)]
+            for turn in range(size + MEASURED)
+        ]
+        await _keep(store, past := [event for turn in turns[:size] for event in turn])
+        for batch in _cut(past, 10 * BATCH):
+            await consumer.consume(batch)
+        costs = []
+        for turn in turns[size:]:
+            await _keep(store, turn)
+            costs.append(_values(await _cost(consumer, counting, turn)))
+        _told(rows, "busy_key", size, _Cost(*map(statistics.fmean, zip(*costs, strict=True))))
+        await store.close()
+
+
 def _values(cost: _Cost) -> tuple[float, float, float]:
     return cost.calls, cost.items, cost.cpu_us
 
@@ -324,7 +361,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     rows.append(("events of the simulated trail", f"{len(trail):,}"))
     engine(rows, trail)
     asyncio.run(feed(rows, trail))
-    for each in (hot_growth, long_growth, caught):
+    for each in (hot_growth, long_growth, busy_growth, caught):
         asyncio.run(each(rows))
     latency(rows)
     table(rows)

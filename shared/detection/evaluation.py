@@ -16,7 +16,7 @@ from shared.detection.episodes import LONGEST, Episode, episodes, merged, reach
 from shared.detection.history import MINUTE, Limits, Signals, TooMany, minute_of
 from shared.detection.model import Span
 from shared.detection.overflow import Overflow
-from shared.detection.recent import Kept, Recent
+from shared.detection.recent import Crossed, Kept, Recent
 from shared.detection.rules import NO_RULES, Rules
 from shared.detection.traits import KnownRules, Traits, has_alerts, has_hot
 from shared.detection.views import Digested, Evaluator, View, read_view
@@ -104,6 +104,7 @@ class Evaluation:
         self._limits = limits
         self._traits = traits
         self._recent = Recent()
+        self._crossed = Crossed()
 
     async def run(self, series: Series, rules: KnownRules, touched: Touched) -> None:
         """Bring the alerts up to date with new events. Whatever keeps it from that is raised."""
@@ -113,8 +114,9 @@ class Evaluation:
             head = await self._disturb(series, head)
         doubted = await self._doubted(evaluator, head, touched.sighted)
         hot = _is_hot(head)  # then the digests have to be kept up to date, whatever crosses
-        tenants = None if hot else await evaluator.crosses(touched.moments)
-        if tenants is None and not doubted and not hot:
+        known = self._crosses_still(evaluator, touched)
+        tenants = None if hot or known else await evaluator.crosses(touched.moments)
+        if tenants is None and not (doubted or hot or known):
             return
         centers = [*(Span(at, at) for at in touched.moments), *doubted]
         within = reach(evaluator.parameters.window)
@@ -122,6 +124,13 @@ class Evaluation:
             mine = [each for each in centers if span.holds(each.start)]
             work = _Work(evaluator, rules, span, mine, doubted, {series.tenant_id, *(tenants or ())} - {""})
             await self._until_done(work)
+
+    def _crosses_still(self, evaluator: Evaluator, touched: Touched) -> bool:
+        """Whether these events lie so near to what crossed last that no probe has to tell. Whom an address concerns is
+        known by a probe alone."""
+        if evaluator.series.pattern.across_tenants:
+            return False
+        return self._crossed.lately(evaluator.series, touched.moments, evaluator.parameters.window)
 
     async def _disturb(self, series: Series, head: Item | None) -> Item | None:
         """Have whoever evaluates the series now start over, for what they read may lack a late sign-in."""
@@ -163,6 +172,7 @@ class Evaluation:
             view = await self._digested(work, heads, [alert for each in stored.values() for alert in each])
         else:
             view = await self._read(work, heads)
+            self._crossed.note(work.series, view.crossings[-1].at if view.crossings else None)
         whose = work.series.tenant_id
         changes = await self._changes(work, work.series, view, stored[whose])
         # Where the attack as such is another one now, all tenants in it are concerned; else those around new events.

@@ -34,7 +34,7 @@ class Limits:
     """Alerts of one pattern with `first_seen` in one hour that are shown."""
     hot_from: int = 2000
     """Events in one view from which a key is summed up by the minute."""
-    at_once: int = 250
+    at_once: int = 1000
     """Events of a key that are asked for by one query, whatever their kind; of more, each kind by its own."""
 
 

@@ -1,8 +1,10 @@
-"""The last events of hot keys, kept in the process so that the next batch need not read a whole window again.
+"""What the process remembers of keys, so that the next batch need not read as much. Nobody needs it.
 
-What is kept holds as long as the key's series document is the one under which it was kept: whoever handled an event of
-the key since then has written it. Events that are stored but not handled yet are missing, as they may be in any
-digest, until their own consumer reads their minutes anew. Nobody needs what is kept here: it only saves reading.
+Of hot keys the last events, instead of a whole window. What is kept holds as long as the series document is the one
+under which it was kept: whoever handled an event of the key since then has written it. Events that are stored but not
+handled yet are missing, as they may be in any digest, until their own consumer reads their minutes anew.
+
+Of others when they crossed last, for what comes soon after will cross as well: it is evaluated without a probe before.
 """
 
 from collections import OrderedDict
@@ -14,6 +16,8 @@ from shared.detection.model import Observed, Span
 
 MOST_EVENTS = 200_000
 """Of all keys together: some 50 MB."""
+MOST_CROSSED = 20_000
+"""Keys: some 5 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +62,24 @@ class Recent:
         former = self._kept.pop(series, None)
         if former is not None:
             self._held -= len(former.observed)
+
+
+class Crossed:
+    """The keys of which it was seen last that they crossed, and the last moment at which they did."""
+
+    def __init__(self, most: int = MOST_CROSSED) -> None:
+        self._most = most
+        self._last: OrderedDict[object, datetime] = OrderedDict()
+
+    def lately(self, series: object, moments: Sequence[datetime], window: timedelta) -> bool:
+        """Whether all of these moments lie within a window of the last one at which the key crossed."""
+        last = self._last.get(series)
+        return last is not None and all(abs(moment - last) <= window for moment in moments)
+
+    def note(self, series: object, last: datetime | None) -> None:
+        """When the key crossed last; None where it does not."""
+        self._last.pop(series, None)
+        if last is not None:
+            self._last[series] = last
+            if len(self._last) > self._most:
+                self._last.popitem(last=False)

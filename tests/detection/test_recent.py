@@ -1,9 +1,9 @@
-"""What a process keeps of hot keys: nothing that is not whole, not of that version, or too much."""
+"""What a process keeps of keys: nothing that is not whole, not of that version, or too much; when they crossed last."""
 
 from datetime import timedelta
 
 from shared.detection.model import Observed, Span
-from shared.detection.recent import Kept, Recent
+from shared.detection.recent import Crossed, Kept, Recent
 from tests.detection.support import START, seconds
 
 TICK = timedelta.resolution
@@ -68,3 +68,29 @@ def test_a_key_that_is_forgotten_makes_room() -> None:
     recent.keep("b", kept(1))
     recent.keep("c", kept(1))
     assert [found(recent, 0, 50, series=each) for each in "abc"] == [None, ["e1"], ["e1"]]
+
+
+def lately(crossed: Crossed, *offsets: float, series: str = "a") -> bool:
+    return crossed.lately(series, [START + seconds(each) for each in offsets], timedelta(seconds=60))
+
+
+def test_what_is_near_to_the_last_crossing() -> None:
+    crossed = Crossed()
+    assert not lately(crossed, 0)
+    crossed.note("a", START + seconds(100))
+    assert lately(crossed, 40, 100, 160), "both edges included"
+    assert not lately(crossed, 39.999999)
+    assert not lately(crossed, 100, 160.000001), "all of them"
+    assert not lately(crossed, 100, series="b")
+    crossed.note("a", START + seconds(200))
+    assert (lately(crossed, 160), lately(crossed, 100)) == (True, False)
+    crossed.note("a", None)
+    crossed.note("a", None)
+    assert not lately(crossed, 200)
+
+
+def test_of_so_many_keys_those_that_crossed_last() -> None:
+    crossed = Crossed(most=2)
+    for series in "abac":
+        crossed.note(series, START)
+    assert [lately(crossed, 0, series=each) for each in "abc"] == [True, False, True]
