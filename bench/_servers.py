@@ -79,9 +79,9 @@ def mib_of(name: str, process: str = "self") -> float:
 
 
 @contextlib.contextmanager
-def devhost(app: Path, data: str) -> Iterator[Server]:
-    """`python -m devhost` on a free port; it is stopped gracefully on the way out."""
-    command = ["-m", "devhost", "--app", str(app), "--data", data, "--port", "0"]
+def devhost(app: Path, data: str, *arguments: str) -> Iterator[Server]:
+    """`python -m devhost` on a free port, with further arguments; it is stopped gracefully on the way out."""
+    command = ["-m", "devhost", "--app", str(app), "--data", data, "--port", "0", *arguments]
     with served(command) as server:
         yield server
 

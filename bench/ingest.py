@@ -36,9 +36,9 @@ SINGLE_AIM = 2_000.0
 _CASES = ("1", "100", "500", "100, personal")
 
 
-def event(number: int, *, personal: bool = False) -> dict[str, Any]:
-    """One event of a producer."""
-    user = f"user-{number % 97}"
+def event(number: int, *, personal: bool = False, people: int = 97) -> dict[str, Any]:
+    """One event of a producer, of one of so many people."""
+    user = f"user-{number % people}"
     made: dict[str, Any] = {
         "type": "data.read",
         "actor": {"kind": "user", "id": user},

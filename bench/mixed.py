@@ -1,13 +1,13 @@
 """Sustained mixed traffic: `python -m bench.mixed [--seconds 300] [--connections 32]` (in a temporary folder).
 
 A real `python -m devhost` process on a SQLite file, its change feed, detection and ledger at work; eight tenants that
-are some days old, and a client process that keeps 32 connections busy. Of 1,000 calls:
+have lived for eight days (`_past.py`), and a client process that keeps 32 connections busy. Of 1,000 calls:
 - **read**: 420 GET /profile, 60 GET /alerts;
 - **search**: 60 GET /events (the newest, of a type, of an actor), 25 GET /events by e-mail, 50 events a page;
 - **write**: 240 POST /events with one event, 20 with a batch of 20 (API keys), 90 PUT /profile, 15 POST /token/refresh;
 - **login**: 5 POST /login;
-- **report**: 45 GET /reports, 15 GET /reports/{id} as JSON, 5 POST /reports (frameworks and periods in turn: most are
-  there already, some have to be made).
+- **report**: 45 GET /reports, 19 GET /reports/{id} as JSON, 1 POST /reports (each of a period or a framework that the
+  organization did not ask for yet, so that it has to be made).
 
 Every answer that is not a success is an error. Latencies are those that the client saw, CPU and memory (RSS) those of
 the server. The first fifth of the time warms up; from then on a line through the samples of memory says whether there
@@ -17,6 +17,7 @@ for, or the run fails.
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import statistics
@@ -25,25 +26,25 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bench._figures import figure, table
 from bench._load import REFRESH_TOKEN, Load, Step, drive_rounds, request
+from bench._past import DAYS, EVENTS_A_DAY, PEOPLE, days, live
 from bench._servers import ROOT, Server, ask, devhost
-from bench.ingest import event, new_key, settle
-from bench.requests import PASSWORD, TENANTS, Account, register
-from shared.core.clock import SystemClock, rfc3339
+from bench.ingest import event, settle
+from bench.requests import PASSWORD, TENANTS, Account
+from shared.core.clock import SystemClock
 from shared.core.settings import Settings
-from shared.identity.model import TENANT_ITEM
-from shared.storage.containers import AUDIT_EVENTS, IDENTITY
-from shared.storage.documents import Eq, PatchSet, Query, pages
+from shared.storage.containers import AUDIT_EVENTS
+from shared.storage.documents import Eq, Query, pages
 from shared.wiring.adapters import open_store
 
 SECONDS, CONNECTIONS = 300.0, 32
 BATCH = 20
-ROUND = 1000
+ROUND, TURNS = 1000, 6
+"""Calls of a round, and how many different ones each connection has; then it begins again."""
 FRAMEWORKS = ("gdpr", "soc2", "hipaa", "pci_dss", "iso_27001")
 MIX = {
     "read: profile": 420,
@@ -56,8 +57,8 @@ MIX = {
     "write: refresh": 15,
     "login": 5,
     "report: list": 45,
-    "report: one": 15,
-    "report: made": 5,
+    "report: one": 19,
+    "report: made": 1,
 }
 """Of so many calls each, by kind; what stands before the colon is what an aim is for."""
 RATE_AIM = 1000.0
@@ -119,26 +120,20 @@ class Sampler:
 
 
 def periods() -> list[tuple[str, str]]:
-    """First day, and the day after the last, of all reports on days that are over."""
-    today = SystemClock().now().date()
-    days: list[date] = [today - timedelta(days=number) for number in (3, 2, 1, 0)]
-    return [(first.isoformat(), end.isoformat()) for place, first in enumerate(days) for end in days[place + 1 :]]
+    """First day, and the day after the last, of all reports on days that are over, the longest first."""
+    known = [day.isoformat() for day in days()]
+    found = [(first, end) for place, first in enumerate(known) for end in known[place + 1 :]]
+    return sorted(found, key=lambda each: (each[0], -known.index(each[1])))
 
 
-async def grow_old(data: str, tenants: Sequence[str]) -> None:
-    """Make organizations as old as the periods that reports are asked of."""
-    clock = SystemClock()
-    store = await open_store(Settings(kraftd_data=data), clock)
-    began = PatchSet("created_at", rfc3339(clock.now() - timedelta(days=4)))
-    try:
-        for tenant_id in tenants:
-            await store.patch(IDENTITY, (tenant_id,), TENANT_ITEM, [began])
-    finally:
-        await store.close()
+def signed_in(server: Server, account: Account) -> Account:
+    """An account with a token of now."""
+    _, answer = ask(f"{server.url}/v1/login", {"email": account.email, "password": PASSWORD})
+    return replace(account, token=answer["access_token"])
 
 
 def first_report(server: Server, account: Account) -> str:
-    """Ask for a report until it is there; its id. RuntimeError when it never is."""
+    """Ask for a report of the whole past until it is there; its id. RuntimeError when it never is, or of too little."""
     first, end = periods()[0]
     body = {"framework": FRAMEWORKS[0], "from": first, "to": end}
     deadline = time.perf_counter() + _READY_SECONDS
@@ -148,6 +143,8 @@ def first_report(server: Server, account: Account) -> str:
         time.sleep(3)
         status, made = ask(f"{server.url}/v1/reports", body, account.token)
         if status == 201:
+            if made["events_in_period"] < DAYS * EVENTS_A_DAY:
+                raise RuntimeError(f"a report of {made['events_in_period']} events")
             return str(made["id"])
     raise RuntimeError("a report is not made")
 
@@ -155,36 +152,45 @@ def first_report(server: Server, account: Account) -> str:
 def rounds(tenants: Sequence[Tenant], connections: int) -> list[list[Step]]:
     """What each connection does over and over: all kinds by their shares, shuffled, a login first."""
     chance = random.Random(12)  # noqa: S311 - the same mix in every run
+    orders = {tenant.key: ordered() for tenant in tenants}
     found = []
     for number in range(connections):
-        kinds = [kind for kind, share in MIX.items() for _ in range(share * ROUND // sum(MIX.values()))]
-        kinds.remove("login")
-        chance.shuffle(kinds)
-        tenant = tenants[number % len(tenants)]
-        found.append([step(tenant, kind, number * ROUND + place) for place, kind in enumerate(["login", *kinds])])
+        tenant, steps = tenants[number % len(tenants)], []
+        for turn in range(number * TURNS, (number + 1) * TURNS):
+            kinds = [kind for kind, share in MIX.items() for _ in range(share * ROUND // sum(MIX.values()))]
+            kinds.remove("login")
+            chance.shuffle(kinds)
+            for place, kind in enumerate(["login", *kinds]):
+                steps.append(step(tenant, kind, turn * ROUND + place, orders[tenant.key]))
+        found.append(steps)
     return found
 
 
-def step(tenant: Tenant, kind: str, number: int) -> Step:
+def ordered() -> Iterator[dict[str, str]]:
+    """The reports that an organization asks for, without the one that is there, over and over."""
+    every = [{"framework": each, "from": first, "to": end} for first, end in periods() for each in FRAMEWORKS]
+    return itertools.cycle(every[1:])
+
+
+def step(tenant: Tenant, kind: str, number: int, orders: Iterator[dict[str, str]]) -> Step:
     """The call of a kind; `number` tells one from the next."""
-    token, user = tenant.account.token, f"user-{number % 97}"
+    token, user = tenant.account.token, f"user-{number % PEOPLE}"
+    events = [event(number + each, people=PEOPLE) for each in range(BATCH if kind == "write: batch" else 1)]
     login = {"email": tenant.account.email, "password": PASSWORD}
-    first, end = periods()[number % len(periods())]
-    order = {"framework": FRAMEWORKS[number % len(FRAMEWORKS)], "from": first, "to": end}
     searches = ("limit=50", "limit=50&type=profile.view", f"limit=50&actor={user}")
     method, path, credential, body = {
         "read: profile": ("GET", "profile", token, None),
         "read: alerts": ("GET", "alerts", token, None),
         "search: events": ("GET", f"events?{searches[number % 3]}", token, None),
         "search: e-mail": ("GET", f"events?limit=50&email={user}@example.com", token, None),
-        "write: event": ("POST", "events", tenant.key, event(number)),
-        "write: batch": ("POST", "events", tenant.key, {"events": [event(number + each) for each in range(BATCH)]}),
+        "write: event": ("POST", "events", tenant.key, events[0]),
+        "write: batch": ("POST", "events", tenant.key, {"events": events}),
         "write: profile": ("PUT", "profile", token, {"bio": f"Words number {number}."}),
         "write: refresh": ("POST", "token/refresh", "", {"refresh_token": REFRESH_TOKEN.decode()}),
         "login": ("POST", "login", "", login),
         "report: list": ("GET", "reports", token, None),
         "report: one": ("GET", f"reports/{tenant.report}?format=json", token, None),
-        "report: made": ("POST", "reports", token, order),
+        "report: made": ("POST", "reports", token, next(orders) if kind == "report: made" else None),
     }[kind]
     headers = {"User-Agent": "bench", "Accept": "application/json"}
     headers |= {"Authorization": f"Bearer {credential}"} if credential else {}
@@ -214,21 +220,18 @@ def succeeded(load: Load) -> int:
 
 
 def acknowledged(seen: Mapping[str, Load]) -> Counter[str]:
-    """How many events the answers stand for."""
+    """How many events the answers stand for, with those of the past and of signing in before."""
     wanted = Counter({kind: succeeded(seen[call]) for kind, call in COUNTED.items() if call in seen})
     for kind, size in (("write: event", 1), ("write: batch", BATCH)):
         wanted[PRODUCED] += succeeded(seen[kind]) * size if kind in seen else 0
-    return wanted
+    return wanted + Counter({PRODUCED: TENANTS * DAYS * EVENTS_A_DAY, "auth.login": TENANTS})
 
 
 def run(data: str, seconds: float, connections: int) -> tuple[dict[str, Load], list[Sample], list[Account], float]:
     """Set up and drive: what the client saw by kind, the server's samples, the accounts, seconds of catching up."""
+    accounts, keys = live(data, TENANTS)
     with devhost(ROOT, data) as app:
-        accounts = [register(app, number) for number in range(TENANTS)]
-        keys = [new_key(app, account) for account in accounts]
-        settle(app)
-    asyncio.run(grow_old(data, [each.tenant_id for each in accounts]))
-    with devhost(ROOT, data) as app:
+        accounts = [signed_in(app, each) for each in accounts]
         tenants = [Tenant(each, key, first_report(app, each)) for each, key in zip(accounts, keys, strict=True)]
         settle(app)
         with Sampler(app) as sampler:
