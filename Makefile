@@ -36,7 +36,8 @@ test: setup ## Run every check and test, as CI does
 
 coverage: setup ## Run the tests and say which lines and branches of shared/ and functions/ they leave out; fails below 95 %
 	@sh scripts/setup.sh tests
-	@$(PYTHON) -m pytest -n auto --dist worksteal --cov
+	@$(PYTHON) -m pytest -n auto --dist worksteal --cov --cov-report=term --cov-report=json:.tools/coverage.json
+	@$(PYTHON) -m tools.gaps .tools/coverage.json
 
 check: setup ## Run the checks alone: format, lint, types, layers
 	@sh scripts/check.sh
