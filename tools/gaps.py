@@ -61,12 +61,14 @@ def _spans(lines: Sequence[int]) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Write the page."""
     if len(arguments) != 1:
-        print("usage: python -m tools.gaps REPORT", file=sys.stderr)
+        sys.stderr.write("usage: python -m tools.gaps REPORT\n")
         return 2
     report = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     PAGE.write_text(page(report), encoding="utf-8")
     percent = branches_percent(report)
-    print(f"{percent:.1f} % of the branches, {LEAST_PERCENT:g} % have to be; docs/{PAGE.name} lists the others")
+    sys.stdout.write(
+        f"{percent:.1f} % of the branches, {LEAST_PERCENT:g} % have to be; docs/{PAGE.name} lists the others\n"
+    )
     return int(percent < LEAST_PERCENT)
 
 
