@@ -29,13 +29,15 @@ def page(report: Mapping[str, Any]) -> str:
     """The page of a report of `coverage json`, which has to be one with branches."""
     totals, files = report["totals"], report["files"]
     whole = sum(not each["missing_lines"] and not each["missing_branches"] for each in files.values())
-    rows = [row for name, found in sorted(files.items()) for row in _rows(name, found)]
-    return (
-        f"{_HEAD}**{totals['percent_covered']:.1f} %** in all: {totals['missing_lines']:,} of {totals['num_statements']:,} "
-        f"statements are not reached, and {totals['missing_branches']:,} of {totals['num_branches']:,} branches "
-        f"({branches_percent(report):.1f} % are). {whole} of {len(files)} modules are reached whole.\n\n"
-        "| module | function | lines | branches |\n|---|---|---|---|\n" + "".join(rows)
+    told = (
+        f"**{totals['percent_covered']:.1f} %** in all.",
+        f"Of {totals['num_statements']:,} statements {totals['missing_lines']:,} are not reached,",
+        f"and of {totals['num_branches']:,} branches {totals['missing_branches']:,},",
+        f"which is {branches_percent(report):.1f} % that are.",
+        f"{whole} of {len(files)} modules are reached whole.",
     )
+    rows = [row for name, found in sorted(files.items()) for row in _rows(name, found)]
+    return "".join((_HEAD, " ".join(told), "\n\n| module | function | lines | branches |\n|---|---|---|---|\n", *rows))
 
 
 def branches_percent(report: Mapping[str, Any]) -> float:
