@@ -1,7 +1,7 @@
 """`python -m tools.gaps REPORT`: what no test reaches, from coverage's JSON report, as a page of docs/.
 
-Writes docs/coverage-gaps.md. Exit code: 1 where less than LEAST_PERCENT of the branches were reached, 2 for bad arguments.
-`make coverage` calls this.
+Writes docs/coverage-gaps.md. Exit code: 1 where less than LEAST_PERCENT of the branches were reached, 2 for bad
+arguments. `make coverage` calls this.
 """
 
 import json
@@ -18,9 +18,9 @@ PAGE = DOCS / "coverage-gaps.md"
 _HEAD = """\
 # What no test reaches
 
-Every line and branch of `shared/` and `functions/` that the last `make coverage` did not see, by function; numbers are lines of
-the code as it was then. Why, by kind: [coverage.md](coverage.md). A branch is `from → to`, `out` is the end of the function. This page is
-generated: `make coverage`.
+Every line and branch of `shared/` and `functions/` that the last `make coverage` did not see, by function; numbers are
+lines of the code as it was then. Why, by kind: [coverage.md](coverage.md). A branch is `from → to`, `out` is the end of
+the function. This page is generated: `make coverage`.
 
 """
 
@@ -32,8 +32,8 @@ def page(report: Mapping[str, Any]) -> str:
     told = (
         f"**{totals['percent_covered']:.1f} %** in all.",
         f"Of {totals['num_statements']:,} statements {totals['missing_lines']:,} are not reached,",
-        f"and of {totals['num_branches']:,} branches {totals['missing_branches']:,},",
-        f"which is {branches_percent(report):.1f} % that are.",
+        f"and of {totals['num_branches']:,} branches {totals['missing_branches']:,}.",
+        f"That is {branches_percent(report):.1f} % of the branches reached.",
         f"{whole} of {len(files)} modules are reached whole.",
     )
     rows = [row for name, found in sorted(files.items()) for row in _rows(name, found)]
