@@ -43,7 +43,7 @@ def page(report: Mapping[str, Any]) -> str:
 def branches_percent(report: Mapping[str, Any]) -> float:
     """Of all branches, how many were reached."""
     totals = report["totals"]
-    return 100.0 * totals["covered_branches"] / totals["num_branches"]
+    return 100 * int(totals["covered_branches"]) / int(totals["num_branches"])
 
 
 def _rows(name: str, found: Mapping[str, Any]) -> Iterator[str]:
