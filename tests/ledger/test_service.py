@@ -167,6 +167,7 @@ async def test_shards_are_shown_the_newest_month_first(world: World) -> None:
     await change(world, head_id("2026-02"), "2026-02", witnessed_size=4)
     await change(world, head_id(PERIOD), signed_size=-1, signed_at=None, note=None)
     await world.seal([world.event(NOW.replace(month=1))])
+    await change(world, head_id("2026-01"), "2026-01", signed_size=2)
     ledger = world.ledger()
     world.clock.set(datetime.fromtimestamp(period_end("2026-01") + RETENTION_DAYS * 86_400, UTC))
     found, after = await ledger.shards(TENANT, 2, None, REQUEST)
