@@ -149,9 +149,7 @@ async def exports(world: World) -> list[Item]:
     return (await world.store.query(AUDIT_EVENTS, (TENANT,), query)).items
 
 
-async def checked(
-    world: World, folder: Path, parts: Sequence[Part], witnesses: Sequence[str] = ()
-) -> verifier.Checks:
+async def checked(world: World, folder: Path, parts: Sequence[Part], witnesses: Sequence[str] = ()) -> verifier.Checks:
     """What the offline verifier says of parts."""
     (key,) = await world.keys().verifiers(f"{ORIGIN}/{TENANT}/{PERIOD}")
     return verifier.verify(save(folder, [part.body for part in parts]), [key.encode()], (), witnesses)

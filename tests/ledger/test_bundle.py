@@ -58,9 +58,7 @@ def everything(writer: PartWriter) -> None:
     writer.add_proof("2026-03", Proof(7, (b"\1" * 32,), "a note"))
 
 
-LINE = (
-    '{"index":1,"event_id":"e-1","subject":"u-1","salt":"c2FsdA==","personal":{"email":"é@example.com","tries":3}}\n'
-)
+LINE = '{"index":1,"event_id":"e-1","subject":"u-1","salt":"c2FsdA==","personal":{"email":"é@example.com","tries":3}}\n'
 
 
 def test_where_everything_lies() -> None:

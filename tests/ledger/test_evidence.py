@@ -260,7 +260,11 @@ async def test_the_totals_are_of_each_day_that_has_events(world: World) -> None:
     days = [world.event(NOW.replace(day=day, hour=day)) for day in (9, 1, 14, 9)]
     await world.seal(days)
     found = lines_of(await Maker(world).part(MARCH), f"shards/{PERIOD}/rollups.jsonl")
-    assert [(each["day"], each["events"]) for each in found] == [("2026-03-01", 1), ("2026-03-09", 2), ("2026-03-14", 1)]
+    assert [(each["day"], each["events"]) for each in found] == [
+        ("2026-03-01", 1),
+        ("2026-03-09", 2),
+        ("2026-03-14", 1),
+    ]
     assert found[1]["counts"] == rollups_of([days[0], days[3]])["2026-03-09"].totals()["counts"]
 
 
@@ -314,5 +318,3 @@ async def test_entries_that_were_changed_are_in_no_bundle(world: World) -> None:
     message = "entries of bundle 0 are not those that were sealed"
     maker = Maker(world, Limits(entries=1))
     await broken(world, maker.part(QUARTER), "entries", message, "2026-02")
-
-

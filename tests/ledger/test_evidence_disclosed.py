@@ -100,7 +100,9 @@ async def test_what_was_changed_is_shown_to_nobody(world: World, caplog: pytest.
     await change(world, events[3], personal=["none"])
     part = await Maker(world).part(MARCH)
     assert lines_of(part, f"{DISCLOSED}/000.p/4.jsonl") == [line(1, events[1], "u2")]
-    damaged = [(each["event_id"], each["tenant_id"], each["error_type"]) for each in told(caplog, "personal_box_damaged")]
+    damaged = [
+        (each["event_id"], each["tenant_id"], each["error_type"]) for each in told(caplog, "personal_box_damaged")
+    ]
     assert damaged == [(events[at]["id"], TENANT, "BoxDamaged") for at in (1, 1, 3)]
 
 

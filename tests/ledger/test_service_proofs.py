@@ -7,6 +7,7 @@ import pytest
 
 from shared.core.errors import FieldError, Invalid
 from shared.ledger._text import encode_base64
+from shared.ledger.checkpoints import SIGN_EVERY
 from shared.ledger.merkle import verify_consistency
 from shared.ledger.service import Consistency
 from shared.ledger.shards import checkpoint_id, head_id, tile_id
@@ -39,6 +40,21 @@ async def test_every_entry_is_proven_by_a_checkpoint_that_covers_it(world: World
         "checkpoint": proven.proof.checkpoint,
         "text": proven.proof.text(),
     }
+
+
+async def test_entries_and_sizes_far_from_the_right_edge_are_proven(world: World) -> None:
+    await world.seal(world.events(258))
+    await world.checkpoints().issue(TENANT, PERIOD)
+    ledger, keys = world.ledger(), await world.keys().verifiers(NAME)
+    entries = await world.sealed()
+    for at in (0, 255, 257):
+        proven = await ledger.prove(TENANT, entries[at].event_id, REQUEST)
+        assert proven is not None
+        assert proven.proof.verify(entries[at].text, NAME, keys).size == 258
+    tree = NaiveTree([each.text for each in entries])
+    for old, new in ((1, 255), (255, 256), (100, 257), (256, 258)):
+        path = (await ledger.consistency(TENANT, PERIOD, old, new, REQUEST)).path
+        verify_consistency(old, new, path, tree.root(old), tree.root(new))
 
 
 async def test_an_event_is_looked_for_in_its_own_month(world: World) -> None:
@@ -92,6 +108,8 @@ async def test_sizes_lead_to_one_another(world: World) -> None:
         verify_consistency(old, new, found.path, tree.root(old), tree.root(new))
     assert (await ledger.consistency(TENANT, PERIOD, 2, None, REQUEST)).size == 3, "the last that was signed"
     assert (await ledger.checkpoint(TENANT, PERIOD, REQUEST)).note == note, "nothing was signed for it"
+    world.clock.advance(seconds=SIGN_EVERY.total_seconds())
+    assert (await ledger.consistency(TENANT, PERIOD, 2, None, REQUEST)).size == 5
 
 
 @pytest.mark.parametrize(
