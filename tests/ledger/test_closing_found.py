@@ -104,11 +104,11 @@ async def test_what_was_told_of_a_month_and_is_not_so_is_found(world: World) -> 
         await close(world)
         found = (await said(world))[before:]
         assert found == [("checkpoint", PERIOD, "r-asked")] * 4, "once"
-    found = [item for item in await findings(world) if item["event"]["attributes"]["what"] == "checkpoint"]
-    assert [item["id"].rpartition("|")[0] for item in found] == [
+    items = [item for item in await findings(world) if item["event"]["attributes"]["what"] == "checkpoint"]
+    assert [item["id"].rpartition("|")[0] for item in items] == [
         f"finding|checkpoint|told|{size}" for size in (1, 3, 3, 5)
     ]
-    assert [item["event"]["attributes"] for item in found] == [
+    assert [item["event"]["attributes"] for item in items] == [
         {"what": "checkpoint", "period": PERIOD, "index": size, "event_id": None} for size in (1, 3, 3, 5)
     ]
 

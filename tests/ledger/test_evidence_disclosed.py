@@ -24,7 +24,7 @@ from tools import verify_evidence as verifier
 
 MARCH = wanted_of()
 DISCLOSED = f"shards/{PERIOD}/disclosed"
-PERSONAL = {"u2": {"email": "two@example.com"}, "u1": {"email": "é@example.com", "tries": 3}}
+PERSONAL: dict[str, dict[str, Any]] = {"u2": {"email": "two@example.com"}, "u1": {"email": "é@example.com", "tries": 3}}
 COSIGNER = Cosigner("witness.example.org/w1", b"w" * 32)
 
 

@@ -31,15 +31,15 @@ async def test_every_entry_is_proven_by_a_checkpoint_that_covers_it(world: World
         assert (proven.period, proven.entry, proven.proof.index) == (PERIOD, entry, entry.index)
         assert proven.proof.verify(entry.text, NAME, keys).size == (3 if entry.index < 3 else 5)
         assert (proven.proof.checkpoint == note) is (entry.index < 3)
-    assert proven.body() == {
-        "event_id": entry.event_id,
-        "period": PERIOD,
-        "index": 4,
-        "entry": encode_base64(entry.text),
-        "path": [encode_base64(each) for each in proven.proof.path],
-        "checkpoint": proven.proof.checkpoint,
-        "text": proven.proof.text(),
-    }
+        assert proven.body() == {
+            "event_id": entry.event_id,
+            "period": PERIOD,
+            "index": entry.index,
+            "entry": encode_base64(entry.text),
+            "path": [encode_base64(each) for each in proven.proof.path],
+            "checkpoint": proven.proof.checkpoint,
+            "text": proven.proof.text(),
+        }
 
 
 async def test_entries_and_sizes_far_from_the_right_edge_are_proven(world: World) -> None:
