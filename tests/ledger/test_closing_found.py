@@ -9,7 +9,7 @@ import pytest
 from shared.core.clock import period_end
 from shared.ledger._text import encode_base64
 from shared.ledger.closing import GRACE
-from shared.ledger.shards import head_id, tile_id
+from shared.ledger.shards import Head, head_id, tile_id
 from shared.storage.containers import LEDGER
 from shared.storage.documents import Item
 from tests.ledger.answers import REQUEST, change, said
@@ -89,6 +89,13 @@ async def test_several_months_are_closed_and_counted(world: World) -> None:
     assert await close(world) == 1, "that which grew"
 
 
+async def test_of_a_month_in_which_nothing_is_nothing_is_told(world: World) -> None:
+    await world.store.create(LEDGER, (TENANT, "2026-02"), Head("2026-02").item(TENANT))
+    world.clock.set(DUE)
+    assert await close(world) == 0
+    assert await events_of(world) == []
+
+
 async def test_what_was_told_of_a_month_and_is_not_so_is_found(world: World) -> None:
     await world.seal(world.events(5))
     await world.seal([world.event(NOW.replace(month=2))])
@@ -144,7 +151,7 @@ async def test_a_tile_that_is_gone_hides_nothing_else(world: World) -> None:
     await close(world)
     await world.store.delete(LEDGER, (TENANT, PERIOD), tile_id(0, 0))
     await tell(world, {"period": PERIOD, "size": 100, "root": FALSE})
-    await tell(world, {"period": PERIOD, "size": 300, "root": FALSE})
+    await tell(world, {"period": PERIOD, "size": 299, "root": FALSE})
     assert await close(world) == 0
     assert sorted(await said(world)) == [("checkpoint", PERIOD, "r-asked"), ("tile", PERIOD, "r-asked")]
 

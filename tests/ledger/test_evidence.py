@@ -88,6 +88,7 @@ async def test_all_that_is_sealed_is_in_it_though_a_checkpoint_is_young(world: W
     await world.checkpoints().issue(TENANT, PERIOD)
     await world.seal(world.events(1))
     assert (await Maker(world).part(MARCH)).entries == 3
+    assert [event["record_count"] for event in await exports(world)] == [3]
 
 
 async def test_parts_end_where_the_next_would_be_too_much(world: World, tmp_path: Path) -> None:
@@ -309,6 +310,13 @@ async def test_a_head_that_nobody_sealed_is_said(world: World) -> None:
     message = "the head is not as a sealer writes it"
     await broken(world, Maker(world).part(QUARTER), "head", message, "2026-02")
     assert await exports(world) == []
+
+
+async def test_a_checkpoint_that_nobody_signed_is_said(world: World) -> None:
+    await sealed(world, jan=1, feb=1)
+    await change(world, head_id("2026-02"), "2026-02", note="no note")
+    message = "the last checkpoint does not verify: a note is text, an empty line and signature lines"
+    await broken(world, Maker(world).part(QUARTER), "head", message, "2026-02")
 
 
 async def test_entries_that_were_changed_are_in_no_bundle(world: World) -> None:

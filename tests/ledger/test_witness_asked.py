@@ -1,5 +1,6 @@
 """What a witness is asked, what is kept of its answer, and what is said where it refuses."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -193,6 +194,42 @@ async def test_others_are_not_faster_for_ever(world: World) -> None:
     with pytest.raises(Unavailable, match=r"^the head of a shard is contended$"):
         await Party(world, cosigning(), store=store).offer()
     assert store.batches == 10
+
+
+class Overtaken(FaultyStore):
+    """Before its first batch somebody else writes."""
+
+    def __init__(self, store: Any, first: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(store)
+        self.first: Callable[[], Awaitable[None]] | None = first
+
+    async def batch(self, container: Any, partition: Any, operations: Any) -> list[Item | None]:
+        if first := self.first:
+            self.first = None
+            await first()
+        return list(await super().batch(container, partition, operations))
+
+
+async def test_what_others_write_meanwhile_is_not_undone(world: World) -> None:
+    await months(world, mar=2)
+    issued = await issued_of(world)
+
+    async def seal() -> None:
+        await world.seal(world.events(1))
+
+    party = Party(world, cosigning(), store=Overtaken(world.store, seal))
+    await party.witness.cosigned(TENANT, issued, REQUEST)
+    head = await Shards(world.store).head(TENANT, PERIOD)
+    assert (head.size, head.witnessed_size) == (3, 2)
+
+    async def mark() -> None:
+        await change(world, checkpoint_id(2), marked=True)
+
+    party = Party(world, cosigning(), store=Overtaken(world.store, mark))
+    await party.witness.cosigned(TENANT, issued, REQUEST)
+    document = await Shards(world.store).checkpoint(TENANT, PERIOD, 2)
+    assert document is not None
+    assert document["marked"]
 
 
 async def test_where_it_is_silent_nothing_more_is_asked(world: World, caplog: pytest.LogCaptureFixture) -> None:
