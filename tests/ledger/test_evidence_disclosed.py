@@ -19,7 +19,7 @@ from tests.ledger.answers import REQUEST, broken
 from tests.ledger.makers import SALT, Maker, boxed, checked, lines_of, unpacked, wanted_of
 from tests.ledger.test_evidence import QUARTER, sealed
 from tests.ledger.test_roster import told
-from tests.ledger.world import NOW, OTHER, PERIOD, TENANT, World
+from tests.ledger.world import NOW, OTHER, PERIOD, RETENTION_DAYS, TENANT, World
 from tools import verify_evidence as verifier
 
 MARCH = wanted_of()
@@ -200,9 +200,9 @@ async def test_the_totals_are_those_at_the_size_of_the_checkpoint(world: World, 
     more += [world.event(), world.event(), world.event(tenant_id=OTHER)]
     maker = Maker(world)
     if when == "after them":
-        maker.ledger = world.ledger()
-        maker.ledger.__class__ = Late
-        maker.ledger.world, maker.ledger.more = world, more  # type: ignore[attr-defined]
+        parts = Shards(world.store), world.checkpoints(), world.keys(), world.statements(), world.clock
+        maker.ledger = late = Late(*parts, RETENTION_DAYS)
+        late.world, late.more = world, more
     if when == "before the counts":
         maker.shards = shards = Counted(world.store)
         shards.world, shards.more = world, more

@@ -23,7 +23,7 @@ from tests.ledger.naive import NaiveTree
 from tests.ledger.test_roster import told as logged
 from tests.ledger.test_service import OVER
 from tests.ledger.test_witness import COSIGNER, Canned, answering, cosigning, note_of
-from tests.ledger.world import NOW, ORIGIN, OTHER, PERIOD, TENANT, World
+from tests.ledger.world import NOW, ORIGIN, OTHER, PERIOD, RETENTION_DAYS, TENANT, World
 
 ELSEWHERE = "the witness has cosigned another history"
 
@@ -47,7 +47,8 @@ class Party:
     def __init__(self, world: World, *answers: Any, store: Any = None) -> None:
         self.post = Canned(*answers)
         self.outcomes: list[str] = []
-        ledger = Told(Shards(world.store), world.checkpoints(), world.keys(), world.statements(), world.clock, 2555)
+        parts = Shards(world.store), world.checkpoints(), world.keys(), world.statements(), world.clock
+        ledger = Told(*parts, RETENTION_DAYS)
         self.errors = ledger.errors = []
         self.witness = Witness(
             key=COSIGNER.verifier,
