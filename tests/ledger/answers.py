@@ -13,6 +13,7 @@ from shared.storage.documents import Eq, Query
 from tests.ledger.world import NOW, PERIOD, TENANT, World
 
 REQUEST = RequestContext("r-asked", "GET /v1/ledger", "get_ledger", NOW)
+MONTHS = ("jan", "feb", "mar")
 BROKEN = "What is stored is not what was sealed. Nothing can be proven with it."
 EXPIRED = "The retention of this month is over; only its last checkpoint is left."
 
@@ -45,3 +46,11 @@ async def change(world: World, item_id: str, period: str = PERIOD, **fields: Any
     """Write over an item of a shard, past the app."""
     item = await world.store.read(LEDGER, (TENANT, period), item_id)
     await world.store.replace(LEDGER, (TENANT, period), item | fields)
+
+
+async def sealed(world: World, **months: int) -> None:
+    """So many entries in months of 2026, which end with the present one, March; there the clock stands again."""
+    for name, count in months.items():
+        world.clock.set(NOW.replace(month=MONTHS.index(name) + 1))
+        await world.seal(world.events(count))
+    world.clock.set(NOW)

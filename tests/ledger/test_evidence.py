@@ -19,7 +19,7 @@ from shared.ledger.rollups import rollups_of
 from shared.ledger.shards import head_id
 from shared.privacy.secrets import SecretVersion
 from shared.storage.containers import DIRECTORY, REPORTS
-from tests.ledger.answers import REQUEST, broken, change
+from tests.ledger.answers import REQUEST, broken, change, sealed
 from tests.ledger.evidence import VERIFIER
 from tests.ledger.makers import Maker, boxed, checked, exports, lines_of, manifest_of, unpacked, wanted_of
 from tests.ledger.test_keys import Rotating
@@ -29,14 +29,6 @@ from tools import verify_evidence as verifier
 LOG = f"{ORIGIN}/{TENANT}"
 MARCH = wanted_of()
 QUARTER = wanted_of("2026-01-31", "2026-03-02")
-
-
-async def sealed(world: World, **months: int) -> None:
-    """So many entries in months of 2026, which end in the present one; the clock stands in March again."""
-    for name, count in months.items():
-        world.clock.set(NOW.replace(month=["jan", "feb", "mar"].index(name) + 1))
-        await world.seal(world.events(count))
-    world.clock.set(NOW)
 
 
 def shown(parts: list[Any]) -> list[tuple[int, bool, list[str]]]:

@@ -15,9 +15,9 @@ from shared.ledger.service import Ledger
 from shared.ledger.shards import BrokenShard, Shards
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.documents import Item
-from tests.ledger.answers import REQUEST, broken
+from tests.ledger.answers import REQUEST, broken, sealed
 from tests.ledger.makers import SALT, Maker, boxed, checked, lines_of, unpacked, wanted_of
-from tests.ledger.test_evidence import QUARTER, sealed
+from tests.ledger.test_evidence import QUARTER
 from tests.ledger.test_roster import told
 from tests.ledger.world import NOW, OTHER, PERIOD, RETENTION_DAYS, TENANT, World
 from tools import verify_evidence as verifier

@@ -18,12 +18,12 @@ from shared.storage.containers import LEDGER
 from shared.storage.documents import BatchOperation, Item
 from shared.storage.errors import NotFound, PreconditionFailed, Unavailable
 from tests.faults import FaultyStore
-from tests.ledger.answers import REQUEST, change, said
+from tests.ledger.answers import MONTHS, REQUEST, change, said, sealed
 from tests.ledger.naive import NaiveTree
 from tests.ledger.test_roster import told as logged
 from tests.ledger.test_service import OVER
 from tests.ledger.test_witness import COSIGNER, Canned, answering, cosigning, note_of
-from tests.ledger.world import NOW, ORIGIN, OTHER, PERIOD, RETENTION_DAYS, TENANT, World
+from tests.ledger.world import ORIGIN, OTHER, PERIOD, RETENTION_DAYS, TENANT, World
 
 ELSEWHERE = "the witness has cosigned another history"
 
@@ -71,12 +71,9 @@ def silent(_: bytes) -> tuple[int, bytes]:
 
 async def months(world: World, **counts: int) -> None:
     """So many entries, signed, in months of 2026; the clock stands in March again."""
-    for name, count in counts.items():
-        world.clock.set(NOW.replace(month=["jan", "feb", "mar"].index(name) + 1))
-        await world.seal(world.events(count))
-    world.clock.set(NOW)
+    await sealed(world, **counts)
     for name in counts:
-        await world.checkpoints().issue(TENANT, f"2026-0{['jan', 'feb', 'mar'].index(name) + 1}")
+        await world.checkpoints().issue(TENANT, f"2026-0{MONTHS.index(name) + 1}")
 
 
 async def issued_of(world: World) -> Issued:
