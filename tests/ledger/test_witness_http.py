@@ -89,5 +89,6 @@ async def test_it_takes_what_the_request_has_left() -> None:
             await witness_at(url)(b"x")
         assert raised.value.__cause__ is None
         assert len(seen) <= 1, "where nothing is left nobody is asked"
+    async with serving(http("200 OK")) as (url, _):
         with deadline(0.9):
             assert (await witness_at(url)(b"x"))[0] == 200
