@@ -7,7 +7,7 @@ import pytest
 
 from shared.audit.model import RequestContext
 from shared.core.errors import Clash, NotFoundError
-from shared.ledger.shards import BrokenShard
+from shared.ledger.shards import BrokenShard, Head
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import Eq, Query
 from tests.ledger.world import NOW, PERIOD, TENANT, World
@@ -54,3 +54,9 @@ async def sealed(world: World, **months: int) -> None:
         world.clock.set(NOW.replace(month=MONTHS.index(name) + 1))
         await world.seal(world.events(count))
     world.clock.set(NOW)
+
+
+async def without_tiles(world: World, period: str = PERIOD) -> None:
+    """Put a month of 256 entries there of which nothing but the head is left."""
+    head = Head(period, 256, (b"\1" * 32,), {1: b"\1" * 32})
+    await world.store.create(LEDGER, (TENANT, period), head.item(TENANT))

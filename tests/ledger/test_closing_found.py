@@ -9,10 +9,10 @@ import pytest
 from shared.core.clock import period_end
 from shared.ledger._text import encode_base64
 from shared.ledger.closing import GRACE
-from shared.ledger.shards import Head, head_id, tile_id
+from shared.ledger.shards import Head, head_id
 from shared.storage.containers import LEDGER
 from shared.storage.documents import Item
-from tests.ledger.answers import REQUEST, change, said
+from tests.ledger.answers import REQUEST, change, said, without_tiles
 from tests.ledger.test_closing import DUE, LATER, root
 from tests.ledger.test_closing import told as events_of
 from tests.ledger.test_roster import told as logged
@@ -120,6 +120,17 @@ async def test_what_was_told_of_a_month_and_is_not_so_is_found(world: World) -> 
     ]
 
 
+async def test_one_root_that_was_told_and_is_not_so(world: World) -> None:
+    await world.seal(world.events(1))
+    world.clock.set(DUE)
+    await tell(world, {"period": PERIOD, "size": 1, "root": FALSE})
+    assert await close(world) == 1
+    assert await said(world) == [("checkpoint", PERIOD, "r-asked")]
+    (item,) = await findings(world)
+    assert item["id"].startswith("finding|checkpoint|told|1|")
+    assert item["event"]["attributes"]["index"] == 1
+
+
 async def test_what_speaks_of_no_month_as_we_do_is_passed_over(world: World) -> None:
     await world.seal(world.events(5))
     world.clock.set(DUE)
@@ -146,13 +157,11 @@ async def test_what_speaks_of_no_month_as_we_do_is_passed_over(world: World) -> 
 
 
 async def test_a_tile_that_is_gone_hides_nothing_else(world: World) -> None:
-    await world.seal(world.events(300))
+    await without_tiles(world)
     world.clock.set(DUE)
-    await close(world)
-    await world.store.delete(LEDGER, (TENANT, PERIOD), tile_id(0, 0))
     await tell(world, {"period": PERIOD, "size": 100, "root": FALSE})
-    await tell(world, {"period": PERIOD, "size": 299, "root": FALSE})
-    assert await close(world) == 0
+    await tell(world, {"period": PERIOD, "size": 256, "root": FALSE})
+    assert await close(world) == 1
     assert sorted(await said(world)) == [("checkpoint", PERIOD, "r-asked"), ("tile", PERIOD, "r-asked")]
 
 

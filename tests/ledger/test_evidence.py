@@ -269,18 +269,10 @@ async def test_a_part_is_bounded_in_entries_and_bytes(world: World) -> None:
     (whole,) = await Maker(world).all(QUARTER)
     assert len(lines_of(whole, "shards/2026-02/disclosed/000.p/2.jsonl")) == 2
     most = sum(file["bytes"] for file in manifest_of(whole)["files"].values()) - 2 * 2  # lengths before two entries
-    for limits, count in (
-        (Limits(bytes=most), 1),
-        (Limits(bytes=most - 1), 2),
-        (Limits(entries=4), 1),
-        (Limits(entries=3), 2),
-    ):
-        parts = await Maker(world, limits).all(QUARTER)
-        assert len(parts) == count
-        assert [name for part in parts for name in unpacked(part) if "/tile/" in name] == [
-            "shards/2026-01/tile/entries/000.p/2",
-            "shards/2026-02/tile/entries/000.p/2",
-        ]
+    assert (await Maker(world, Limits(bytes=most)).part(QUARTER)).entries == 4
+    for limits in (Limits(bytes=most - 1), Limits(entries=3)):
+        assert (await Maker(world, limits).part(QUARTER)).entries == 2
+    assert (await Maker(world, Limits(entries=4)).part(QUARTER)).entries == 4
 
 
 async def test_a_part_ends_early_when_time_runs_out(world: World) -> None:

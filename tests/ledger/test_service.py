@@ -13,11 +13,11 @@ from shared.ledger.checkpoints import SIGN_EVERY
 from shared.ledger.merkle import leaf_hash
 from shared.ledger.note import VerifierKey
 from shared.ledger.service import Ledger, NamedKey
-from shared.ledger.shards import BrokenShard, Shards, checkpoint_id, head_id, tile_id
+from shared.ledger.shards import BrokenShard, Shards, checkpoint_id, head_id
 from shared.ledger.tiles import ENTRIES, Tile, decode_bundle
 from shared.privacy.secrets import SecretVersion
 from shared.storage.containers import DIRECTORY, LEDGER
-from tests.ledger.answers import BROKEN, EXPIRED, REQUEST, broken, change, refused, said
+from tests.ledger.answers import BROKEN, EXPIRED, REQUEST, broken, change, refused, said, without_tiles
 from tests.ledger.naive import NaiveTree
 from tests.ledger.test_keys import Rotating
 from tests.ledger.world import NOW, ORIGIN, OTHER, PERIOD, RETENTION_DAYS, TENANT, World
@@ -237,9 +237,17 @@ async def test_a_tile_is_found_by_its_path(world: World) -> None:
         assert (found, decode_bundle(content)) == (tile, [each.text for each in texts])
 
 
-@pytest.mark.parametrize("path", ["0/001.p/3", "0/001", "1/000.p/2", "2/000.p/1", "entries/001.p/3", "x", "", "0/0"])
+async def test_a_bundle_of_a_small_tree_has_the_width_that_was_asked_for(world: World) -> None:
+    await world.seal(world.events(3))
+    entries = [each.text for each in await world.sealed()]
+    for width in (1, 2, 3):
+        tile, content = await world.ledger().tile(TENANT, PERIOD, f"entries/000.p/{width}", REQUEST)
+        assert (tile, decode_bundle(content)) == (Tile(ENTRIES, 0, width), entries[:width])
+
+
+@pytest.mark.parametrize("path", ["0/001.p/1", "0/001", "1/000.p/2", "2/000.p/1", "entries/001.p/1", "x", "", "0/0"])
 async def test_a_tile_that_is_not_there(world: World, path: str) -> None:
-    await world.seal(world.events(258))
+    await without_tiles(world)
     await refused(world.ledger().tile(TENANT, PERIOD, path, REQUEST), "not_found", NO_TILE)
     await refused(world.ledger().tile(OTHER, PERIOD, "0/000.p/1", REQUEST), "not_found", NO_TILE)
     world.clock.set(OVER)
@@ -264,8 +272,7 @@ async def test_entries_that_were_not_sealed_are_not_shown(world: World) -> None:
 
 
 async def test_a_tile_that_is_gone_is_said(world: World) -> None:
-    await world.seal(world.events(257))
-    await world.store.delete(LEDGER, (TENANT, PERIOD), tile_id(0, 0))
+    await without_tiles(world)
     await broken(
         world,
         world.ledger().tile(TENANT, PERIOD, "0/000", REQUEST),

@@ -12,13 +12,13 @@ from shared.ledger.checkpoints import Issued
 from shared.ledger.merkle import verify_consistency
 from shared.ledger.note import Cosigner, NoteError, Signer, parse_note, parse_signatures, with_signatures
 from shared.ledger.service import Ledger
-from shared.ledger.shards import BrokenShard, Shards, checkpoint_id, head_id, tile_id
+from shared.ledger.shards import BrokenShard, Shards, checkpoint_id, head_id
 from shared.ledger.witness import Refused, Witness, WitnessSilent
 from shared.storage.containers import LEDGER
 from shared.storage.documents import BatchOperation, Item
 from shared.storage.errors import NotFound, PreconditionFailed, Unavailable
 from tests.faults import FaultyStore
-from tests.ledger.answers import MONTHS, REQUEST, change, said, sealed
+from tests.ledger.answers import MONTHS, REQUEST, change, said, sealed, without_tiles
 from tests.ledger.naive import NaiveTree
 from tests.ledger.test_roster import told as logged
 from tests.ledger.test_service import OVER
@@ -322,9 +322,9 @@ async def test_a_month_that_broke_is_said_and_others_are_offered(world: World) -
 
 
 async def test_a_tree_without_its_tiles_is_said_and_others_are_offered(world: World) -> None:
-    await months(world, feb=300, mar=4)
+    await months(world, mar=4)
+    await without_tiles(world, "2026-02")
     await change(world, head_id("2026-02"), "2026-02", witnessed_size=100)
-    await world.store.delete(LEDGER, (TENANT, "2026-02"), tile_id(0, 0))
     party = Party(world, cosigning())
     assert await party.offer() == ["cosigned"]
     assert b"/2026-03\n4\n" in party.post.bodies[0]
