@@ -58,7 +58,8 @@ SCOPES = {
     "ledger-answers": _scope(
         "ledger",
         "bundle closing evidence service witness witness_http",
-        "closing verify_evidence verify_events witness",
+        "bundle closing closing_found evidence evidence_disclosed service service_proofs verify_evidence verify_events "
+        "witness witness_asked witness_http",
         "verify_evidence.py::test_it_runs_alone_whatever_lies_beside_it",
         "witness.py::test_a_witness_from_outside",
     ),
