@@ -1,4 +1,4 @@
-"""What the check says, word for word: the place of each finding and what was there, beside what the trail tells of it."""
+"""What the check says, word for word: the place of each finding and what was there."""
 
 from typing import Any, NamedTuple
 

@@ -115,7 +115,7 @@ NONSENSE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
 def test_what_is_no_place_of_a_check(nonsense: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="^the place of a check is not as we write it$"):
+    with pytest.raises(ValueError, match=r"^the place of a check is not as we write it$"):
         Progress.of(changed(**nonsense))
 
 

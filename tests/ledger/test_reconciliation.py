@@ -175,9 +175,7 @@ async def test_as_many_as_a_page_has_are_compared_at_once(run: Run) -> None:
     assert len(run.store.queries) == 1
 
 
-async def test_an_event_without_an_entry_is_sealed_and_that_is_told(
-    run: Run, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_event_without_an_entry_is_sealed_and_that_is_told(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     (event,) = await run.world.keep(run.world.events(1))
     await run.compare(past([event["id"]]))
     assert run.sealing.asked == [("handle", event)]
@@ -201,9 +199,7 @@ async def test_one_that_should_have_an_entry_is_reported_and_not_sealed(
 
 
 @pytest.mark.parametrize("covered", [NEVER, ALWAYS])
-async def test_one_that_expired_meanwhile_is_nothing(
-    run: Run, caplog: pytest.LogCaptureFixture, covered: int
-) -> None:
+async def test_one_that_expired_meanwhile_is_nothing(run: Run, caplog: pytest.LogCaptureFixture, covered: int) -> None:
     ids = await kept(run.world, 3)
     await run.world.store.delete(AUDIT_EVENTS, HERE, ids[1])
     asked = await run.compare(past(ids), covered)

@@ -1,4 +1,4 @@
-"""By what stored counts differ from those of the entries, told alike while a day goes on; and who counts beside others."""
+"""By what stored counts differ from those of the entries, and counting beside others."""
 
 import json
 from collections.abc import Sequence
@@ -184,7 +184,7 @@ async def test_while_a_shard_grows_it_is_counted_again(world: World) -> None:
 
 async def test_a_shard_that_grows_all_the_time_is_given_up(world: World) -> None:
     store = await growing(world, 5)
-    with pytest.raises(Unavailable, match="^the shard grows all the time$"):
+    with pytest.raises(Unavailable, match=r"^the shard grows all the time$"):
         await Recount(store).shard(TENANT, PERIOD)
     assert store.left == 0
 
@@ -216,6 +216,6 @@ async def test_an_entry_that_cannot_be_counted_is_named(world: World, text: str)
     await world.seal(events)
     entry = await world.store.read(LEDGER, HERE, events[2]["id"])
     await world.store.replace(LEDGER, HERE, entry | {"entry": text})
-    with pytest.raises(BrokenShard, match="^entry 2 cannot be counted$") as raised:
+    with pytest.raises(BrokenShard, match=r"^entry 2 cannot be counted$") as raised:
         await Recount(world.store).shard(TENANT, PERIOD)
     assert raised.value.what == "entries"

@@ -1,0 +1,415 @@
+"""A walk over entries, page by page: what it takes for sealed, what it says of everything else, and of which place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shared.audit.entries import entry_of
+from shared.ledger._text import encode_base64
+from shared.ledger.checkpoint import Checkpoint
+from shared.ledger.marks import Mark
+from shared.ledger.merkle import Frontier, leaf_hash
+from shared.ledger.rollups import rollups_of
+from shared.ledger.shards import Entry, Shards, checkpoint_id, tile_id
+from shared.ledger.tiles import WIDTH
+from shared.ledger.walk import Log, Walk, Walker, leaf_of
+from shared.storage.containers import DIRECTORY, LEDGER
+from shared.storage.documents import Item
+from tests.faults import FaultyStore
+from tests.ledger.heard import Said, findings_of
+from tests.ledger.naive import NaiveTree
+from tests.ledger.world import OTHER, PERIOD, TENANT, World
+
+HERE = (TENANT, PERIOD)
+OWN = {"tenant_id": TENANT, "period": PERIOD}
+UNKNOWN = bytes(32)
+ROOT, LATER = b"\x01" * 32, b"\x02" * 32
+
+
+class Seen(FaultyStore):
+    """A store as somebody wrote over it, by container: other fields of items, by id; `None` for one that is gone."""
+
+    def __init__(self, inner: Any, **changes: Mapping[str, Item | None] | None) -> None:
+        super().__init__(inner)
+        self.changes = changes
+
+    async def query(self, container, partition, query):  # type: ignore[no-untyped-def]
+        page = await super().query(container, partition, query)
+        changes = self.changes.get(container.name) or {}
+        pairs = [(item, changes.get(item["id"], {})) for item in page.items]
+        return replace(page, items=[item | fields for item, fields in pairs if fields is not None])
+
+
+class Shard:
+    """A sealed month, of which each walk may see something else."""
+
+    def __init__(self, world: World, events: list[Item], head: Any) -> None:
+        self.world, self.events, self.head = world, events, head
+        self.ids = [each["id"] for each in events]
+        self.leaves = [leaf_hash(entry_of(each)) for each in events]
+        self.root = NaiveTree([entry_of(each) for each in events]).root
+
+    async def walk(
+        self,
+        ledger: Mapping[str, Item | None] | None = None,
+        trail: Mapping[str, Item | None] | None = None,
+        *,
+        walk: Walk | None = None,
+        known: Mapping[str, bytes] | None = None,
+        mark: Mark | None = None,
+        **head: Any,
+    ) -> list[Said]:
+        """What is said on a walk to the end, in order of index. `known`: leaves that are at hand; `head`: what it says
+        instead."""
+        self.walked = walk or Walk()
+        findings, said = findings_of(self.world)
+        self.store = Seen(self.world.store, ledger=ledger, audit_events=trail)
+        walker, log = Walker(self.store, self.world.keys(self.store)), Log(TENANT, replace(self.head, **head), mark)
+        self.seen: list[frozenset[str]] = []
+        while self.walked.frontier.size < self.head.size:
+            more = () if known is None else (known,)
+            self.seen.append(await walker.page(log, self.walked, findings, *more))
+        assert findings.number == len(said)
+        return sorted(said, key=lambda each: (each.what, each.index or 0, each.key))
+
+    def at(self, size: int, **fields: Any) -> Walk:
+        """A walk that has come so far."""
+        walk = Walk(**fields)
+        walk.frontier.extend(self.leaves[:size])
+        return walk
+
+    @property
+    def state(self) -> tuple[bool, bool]:
+        """Whether the last walk is sound, and whole."""
+        return self.walked.is_sound, self.walked.is_whole
+
+    async def sign(self, size: int, root: bytes | None = None, of: int | None = None, origin: str = "") -> str:
+        """Sign a checkpoint, and put it where that of a size is; the note."""
+        keys = self.world.keys()
+        name = origin or keys.shard(*HERE)
+        signed = self.root(of or size) if root is None else root
+        note = Checkpoint(name, of or size, signed).sign(await keys.signer(name)).encode()
+        item = {"id": checkpoint_id(size), **OWN, "kind": "checkpoint", "size": size, "note": note}
+        await self.world.store.upsert(LEDGER, HERE, item)
+        return note
+
+
+async def sealed(world: World, count: int) -> Shard:
+    events = world.events(count)
+    await world.seal(events)
+    return Shard(world, events, await Shards(world.store).head(*HERE))
+
+
+@pytest.fixture
+async def small(world: World) -> Shard:
+    return await sealed(world, 5)
+
+
+@pytest.fixture
+async def large(world: World) -> Shard:
+    return await sealed(world, 2 * WIDTH + 8)
+
+
+async def entry(shard: Shard, index: int) -> Item:
+    return await shard.world.store.read(LEDGER, HERE, shard.ids[index])
+
+
+async def test_what_is_as_it_was_sealed_is_passed_in_silence(small: Shard) -> None:
+    assert await small.walk() == []
+    assert small.seen == [frozenset(small.ids)]
+    assert (small.walked.frontier.size, small.walked.frontier.root()) == (5, small.root(5))
+    assert (small.state, small.walked.days) == ((True, True), None)
+
+
+@pytest.mark.parametrize("start", [0, 1, 100, WIDTH - 1, WIDTH, WIDTH + 3, 2 * WIDTH, 2 * WIDTH + 7])
+async def test_it_goes_on_from_where_it_is_tile_by_tile(large: Shard, start: int) -> None:
+    for size in (1, 100, WIDTH, WIDTH + 3, 2 * WIDTH, 2 * WIDTH + 7, 2 * WIDTH + 8):
+        await large.sign(size)
+    assert await large.walk(walk=large.at(start)) == []
+    ends = [end for end in (WIDTH, 2 * WIDTH, 2 * WIDTH + 8) if end > start]
+    assert large.seen == [frozenset(large.ids[first:end]) for first, end in zip([start, *ends], ends, strict=False)]
+    assert large.walked.frontier.root() == large.root(2 * WIDTH + 8)
+    assert large.state == (True, True)
+
+
+async def test_days_are_counted_along_if_they_are_asked_for(small: Shard) -> None:
+    await small.walk(walk=Walk(days={}))
+    counted = {day: rollup.to_item() for day, rollup in (small.walked.days or {}).items()}
+    assert counted == {day: rollup.to_item() for day, rollup in rollups_of(small.events).items()}
+    earlier = rollups_of(small.events[:3])
+    await small.walk(walk=small.at(3, days=earlier))
+    assert small.walked.days is earlier
+    assert {day: rollup.to_item() for day, rollup in earlier.items()} == counted
+    await small.walk(walk=Walk(is_whole=False, days={}))
+    assert (small.walked.days, small.state) == ({}, (True, False))
+
+
+async def test_an_entry_that_cannot_be_counted_ends_the_counting(world: World) -> None:
+    """It was sealed as it is, so nothing of the tree is wrong."""
+    good = {**world.event(), "recorded_at": "2026-03-15T00:00:00.000000Z"}
+    for odd in ("no", "{}", "[]", "7", "[" * 100_000, json.dumps(good | {"actor": 7})):
+        texts = [entry_of(good), odd.encode(), entry_of(good)]
+        leaves = [leaf_hash(each) for each in texts]
+        tree = Frontier()
+        tree.extend(leaves)
+        head = replace(await Shards(world.store).head(*HERE), size=3, nodes=tree.nodes, edge={0: b"".join(leaves)})
+        for name, index in (("z", 0), ("y", 1), ("x", 2)):
+            await world.store.upsert(LEDGER, HERE, Entry(name, index, texts[index]).item(*HERE))
+        shard = Shard(world, [], head)
+        said = await shard.walk(walk=Walk(days={}))
+        assert sorted(said) == [Said("deleted", name, index) for index, name in ((2, "x"), (1, "y"), (0, "z"))]
+        assert shard.state == (True, False)
+        days = shard.walked.days or {}
+        assert days["2026-03-15"].last == 0, "those after it are not counted, either"
+
+
+async def test_an_event_that_is_gone_or_another(small: Shard) -> None:
+    edited = leaf_of(small.events[1] | {"outcome": "error"})
+    trail = {small.ids[3]: None, small.ids[1]: {"outcome": "error"}, small.ids[4]: {"context": 1e300}}
+    assert await small.walk(trail=trail) == [
+        Said("deleted", small.ids[3], 3),
+        Said("edited", small.ids[1], 1, edited),
+        Said("edited", small.ids[4], 4, leaf_of(small.events[4] | {"context": 1e300})),
+    ]
+    assert small.state == (True, True), "its entry is there"
+    assert await small.walk(trail={small.ids[0]: {"attributes": float("nan")}}) == [
+        Said("edited", small.ids[0], 0, b"")
+    ]
+
+
+async def test_events_that_are_at_hand_are_not_read_again(small: Shard) -> None:
+    known = dict(zip(small.ids, small.leaves, strict=True))
+    assert await small.walk(trail=dict.fromkeys(small.ids), known=known) == []
+    assert [call.container for call in small.store.calls if call.operation == "query"] == ["ledger"]
+    known[small.ids[2]] = ROOT
+    assert await small.walk(known=known) == [Said("edited", small.ids[2], 2, ROOT)]
+    some = {small.ids[4]: small.leaves[4], "another": ROOT}
+    assert await small.walk(trail={small.ids[0]: None}, known=some) == [Said("deleted", small.ids[0], 0)]
+    assert [call.partition for call in small.store.calls if call.container == "audit_events"] == [HERE]
+
+
+async def test_entries_that_are_gone_or_others(small: Shard) -> None:
+    ids = small.ids
+    text = (await entry(small, 2))["entry"] + " "
+    gone = [Said("entries", "entry|1", 1, b"")]
+    assert await small.walk({ids[1]: None}) == gone
+    assert small.state == (True, False)
+    assert small.seen == [frozenset(ids) - {ids[1]}]
+    assert small.walked.frontier.root() == small.root(5), "the tile tells what was sealed"
+    assert await small.walk({ids[2]: {"entry": text}}) == [Said("entries", "entry|2", 2, leaf_hash(text.encode()))]
+    assert small.walked.frontier.root() == small.root(5)
+    assert await small.walk({ids[1]: {"entry": 7}}) == gone, "what is no entry is none"
+    assert small.seen == [frozenset(ids) - {ids[1]}]
+    assert await small.walk({ids[3]: {"index": 1}}) == [*gone, Said("entries", "entry|3", 3, b"")], "two of one place"
+    assert small.seen == [frozenset(ids)]
+
+
+async def test_an_item_with_an_index_stands_for_no_event(small: Shard) -> None:
+    """Of other kinds an entry is made, as far as it can be; what is there as an entry is another matter."""
+    assert await small.walk({small.ids[1]: {"kind": "finding"}, small.ids[2]: {"kind": None}}) == []
+    assert small.seen == [frozenset(small.ids) - {small.ids[1], small.ids[2]}]
+
+
+async def test_many_entries_and_checkpoints_are_read_at_once(large: Shard) -> None:
+    for size in range(1, WIDTH + 1, 2):
+        await large.sign(size)
+    assert await large.walk() == []
+    by_place = [(call.container, call.operation) for call in large.store.calls if call.partition == HERE]
+    assert by_place.count(("ledger", "query")) == 3 + 2, "a page each, and the tiles below two of them"
+    assert by_place.count(("audit_events", "query")) == 3
+
+
+async def test_the_edge_of_leaves_in_the_head_is_another(small: Shard) -> None:
+    """What stands above follows from the entries, so they are as they were sealed."""
+    other = b"".join([*small.leaves[:1], ROOT, *small.leaves[2:4], LATER])
+    found = f"1:{ROOT.hex()} 4:{LATER.hex()}"
+    assert await small.walk(edge={0: other}) == [Said("tile", "tile|0|0", None, found)]
+    assert small.state == (True, True)
+    assert small.walked.frontier.root() == small.root(5)
+    assert await small.walk(edge={0: other}, walk=small.at(2)) == [
+        Said("tile", "tile|0|0", None, f"4:{LATER.hex()}")
+    ], "what was walked is not looked at again"
+
+
+async def test_the_edge_is_gone(small: Shard) -> None:
+    assert await small.walk(edge={}) == [Said("tile", "tile|0|0", None, "")]
+    assert small.state == (True, True)
+    gone = {small.ids[2]: None}
+    assert await small.walk(gone, edge={}) == [
+        Said("entries", "entry|2", 2, b""),
+        Said("tile", "tile|0|0", None, ""),
+    ]
+    assert small.state == (False, False), "of one leaf nothing is known, so nothing follows"
+
+
+async def test_entry_and_edge_are_others(small: Shard) -> None:
+    """Whoever writes over both has to write over what stands above as well, which was signed."""
+    text = b"another"
+    leaves = [*small.leaves[:2], leaf_hash(text), *small.leaves[3:]]
+    tree = Frontier()
+    tree.extend(leaves)
+    ledger = {small.ids[2]: {"entry": text.decode()}}
+    edited = Said("edited", small.ids[2], 2, small.leaves[2])
+    edge = {0: b"".join(leaves)}
+    root = Said("checkpoint", "root", 5, small.root(5))
+    head = Said("head", "nodes", None, b"".join(small.head.nodes))
+    assert await small.walk(ledger, edge=edge) == [root, edited, head]
+    assert small.state == (True, True)
+    assert await small.walk(ledger, edge=edge, nodes=tree.nodes) == [root, edited]
+    assert await small.walk(ledger, edge=edge, walk=small.at(0, is_sound=False)) == [edited], "nothing follows"
+    assert small.state == (False, True)
+
+
+async def test_an_entry_and_what_was_sealed_of_another_place(small: Shard) -> None:
+    """Neither entries nor tile lead to what stands above: the tile is what was sealed."""
+    other = b"".join([*small.leaves[:4], ROOT])
+    text = "another"
+    said = await small.walk({small.ids[0]: {"entry": text}}, edge={0: other})
+    assert said == [
+        Said("checkpoint", "root", 5, small.root(5)),
+        Said("edited", small.ids[4], 4, small.leaves[4]),
+        Said("entries", "entry|0", 0, leaf_hash(text.encode())),
+        Said("entries", "entry|4", 4, small.leaves[4]),
+        Said("head", "nodes", None, b"".join(small.head.nodes)),
+    ]
+    assert small.state == (True, False)
+
+
+async def test_the_nodes_of_the_head_are_others(small: Shard) -> None:
+    nodes = (small.head.nodes[0], ROOT)
+    assert await small.walk(nodes=nodes) == [Said("head", "nodes", None, small.head.nodes[0] + ROOT)]
+
+
+async def test_full_tiles_that_are_gone_or_others(large: Shard) -> None:
+    hashes = large.leaves[WIDTH : 2 * WIDTH]
+    swapped = encode_base64(b"".join([*hashes[:20], ROOT, *hashes[21:]]))
+    for tile, found in (
+        ({"hashes": swapped}, f"{WIDTH + 20}:{ROOT.hex()}"),
+        *(({"hashes": other}, "") for other in (7, "AAAA", "A", None)),
+        (None, ""),
+    ):
+        assert await large.walk({tile_id(0, 1): tile}) == [Said("tile", "tile|0|1", None, found)]
+        assert large.state == (True, True)
+        assert large.walked.frontier.root() == large.root(2 * WIDTH + 8)
+    gone = {tile_id(0, 0): None}
+    assert await large.walk(gone) == [Said("tile", "tile|0|0", None, "")]
+    assert await large.walk(gone, walk=large.at(WIDTH)) == [], "another page"
+    said = await large.walk(gone | {large.ids[7]: None})
+    assert said == [Said("entries", "entry|7", 7, b""), Said("tile", "tile|0|0", None, "")]
+    assert large.state == (False, False)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+async def test_an_entry_of_a_full_page_is_another(large: Shard, index: int) -> None:
+    at = index * WIDTH + 9
+    said = await large.walk({large.ids[at]: {"entry": "another"}})
+    assert said == [Said("entries", f"entry|{at}", at, leaf_hash(b"another"))]
+    assert large.walked.frontier.root() == large.root(2 * WIDTH + 8)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+async def test_what_stands_above_full_tiles_is_another(large: Shard, index: int) -> None:
+    above = large.head.edge[1]
+    other = above[: index * 32] + ROOT + above[(index + 1) * 32 :]
+    assert len(above) == 2 * 32
+    edge = large.head.edge | {1: other}
+    assert await large.walk(edge=edge) == [Said("tile", "tile|1|0", None, other)]
+    assert large.state == (True, True)
+    assert large.walked.frontier.root() == large.root(2 * WIDTH + 8)
+
+
+async def test_what_stands_above_is_gone(large: Shard) -> None:
+    edge = {0: large.head.edge[0]}
+    assert await large.walk(edge=edge) == [Said("tile", "tile|1|0", None, b"")] * 2, "of each of its hashes"
+    assert await large.walk(edge=edge, walk=large.at(0, is_sound=False)) == []
+
+
+async def test_a_note_that_is_none(small: Shard) -> None:
+    for note in ("no note", "", None, 7):
+        said = await small.walk({checkpoint_id(5): {"note": note}})
+        assert said == [Said("checkpoint", "note|5", None, str(note))]
+    assert await small.walk(note="another") == [Said("checkpoint", "note|5", None, "another")]
+    two = await small.walk({checkpoint_id(5): {"note": "x", "size": 4}}, note="y")
+    assert two == [Said("checkpoint", "note|4", None, "x"), Said("checkpoint", "note|5", None, "y")]
+    assert small.state == (True, True)
+
+
+async def test_a_note_of_another_size_or_month(small: Shard) -> None:
+    note = (await small.world.store.read(LEDGER, HERE, checkpoint_id(5)))["note"]
+    for size in (4, 6, None):
+        said = await small.walk({checkpoint_id(5): {"size": size}})
+        assert said == [Said("checkpoint", f"note|{size}", None, note)]
+    beyond = await small.sign(3, LATER, of=9)
+    assert await small.walk({checkpoint_id(3): {"size": 9}}) == [Said("checkpoint", "note|9", None, beyond)]
+    before = await small.sign(3, small.root(1), of=1)
+    here = {checkpoint_id(3): {"size": 1}}
+    assert await small.walk(here) == []
+    assert await small.walk(here, walk=small.at(1)) == [Said("checkpoint", "note|1", None, before)]
+    other = await small.sign(3, origin=small.world.keys().shard(OTHER, PERIOD))
+    assert await small.walk() == [Said("checkpoint", "note|3", None, other)]
+
+
+async def test_a_signed_root_that_is_another(small: Shard) -> None:
+    await small.sign(2)
+    await small.sign(3, ROOT)
+    assert await small.walk() == [Said("checkpoint", "root", 3, ROOT)]
+    assert await small.walk(walk=small.at(2)) == [Said("checkpoint", "root", 3, ROOT)]
+    assert await small.walk(walk=small.at(3)) == [], "it was of an earlier page"
+    assert small.state == (True, True)
+    note = await small.sign(4, LATER)
+    assert await small.walk(note=note, signed_size=4) == [
+        Said("checkpoint", "root", 3, ROOT),
+        Said("checkpoint", "root", 4, LATER),
+    ]
+
+
+async def test_the_note_of_the_head_is_looked_at_in_its_page_alone(small: Shard) -> None:
+    note = await small.sign(4, LATER)
+    await small.world.store.delete(LEDGER, HERE, checkpoint_id(4))
+    await small.world.store.delete(LEDGER, HERE, checkpoint_id(5))
+    found = [Said("checkpoint", "root", 4, LATER)]
+    for start, said in ((0, found), (3, found), (4, [])):
+        assert await small.walk(walk=small.at(start), note=note, signed_size=4) == said
+    beyond = await small.sign(6, LATER)
+    for size in (6, -1, 0):
+        assert await small.walk(note=beyond, signed_size=size) == []
+    assert [call.container for call in small.store.calls if call.operation == "read"] == [], "no key is asked for"
+
+
+async def test_the_mark_is_looked_at_in_its_page_alone(small: Shard) -> None:
+    assert await small.walk(mark=Mark(5, small.root(5))) == []
+    assert await small.walk(mark=Mark(4, ROOT)) == [Said("checkpoint", "root", 4, ROOT)]
+    assert await small.walk(mark=Mark(5, LATER)) == [Said("checkpoint", "root", 5, LATER)]
+    assert await small.walk(mark=Mark(6, LATER)) == await small.walk(mark=Mark(0, LATER)) == []
+    for start, said in ((3, [Said("checkpoint", "root", 4, ROOT)]), (4, [])):
+        assert await small.walk(walk=small.at(start), mark=Mark(4, ROOT)) == said
+
+
+async def test_of_one_size_all_that_was_signed_is_told_together(small: Shard) -> None:
+    await small.sign(4, LATER)
+    assert await small.walk(mark=Mark(4, ROOT)) == [Said("checkpoint", "root", 4, ROOT + LATER)]
+    await small.sign(4, ROOT)
+    assert await small.walk(mark=Mark(4, LATER)) == [Said("checkpoint", "root", 4, ROOT + LATER)]
+    await small.sign(4)
+    assert await small.walk(mark=Mark(4, LATER)) == [Said("checkpoint", "root", 4, LATER)]
+
+
+async def test_a_list_of_keys_that_is_none_leaves_the_mark(small: Shard) -> None:
+    held = await small.world.store.read(DIRECTORY, ("ledger_keys",), "ledger_keys")
+    await small.world.store.replace(DIRECTORY, ("ledger_keys",), held | {"keys": 7})
+    broken = "the list of published keys is not as we write it"
+    assert await small.walk(mark=Mark(4, ROOT)) == [
+        Said("checkpoint", "shard", broken=broken),
+        Said("checkpoint", "root", 4, ROOT),
+    ]
+
+
+def test_a_walk_begins_with_nothing() -> None:
+    walk = Walk()
+    assert (walk.frontier.size, walk.is_sound, walk.is_whole, walk.days) == (0, True, True, None)
+    assert Walk().frontier is not walk.frontier
