@@ -107,12 +107,12 @@ def test_a_day_that_went_on_meanwhile_says_nothing_yet(last: object, *, told: bo
 
 def test_days_are_told_in_order() -> None:
     one, two = counted((LOGIN, None, 7)), DayRollup("2026-03-02")
-    items = [{"id": "rollup|2026-03-09"}, stored(one), {"id": "rollup|2026-03-01"}, {"id": "rollup|"}]
+    items = [{"id": "rollup|2026-03-09"}, stored(one), {"id": "rollup|2026-03-01"}, {"id": "rollup|x|y"}]
     assert differing({DAY: one, "2026-03-02": two}, items, 1, 1) == [
-        ("", "no such day"),
         ("2026-03-01", "no such day"),
         ("2026-03-02", "gone"),
         ("2026-03-09", "no such day"),
+        ("x|y", "no such day"),
     ]
 
 

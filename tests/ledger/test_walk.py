@@ -3,106 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from shared.audit.entries import entry_of
 from shared.ledger._text import encode_base64
-from shared.ledger.checkpoint import Checkpoint
-from shared.ledger.marks import Mark
 from shared.ledger.merkle import Frontier, leaf_hash
 from shared.ledger.rollups import rollups_of
-from shared.ledger.shards import Entry, Shards, checkpoint_id, tile_id
+from shared.ledger.shards import Entry, Shards, tile_id
 from shared.ledger.tiles import WIDTH
-from shared.ledger.walk import Log, Walk, Walker, leaf_of
-from shared.storage.containers import DIRECTORY, LEDGER
-from shared.storage.documents import Item
-from tests.faults import FaultyStore
-from tests.ledger.heard import Said, findings_of
-from tests.ledger.naive import NaiveTree
-from tests.ledger.world import OTHER, PERIOD, TENANT, World
+from shared.ledger.walk import Walk, leaf_of
+from shared.storage.containers import LEDGER
+from tests.ledger.heard import Said
+from tests.ledger.walked import HERE, Shard, sealed
+from tests.ledger.world import World
 
-HERE = (TENANT, PERIOD)
-OWN = {"tenant_id": TENANT, "period": PERIOD}
-UNKNOWN = bytes(32)
 ROOT, LATER = b"\x01" * 32, b"\x02" * 32
-
-
-class Seen(FaultyStore):
-    """A store as somebody wrote over it, by container: other fields of items, by id; `None` for one that is gone."""
-
-    def __init__(self, inner: Any, **changes: Mapping[str, Item | None] | None) -> None:
-        super().__init__(inner)
-        self.changes = changes
-
-    async def query(self, container, partition, query):  # type: ignore[no-untyped-def]
-        page = await super().query(container, partition, query)
-        changes = self.changes.get(container.name) or {}
-        pairs = [(item, changes.get(item["id"], {})) for item in page.items]
-        return replace(page, items=[item | fields for item, fields in pairs if fields is not None])
-
-
-class Shard:
-    """A sealed month, of which each walk may see something else."""
-
-    def __init__(self, world: World, events: list[Item], head: Any) -> None:
-        self.world, self.events, self.head = world, events, head
-        self.ids = [each["id"] for each in events]
-        self.leaves = [leaf_hash(entry_of(each)) for each in events]
-        self.root = NaiveTree([entry_of(each) for each in events]).root
-
-    async def walk(
-        self,
-        ledger: Mapping[str, Item | None] | None = None,
-        trail: Mapping[str, Item | None] | None = None,
-        *,
-        walk: Walk | None = None,
-        known: Mapping[str, bytes] | None = None,
-        mark: Mark | None = None,
-        **head: Any,
-    ) -> list[Said]:
-        """What is said on a walk to the end, in order of index. `known`: leaves that are at hand; `head`: what it says
-        instead."""
-        self.walked = walk or Walk()
-        findings, said = findings_of(self.world)
-        self.store = Seen(self.world.store, ledger=ledger, audit_events=trail)
-        walker, log = Walker(self.store, self.world.keys(self.store)), Log(TENANT, replace(self.head, **head), mark)
-        self.seen: list[frozenset[str]] = []
-        while self.walked.frontier.size < self.head.size:
-            more = () if known is None else (known,)
-            self.seen.append(await walker.page(log, self.walked, findings, *more))
-        assert findings.number == len(said)
-        return sorted(said, key=lambda each: (each.what, each.index or 0, each.key))
-
-    def at(self, size: int, **fields: Any) -> Walk:
-        """A walk that has come so far."""
-        walk = Walk(**fields)
-        walk.frontier.extend(self.leaves[:size])
-        return walk
-
-    @property
-    def state(self) -> tuple[bool, bool]:
-        """Whether the last walk is sound, and whole."""
-        return self.walked.is_sound, self.walked.is_whole
-
-    async def sign(self, size: int, root: bytes | None = None, of: int | None = None, origin: str = "") -> str:
-        """Sign a checkpoint, and put it where that of a size is; the note."""
-        keys = self.world.keys()
-        name = origin or keys.shard(*HERE)
-        signed = self.root(of or size) if root is None else root
-        note = Checkpoint(name, of or size, signed).sign(await keys.signer(name)).encode()
-        item = {"id": checkpoint_id(size), **OWN, "kind": "checkpoint", "size": size, "note": note}
-        await self.world.store.upsert(LEDGER, HERE, item)
-        return note
-
-
-async def sealed(world: World, count: int) -> Shard:
-    events = world.events(count)
-    await world.seal(events)
-    return Shard(world, events, await Shards(world.store).head(*HERE))
 
 
 @pytest.fixture
@@ -113,10 +30,6 @@ async def small(world: World) -> Shard:
 @pytest.fixture
 async def large(world: World) -> Shard:
     return await sealed(world, 2 * WIDTH + 8)
-
-
-async def entry(shard: Shard, index: int) -> Item:
-    return await shard.world.store.read(LEDGER, HERE, shard.ids[index])
 
 
 async def test_what_is_as_it_was_sealed_is_passed_in_silence(small: Shard) -> None:
@@ -195,7 +108,7 @@ async def test_events_that_are_at_hand_are_not_read_again(small: Shard) -> None:
 
 async def test_entries_that_are_gone_or_others(small: Shard) -> None:
     ids = small.ids
-    text = (await entry(small, 2))["entry"] + " "
+    text = entry_of(small.events[2]).decode() + " "
     gone = [Said("entries", "entry|1", 1, b"")]
     assert await small.walk({ids[1]: None}) == gone
     assert small.state == (True, False)
@@ -327,86 +240,6 @@ async def test_what_stands_above_is_gone(large: Shard) -> None:
     edge = {0: large.head.edge[0]}
     assert await large.walk(edge=edge) == [Said("tile", "tile|1|0", None, b"")] * 2, "of each of its hashes"
     assert await large.walk(edge=edge, walk=large.at(0, is_sound=False)) == []
-
-
-async def test_a_note_that_is_none(small: Shard) -> None:
-    for note in ("no note", "", None, 7):
-        said = await small.walk({checkpoint_id(5): {"note": note}})
-        assert said == [Said("checkpoint", "note|5", None, str(note))]
-    assert await small.walk(note="another") == [Said("checkpoint", "note|5", None, "another")]
-    two = await small.walk({checkpoint_id(5): {"note": "x", "size": 4}}, note="y")
-    assert two == [Said("checkpoint", "note|4", None, "x"), Said("checkpoint", "note|5", None, "y")]
-    assert small.state == (True, True)
-
-
-async def test_a_note_of_another_size_or_month(small: Shard) -> None:
-    note = (await small.world.store.read(LEDGER, HERE, checkpoint_id(5)))["note"]
-    for size in (4, 6, None):
-        said = await small.walk({checkpoint_id(5): {"size": size}})
-        assert said == [Said("checkpoint", f"note|{size}", None, note)]
-    beyond = await small.sign(3, LATER, of=9)
-    assert await small.walk({checkpoint_id(3): {"size": 9}}) == [Said("checkpoint", "note|9", None, beyond)]
-    before = await small.sign(3, small.root(1), of=1)
-    here = {checkpoint_id(3): {"size": 1}}
-    assert await small.walk(here) == []
-    assert await small.walk(here, walk=small.at(1)) == [Said("checkpoint", "note|1", None, before)]
-    other = await small.sign(3, origin=small.world.keys().shard(OTHER, PERIOD))
-    assert await small.walk() == [Said("checkpoint", "note|3", None, other)]
-
-
-async def test_a_signed_root_that_is_another(small: Shard) -> None:
-    await small.sign(2)
-    await small.sign(3, ROOT)
-    assert await small.walk() == [Said("checkpoint", "root", 3, ROOT)]
-    assert await small.walk(walk=small.at(2)) == [Said("checkpoint", "root", 3, ROOT)]
-    assert await small.walk(walk=small.at(3)) == [], "it was of an earlier page"
-    assert small.state == (True, True)
-    note = await small.sign(4, LATER)
-    assert await small.walk(note=note, signed_size=4) == [
-        Said("checkpoint", "root", 3, ROOT),
-        Said("checkpoint", "root", 4, LATER),
-    ]
-
-
-async def test_the_note_of_the_head_is_looked_at_in_its_page_alone(small: Shard) -> None:
-    note = await small.sign(4, LATER)
-    await small.world.store.delete(LEDGER, HERE, checkpoint_id(4))
-    await small.world.store.delete(LEDGER, HERE, checkpoint_id(5))
-    found = [Said("checkpoint", "root", 4, LATER)]
-    for start, said in ((0, found), (3, found), (4, [])):
-        assert await small.walk(walk=small.at(start), note=note, signed_size=4) == said
-    beyond = await small.sign(6, LATER)
-    for size in (6, -1, 0):
-        assert await small.walk(note=beyond, signed_size=size) == []
-    assert [call.container for call in small.store.calls if call.operation == "read"] == [], "no key is asked for"
-
-
-async def test_the_mark_is_looked_at_in_its_page_alone(small: Shard) -> None:
-    assert await small.walk(mark=Mark(5, small.root(5))) == []
-    assert await small.walk(mark=Mark(4, ROOT)) == [Said("checkpoint", "root", 4, ROOT)]
-    assert await small.walk(mark=Mark(5, LATER)) == [Said("checkpoint", "root", 5, LATER)]
-    assert await small.walk(mark=Mark(6, LATER)) == await small.walk(mark=Mark(0, LATER)) == []
-    for start, said in ((3, [Said("checkpoint", "root", 4, ROOT)]), (4, [])):
-        assert await small.walk(walk=small.at(start), mark=Mark(4, ROOT)) == said
-
-
-async def test_of_one_size_all_that_was_signed_is_told_together(small: Shard) -> None:
-    await small.sign(4, LATER)
-    assert await small.walk(mark=Mark(4, ROOT)) == [Said("checkpoint", "root", 4, ROOT + LATER)]
-    await small.sign(4, ROOT)
-    assert await small.walk(mark=Mark(4, LATER)) == [Said("checkpoint", "root", 4, ROOT + LATER)]
-    await small.sign(4)
-    assert await small.walk(mark=Mark(4, LATER)) == [Said("checkpoint", "root", 4, LATER)]
-
-
-async def test_a_list_of_keys_that_is_none_leaves_the_mark(small: Shard) -> None:
-    held = await small.world.store.read(DIRECTORY, ("ledger_keys",), "ledger_keys")
-    await small.world.store.replace(DIRECTORY, ("ledger_keys",), held | {"keys": 7})
-    broken = "the list of published keys is not as we write it"
-    assert await small.walk(mark=Mark(4, ROOT)) == [
-        Said("checkpoint", "shard", broken=broken),
-        Said("checkpoint", "root", 4, ROOT),
-    ]
 
 
 def test_a_walk_begins_with_nothing() -> None:
