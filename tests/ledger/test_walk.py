@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+import pytest_asyncio
 
 from shared.audit.entries import entry_of
 from shared.ledger._text import encode_base64
@@ -17,7 +19,7 @@ from shared.ledger.walk import Walk, leaf_of
 from shared.storage.containers import LEDGER
 from tests.ledger.heard import Said
 from tests.ledger.walked import HERE, Shard, sealed
-from tests.ledger.world import World
+from tests.ledger.world import World, new_world
 
 ROOT, LATER = b"\x01" * 32, b"\x02" * 32
 
@@ -27,9 +29,14 @@ async def small(world: World) -> Shard:
     return await sealed(world, 5)
 
 
-@pytest.fixture
-async def large(world: World) -> Shard:
-    return await sealed(world, 2 * WIDTH + 8)
+@pytest_asyncio.fixture(scope="module")
+async def large() -> AsyncIterator[Shard]:
+    """Signed again and again; no test writes to it."""
+    async with new_world() as world:
+        shard = await sealed(world, 2 * WIDTH + 8)
+        for size in (*range(1, WIDTH + 1, 3), WIDTH + 3, 2 * WIDTH, 2 * WIDTH + 7, 2 * WIDTH + 8):
+            await shard.sign(size)
+        yield shard
 
 
 async def test_what_is_as_it_was_sealed_is_passed_in_silence(small: Shard) -> None:
@@ -41,8 +48,6 @@ async def test_what_is_as_it_was_sealed_is_passed_in_silence(small: Shard) -> No
 
 @pytest.mark.parametrize("start", [0, 1, 100, WIDTH - 1, WIDTH, WIDTH + 3, 2 * WIDTH, 2 * WIDTH + 7])
 async def test_it_goes_on_from_where_it_is_tile_by_tile(large: Shard, start: int) -> None:
-    for size in (1, 100, WIDTH, WIDTH + 3, 2 * WIDTH, 2 * WIDTH + 7, 2 * WIDTH + 8):
-        await large.sign(size)
     assert await large.walk(walk=large.at(start)) == []
     ends = [end for end in (WIDTH, 2 * WIDTH, 2 * WIDTH + 8) if end > start]
     assert large.seen == [frozenset(large.ids[first:end]) for first, end in zip([start, *ends], ends, strict=False)]
@@ -129,8 +134,6 @@ async def test_an_item_with_an_index_stands_for_no_event(small: Shard) -> None:
 
 
 async def test_many_entries_and_checkpoints_are_read_at_once(large: Shard) -> None:
-    for size in range(1, WIDTH + 1, 2):
-        await large.sign(size)
     assert await large.walk() == []
     by_place = [(call.container, call.operation) for call in large.store.calls if call.partition == HERE]
     assert by_place.count(("ledger", "query")) == 3 + 2, "a page each, and the tiles below two of them"
