@@ -1,0 +1,260 @@
+"""A lap of the check, page by page and run by run: where it stops, what it counts, and what it asks for once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.core.clock import parse_rfc3339
+from shared.ledger import verification as module
+from shared.ledger.rollups import DayRollup, rollups_of
+from shared.ledger.shards import Shards, rollup_id
+from shared.ledger.tiles import WIDTH
+from shared.storage.containers import AUDIT_EVENTS, LEDGER
+from shared.storage.documents import Item, Prefix, Query
+from tests.faults import FaultyStore
+from tests.ledger.checking import OWN_TURN, Checking
+from tests.ledger.heard import Said
+from tests.ledger.world import PERIOD, TENANT, World
+
+HERE = (TENANT, PERIOD)
+AT = int(OWN_TURN.timestamp())
+DAY = "2026-03-15"
+MORE = WIDTH + 4
+"""Entries of two pages."""
+
+
+class Asked(FaultyStore):
+    """A store that keeps what it is asked for of the month: container, and the query; and what is written over."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.store)
+        self.queries: list[tuple[str, Query]] = []
+        self.written: list[Item] = []
+
+    async def query(self, container, partition, query):  # type: ignore[no-untyped-def]
+        if partition == HERE:
+            self.queries.append((container.name, query))
+        return await super().query(container, partition, query)
+
+    async def upsert(self, container, partition, item):  # type: ignore[no-untyped-def]
+        self.written.append(item)
+        return await super().upsert(container, partition, item)
+
+    @property
+    def rests(self) -> int:
+        """How often it was asked for what is there beside entries."""
+        return sum(rollup_id("") in repr(query) for _, query in self.queries)
+
+
+@pytest.fixture
+def checking(world: World, monkeypatch: pytest.MonkeyPatch) -> Checking:
+    """A run takes one page of the lap."""
+    monkeypatch.setattr(module, "PAGES_LEAST", 1)
+    world.clock.set(OWN_TURN)
+    return Checking(world)
+
+
+async def seal(world: World, at: Sequence[datetime]) -> list[Item]:
+    """Seal events of these times, as if each had been delivered at once."""
+    events = await world.keep([world.event(each) for each in at])
+    await world.sealer().consume(
+        [each | {"_ts": int(parse_rfc3339(each["recorded_at"]).timestamp())} for each in events]
+    )
+    return events
+
+
+async def counted(world: World) -> list[Item]:
+    """What laps have kept of what they counted."""
+    query = Query((Prefix("id", "recount|"),), limit=100)
+    return (await world.store.query(LEDGER, HERE, query)).items
+
+
+async def test_a_lap_goes_on_where_the_last_run_stopped(checking: Checking) -> None:
+    events = checking.world.events(MORE)
+    await checking.world.seal(events)
+    assert await checking.run() == []
+    assert checking.compared == [WIDTH, 4, WIDTH], "all that is new, and one page of the lap"
+    place = await checking.place()
+    assert (place["new"]["size"], place["looked_at"]) == (MORE, AT)
+    lap = place["lap"]
+    assert (lap["number"], lap["started_at"], lap["covered"]) == (0, AT, 0)
+    assert (lap["walk"]["size"], lap["walk"]["is_whole"], lap["after"]) == (WIDTH, True, events[WIDTH - 1]["id"])
+    assert (lap["entries_done"], lap["events_done"]) == (False, False)
+    (kept,) = await counted(checking.world)
+    rollup = rollups_of(events[:WIDTH])[DAY]
+    own = {"id": f"recount|{DAY}", "tenant_id": TENANT, "period": PERIOD, "kind": "recount", "lap": 0}
+    assert {name: kept[name] for name in own | rollup.to_item()} == own | rollup.to_item()
+    checking.world.clock.advance(minutes=6)
+    assert await checking.run() == []
+    assert checking.compared == [4]
+    lap = (await checking.place())["lap"]
+    assert (lap["number"], lap["started_at"], lap["covered"]) == (1, AT + 360, AT - 600)
+    assert (lap["walk"]["size"], lap["after"], lap["entries_done"], lap["events_done"]) == (0, "", False, False)
+    assert [each["lap"] for each in await counted(checking.world)] == [0], "of the last page nothing has to be kept"
+
+
+async def test_counts_that_are_wrong_are_told_when_all_pages_were_counted(checking: Checking) -> None:
+    await checking.world.seal(checking.world.events(MORE))
+    rollup = await checking.world.store.read(LEDGER, HERE, rollup_id(DAY))
+    await checking.world.store.replace(LEDGER, HERE, rollup | {"events": 7})
+    assert await checking.run() == []
+    for _ in range(2):
+        assert await checking.run() == [Said("rollup", DAY, None, "[{}, {}]")]
+        assert await checking.run() == []
+
+
+async def test_counts_that_a_lap_kept_and_somebody_wrote_to_say_nothing(checking: Checking) -> None:
+    await checking.world.seal(checking.world.events(MORE))
+    await checking.run()
+    (kept,) = await counted(checking.world)
+    await checking.world.store.replace(LEDGER, HERE, kept | {"counts": 7})
+    rollup = await checking.world.store.read(LEDGER, HERE, rollup_id(DAY))
+    await checking.world.store.replace(LEDGER, HERE, rollup | {"events": 7})
+    assert await checking.run() == [], "the next lap counts anew"
+    assert await checking.run() == []
+    assert await checking.run() == [Said("rollup", DAY, None, "[{}, {}]")]
+
+
+async def test_counts_of_another_lap_are_not_gone_on_from(checking: Checking) -> None:
+    await checking.world.seal(checking.world.events(MORE))
+    await checking.run()
+    other = DayRollup("2026-03-02").to_item()
+    for day, lap in (("2026-03-02", 1), ("2026-03-03", None), ("2026-03-04", "0")):
+        item = {"id": f"recount|{day}", "tenant_id": TENANT, "period": PERIOD, "lap": lap} | other
+        await checking.world.store.create(LEDGER, HERE, item)
+    assert await checking.run() == []
+
+
+async def test_a_run_keeps_the_days_that_it_counted_on(checking: Checking) -> None:
+    """Of three pages: a day that ends in the first, one whose last entry begins the second, and one that goes on."""
+    days = [13] * 100 + [14] * (WIDTH - 99) + [15] * (WIDTH + 2)
+    at = [OWN_TURN.replace(day=day) - timedelta(seconds=len(days) - n) for n, day in enumerate(days)]
+    events = await seal(checking.world, at)
+    kept = []
+    for _ in range(3):
+        asked = Asked(checking.world)
+        assert await checking.run(asked) == []
+        kept.append([(each["id"][8:], each["last"]) for each in asked.written if each["id"].startswith("recount|")])
+    days_of = [f"2026-03-{day}" for day in (13, 14, 15)]
+    assert kept == [
+        [(days_of[0], 99), (days_of[1], WIDTH - 1)],
+        [(days_of[1], WIDTH), (days_of[2], 2 * WIDTH - 1)],
+        [],
+    ]
+    assert len(events) == 2 * WIDTH + 3
+    assert (await checking.place())["lap"]["number"] == 1
+
+
+async def test_events_that_are_more_than_entries(checking: Checking) -> None:
+    """The feed has delivered few of them yet. What lies beyond the entries is looked at once."""
+    events = checking.world.events(MORE)
+    await checking.world.keep(events)
+    first = [await checking.world.store.read(AUDIT_EVENTS, HERE, each["id"]) for each in events[:5]]
+    await checking.world.sealer().consume(first)
+    asked = Asked(checking.world)
+    assert await checking.run(asked) == []
+    lap = (await checking.place())["lap"]
+    assert (lap["walk"]["size"], lap["entries_done"], lap["events_done"]) == (5, True, False)
+    assert (lap["number"], lap["after"]) == (0, events[WIDTH - 1]["id"])
+    assert asked.rests == 1
+    assert await counted(checking.world) == []
+    asked = Asked(checking.world)
+    assert await checking.run(asked) == []
+    assert (await checking.place())["lap"]["number"] == 1
+    assert asked.rests == 0
+    whole = [query.fields for name, query in asked.queries if name == "audit_events"]
+    assert whole == [("id", "_ts")] * 2, "without their leaves"
+
+
+async def test_entries_that_are_more_than_events(checking: Checking) -> None:
+    events = checking.world.events(MORE)
+    await checking.world.seal(events)
+    await checking.run()
+    for event in events[:6]:
+        await checking.world.store.delete(AUDIT_EVENTS, HERE, event["id"])
+    await checking.put(lap={"walk": (await checking.place())["new"] | {"size": 0, "nodes": []}, "after": ""})
+    for each in await counted(checking.world):
+        await checking.world.store.delete(LEDGER, HERE, each["id"])
+    assert {each.what for each in await checking.run()} == {"deleted"}
+    lap = (await checking.place())["lap"]
+    assert (lap["walk"]["size"], lap["entries_done"], lap["events_done"]) == (WIDTH, False, True)
+    assert lap["after"] == events[-1]["id"]
+    asked = Asked(checking.world)
+    assert await checking.run(asked) == []
+    assert (await checking.place())["lap"]["number"] == 1
+    by_range = [query for name, query in asked.queries if name == "audit_events" and query.limit == WIDTH]
+    assert len(by_range) == 2, "what is new, and the events of the entries"
+
+
+async def test_what_one_walk_read_the_other_does_not_ask_for(
+    checking: Checking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sealed backwards, so that entries and events of one page have a part in common."""
+    monkeypatch.setattr(module, "PAGES_LEAST", 2)
+    events = await checking.world.keep(checking.world.events(MORE))
+    await checking.world.sealer().consume(events[::-1])
+    await checking.run()
+    checking.world.clock.advance(minutes=11)
+    asked = Asked(checking.world)
+    assert await checking.run(asked) == []
+    assert checking.compared == [WIDTH, 4]
+    ids = [each["id"] for each in events]
+    sought = [(name, _ids(query)) for name, query in asked.queries if _ids(query) and _ids(query)[0] in ids]
+    new = [("ledger", ids[:WIDTH]), ("ledger", ids[WIDTH:])]
+    lap = [("audit_events", ids[WIDTH:]), ("ledger", ids[:4])]
+    assert [(name, sorted(found)) for name, found in sought] == new + lap
+
+
+def _ids(query: Query) -> tuple[Any, ...]:
+    """The ids that a query asks for, if it does."""
+    return next((tuple(values) for each in query.where if (values := getattr(each, "values", None))), ())
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("lap", [True, False])
+async def test_where_an_entry_was_missing_no_event_is_sealed_for_its_time(
+    checking: Checking, *, new: bool, lap: bool
+) -> None:
+    """It may be the event of that entry."""
+    await checking.world.seal(checking.world.events(3))
+    await checking.run()
+    place = await checking.place()
+    walk = place["lap"]["walk"] | {"is_whole": lap}
+    await checking.put(new=place["new"] | {"is_whole": new}, lap={"walk": walk, "covered": 0})
+    lost = checking.world.event()
+    await checking.world.keep([lost])
+    checking.world.clock.advance(minutes=10, seconds=1)
+    said = await checking.run()
+    is_sealed = await Shards(checking.world.store).entry(*HERE, lost["id"]) is not None
+    assert (said, is_sealed) == (([], True) if new and lap else ([Said("not_sealed", lost["id"])] * 2, False))
+
+
+@pytest.mark.parametrize(("covered", "is_sealed"), [(AT, True), (AT + 1, False)])
+async def test_what_was_stored_before_a_lap_began_is_sealed_no_more(
+    checking: Checking, covered: int, *, is_sealed: bool
+) -> None:
+    await checking.world.seal(checking.world.events(3))
+    await checking.run()
+    lost = checking.world.event()
+    await checking.world.keep([lost])
+    checking.world.clock.advance(minutes=30)
+    await checking.put(lap={"covered": covered})
+    assert await checking.run() == ([] if is_sealed else [Said("not_sealed", lost["id"])] * 2)
+    assert (await Shards(checking.world.store).entry(*HERE, lost["id"]) is not None) is is_sealed
+
+
+async def test_a_head_that_was_set_back_counts_as_a_page(checking: Checking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGES_LEAST", 2)
+    months = await checking.months(3, 1, 1)
+    await checking.run()
+    await checking.run()
+    for each, at in zip(months, (1, 2, 3), strict=True):
+        await checking.put(each, looked_at=at)
+    new = {"size": 8, "nodes": ["A" * 43 + "="], "is_sound": True, "is_whole": True}
+    await checking.put(months[0], new=new)
+    assert await checking.run() == [Said("head", "set_back", 3, "8", months[0])] * 2
+    assert await checking.looked_at(*months) == [False, True, False]
