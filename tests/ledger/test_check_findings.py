@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.ledger import verification as module
 from shared.ledger.marks import Mark, Marks, marks_id
-from shared.ledger.recount import stored_rollups
-from shared.ledger.rollups import DayRollup, rollups_of
 from shared.ledger.shards import Shards, checkpoint_id, head_id, rollup_id
 from shared.storage.containers import DIRECTORY, LEDGER
-from shared.storage.documents import Item, Prefix, Query
+from shared.storage.documents import Item
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from tests.faults import FaultyStore
 from tests.ledger.checking import OWN_TURN, Checking, Stale

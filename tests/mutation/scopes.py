@@ -53,8 +53,8 @@ SCOPES = {
     "ledger-checking": _scope(
         "ledger",
         "findings progress reconciliation recount verification walk watched_boxes",
-        "check_findings check_laps check_runs findings hidden marks progress reconciliation recount recounted statements verification "
-        "walk walk_signed watched_boxes",
+        "check_findings check_laps check_runs findings hidden marks progress reconciliation recount recounted "
+        "statements verification walk walk_signed watched_boxes",
     ),
     "ledger-answers": _scope(
         "ledger",
