@@ -117,7 +117,7 @@ def test_days_are_told_in_order() -> None:
 
 
 async def plant(world: World, days: Sequence[str], tenant_id: str = TENANT) -> None:
-    items = [{"id": rollup_id(day), "tenant_id": tenant_id, "period": PERIOD} for day in days]
+    items = [{"id": rollup_id(day), "tenant_id": tenant_id, "period": PERIOD, "last": 9999} for day in days]
     await world.store.batch(LEDGER, (tenant_id, PERIOD), [create(item) for item in items])
 
 
