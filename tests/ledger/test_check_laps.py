@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from shared.core.clock import parse_rfc3339
+from shared.ledger import reconciliation
 from shared.ledger import verification as module
+from shared.ledger.progress import Lap, Progress, recount_item
 from shared.ledger.rollups import DayRollup, rollups_of
 from shared.ledger.shards import Shards, rollup_id
 from shared.ledger.tiles import WIDTH
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
-from shared.storage.documents import Item, Prefix, Query
+from shared.storage.documents import In, Item, Prefix, Query
 from tests.faults import FaultyStore
 from tests.ledger.checking import OWN_TURN, Checking
 from tests.ledger.heard import Said
+from tests.ledger.walked import Shard, tail
 from tests.ledger.world import PERIOD, TENANT, World
 
 HERE = (TENANT, PERIOD)
 AT = int(OWN_TURN.timestamp())
 DAY = "2026-03-15"
-MORE = WIDTH + 4
+FIRST = 5
+"""Entries that are left of the first page, and events of a page."""
+FULL = WIDTH + 4
 """Entries of two pages."""
 
 
@@ -52,19 +55,19 @@ class Asked(FaultyStore):
 
 @pytest.fixture
 def checking(world: World, monkeypatch: pytest.MonkeyPatch) -> Checking:
-    """A run takes one page of the lap."""
+    """A run takes one page of the lap: up to five events, and what is left of a tile."""
     monkeypatch.setattr(module, "PAGES_LEAST", 1)
+    monkeypatch.setattr(reconciliation, "PAGE", FIRST)
     world.clock.set(OWN_TURN)
     return Checking(world)
 
 
-async def seal(world: World, at: Sequence[datetime]) -> list[Item]:
-    """Seal events of these times, as if each had been delivered at once."""
-    events = await world.keep([world.event(each) for each in at])
-    await world.sealer().consume(
-        [each | {"_ts": int(parse_rfc3339(each["recorded_at"]).timestamp())} for each in events]
-    )
-    return events
+async def begun(checking: Checking, events: list[Item] | None = None) -> Shard:
+    """A month of two pages, of which the lap has passed all but the last entries of the first one."""
+    shard = await tail(checking.world, FULL, events or checking.world.events(FIRST + 4))
+    place = Progress(PERIOD, new=shard.at(FULL), lap=Lap(walk=shard.at(shard.start)))
+    await checking.world.store.create(LEDGER, HERE, place.item(TENANT))
+    return shard
 
 
 async def counted(world: World) -> list[Item]:
@@ -74,18 +77,17 @@ async def counted(world: World) -> list[Item]:
 
 
 async def test_a_lap_goes_on_where_the_last_run_stopped(checking: Checking) -> None:
-    events = checking.world.events(MORE)
-    await checking.world.seal(events)
+    events = (await begun(checking)).events
     assert await checking.run() == []
-    assert checking.compared == [WIDTH, 4, WIDTH], "all that is new, and one page of the lap"
+    assert checking.compared == [FIRST]
     place = await checking.place()
-    assert (place["new"]["size"], place["looked_at"]) == (MORE, AT)
+    assert (place["new"]["size"], place["looked_at"]) == (FULL, AT)
     lap = place["lap"]
     assert (lap["number"], lap["started_at"], lap["covered"]) == (0, AT, 0)
-    assert (lap["walk"]["size"], lap["walk"]["is_whole"], lap["after"]) == (WIDTH, True, events[WIDTH - 1]["id"])
+    assert (lap["walk"]["size"], lap["walk"]["is_whole"], lap["after"]) == (WIDTH, True, events[FIRST - 1]["id"])
     assert (lap["entries_done"], lap["events_done"]) == (False, False)
     (kept,) = await counted(checking.world)
-    rollup = rollups_of(events[:WIDTH])[DAY]
+    rollup = rollups_of(events[:FIRST], WIDTH - FIRST)[DAY]
     own = {"id": f"recount|{DAY}", "tenant_id": TENANT, "period": PERIOD, "kind": "recount", "lap": 0}
     assert {name: kept[name] for name in own | rollup.to_item()} == own | rollup.to_item()
     checking.world.clock.advance(minutes=6)
@@ -94,100 +96,108 @@ async def test_a_lap_goes_on_where_the_last_run_stopped(checking: Checking) -> N
     lap = (await checking.place())["lap"]
     assert (lap["number"], lap["started_at"], lap["covered"]) == (1, AT + 360, AT - 600)
     assert (lap["walk"]["size"], lap["after"], lap["entries_done"], lap["events_done"]) == (0, "", False, False)
-    assert [each["lap"] for each in await counted(checking.world)] == [0], "of the last page nothing has to be kept"
+    assert [(each["lap"], each["last"]) for each in await counted(checking.world)] == [(0, WIDTH - 1)], (
+        "of the last page nothing has to be kept"
+    )
+
+
+async def test_a_run_that_has_the_time_takes_all_pages(checking: Checking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGES_LEAST", 3)
+    await begun(checking)
+    asked = Asked(checking.world)
+    assert await checking.run(asked) == []
+    assert checking.compared == [FIRST, 4]
+    assert (await checking.place())["lap"]["number"] == 1
+    assert [each for each in asked.written if each["id"].startswith("recount|")] == []
+
+
+async def write_over_counts(checking: Checking) -> None:
+    rollup = await checking.world.store.read(LEDGER, HERE, rollup_id(DAY))
+    await checking.world.store.replace(LEDGER, HERE, rollup | {"events": 7})
 
 
 async def test_counts_that_are_wrong_are_told_when_all_pages_were_counted(checking: Checking) -> None:
-    await checking.world.seal(checking.world.events(MORE))
-    rollup = await checking.world.store.read(LEDGER, HERE, rollup_id(DAY))
-    await checking.world.store.replace(LEDGER, HERE, rollup | {"events": 7})
-    assert await checking.run() == []
-    for _ in range(2):
-        assert await checking.run() == [Said("rollup", DAY, None, "[{}, {}]")]
-        assert await checking.run() == []
-
-
-async def test_counts_that_a_lap_kept_and_somebody_wrote_to_say_nothing(checking: Checking) -> None:
-    await checking.world.seal(checking.world.events(MORE))
-    await checking.run()
-    (kept,) = await counted(checking.world)
-    await checking.world.store.replace(LEDGER, HERE, kept | {"counts": 7})
-    rollup = await checking.world.store.read(LEDGER, HERE, rollup_id(DAY))
-    await checking.world.store.replace(LEDGER, HERE, rollup | {"events": 7})
-    assert await checking.run() == [], "the next lap counts anew"
+    await begun(checking)
+    await write_over_counts(checking)
     assert await checking.run() == []
     assert await checking.run() == [Said("rollup", DAY, None, "[{}, {}]")]
 
 
+async def test_counts_that_a_lap_kept_and_somebody_wrote_to_say_nothing(checking: Checking) -> None:
+    """The lap counts no more, and says of no event that it was covered; the next one counts anew."""
+    await begun(checking)
+    await write_over_counts(checking)
+    assert await checking.run() == []
+    (kept,) = await counted(checking.world)
+    await checking.world.store.replace(LEDGER, HERE, kept | {"counts": 7})
+    assert await checking.run() == []
+    lap = (await checking.place())["lap"]
+    assert (lap["number"], lap["walk"]["is_whole"]) == (1, True)
+
+
 async def test_counts_of_another_lap_are_not_gone_on_from(checking: Checking) -> None:
-    await checking.world.seal(checking.world.events(MORE))
-    await checking.run()
+    await begun(checking)
+    assert await checking.run() == []
     other = DayRollup("2026-03-02").to_item()
     for day, lap in (("2026-03-02", 1), ("2026-03-03", None), ("2026-03-04", "0")):
-        item = {"id": f"recount|{day}", "tenant_id": TENANT, "period": PERIOD, "lap": lap} | other
-        await checking.world.store.create(LEDGER, HERE, item)
+        item = {"id": f"recount|{day}", "tenant_id": TENANT, "period": PERIOD} | other
+        await checking.world.store.create(LEDGER, HERE, item | {"day": day, "lap": lap})
     assert await checking.run() == []
 
 
 async def test_a_run_keeps_the_days_that_it_counted_on(checking: Checking) -> None:
-    """Of three pages: a day that ends in the first, one whose last entry begins the second, and one that goes on."""
-    days = [13] * 100 + [14] * (WIDTH - 99) + [15] * (WIDTH + 2)
-    at = [OWN_TURN.replace(day=day) - timedelta(seconds=len(days) - n) for n, day in enumerate(days)]
-    events = await seal(checking.world, at)
-    kept = []
-    for _ in range(3):
-        asked = Asked(checking.world)
-        assert await checking.run(asked) == []
-        kept.append([(each["id"][8:], each["last"]) for each in asked.written if each["id"].startswith("recount|")])
-    days_of = [f"2026-03-{day}" for day in (13, 14, 15)]
-    assert kept == [
-        [(days_of[0], 99), (days_of[1], WIDTH - 1)],
-        [(days_of[1], WIDTH), (days_of[2], 2 * WIDTH - 1)],
-        [],
-    ]
-    assert len(events) == 2 * WIDTH + 3
-    assert (await checking.place())["lap"]["number"] == 1
+    """Not one that ended in an earlier page; one whose last entry begins this page, and one that goes on."""
+    times = [OWN_TURN.replace(day=14), *(OWN_TURN - timedelta(seconds=9 - n) for n in range(FIRST + 3))]
+    await begun(checking, [checking.world.event(at) for at in times])
+    earlier = DayRollup("2026-03-13")
+    earlier.first, earlier.last = 0, WIDTH - FIRST - 1
+    await checking.world.store.create(LEDGER, HERE, recount_item(TENANT, PERIOD, 0, earlier))
+    asked = Asked(checking.world)
+    assert await checking.run(asked) == []
+    written = [(each["id"], each["last"]) for each in asked.written if each["id"].startswith("recount|")]
+    assert written == [("recount|2026-03-14", WIDTH - FIRST), (f"recount|{DAY}", WIDTH - 1)]
+    assert [each["day"] for each in await counted(checking.world)] == ["2026-03-13", "2026-03-14", DAY]
+    assert await checking.run() == [Said("rollup", "2026-03-13", None, "gone")], "which was counted by the lap as well"
 
 
 async def test_events_that_are_more_than_entries(checking: Checking) -> None:
     """The feed has delivered few of them yet. What lies beyond the entries is looked at once."""
-    events = checking.world.events(MORE)
+    events = checking.world.events(FIRST + 2)
     await checking.world.keep(events)
-    first = [await checking.world.store.read(AUDIT_EVENTS, HERE, each["id"]) for each in events[:5]]
+    first = [await checking.world.store.read(AUDIT_EVENTS, HERE, each["id"]) for each in events[:3]]
     await checking.world.sealer().consume(first)
     asked = Asked(checking.world)
     assert await checking.run(asked) == []
+    assert checking.compared == [3, 3]
     lap = (await checking.place())["lap"]
-    assert (lap["walk"]["size"], lap["entries_done"], lap["events_done"]) == (5, True, False)
-    assert (lap["number"], lap["after"]) == (0, events[WIDTH - 1]["id"])
+    assert (lap["walk"]["size"], lap["entries_done"], lap["events_done"]) == (3, True, False)
+    assert (lap["number"], lap["after"]) == (0, events[FIRST - 1]["id"])
     assert asked.rests == 1
     assert await counted(checking.world) == []
     asked = Asked(checking.world)
     assert await checking.run(asked) == []
+    assert checking.compared == []
     assert (await checking.place())["lap"]["number"] == 1
     assert asked.rests == 0
-    whole = [query.fields for name, query in asked.queries if name == "audit_events"]
-    assert whole == [("id", "_ts")] * 2, "without their leaves"
+    fields = [query.fields for name, query in asked.queries if name == "audit_events"]
+    assert fields == [("id", "_ts")] * 2, "without their leaves"
 
 
 async def test_entries_that_are_more_than_events(checking: Checking) -> None:
-    events = checking.world.events(MORE)
-    await checking.world.seal(events)
-    await checking.run()
+    events = (await begun(checking)).events
     for event in events[:6]:
         await checking.world.store.delete(AUDIT_EVENTS, HERE, event["id"])
-    await checking.put(lap={"walk": (await checking.place())["new"] | {"size": 0, "nodes": []}, "after": ""})
-    for each in await counted(checking.world):
-        await checking.world.store.delete(LEDGER, HERE, each["id"])
-    assert {each.what for each in await checking.run()} == {"deleted"}
+    assert [each[:3] for each in await checking.run()] == [
+        ("deleted", event["id"], WIDTH - FIRST + n) for n, event in enumerate(events[:FIRST])
+    ]
     lap = (await checking.place())["lap"]
     assert (lap["walk"]["size"], lap["entries_done"], lap["events_done"]) == (WIDTH, False, True)
     assert lap["after"] == events[-1]["id"]
     asked = Asked(checking.world)
-    assert await checking.run(asked) == []
+    assert await checking.run(asked) == [Said("deleted", events[5]["id"], WIDTH)]
     assert (await checking.place())["lap"]["number"] == 1
-    by_range = [query for name, query in asked.queries if name == "audit_events" and query.limit == WIDTH]
-    assert len(by_range) == 2, "what is new, and the events of the entries"
+    of_events = [query.limit for name, query in asked.queries if name == "audit_events"]
+    assert of_events == [FIRST, WIDTH], "what is new, and the events of the entries"
 
 
 async def test_what_one_walk_read_the_other_does_not_ask_for(
@@ -195,23 +205,22 @@ async def test_what_one_walk_read_the_other_does_not_ask_for(
 ) -> None:
     """Sealed backwards, so that entries and events of one page have a part in common."""
     monkeypatch.setattr(module, "PAGES_LEAST", 2)
-    events = await checking.world.keep(checking.world.events(MORE))
-    await checking.world.sealer().consume(events[::-1])
-    await checking.run()
+    events = checking.world.events(FIRST + 4)
+    await begun(checking, events[::-1])
     checking.world.clock.advance(minutes=11)
     asked = Asked(checking.world)
     assert await checking.run(asked) == []
-    assert checking.compared == [WIDTH, 4]
+    assert checking.compared == [FIRST, 4]
     ids = [each["id"] for each in events]
-    sought = [(name, _ids(query)) for name, query in asked.queries if _ids(query) and _ids(query)[0] in ids]
-    new = [("ledger", ids[:WIDTH]), ("ledger", ids[WIDTH:])]
-    lap = [("audit_events", ids[WIDTH:]), ("ledger", ids[:4])]
-    assert [(name, sorted(found)) for name, found in sought] == new + lap
+    sought = [(name, sorted(found)) for name, query in asked.queries if set(found := _ids(query)) & set(ids)]
+    new = [("ledger", ids[:FIRST]), ("ledger", ids[FIRST:])]
+    lap = [("audit_events", ids[FIRST:]), ("ledger", ids[:4])]
+    assert sought == new + lap
 
 
 def _ids(query: Query) -> tuple[Any, ...]:
     """The ids that a query asks for, if it does."""
-    return next((tuple(values) for each in query.where if (values := getattr(each, "values", None))), ())
+    return next((tuple(each.values) for each in query.where if isinstance(each, In)), ())
 
 
 @pytest.mark.parametrize("new", [True, False])

@@ -10,10 +10,9 @@ import pytest
 import pytest_asyncio
 
 from shared.audit.entries import entry_of
-from shared.ledger._text import encode_base64
 from shared.ledger.merkle import Frontier, leaf_hash
 from shared.ledger.rollups import rollups_of
-from shared.ledger.shards import Entry, Shards, tile_id
+from shared.ledger.shards import Entry, Shards
 from shared.ledger.tiles import WIDTH
 from shared.ledger.walk import Walk, leaf_of
 from shared.storage.containers import LEDGER
@@ -199,50 +198,6 @@ async def test_an_entry_and_what_was_sealed_of_another_place(small: Shard) -> No
 async def test_the_nodes_of_the_head_are_others(small: Shard) -> None:
     nodes = (small.head.nodes[0], ROOT)
     assert await small.walk(nodes=nodes) == [Said("head", "nodes", None, small.head.nodes[0] + ROOT)]
-
-
-async def test_full_tiles_that_are_gone_or_others(large: Shard) -> None:
-    hashes = large.leaves[WIDTH : 2 * WIDTH]
-    swapped = encode_base64(b"".join([*hashes[:20], ROOT, *hashes[21:]]))
-    for tile, found in (
-        ({"hashes": swapped}, f"{WIDTH + 20}:{ROOT.hex()}"),
-        *(({"hashes": other}, "") for other in (7, "AAAA", "A", None)),
-        (None, ""),
-    ):
-        assert await large.walk({tile_id(0, 1): tile}) == [Said("tile", "tile|0|1", None, found)]
-        assert large.state == (True, True)
-        assert large.walked.frontier.root() == large.root(2 * WIDTH + 8)
-    gone = {tile_id(0, 0): None}
-    assert await large.walk(gone) == [Said("tile", "tile|0|0", None, "")]
-    assert await large.walk(gone, walk=large.at(WIDTH)) == [], "another page"
-    said = await large.walk(gone | {large.ids[7]: None})
-    assert said == [Said("entries", "entry|7", 7, b""), Said("tile", "tile|0|0", None, "")]
-    assert large.state == (False, False)
-
-
-@pytest.mark.parametrize("index", [0, 1])
-async def test_an_entry_of_a_full_page_is_another(large: Shard, index: int) -> None:
-    at = index * WIDTH + 9
-    said = await large.walk({large.ids[at]: {"entry": "another"}})
-    assert said == [Said("entries", f"entry|{at}", at, leaf_hash(b"another"))]
-    assert large.walked.frontier.root() == large.root(2 * WIDTH + 8)
-
-
-@pytest.mark.parametrize("index", [0, 1])
-async def test_what_stands_above_full_tiles_is_another(large: Shard, index: int) -> None:
-    above = large.head.edge[1]
-    other = above[: index * 32] + ROOT + above[(index + 1) * 32 :]
-    assert len(above) == 2 * 32
-    edge = large.head.edge | {1: other}
-    assert await large.walk(edge=edge) == [Said("tile", "tile|1|0", None, other)]
-    assert large.state == (True, True)
-    assert large.walked.frontier.root() == large.root(2 * WIDTH + 8)
-
-
-async def test_what_stands_above_is_gone(large: Shard) -> None:
-    edge = {0: large.head.edge[0]}
-    assert await large.walk(edge=edge) == [Said("tile", "tile|1|0", None, b"")] * 2, "of each of its hashes"
-    assert await large.walk(edge=edge, walk=large.at(0, is_sound=False)) == []
 
 
 def test_a_walk_begins_with_nothing() -> None:

@@ -9,11 +9,14 @@ from typing import Any
 from shared.audit.entries import entry_of
 from shared.ledger.checkpoint import Checkpoint
 from shared.ledger.marks import Mark
-from shared.ledger.merkle import leaf_hash
-from shared.ledger.shards import Head, Shards, checkpoint_id
+from shared.ledger.merkle import Frontier, leaf_hash
+from shared.ledger.recount import rollup_item
+from shared.ledger.rollups import rollups_of
+from shared.ledger.shards import Entry, Head, Shards, checkpoint_id, tile_item
+from shared.ledger.tiles import WIDTH, edge_of, grown
 from shared.ledger.walk import Log, Walk, Walker
 from shared.storage.containers import LEDGER
-from shared.storage.documents import Item
+from shared.storage.documents import Item, create
 from tests.faults import FaultyStore
 from tests.ledger.heard import Said, findings_of
 from tests.ledger.naive import NaiveTree
@@ -45,6 +48,8 @@ class Shard:
         self.ids = [each["id"] for each in events]
         self.leaves = [leaf_hash(entry_of(each)) for each in events]
         self.root = NaiveTree([entry_of(each) for each in events]).root
+        self.start, self.before = 0, list[bytes]()
+        self.tiles: Mapping[tuple[int, int], bytes] = {}
 
     async def walk(
         self,
@@ -58,7 +63,7 @@ class Shard:
     ) -> list[Said]:
         """What is said on a walk to the end, in order of index. `known`: leaves that are at hand; `head`: what it says
         instead."""
-        self.walked = walk or Walk()
+        self.walked = walk or self.at(self.start)
         findings, said = findings_of(self.world)
         self.store = Seen(self.world.store, ledger=ledger, audit_events=trail)
         walker, log = Walker(self.store, self.world.keys(self.store)), Log(TENANT, replace(self.head, **head), mark)
@@ -71,8 +76,8 @@ class Shard:
 
     def at(self, size: int, **fields: Any) -> Walk:
         """A walk that has come so far."""
-        walk = Walk(**fields)
-        walk.frontier.extend(self.leaves[:size])
+        walk = Walk(Frontier(self.start, self.before), **fields)
+        walk.frontier.extend(self.leaves[: size - self.start])
         return walk
 
     @property
@@ -95,3 +100,26 @@ async def sealed(world: World, count: int) -> Shard:
     events = world.events(count)
     await world.seal(events)
     return Shard(world, events, await Shards(world.store).head(*HERE))
+
+
+async def tail(world: World, size: int, events: list[Item]) -> Shard:
+    """A month of `size` entries, of which the last ones alone are there: those of these events. The others are passed.
+
+    The tree before them is invented: `before` is its edge. It takes no time, however large it is.
+    """
+    await world.keep(events)
+    start, leaves = size - len(events), [leaf_hash(entry_of(each)) for each in events]
+    before = [leaf_hash(f"{number}".encode()) for number in range(start.bit_count())]
+    edge = {each.place: leaf_hash(b"any") * each.width for each in edge_of(start)}
+    tree = Frontier(start, before)
+    changed = grown(start, edge, tree.extend(leaves))
+    tiles = edge | {tile.place: content for tile, content in changed.items()}
+    at_edge = {each.level: tiles[each.place] for each in edge_of(size)}
+    head = Head(PERIOD, size, tree.nodes, at_edge)
+    items = [tile_item(*HERE, tile, content) for tile, content in changed.items() if tile.width == WIDTH]
+    items += [Entry(each["id"], index, entry_of(each)).item(*HERE) for index, each in enumerate(events, start)]
+    items += [rollup_item(*HERE, rollup) for rollup in rollups_of(events, start).values()]
+    await world.store.batch(LEDGER, HERE, [create(each) for each in [*items, head.item(TENANT)]])
+    shard = Shard(world, events, await Shards(world.store).head(*HERE))
+    shard.start, shard.before, shard.tiles = start, before, tiles
+    return shard

@@ -54,7 +54,7 @@ SCOPES = {
         "ledger",
         "findings progress reconciliation recount verification walk watched_boxes",
         "check_findings check_laps check_runs findings hidden marks progress reconciliation recount recounted "
-        "statements verification walk walk_signed watched_boxes",
+        "statements verification walk walk_above walk_signed watched_boxes",
     ),
     "ledger-answers": _scope(
         "ledger",
