@@ -65,9 +65,14 @@ def checking(world: World, monkeypatch: pytest.MonkeyPatch) -> Checking:
 async def begun(checking: Checking, events: list[Item] | None = None) -> Shard:
     """A month of two pages, of which the lap has passed all but the last entries of the first one."""
     shard = await tail(checking.world, FULL, events or checking.world.events(FIRST + 4))
-    place = Progress(PERIOD, new=shard.at(FULL), lap=Lap(walk=shard.at(shard.start)))
-    await checking.world.store.create(LEDGER, HERE, place.item(TENANT))
+    await keep(checking, Progress(PERIOD, new=shard.at(FULL), lap=Lap(walk=shard.at(shard.start))))
     return shard
+
+
+async def keep(checking: Checking, place: Progress) -> None:
+    """Keep a place as a run did a short while ago."""
+    place.looked_at = AT - 10
+    await checking.world.store.create(LEDGER, HERE, place.item(TENANT))
 
 
 async def counted(world: World) -> list[Item]:
@@ -158,6 +163,51 @@ async def test_a_run_keeps_the_days_that_it_counted_on(checking: Checking) -> No
     assert written == [("recount|2026-03-14", WIDTH - FIRST), (f"recount|{DAY}", WIDTH - 1)]
     assert [each["day"] for each in await counted(checking.world)] == ["2026-03-13", "2026-03-14", DAY]
     assert await checking.run() == [Said("rollup", "2026-03-13", None, "gone")], "which was counted by the lap as well"
+
+
+async def test_counts_that_lie_there_when_a_lap_begins_are_not_gone_on_from(checking: Checking) -> None:
+    await checking.world.seal(checking.world.events(2))
+    await keep(checking, Progress(PERIOD))
+    other = recount_item(TENANT, PERIOD, 0, DayRollup("2026-03-02"))
+    await checking.world.store.create(LEDGER, HERE, other)
+    assert await checking.run() == []
+
+
+async def test_a_run_takes_no_more_pages_than_it_may(checking: Checking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGES_LEAST", 2)
+    events = checking.world.events(2 * FIRST + 1)
+    await checking.world.seal(events)
+    assert await checking.run() == []
+    lap = (await checking.place())["lap"]
+    assert (lap["entries_done"], lap["events_done"], lap["after"]) == (True, False, events[2 * FIRST - 1]["id"])
+    assert await checking.run() == []
+    assert (await checking.place())["lap"]["number"] == 1
+
+
+async def test_a_lap_that_the_end_of_a_run_cuts_off_is_kept(
+    checking: Checking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGES_LEAST", 3)
+    events = checking.world.events(2 * FIRST)
+    shard = await tail(checking.world, len(events), events)
+    await keep(checking, Progress(PERIOD, new=shard.at(len(events))))
+
+    class Slow(FaultyStore):
+        async def query(self, container, partition, query):  # type: ignore[no-untyped-def]
+            if container is AUDIT_EVENTS and query.limit == FIRST and query.fields is None:
+                checking.world.clock.advance(seconds=45)
+            return await super().query(container, partition, query)
+
+    assert await checking.run(Slow(checking.world.store)) == []
+    place = await checking.place()
+    assert (place["looked_at"], place["lap"]["after"], place["lap"]["number"]) == (AT + 45, events[FIRST - 1]["id"], 0)
+
+
+async def test_a_month_of_which_only_the_place_is_there(checking: Checking) -> None:
+    await keep(checking, Progress(PERIOD))
+    assert await checking.run() == []
+    assert checking.compared == []
+    assert (await checking.place())["lap"]["number"] == 1
 
 
 async def test_events_that_are_more_than_entries(checking: Checking) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.ledger import reconciliation
 from shared.ledger import verification as module
 from shared.storage.containers import AUDIT_EVENTS
 from shared.storage.errors import NotFound
@@ -51,7 +52,10 @@ async def test_a_run_over_a_small_month_is_a_lap(checking: Checking) -> None:
     assert (await checking.place())["after"] == events[-1]["id"], "the feed has had its time"
 
 
-async def test_the_place_of_an_idle_month_is_kept_each_hour(checking: Checking) -> None:
+async def test_the_place_of_an_idle_month_is_kept_each_hour(
+    checking: Checking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGES_LEAST", 2)
     await checking.world.seal(checking.world.events(1))
     for minutes, laps in ((0, 1), (11, 2), (59, 2), (1, 3), (59, 3)):
         checking.world.clock.advance(minutes=minutes)
@@ -69,6 +73,42 @@ async def test_what_is_new_is_followed_at_once(checking: Checking) -> None:
     place = await checking.place()
     assert (place["new"]["size"], place["lap"]["number"], place["marked"]) == (7, 2, 5)
     assert place["_etag"] != etag
+
+
+async def test_all_events_that_are_new_are_followed(checking: Checking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciliation, "PAGE", 2)
+    events = checking.world.events(5)
+    await checking.world.seal(events)
+    checking.world.clock.advance(minutes=11)
+    await checking.run()
+    assert (await checking.place())["after"] == events[4]["id"]
+
+
+async def test_what_a_run_asks_of_the_store(checking: Checking) -> None:
+    await checking.world.seal(checking.world.events(2))
+    counting = FaultyStore(checking.world.store)
+    assert await checking.run(counting) == []
+    asked = [(call.operation, call.container, len(call.partition)) for call in counting.calls]
+    opened = [("read", "directory", 1), ("query", "ledger", 1)]
+    walked = [("query", "ledger", 2), ("read", "directory", 1), ("query", "audit_events", 2)]
+    assert (
+        sorted(asked)
+        == sorted(
+            [
+                *opened,
+                *walked,
+                ("query", "audit_events", 2),  # what is new
+                ("query", "audit_events", 2),  # events of the lap, which its entries need as well
+                *walked[:2],
+                *[("query", "ledger", 2)] * 2,  # counts and checkpoints, and what lies beyond
+                ("create", "ledger", 2),
+                ("replace", "directory", 1),
+            ]
+        )
+    )
+    counting = FaultyStore(checking.world.store)
+    assert await checking.run(counting) == []
+    assert len(counting.calls) == 2 + 1 + 1 + 2 + 2
 
 
 async def test_where_there_is_no_time_nothing_is_begun(checking: Checking, monkeypatch: pytest.MonkeyPatch) -> None:
