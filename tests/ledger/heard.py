@@ -10,11 +10,12 @@ from tests.ledger.world import PERIOD, TENANT, World
 
 
 class Said(NamedTuple):
-    """A finding, as it is handed to the statements. `broken`: the message of the BrokenShard that it comes from."""
+    """A finding, as it is handed to the statements. `entry`: its index. `broken`: what the BrokenShard says that it
+    comes from."""
 
     what: str
     key: str
-    index: int | None = None
+    entry: int | None = None
     found: str | bytes | None = None
     period: str = PERIOD
     tenant_id: str = TENANT

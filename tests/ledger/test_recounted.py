@@ -84,7 +84,8 @@ def test_a_type_that_is_missing_whole_is_less_by_all_of_it() -> None:
 
 def test_what_differs_in_nothing_that_is_counted_differs_all_the_same() -> None:
     rollup = counted((LOGIN, None, 7))
-    for fields in ({"last": 3}, {"first": 4}, {"actors": []}, {"events": 9}, {"distinct_actors": 2}):
+    others: list[Item] = [{"last": 3}, {"first": 4}, {"actors": []}, {"events": 9}, {"distinct_actors": 2}]
+    for fields in others:
         assert wrong(rollup, stored(rollup, **fields)) == "[{}, {}]", fields
 
 

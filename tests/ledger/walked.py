@@ -72,7 +72,7 @@ class Shard:
             more = () if known is None else (known,)
             self.seen.append(await walker.page(log, self.walked, findings, *more))
         assert findings.number == len(said)
-        return sorted(said, key=lambda each: (each.what, each.index or 0, each.key))
+        return sorted(said, key=lambda each: (each.what, each.entry or 0, each.key))
 
     def at(self, size: int, **fields: Any) -> Walk:
         """A walk that has come so far."""
