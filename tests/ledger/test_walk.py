@@ -118,6 +118,8 @@ async def test_entries_that_are_gone_or_others(small: Shard) -> None:
     assert small.state == (True, False)
     assert small.seen == [frozenset(ids) - {ids[1]}]
     assert small.walked.frontier.root() == small.root(5), "the tile tells what was sealed"
+    assert await small.walk({ids[1]: None}, walk=small.at(0, is_sound=False)) == gone
+    assert small.state == (False, False), "what is unsound stays so"
     assert await small.walk({ids[2]: {"entry": text}}) == [Said("entries", "entry|2", 2, leaf_hash(text.encode()))]
     assert small.walked.frontier.root() == small.root(5)
     assert await small.walk({ids[1]: {"entry": 7}}) == gone, "what is no entry is none"

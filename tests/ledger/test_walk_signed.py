@@ -18,7 +18,7 @@ async def small(world: World) -> Shard:
 
 
 async def test_a_note_that_is_none(small: Shard) -> None:
-    for note in ("no note", "", None, 7):
+    for note in ("no note", None, 7):
         said = await small.walk({checkpoint_id(5): {"note": note}})
         assert said == [Said("checkpoint", "note|5", None, str(note))]
     assert await small.walk(note="another") == [Said("checkpoint", "note|5", None, "another")]
@@ -80,11 +80,24 @@ async def test_the_mark_is_looked_at_in_its_page_alone(small: Shard) -> None:
 
 async def test_of_one_size_all_that_was_signed_is_told_together(small: Shard) -> None:
     await small.sign(4, LATER)
-    assert await small.walk(mark=Mark(4, ROOT)) == [Said("checkpoint", "root", 4, ROOT + LATER)]
-    await small.sign(4, ROOT)
-    assert await small.walk(mark=Mark(4, LATER)) == [Said("checkpoint", "root", 4, ROOT + LATER)]
+    assert await small.walk(mark=Mark(4, ROOT)) == [Said("checkpoint", "root", 4, ROOT + LATER)], "in one order"
+    assert await small.walk(mark=Mark(4, LATER)) == [Said("checkpoint", "root", 4, LATER)]
+
+
+async def test_a_root_that_is_right_beside_one_that_is_another(small: Shard) -> None:
     await small.sign(4)
     assert await small.walk(mark=Mark(4, LATER)) == [Said("checkpoint", "root", 4, LATER)]
+
+
+async def test_what_lies_behind_a_note_that_is_none_is_looked_at(small: Shard) -> None:
+    await small.sign(1)
+    await small.sign(2)
+    await small.sign(4, LATER)
+    assert await small.walk({checkpoint_id(1): {"note": "x"}, checkpoint_id(2): {"size": 3}}) == [
+        Said("checkpoint", "note|1", None, "x"),
+        Said("checkpoint", "note|3", None, (await small.world.store.read(LEDGER, HERE, checkpoint_id(2)))["note"]),
+        Said("checkpoint", "root", 4, LATER),
+    ]
 
 
 async def test_a_list_of_keys_that_is_none_leaves_the_mark(small: Shard) -> None:
