@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from shared.ledger import verification as module
 from shared.ledger.marks import Mark, Marks, marks_id
 from shared.ledger.shards import Shards, checkpoint_id, head_id, rollup_id
 from shared.storage.containers import DIRECTORY, LEDGER
 from shared.storage.documents import Item
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from tests.faults import FaultyStore
-from tests.ledger.checking import OWN_TURN, Checking, Stale
+from tests.ledger.checking import OWN_TURN, Checking, Meanwhile, Stale
 from tests.ledger.heard import Said
 from tests.ledger.world import PERIOD, TENANT, World
 
@@ -149,20 +148,6 @@ async def test_an_entry_beyond_the_head(checking: Checking) -> None:
     for each in "xy":
         await checking.world.store.delete(LEDGER, HERE, each)
     assert await checking.run() == []
-
-
-class Meanwhile(FaultyStore):
-    """A store in which more is sealed once the entries of the lap were read."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world.store)
-        self.world = world
-
-    async def query(self, container, partition, query):  # type: ignore[no-untyped-def]
-        if query.limit == module.MOST_OF_REST and not self.failed and query.where != ():
-            self.failed = 1
-            await self.world.seal(self.world.events(2))
-        return await super().query(container, partition, query)
 
 
 async def test_what_was_sealed_meanwhile_is_not_beyond(checking: Checking) -> None:

@@ -16,7 +16,7 @@ from shared.ledger.tiles import WIDTH
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
 from shared.storage.documents import In, Item, Prefix, Query
 from tests.faults import FaultyStore
-from tests.ledger.checking import OWN_TURN, Checking
+from tests.ledger.checking import OWN_TURN, Checking, Meanwhile
 from tests.ledger.heard import Said
 from tests.ledger.walked import Shard, tail
 from tests.ledger.world import PERIOD, TENANT, World
@@ -201,6 +201,18 @@ async def test_a_lap_that_the_end_of_a_run_cuts_off_is_kept(
     assert await checking.run(Slow(checking.world.store)) == []
     place = await checking.place()
     assert (place["looked_at"], place["lap"]["after"], place["lap"]["number"]) == (AT + 45, events[FIRST - 1]["id"], 0)
+
+
+async def test_what_is_sealed_meanwhile_is_not_beyond_where_nothing_is_counted(
+    checking: Checking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGES_LEAST", 3)
+    shard = await tail(checking.world, FULL, checking.world.events(4))
+    lap = Lap(walk=shard.at(shard.start, is_whole=False))
+    await keep(checking, Progress(PERIOD, new=shard.at(FULL), lap=lap))
+    meanwhile = Meanwhile(checking.world)
+    assert await checking.run(meanwhile) == []
+    assert (meanwhile.failed, (await checking.place())["lap"]["number"]) == (1, 1)
 
 
 async def test_a_month_of_which_only_the_place_is_there(checking: Checking) -> None:
