@@ -10,6 +10,7 @@ from shared.ledger.marks import Mark, Marks, marks_id
 from shared.ledger.shards import Shards, checkpoint_id, head_id, rollup_id
 from shared.storage.containers import DIRECTORY, LEDGER
 from shared.storage.documents import Item
+from shared.storage.documents import create as creation
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from tests.faults import FaultyStore
 from tests.ledger.checking import OWN_TURN, Checking, Meanwhile, Stale
@@ -138,6 +139,15 @@ async def test_what_is_there_as_signed_and_says_no_size(checking: Checking) -> N
     await create(checking, checkpoint_id(7), kind="checkpoint")
     sizes = f"{7:019} 1x 3|4"
     assert await checking.run() == [unreadable._replace(found=sizes), Said("head", "set_back", 5, "7")]
+
+
+async def test_much_that_lies_there_hides_nothing_behind_it(checking: Checking) -> None:
+    await change(checking, rollup_id(DAY), events=99)
+    sizes = [f"1x{number:03}" for number in range(100)]
+    items = [{"id": f"checkpoint|{size}", **OWN} for size in sizes]
+    await checking.world.store.batch(LEDGER, HERE, [creation(each) for each in items])
+    unreadable = Said("checkpoint", "unreadable", None, " ".join(sizes))
+    assert await checking.run() == [unreadable, Said("rollup", DAY, None, "[{}, {}]")]
 
 
 async def test_an_entry_beyond_the_head(checking: Checking) -> None:

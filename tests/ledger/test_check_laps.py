@@ -14,7 +14,7 @@ from shared.ledger.rollups import DayRollup, rollups_of
 from shared.ledger.shards import Shards, rollup_id
 from shared.ledger.tiles import WIDTH
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
-from shared.storage.documents import In, Item, Prefix, Query
+from shared.storage.documents import In, Item, Prefix, Query, create
 from tests.faults import FaultyStore
 from tests.ledger.checking import OWN_TURN, Checking, Meanwhile
 from tests.ledger.heard import Said
@@ -144,9 +144,11 @@ async def test_counts_of_another_lap_are_not_gone_on_from(checking: Checking) ->
     await begun(checking)
     assert await checking.run() == []
     other = DayRollup("2026-03-02").to_item()
-    for day, lap in (("2026-03-02", 1), ("2026-03-03", None), ("2026-03-04", "0")):
-        item = {"id": f"recount|{day}", "tenant_id": TENANT, "period": PERIOD} | other
-        await checking.world.store.create(LEDGER, HERE, item | {"day": day, "lap": lap})
+    items = [
+        {"id": f"recount|2026-02-{number:03}", "tenant_id": TENANT, "period": PERIOD, "lap": (1, None, "0")[number % 3]}
+        for number in range(100)
+    ]
+    await checking.world.store.batch(LEDGER, HERE, [create(each | other) for each in items])
     assert await checking.run() == []
 
 
