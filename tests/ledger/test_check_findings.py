@@ -111,6 +111,9 @@ async def test_a_head_that_grew_since_it_was_read(checking: Checking) -> None:
     assert checking.compared == [8]
     grown = [call for call in stale.calls if (call.operation, call.partition) == ("read", HERE)]
     assert grown, "it was read once more"
+    await grow(checking, 2)
+    assert await checking.run(Stale(checking.world.store, {head_id(PERIOD): before})) == []
+    assert checking.compared == [2, 10], "and is followed"
 
 
 async def test_a_head_that_is_broken_when_it_is_read_again(checking: Checking) -> None:
@@ -169,7 +172,7 @@ async def test_what_was_sealed_meanwhile_is_not_beyond(checking: Checking) -> No
 
 async def test_counts_that_differ(checking: Checking) -> None:
     await change(checking, rollup_id(DAY), events=99)
-    await create(checking, rollup_id("2026-03-01"), last=4)
+    await create(checking, rollup_id("2026-03-01"), last=10_000)
     found = [Said("rollup", "2026-03-01", None, "no such day"), Said("rollup", DAY, None, "[{}, {}]")]
     assert await checking.run() == found
     assert await checking.run() == found
