@@ -53,7 +53,8 @@ SCOPES = {
     "ledger-checking": _scope(
         "ledger",
         "findings progress reconciliation recount verification walk watched_boxes",
-        "hidden marks recount statements verification",
+        "check_findings check_laps check_runs findings hidden marks progress reconciliation recount recounted "
+        "statements verification walk walk_above walk_signed watched_boxes",
     ),
     "ledger-answers": _scope(
         "ledger",
