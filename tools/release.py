@@ -89,6 +89,18 @@ def pages(root: Path) -> Iterator[str]:
                 yield f"{name}: shows the version {''.join(shown)}"
 
 
+def programs(root: Path) -> Iterator[str]:
+    """Programs of this project that `make` runs and that are not there."""
+    text = (root / "Makefile").read_text(encoding="utf-8")
+    for script in re.findall(r"\bsh (scripts/\S+)", text):
+        if not (root / script).is_file():
+            yield f"Makefile: {script} is not there"
+    for name in re.findall(r"\$\(PYTHON\) -m ([\w.]+)", text):
+        place = root / name.replace(".", "/")
+        if name != "pytest" and not (place / "__main__.py").is_file() and not place.with_suffix(".py").is_file():
+            yield f"Makefile: {name} is not there"
+
+
 def reports(root: Path) -> Iterator[str]:
     """What the pages do not say that tell how this was tried."""
     from bench._aims import AIMS
@@ -219,7 +231,7 @@ def _git(root: Path, *arguments: str, fine: tuple[int, ...] = (0,)) -> str:
 
 
 CHECKS: dict[str, Callable[[Path], Iterator[str]]] = {
-    each.__name__: each for each in (tag, tree, pages, reports, generated, package, licences, marks, locks)
+    each.__name__: each for each in (tag, tree, pages, programs, reports, generated, package, licences, marks, locks)
 }
 """Every check by its name, but `changelog`, which wants the day: what it has against the project of a folder."""
 

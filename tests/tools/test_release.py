@@ -109,6 +109,19 @@ def test_what_pages_lead_to_name_and_show(read_alone: Path) -> None:
     ]
 
 
+def test_what_make_runs(tmp_path: Path) -> None:
+    makefile = "\t@$(PYTHON) -m a.b\n\t@$(PYTHON) -m c\n\t@sh scripts/d.sh x\n\t$(PYTHON) -m pytest -n auto\n"
+    (tmp_path / "Makefile").write_text(makefile, encoding="utf-8")
+    missing = [f"Makefile: {name} is not there" for name in ("scripts/d.sh", "a.b", "c")]
+    assert list(release.programs(tmp_path)) == missing
+    for name in ("a/b/__main__.py", "scripts/d.sh"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    assert list(release.programs(tmp_path)) == missing[2:]
+    (tmp_path / "c.py").touch()
+    assert list(release.programs(tmp_path)) == []
+
+
 @pytest.mark.parametrize("name", ["benchmarks", "chaos", "coverage", "mutation", "security"])
 def test_a_report_that_is_gone_or_says_nothing(tmp_path: Path, name: str) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
@@ -243,7 +256,7 @@ def test_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     shutil.rmtree(tmp_path / "tests/chaos")
     (tmp_path / "docs/coverage.md").write_text("# Coverage\n", encoding="utf-8")
     assert release.main(["--root", str(tmp_path)], clock) == 1
-    assert capsys.readouterr().err == "release: not ready: changelog, tree, pages, reports, marks\n"
+    assert capsys.readouterr().err == "release: not ready: changelog, tree, pages, programs, reports, marks\n"
 
 
 def test_what_cannot_be_checked_is_not_ready(tmp_path: Path) -> None:
