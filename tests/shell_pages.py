@@ -61,6 +61,7 @@ SHOWN = re.compile(r"\b(\d+) of (\d+)(?= are shown)")
 ALL_WITHIN = re.compile(r"\b(\d+)( different events\b[^;\n]*; )\1(?= within the period\b)")
 """A period that is not over. Of one that is over it is the same each time how many events are within."""
 _CHECKPOINT = re.compile(r": signed checkpoint +OK +(\d+) entries\b")
+_END_OF_BUNDLE = "Everything in this bundle"
 _OF_CHECKPOINT = re.compile(r"\bentries 0 to (\d+) give|\b(\d+) different events\b")
 _AT_MOST = re.compile(
     r"\bhad (\d+) entries then\b|\bfirst (\d+) entries\b|\b(\d+) within the period\b|\b\d+ of (\d+) are shown"
@@ -146,6 +147,9 @@ def contradictions(text: str) -> list[str]:
             if entries is not None and entries != (int(match[2]) if match[2] else int(match[1]) + 1):
                 found.append(line)
         waiting += [(line, int(next(filter(None, match.groups())))) for match in _AT_MOST.finditer(line)]
+        if line.startswith(_END_OF_BUNDLE):  # what follows is of another one
+            entries = None
+            waiting.clear()
         if entries is not None:
             found += [each for each, most in waiting if most > entries]
             waiting.clear()

@@ -167,7 +167,8 @@ def test_lines_that_contradict_one_another(line: str, instead: str) -> None:
     printed = (
         "Report: it stands on the first 31 entries\nCheckpoint kept: it had 36 entries then\n"
         "Month 2026-03: signed checkpoint   OK    37 entries, root\nentries 0 to 36 give the signed root\n"
-        "37 different events; 31 within the period\n36 of 37 are shown\n"
+        "37 different events; 31 within the period\n36 of 37 are shown\nEverything in this bundle is verified.\n"
+        "39 of 39 are shown\n"
     )
     assert differences(Block(1, "", printed, "run", "", 0), printed, Masks(), Masks()) is None
     assert line in printed
