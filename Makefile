@@ -54,7 +54,7 @@ sbom: setup ## Write the software bill of materials of what Azure installs, dist
 audit: setup ## Ask for known vulnerabilities of what is locked; needs the package index
 	@sh scripts/supply_chain.sh audit
 
-release-check: setup ## Look whether this can be released: version, changelog, tree, package, licences, locks
+release-check: setup ## Look whether this can be released: version, changelog, tree, pages, reports, package, licences, locks
 	@$(PYTHON) -m tools.release
 
 fuzz: setup ## Any bytes for every reader of bytes, led by coverage, and walks over the API: FUZZ_SECONDS (30) and some twenty to start for each of 19 readers

@@ -13,8 +13,8 @@ from devhost.bindings import CosmosTrigger, Function
 from devhost.errors import FeedStuck, HostError
 from devhost.leases import Leases, feed_lease_id
 from devhost.loops import Loop
-from devhost.retry import Outcome, Sleep, run_with_retries
-from devhost.runtime import Datum, Invocation, Worker
+from devhost.retry import Outcome, Sleep, attempts, run_with_retries
+from devhost.runtime import Datum, Worker
 from shared.storage.containers import CONTAINERS, Container
 from shared.storage.documents import FEED_START, ChangeFeed, ChangeSource, Position
 from shared.storage.errors import UnknownPosition
@@ -114,12 +114,7 @@ class FeedTrigger:
             if not batch:
                 return 0
             payload = Datum(f"[{','.join(change.text for change in batch)}]", "json")
-
-            async def attempt(retry_count: int) -> Invocation:
-                return await self._worker.invoke(
-                    self.function, ((self.trigger.parameter, payload),), retry_count=retry_count
-                )
-
+            attempt = attempts(self._worker, self.function, self.trigger.parameter, payload)
             outcome = await run_with_retries(self.function, attempt, sleep, attempts_limit=attempts_limit)
             if outcome is Outcome.POSTPONED:
                 raise FeedStuck(f"{self.function.name} failed {attempts_limit} times in a row")

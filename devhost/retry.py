@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 
 from devhost.bindings import Function
-from devhost.runtime import Invocation
+from devhost.runtime import Datum, Invocation, Worker
 
 _log = logging.getLogger("devhost")
 
 type Sleep = Callable[[float], Awaitable[None]]
+type Attempt = Callable[[int], Awaitable[Invocation]]
+"""Invokes a function, and is told how often that was tried before."""
 
 
 class Outcome(Enum):
@@ -20,9 +22,18 @@ class Outcome(Enum):
     POSTPONED = "postponed"
 
 
+def attempts(worker: Worker, function: Function, parameter: str, payload: Datum) -> Attempt:
+    """Invocations of a function with what triggers it."""
+
+    async def attempt(retry_count: int) -> Invocation:
+        return await worker.invoke(function, ((parameter, payload),), retry_count=retry_count)
+
+    return attempt
+
+
 async def run_with_retries(
     function: Function,
-    attempt: Callable[[int], Awaitable[Invocation]],
+    attempt: Attempt,
     sleep: Sleep | None,
     *,
     attempts_limit: int | None = None,

@@ -15,8 +15,8 @@ from devhost.bindings import Function, TimerTrigger
 from devhost.errors import HostError
 from devhost.leases import Leases, timer_lease_id
 from devhost.loops import Loop
-from devhost.retry import Outcome, Sleep, run_with_retries
-from devhost.runtime import Datum, Invocation, Worker
+from devhost.retry import Outcome, Sleep, attempts, run_with_retries
+from devhost.runtime import Datum, Worker
 from shared.core.clock import Clock, parse_rfc3339, rfc3339
 
 _log = logging.getLogger("devhost")
@@ -83,12 +83,7 @@ class Timer:
         async with self._lock:
             status = await self._leases.read(self.lease_id) if self._monitored else None
             payload = Datum(json.dumps(_timer_info(status, past_due)), "json")
-
-            async def attempt(retry_count: int) -> Invocation:
-                return await self._worker.invoke(
-                    self.function, ((self.trigger.parameter, payload),), retry_count=retry_count
-                )
-
+            attempt = attempts(self._worker, self.function, self.trigger.parameter, payload)
             if once:
                 result = await attempt(0)
                 if not result.ok:

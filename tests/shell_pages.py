@@ -4,11 +4,13 @@ A fence `sh` is a block. A fence `text` or `json` right behind it holds what the
 all of it; a block with none prints nothing. A line in italics right above a block says what else is to be done:
 
     *In a terminal of its own:*            it serves until the end; what is shown is how its output begins
+    *In a terminal of its own, in the folder that you cloned in:*    the same, from the folder above
     *Once the server is stopped:*          Ctrl-C in that terminal comes first
     *Not run by the tests: <reason>.*      only read
 
 What cannot be the same twice is masked on both sides, by MASKS: each kind numbered in the order in which it first comes
-on the page, so that the same id is the same everywhere.
+on the page, so that the same id is the same everywhere. Numbers that differ by a little are masked, and then have to be
+near those of the page (`is_near`), and not to contradict one another (`contradictions`).
 """
 
 import os
@@ -33,7 +35,10 @@ PORT = "7071"
 _BLOCK = re.compile(
     r"(?:^\*([^*\n]+)\*\n\n?)?^```(\w*)\n(.*?)^```$(\n\n?(?=```(?:text|json)$))?", re.MULTILINE | re.DOTALL
 )
+CLONE = "kraftd-audit"
+"""What pages call the folder of the project."""
 _SERVES, _STOPPED, _NOT_RUN = "In a terminal of its own:", "Once the server is stopped:", "Not run by the tests: "
+_SERVES_ABOVE = "In a terminal of its own, in the folder that you cloned in:"
 _START_SECONDS, _BLOCK_SECONDS = 60.0, 60.0
 MASKS = {
     "token": re.compile(r"\b(?:kak_|ki_|kr_|eyJ)[A-Za-z0-9._-]{20,}"),
@@ -44,16 +49,25 @@ MASKS = {
         r"|(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{90,}={0,2})(?![A-Za-z0-9+/=])"
     ),
     "entries": re.compile(
-        r"\b\d+(?= entries\b| different events\b| within the period\b)|(?<=entries 0 to )\d+|(?<=000\.p/)\d+"
-        r"|(?<=-\d\d\n)\d+(?=\n)"
+        r"\b\d+(?= entries\b| different events\b)|(?<=entries 0 to )\d+|(?<=000\.p/)\d+|(?<=-\d\d\n)\d+(?=\n)"
     ),
-    "fraction": re.compile(r"(?<=\d\d:\d\d:\d\d)\.\d{6}(?=Z)"),
+    "fraction": re.compile(r"(?<=\d\d:\d\d:\d\d\.)\d{6}(?=Z)"),
 }
 """Ids, secrets, keys, hashes, how many entries the ledger has got to, and the microseconds of a time."""
+NUMBERS = ("entries", "fraction")
+"""Those which may be equal, or not, by chance."""
 SHOWN = re.compile(r"\b(\d+) of (\d+)(?= are shown)")
 """Of entries that have personal data: how many are not shown is the same each time."""
+ALL_WITHIN = re.compile(r"\b(\d+)( different events\b[^;\n]*; )\1(?= within the period\b)")
+"""A period that is not over. Of one that is over it is the same each time how many events are within."""
+_CHECKPOINT = re.compile(r": signed checkpoint +OK +(\d+) entries\b")
+_END_OF_BUNDLE = "Everything in this bundle"
+_OF_CHECKPOINT = re.compile(r"\bentries 0 to (\d+) give|\b(\d+) different events\b")
+_AT_MOST = re.compile(
+    r"\bhad (\d+) entries then\b|\bfirst (\d+) entries\b|\b(\d+) within the period\b|\b\d+ of (\d+) are shown"
+)
 
-type Kind = Literal["run", "serve", "stop", "read"]
+type Kind = Literal["run", "serve", "serve above", "stop", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +112,8 @@ def _block(line: int, above: str | None, command: str, shown: str | None, start:
     reason = ""
     if above == _SERVES:
         kind = "serve"
+    elif above == _SERVES_ABOVE:
+        kind = "serve above"
     elif above == _STOPPED:
         kind = "stop"
     elif above is not None and above.startswith(_NOT_RUN):
@@ -107,6 +123,50 @@ def _block(line: int, above: str | None, command: str, shown: str | None, start:
     return Block(line, command, shown, kind, reason, start)
 
 
+type Number = tuple[str, int]
+"""Of which kind of mask, and the value."""
+
+
+def is_near(shown: Number, printed: Number) -> bool:
+    """Whether a number may stand for one of the page: a few entries more or less, microseconds within ten times."""
+    kind, value = shown
+    if kind == "fraction":
+        return max(1, value / 10) <= printed[1] <= max(1, value) * 10
+    return printed[1] >= 1 and abs(printed[1] - value) <= max(5, value // 5)
+
+
+def contradictions(text: str) -> list[str]:
+    """Lines of the verifier that say something else than its line on the signed checkpoint of the month."""
+    found: list[str] = []
+    waiting: list[tuple[str, int]] = []
+    entries: int | None = None
+    for line in text.splitlines():
+        signed = _CHECKPOINT.search(line)
+        entries = int(signed[1]) if signed else entries
+        for match in _OF_CHECKPOINT.finditer(line):
+            if entries is not None and entries != (int(match[2]) if match[2] else int(match[1]) + 1):
+                found.append(line)
+        waiting += [(line, int(next(filter(None, match.groups())))) for match in _AT_MOST.finditer(line)]
+        if line.startswith(_END_OF_BUNDLE):  # what follows is of another one
+            entries = None
+            waiting.clear()
+        if entries is not None:
+            found += [each for each, most in waiting if most > entries]
+            waiting.clear()
+    return found
+
+
+def _taken(kind: str, numbers: list[Number], match: re.Match[str]) -> str:
+    numbers.append((kind, int(match[1] if match.re is ALL_WITHIN else match[0])))
+    return f"<{kind}>"
+
+
+def _but(numbers: list[Number], match: re.Match[str]) -> str:
+    few, all_ = int(match[1]), int(match[2])
+    numbers += [("entries", few), ("entries", all_)]
+    return f"all but {all_ - few}"
+
+
 class Masks:
     """Texts of one side without what differs from run to run."""
 
@@ -114,17 +174,18 @@ class Masks:
         self._names: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
 
-    def masked(self, text: str) -> str:
-        """The text with `<kind number>` in place of everything that MASKS find; trailing blanks do not count."""
-        text = SHOWN.sub(lambda match: f"all but {int(match[2]) - int(match[1])}", text)
+    def masked(self, text: str) -> tuple[str, list[Number]]:
+        """The text with `<kind number>` in place of everything that MASKS find; trailing blanks do not count. And the
+        numbers that were taken out."""
+        numbers: list[Number] = []
+        text = SHOWN.sub(partial(_but, numbers), text)
+        text = ALL_WITHIN.sub(lambda match: f"{match[1]}{match[2]}{_taken('entries', numbers, match)}", text)
         for kind, pattern in MASKS.items():
-            text = pattern.sub(partial(self._name, kind), text)
-        return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+            text = pattern.sub(partial(_taken if kind in NUMBERS else self._name, kind, numbers), text)
+        return "\n".join(line.rstrip() for line in text.strip("\n").splitlines()), numbers
 
-    def _name(self, kind: str, match: re.Match[str]) -> str:
+    def _name(self, kind: str, _: list[Number], match: re.Match[str]) -> str:
         value = match[0]
-        if kind in ("entries", "fraction"):  # which may be equal, or not, by chance
-            return f"<{kind}>"
         if value not in self._names:
             self._numbers[kind] = self._numbers.get(kind, 0) + 1
             self._names[value] = f"<{kind} {self._numbers[kind]}>"
@@ -165,7 +226,10 @@ class Terminal:
         if block.kind == "stop":
             self.interrupt()
         command = block.command.replace(PORT, str(self._port))
-        printed = self._serve(command) if block.kind == "serve" else self._typed(command)
+        if is_serving(block):
+            printed = self._serve(command, self._folder if block.kind == "serve" else self._folder.parent)
+        else:
+            printed = self._typed(command)
         return printed.replace(str(self._port), PORT)
 
     def _typed(self, command: str) -> str:
@@ -199,14 +263,14 @@ class Terminal:
             start_new_session=True,
         )
 
-    def _serve(self, command: str) -> str:
+    def _serve(self, command: str, folder: Path) -> str:
         if self._server is not None:
             raise PageError("a second server")
         log = self._scratch / "server.out"
         with log.open("wb") as out:
             self._server = subprocess.Popen(  # noqa: S603 - see above
                 [self._name, "-euc", command],
-                cwd=self._folder,
+                cwd=folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -273,19 +337,28 @@ def _is_ready(url: str) -> bool:
         return False
 
 
+def is_serving(block: Block) -> bool:
+    """Whether it serves until the end."""
+    return block.kind.startswith("serve")
+
+
 def differences(block: Block, printed: str, shown_masks: Masks, printed_masks: Masks) -> str | None:
     """How what a block printed differs from what its page shows; None when it does not."""
     shown = block.shown or ""
-    wanted = shown_masks.masked(shown)
-    if block.kind == "serve":
+    wanted, numbers = shown_masks.masked(shown)
+    if is_serving(block):
         printed = "".join(printed.splitlines(keepends=True)[: len(shown.splitlines())])
-    got = printed_masks.masked(printed)
-    return None if got == wanted else f"line {block.line}:\n{block.command}\nshown:\n{wanted}\n\nprinted:\n{got}"
+    got, others = printed_masks.masked(printed)
+    if got == wanted:
+        far = [(a, b) for a, b in zip(numbers, others, strict=True) if not is_near(a, b)]
+        wrong = [f"{a[1]} is shown, {b[1]} printed ({a[0]})" for a, b in far] + contradictions(printed)
+        return f"line {block.line}:\n{block.command}\n" + "\n".join(wrong) if wrong else None
+    return f"line {block.line}:\n{block.command}\nshown:\n{wanted}\n\nprinted:\n{got}"
 
 
 def written(text: str, outputs: list[tuple[Block, str]]) -> str:
     """A page with other outputs, for whoever changed it on purpose; a block without one gets none."""
     for block, printed in reversed(outputs):
-        if block.shown is not None and block.kind != "serve":
+        if block.shown is not None and not is_serving(block):
             text = text[: block.start] + printed.strip("\n") + "\n" + text[block.start + len(block.shown) :]
     return text

@@ -14,58 +14,10 @@ from functions import ENDPOINTS
 from functions.change_feed import CONSUMERS
 from functions.timers import OF_ERASURE, TIMERS, of_role
 from tests.app import ROOT
+from tools._links import CODE, LINK, broken_links, is_there, named_files, pages
 
 DOCS = ROOT / "docs"
-PAGES = sorted(
-    [
-        *DOCS.rglob("*.md"),
-        ROOT / "README.md",
-        ROOT / "CHANGELOG.md",
-        ROOT / "SECURITY.md",
-        ROOT / "tests/infra/README.md",
-    ]
-)
-_FENCE = re.compile(r"^( *)(```|~~~).*?^\1\2[ \t]*$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\]\(<?([^)>\s]+)>?\)")
-_CODE = re.compile(r"`([^`\n]+)`")
-_HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
-
-
-def without_code(text: str) -> str:
-    """Markdown without what stands in fences and between backticks, where brackets are no links."""
-    return _CODE.sub("", _FENCE.sub("", text))
-
-
-def slug(heading: str) -> str:
-    """The anchor of a heading, as the hosting platforms make it."""
-    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").lower()
-    return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
-
-
-def anchors(text: str) -> set[str]:
-    found: dict[str, int] = {}
-    made = set()
-    for heading in _HEADING.findall(_FENCE.sub("", text)):
-        name = slug(heading)
-        made.add(f"{name}-{found[name]}" if name in found else name)
-        found[name] = found.get(name, 0) + 1
-    return made
-
-
-def broken_links(page: Path, text: str) -> list[str]:
-    """Relative links of a page that lead nowhere, be it the file or the heading."""
-    found = []
-    for link in _LINK.findall(without_code(text)):
-        if re.match(r"[a-z]+:", link):
-            continue
-        path, _, anchor = link.partition("#")
-        target = (page.parent / path).resolve() if path else page
-        if target != page and not target.exists():
-            found.append(link)
-        elif anchor and target.suffix == ".md":
-            named = text if target == page else target.read_text(encoding="utf-8")
-            found += [link] if anchor not in anchors(named) else []
-    return found
+PAGES = pages(ROOT)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -79,7 +31,7 @@ def test_the_readme_leads_to_every_page() -> None:
 
 
 def test_there_are_links_and_a_broken_one_is_found() -> None:
-    assert sum(len(_LINK.findall(page.read_text(encoding="utf-8"))) for page in PAGES) > 200
+    assert sum(len(LINK.findall(page.read_text(encoding="utf-8"))) for page in PAGES) > 200
     text = (
         "# A `b`: c, d\n# A b c d\n[x](#a-b-c-d) [y](#a-b-c-d-1) [z](#no) [u](no.md) [w](operations.md#no) `[c](no)`\n"
     )
@@ -123,7 +75,7 @@ def is_said(message: str) -> bool:
 def test_every_message_that_is_explained_is_one_of_the_programs() -> None:
     """What stands in parentheses behind a message is an example of it."""
     cells = [re.sub(r"\(`[^`]*`\)", "", cell) for cell in first_cells("troubleshooting.md")]
-    messages = {message for cell in cells for message in _CODE.findall(cell)}
+    messages = {message for cell in cells for message in CODE.findall(cell)}
     assert len(messages) > 90
     assert {message for message in messages if not is_said(message)} == set()
 
@@ -131,7 +83,7 @@ def test_every_message_that_is_explained_is_one_of_the_programs() -> None:
 @pytest.mark.parametrize("page", ["troubleshooting.md", "rollback.md", "disaster-recovery.md"])
 def test_every_name_of_a_log_event_code_or_container_is_one_of_the_programs(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
-    names = {each for each in _CODE.findall(text) if re.fullmatch(r"[a-z]+(?:_[a-z]+)+", each)}
+    names = {each for each in CODE.findall(text) if re.fullmatch(r"[a-z]+(?:_[a-z]+)+", each)}
     assert len(names) > 3
     assert {name for name in names if not is_said(name)} == set()
 
@@ -183,7 +135,7 @@ def test_the_timers_that_walk_the_tenants_are_named() -> None:
     page = (DOCS / "operations.md").read_text(encoding="utf-8")
     told = re.search(r"^## Reconciliation.*\n((?:.*\n)+?).* walk the registry of tenants", page, re.MULTILINE)
     assert told
-    named = set(_CODE.findall(told[0])) - {"platform"}
+    named = set(CODE.findall(told[0])) - {"platform"}
     walk = {name for name, (_, job) in TIMERS.items() if "rounds" in job.__code__.co_names}
     assert len(walk) > 10
     assert named == walk
@@ -262,17 +214,15 @@ def test_operators_commands_that_are_named_are_there(page: str) -> None:
         assert f'"{command}"' in source, command
 
 
-def test_what_proves_a_control_is_there() -> None:
-    """Every file, test and heading that the threat model names."""
-    text = (DOCS / "security.md").read_text(encoding="utf-8")
-    named = {
-        each
-        for each in _CODE.findall(text)
-        if re.match(r"(?:tests|shared|functions|infra|tools|devhost|scripts|bench)/", each)
-    }
-    assert len(named) > 30
-    for each in named:
-        path, _, test = each.partition("::")
-        assert (ROOT / path).exists(), each
-        if test:
-            assert re.search(rf"def {test}\b", (ROOT / path).read_text(encoding="utf-8")), each
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """Every file, folder and test."""
+    assert {each for each in named_files(page.read_text(encoding="utf-8")) if not is_there(ROOT, each)} == set()
+
+
+def test_the_threat_model_names_what_proves_it_and_what_is_missing_is_found() -> None:
+    assert len(named_files((DOCS / "security.md").read_text(encoding="utf-8"))) > 30
+    text = "`tests/app.py` `tests/none.py` `tests/test_docs.py::test_no` `python tests/x.py`, `shared/*/x.py`"
+    missing = {"tests/none.py", "tests/test_docs.py::test_no"}
+    assert {each for each in named_files(text) if not is_there(ROOT, each)} == missing
+    assert named_files(text) == {"tests/app.py"} | missing

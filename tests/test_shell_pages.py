@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.app import ROOT
-from tests.shell_pages import Block, Masks, PageError, Terminal, blocks_of, differences, fresh_copy, terminal, written
+from tests.shell_pages import (
+    CLONE,
+    Block,
+    Masks,
+    PageError,
+    Terminal,
+    blocks_of,
+    differences,
+    fresh_copy,
+    terminal,
+    written,
+)
 
 PAGES = ("README.md", "docs/tutorial.md")
 WRITE = "KRAFTD_WRITE_PAGES" in os.environ
@@ -25,7 +36,7 @@ def text_of(page: str) -> str:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_prints_what_the_page_shows(page: str, tmp_path: Path) -> None:
     """`KRAFTD_SHELL` names another shell than sh."""
-    copy, scratch = tmp_path / "clone", tmp_path / "scratch"
+    copy, scratch = tmp_path / CLONE, tmp_path / "scratch"
     copy.mkdir()
     scratch.mkdir()
     fresh_copy(ROOT, copy)
@@ -49,7 +60,7 @@ def test_what_is_run_and_what_is_only_read() -> None:
     found = {page: blocks_of(text_of(page)) for page in PAGES}
     assert {page: Counter(block.kind for block in blocks) for page, blocks in found.items()} == {
         "README.md": {"serve": 1, "run": 3, "read": 2},
-        "docs/tutorial.md": {"serve": 1, "run": 24, "stop": 1, "read": 1},
+        "docs/tutorial.md": {"serve above": 1, "run": 24, "stop": 1, "read": 1},
     }
     assert [block.reason for blocks in found.values() for block in blocks if block.kind == "read"] == [
         "it is what runs them",
@@ -107,11 +118,26 @@ ID, OTHER_ID = "019cad8f-ac00-74b0-bb9a-2dd88b6e7ca4", "019cad8f-ac00-7a83-b40e-
     [
         (f"id {ID}", f"id {OTHER_ID}", True),
         (f"{ID} {ID}", f"{ID} {OTHER_ID}", False),  # the same on the page is the same in fact
-        ("2026-03-02T08:00:00.001541Z", "2026-03-02T08:00:00.000001Z", True),
+        ("2026-03-02T08:00:00.001541Z", "2026-03-02T08:00:00.000988Z", True),
+        ("2026-03-02T08:00:00.001541Z", "2026-03-02T08:00:00.000000Z", False),
+        ("2026-03-02T08:00:00.001541Z", "2026-03-02T08:00:00.999999Z", False),
         ("2026-03-02T08:00:00.001541Z", "2026-03-02T08:00:01.001541Z", False),
         ("it had 37 entries", "it had 36 entries", True),
         ("34 of 46 are shown", "35 of 47 are shown", True),
         ("34 of 46 are shown", "0 of 46 are shown", False),
+        ("34 of 46 are shown", "88 of 100 are shown", False),
+        ("5 of 7 are shown", "0 of 2 are shown", False),
+        ("37 of 37 are shown", "1 of 1 are shown", False),
+        ("it had 37 entries", "it had 0 entries", False),
+        ("it had 37 entries", "it had 45 entries", False),
+        ("it had 3 entries", "it had 0 entries", False),
+        ("entries 0 to 46 give", "entries 0 to 2 give", False),
+        ("37 different events of it; 31 within the period", "36 different events of it; 31 within the period", True),
+        ("37 different events of it; 31 within the period", "37 different events of it; 30 within the period", False),
+        ("47 different events of it; 47 within the period", "46 different events of it; 46 within the period", True),
+        ("47 different events of it; 47 within the period", "46 different events of it; 45 within the period", False),
+        ("the first 31 entries", "the first 32 entries", True),
+        ("the first 31 entries", "the first 5 entries", False),
         ("count: 37", "count: 36", False),
         (f"kak_{ID}.{ID}.secret-one", f"kak_{OTHER_ID}.{ID}.secret-two", True),
         ("root bbd9ea304dace9ea…", "root bbd9ea304dace9eb…", True),
@@ -123,6 +149,33 @@ ID, OTHER_ID = "019cad8f-ac00-74b0-bb9a-2dd88b6e7ca4", "019cad8f-ac00-7a83-b40e-
 def test_what_is_masked(shown: str, printed: str, equal: bool) -> None:
     block = Block(1, "", shown, "run", "", 0)
     assert (differences(block, printed, Masks(), Masks()) is None) == equal
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("first 31 entries", "first 38 entries"),
+        ("had 36 entries then", "had 38 entries then"),
+        ("entries 0 to 36 give", "entries 0 to 37 give"),
+        ("37 different events", "36 different events"),
+        ("31 within", "38 within"),
+        ("36 of 37 are shown", "37 of 38 are shown"),
+    ],
+)
+def test_lines_that_contradict_one_another(line: str, instead: str) -> None:
+    """Though each alone might be printed."""
+    printed = (
+        "Report: it stands on the first 31 entries\nCheckpoint kept: it had 36 entries then\n"
+        "Month 2026-03: signed checkpoint   OK    37 entries, root\nentries 0 to 36 give the signed root\n"
+        "37 different events; 31 within the period\n36 of 37 are shown\nEverything in this bundle is verified.\n"
+        "39 of 39 are shown\n"
+    )
+    assert differences(Block(1, "", printed, "run", "", 0), printed, Masks(), Masks()) is None
+    assert line in printed
+    other = printed.replace(line, instead)
+    wrong = differences(Block(1, "", other, "run", "", 0), other, Masks(), Masks())
+    assert wrong is not None
+    assert wrong.splitlines()[2:] == [each for each in other.splitlines() if instead in each]
 
 
 def test_an_id_is_the_same_over_blocks() -> None:
@@ -172,6 +225,19 @@ def test_a_terminal_keeps_variables_and_ends_with_what_fails(tmp_path: Path) -> 
 
 def test_what_a_block_without_output_prints_is_a_difference() -> None:
     assert differences(Block(1, "x", None, "run", "", 0), "a warning\n", Masks(), Masks())
+
+
+def test_where_a_server_is_started(tmp_path: Path) -> None:
+    """In the clone; or above it, as a new terminal is."""
+    clone = tmp_path / CLONE
+    clone.mkdir()
+    for above, folder in (
+        ("In a terminal of its own:", clone),
+        ("In a terminal of its own, in the folder that you cloned in:", tmp_path),
+    ):
+        (block,) = blocks_of(f"*{above}*\n\n```sh\npwd -P; exit 3\n```\n")
+        with terminal(clone, tmp_path, SHELL) as shell, pytest.raises(PageError, match=f"\n{folder.resolve()}\n"):
+            shell.run(block)
 
 
 def test_a_server_that_does_not_serve_is_said(tmp_path: Path) -> None:

@@ -1,10 +1,15 @@
 """The version is in one place, and everything that shows it shows that one."""
 
 import ast
+import csv
+import io
 import json
 import tomllib
+import zipfile
 from pathlib import Path
+from typing import Any
 
+import pypdf
 import pytest
 
 from shared.audit.ocsf import PRODUCT
@@ -49,6 +54,28 @@ async def test_the_openapi_document_shows_it(app: App) -> None:
     assert (await app.client.get("/v1/openapi.json")).json()["info"]["version"] == VERSION
 
 
+def show(name: str, body: bytes) -> bool:
+    """Whether one form of a report shows the version where its readers look."""
+    if name.endswith(".csv"):
+        return ["product_version", VERSION] in list(csv.reader(io.StringIO(body.decode("utf-8-sig"))))
+    if name.endswith(".pdf"):
+        return f"product {VERSION}, " in pypdf.PdfReader(io.BytesIO(body)).pages[0].extract_text()
+    if name.endswith(".html"):
+        return f"product {VERSION}, " in body.decode()
+    read = json.loads(body)
+    if name == "report.json":
+        return bool(read["product_version"] == VERSION)
+    return {"name": "product-version", "value": VERSION}.items() <= prop_of(read, "product-version").items()
+
+
+def prop_of(read: Any, name: str) -> dict[str, Any]:
+    """The first object of a JSON document that has a name; an empty one where there is none."""
+    below = read.values() if isinstance(read, dict) else read if isinstance(read, list) else ()
+    if isinstance(read, dict) and read.get("name") == name:
+        return read
+    return next(filter(None, (prop_of(each, name) for each in below)), {})
+
+
 async def test_reports_show_it_in_every_form(app: App) -> None:
     ada = await app.register()
     joined = await app.join(ada, "eve@example.com", Role.TENANT_ADMIN)
@@ -60,12 +87,20 @@ async def test_reports_show_it_in_every_form(app: App) -> None:
     asked = await app.client.post("/v1/reports", json=day, headers=headers)
     assert asked.status_code == 201, asked.text
 
-    async def form(name: str) -> str:
-        return (await app.client.get(f"/v1/reports/{asked.json()['id']}?format={name}", headers=headers)).text
+    async def form(name: str) -> bytes:
+        answer = await app.client.get(f"/v1/reports/{asked.json()['id']}?format={name}", headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer.content
 
-    assert json.loads(await form("json"))["product_version"] == VERSION
-    assert f"product {VERSION}" in await form("html")
-    assert VERSION in await form("oscal")
+    assert show("report.json", await form("json"))
+    assert show("report.html", await form("html"))
+    assert show("report.pdf", await form("pdf"))
+    assert show("assessment-results.json", await form("oscal"))
+    with zipfile.ZipFile(io.BytesIO(await form("csv"))) as packed:
+        assert show("report.csv", packed.read("report.csv"))
+    with zipfile.ZipFile(io.BytesIO(await form("bundle"))) as signed:
+        for name in ("report.json", "report.html", "report.pdf", "csv/report.csv", "assessment-results.json"):
+            assert show(name, signed.read(f"report/{name}")), name
 
 
 def test_exports_for_other_programs_show_it() -> None:

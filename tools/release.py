@@ -1,7 +1,8 @@
 """`python -m tools.release`: whether what is here can be released as the version that it says it is.
 
-It looks at all of it and changes nothing: changelog and tag, the tree, what is generated, the package, the licences of
-what Azure installs, marks of unfinished work, the lock files (which needs the package index, as setting up does).
+It looks at all of it and changes nothing: changelog and tag, the tree, pages and what they lead to, the figures of how
+it was tried, what is generated, the package, the licences of what Azure installs, marks of unfinished work, the lock
+files (which needs the package index, as setting up does).
 Tests are not run: `make test`. Exit code: 0, 1 with each reason under the name of its check, 2 for bad arguments.
 """
 
@@ -14,10 +15,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+from shared.core.clock import Clock, SystemClock
 from shared.core.version import VERSION
+from tools import _changelog, _links, _reports
 from tools.docs import PAGES
 from tools.infra import FILE, containers_json
 from tools.package import NAME, PackageError, build
@@ -46,24 +50,74 @@ _CLASSIFIERS = {
     "The Unlicense (Unlicense)": "Unlicense",
 }
 _MARKS = "T[O]DO|F[I]XME|X[X]X"  # which this line is none of
-_ENTRY = re.compile(r"^## \[([^\]]+)\](?: - (\S+))?", re.MULTILINE)
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
-def changelog(root: Path) -> Iterator[str]:
-    """What is wrong with the top entry of the changelog."""
-    top = _ENTRY.search((root / "CHANGELOG.md").read_text(encoding="utf-8"))
-    if top is None or top[1] != VERSION:
-        yield f"CHANGELOG.md: the top entry is {top[0][3:] if top else 'not there'}, the version {VERSION}"
-    elif not _is_day(top[2]):
-        yield f"CHANGELOG.md: [{VERSION}] has no day (YYYY-MM-DD)"
+REQUIRED = ("LICENSE", "SECURITY.md", "README.md", "CHANGELOG.md", "docs/tutorial.md")
+"""What a release has beside what pages lead to."""
+_SHOWN = re.compile(r"""["']version["']: ?["']([^"']+)["']|\bmade by version (\S+)""")
+_SHOWING = ("README.md", "docs/tutorial.md")
 
 
-def _is_day(text: str | None) -> bool:
-    try:
-        return bool(text and date.fromisoformat(text))
-    except ValueError:
-        return False
+def changelog(root: Path, today: date) -> Iterator[str]:
+    """What is wrong with the changelog, were this released on a day (UTC)."""
+    for reason in _changelog.against((root / "CHANGELOG.md").read_text(encoding="utf-8"), VERSION, today, _begun(root)):
+        yield f"CHANGELOG.md: {reason}"
+
+
+def _begun(root: Path) -> date | None:
+    """The day of the first commit; None where only the last ones were fetched."""
+    if _git(root, "rev-parse", "--is-shallow-repository").strip() != "false":
+        return None
+    days = _git(root, "log", "--max-parents=0", "--format=%cs", "HEAD").split()
+    return date.fromisoformat(min(days))
+
+
+def pages(root: Path) -> Iterator[str]:
+    """Pages that are missing, what they lead to and name that is not there, and versions in them that are another."""
+    for name in REQUIRED:
+        if not (root / name).is_file() or not (root / name).read_text(encoding="utf-8").strip():
+            yield f"{name}: not there, or empty"
+    for page in _links.pages(root):
+        name, text = page.relative_to(root).as_posix(), page.read_text(encoding="utf-8")
+        for link in _links.broken_links(page, text):
+            yield f"{name}: {link} leads nowhere"
+        for file in sorted(each for each in _links.named_files(text) if not _links.is_there(root, each)):
+            yield f"{name}: {file} is not there"
+        for shown in _SHOWN.findall(text) if name in _SHOWING else ():
+            if VERSION not in shown:
+                yield f"{name}: shows the version {''.join(shown)}"
+
+
+def programs(root: Path) -> Iterator[str]:
+    """Programs of this project that `make` runs and that are not there."""
+    text = (root / "Makefile").read_text(encoding="utf-8")
+    for script in re.findall(r"\bsh (scripts/\S+)", text):
+        if not (root / script).is_file():
+            yield f"Makefile: {script} is not there"
+    for name in re.findall(r"\$\(PYTHON\) -m ([\w.]+)", text):
+        place = root / name.replace(".", "/")
+        if name != "pytest" and not (place / "__main__.py").is_file() and not place.with_suffix(".py").is_file():
+            yield f"Makefile: {name} is not there"
+
+
+def reports(root: Path) -> Iterator[str]:
+    """What the pages do not say that tell how this was tried."""
+    from bench._aims import AIMS
+    from tests.mutation.scopes import SCOPES
+
+    checks: dict[str, Callable[[str], Iterator[str]]] = {
+        "benchmarks": lambda text: _reports.benchmarks(text, [aim.text for aim in AIMS]),
+        "chaos": _reports.chaos,
+        "coverage": _reports.coverage,
+        "mutation": lambda text: _reports.mutation(text, SCOPES),
+        "security": _reports.security,
+    }
+    for name, check in checks.items():
+        path = root / "docs" / f"{name}.md"
+        told = check(path.read_text(encoding="utf-8")) if path.is_file() else ("not there",)
+        for reason in told:
+            yield f"docs/{name}.md: {reason}"
 
 
 def tag(root: Path) -> Iterator[str]:
@@ -177,27 +231,28 @@ def _git(root: Path, *arguments: str, fine: tuple[int, ...] = (0,)) -> str:
 
 
 CHECKS: dict[str, Callable[[Path], Iterator[str]]] = {
-    each.__name__: each for each in (changelog, tag, tree, generated, package, licences, marks, locks)
+    each.__name__: each for each in (tag, tree, pages, programs, reports, generated, package, licences, marks, locks)
 }
-"""Every check by its name: what it has against the project of a folder."""
+"""Every check by its name, but `changelog`, which wants the day: what it has against the project of a folder."""
 
 
-def found(root: Path) -> dict[str, list[str]]:
+def found(root: Path, today: date) -> dict[str, list[str]]:
     """What each check has to say; one that cannot be made says why."""
     reasons: dict[str, list[str]] = {}
-    for name, check in CHECKS.items():
+    checks: dict[str, Callable[[Path], Iterator[str]]] = {"changelog": partial(changelog, today=today)}
+    for name, check in (checks | CHECKS).items():
         try:
             reasons[name] = list(check(root))
-        except (ReleaseError, OSError, UnicodeDecodeError) as error:
+        except (ReleaseError, OSError, ImportError, UnicodeDecodeError) as error:
             reasons[name] = [f"cannot be checked: {error}"]
     return reasons
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, clock: Clock | None = None) -> int:
     """Print a line for each check, and one for each reason against a release."""
     parser = argparse.ArgumentParser(prog="python -m tools.release", description="Whether this can be released.")
     parser.add_argument("--root", type=Path, default=Path(), help="folder of the project (default: this one)")
-    reasons = found(parser.parse_args(arguments).root)
+    reasons = found(parser.parse_args(arguments).root.resolve(), (clock or SystemClock()).now().date())
     for name, against in reasons.items():
         sys.stdout.write(f"{name:<10} {'FAILED' if against else 'ok'}\n")
         sys.stdout.writelines(f"           {reason}\n" for reason in against)

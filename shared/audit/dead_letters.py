@@ -24,6 +24,7 @@ from shared.storage.documents import (
     PatchSet,
     Query,
     Range,
+    find_item,
     is_usable_id,
     pages,
 )
@@ -186,10 +187,7 @@ class DeadLetters:
         return await self._close(letter, "recovered")
 
     async def _event(self, letter: Item) -> StoredEvent | None:
-        try:
-            return await self._store.read(AUDIT_EVENTS, (letter["tenant_id"], letter["period"]), letter["item_id"])
-        except NotFound:
-            return None
+        return await find_item(self._store, AUDIT_EVENTS, (letter["tenant_id"], letter["period"]), letter["item_id"])
 
     async def _close(self, letter: Item, outcome: str) -> bool:
         """Delete a letter, unless its event failed somewhere else meanwhile: then it stays for the next run."""

@@ -17,7 +17,7 @@ from shared.audit.recorder import Recorder
 from shared.core.clock import Clock, rfc3339
 from shared.core.version import VERSION
 from shared.storage.containers import GUARDS, IDENTITY
-from shared.storage.documents import BatchOperation, DocumentStore, Item, create, replace
+from shared.storage.documents import BatchOperation, DocumentStore, Item, create, find_item, replace
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.telemetry import get_log
 
@@ -162,7 +162,4 @@ class Heartbeats:
         return self._measured[1]
 
     async def _held(self, tenant_id: str) -> Item | None:
-        try:
-            return await self._store.read(IDENTITY, (tenant_id,), PULSE)
-        except NotFound:
-            return None
+        return await find_item(self._store, IDENTITY, (tenant_id,), PULSE)

@@ -23,7 +23,7 @@ from shared.core.clock import Clock, parse_rfc3339, rfc3339
 from shared.core.errors import KraftdError, Unready
 from shared.core.ids import IdFactory
 from shared.storage.containers import REPORTS
-from shared.storage.documents import DocumentStore, Eq, Item, Query, create, pages, replace
+from shared.storage.documents import DocumentStore, Eq, Item, Query, create, find_item, pages, replace
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError, Throttled, Unavailable
 from shared.telemetry import get_log
 
@@ -123,10 +123,7 @@ class ReportOrders:
 
     async def open(self, tenant_id: str, report_id: str) -> Item | None:
         """The order of a report; None when there is none. StoreError."""
-        try:
-            return await self._store.read(REPORTS, (tenant_id,), order_id(report_id))
-        except NotFound:
-            return None
+        return await find_item(self._store, REPORTS, (tenant_id,), order_id(report_id))
 
     async def _place(
         self,

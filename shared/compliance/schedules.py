@@ -20,7 +20,7 @@ from shared.compliance.orders import SETTLED, ReportOrders
 from shared.core.clock import Clock
 from shared.core.errors import Invalid
 from shared.storage.containers import REPORTS
-from shared.storage.documents import DocumentStore, Item, replace
+from shared.storage.documents import DocumentStore, Item, find_item, replace
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.telemetry import get_log
 
@@ -145,10 +145,7 @@ class ReportSchedules:
         return await self._recorder.finish(draft)
 
     async def _mark(self, tenant_id: str, schedule: Schedule) -> Item | None:
-        try:
-            return await self._store.read(REPORTS, (tenant_id,), _mark_id(schedule))
-        except NotFound:
-            return None
+        return await find_item(self._store, REPORTS, (tenant_id,), _mark_id(schedule))
 
     async def _move(
         self, tenant_id: str, schedule: Schedule, mark: Item | None, to: date, told: StoredEvent | None

@@ -30,11 +30,12 @@ from shared.storage.documents import (
     Query,
     Range,
     create,
+    find_item,
     pages,
     replace,
     upsert,
 )
-from shared.storage.errors import Conflict, NotFound, PreconditionFailed
+from shared.storage.errors import Conflict, PreconditionFailed
 from shared.telemetry import get_log
 
 _log = get_log(__name__)
@@ -272,10 +273,7 @@ class Evaluation:
             await self._traits.note(work.series.tenant_id, trait)
 
     async def _head(self, series: Series) -> Item | None:
-        try:
-            return await self._store.read(ALERTS, (series.tenant_id,), series.head_id)
-        except NotFound:
-            return None
+        return await find_item(self._store, ALERTS, (series.tenant_id,), series.head_id)
 
     async def _stored(self, series: Series, first_seen: Span) -> list[Item]:
         seen = Range("first_seen", ge=rfc3339(first_seen.start), le=rfc3339(first_seen.end))

@@ -21,10 +21,9 @@ from shared.detection.alerts import ALERT_KIND, CLOSED, NAMES, WITHDRAWN, Change
 from shared.detection.digests import hour_of
 from shared.detection.model import SEVERITIES, AlertSeverity
 from shared.storage.containers import ALERTS
-from shared.storage.documents import BatchOperation, DocumentStore, Eq, Item, Query, Range
+from shared.storage.documents import BatchOperation, DocumentStore, Eq, Item, Query, Range, find_item
 from shared.storage.documents import create as create_item
 from shared.storage.documents import replace as replace_item
-from shared.storage.errors import NotFound
 
 HOUR_KIND: Final = "alert_hour"
 
@@ -100,10 +99,7 @@ class Overflow:
         return str(uuid5(NAMES, "\n".join((self._series.tenant_id, self._series.pattern.id, "|overflow", *what))))
 
     async def _read(self, item_id: str) -> Item | None:
-        try:
-            return await self._store.read(ALERTS, self._partition, item_id)
-        except NotFound:
-            return None
+        return await find_item(self._store, ALERTS, self._partition, item_id)
 
     async def _weigh(self, before: Item | None, after: Item) -> None:
         """Count an alert that is beyond under the severity that it has now."""

@@ -11,8 +11,8 @@ from shared.detection.alerts import Series
 from shared.detection.model import Pattern
 from shared.detection.rules import ODD_TIMES, Rules, RulesSource
 from shared.storage.containers import ALERTS
-from shared.storage.documents import DocumentStore, Item
-from shared.storage.errors import Conflict, NotFound, PreconditionFailed
+from shared.storage.documents import DocumentStore, Item, find_item
+from shared.storage.errors import Conflict, PreconditionFailed
 
 TRAITS_KIND = "detection_traits"
 
@@ -57,10 +57,7 @@ class Traits:
             return
 
     async def _read(self, tenant_id: str) -> Item | None:
-        try:
-            return await self._store.read(ALERTS, (tenant_id,), TRAITS_KIND)
-        except NotFound:
-            return None
+        return await find_item(self._store, ALERTS, (tenant_id,), TRAITS_KIND)
 
 
 class KnownRules:

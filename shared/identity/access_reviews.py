@@ -23,8 +23,8 @@ from shared.privacy.boxes import KeyOfBoxDamaged, PersonalBox
 from shared.privacy.guards import Guards
 from shared.privacy.secrets import SecretsError
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import DocumentStore, In, Item, Query, create
-from shared.storage.errors import Conflict, NotFound
+from shared.storage.documents import DocumentStore, In, Item, Query, create, find_item
+from shared.storage.errors import Conflict
 
 KIND = "access_review"
 KEY_SECONDS = 86_400
@@ -139,10 +139,7 @@ class AccessReviews:
 
     async def _held(self, tenant_id: str, review_id: str) -> Item | None:
         """The review that an earlier request under the same key recorded, if it came so far."""
-        try:
-            return await self._store.read(IDENTITY, (tenant_id,), access_review_key(review_id))
-        except NotFound:
-            return None
+        return await find_item(self._store, IDENTITY, (tenant_id,), access_review_key(review_id))
 
     async def _check_population(self, tenant_id: str, population: Sequence[str]) -> None:
         known: set[str] = set()

@@ -24,7 +24,7 @@ from shared.identity.operator_trail import OperatorTrail, changed
 from shared.identity.sessions import ended_before
 from shared.privacy.blind_index import BlindIndex
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import BatchOperation, DocumentStore, Item, delete, replace
+from shared.storage.documents import BatchOperation, DocumentStore, Item, delete, find_item, replace
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 
 _RACES = 10
@@ -169,7 +169,4 @@ class AccountOperations:
         return None if tenant_id is None else Entry(tenant_id, account)
 
     async def _read(self, tenant_id: str, item_id: str) -> Item | None:
-        try:
-            return await self._store.read(IDENTITY, (tenant_id,), item_id)
-        except NotFound:
-            return None
+        return await find_item(self._store, IDENTITY, (tenant_id,), item_id)

@@ -15,7 +15,7 @@ from shared.core.ids import time_of
 from shared.identity.model import TENANT_ITEM, user_key
 from shared.privacy.blind_index import BlindIndex
 from shared.storage.containers import AUDIT_EVENTS, DIRECTORY, IDENTITY, TENANTS
-from shared.storage.documents import MAX_PAGE, Cursor, DocumentStore, Item, Query, pages
+from shared.storage.documents import MAX_PAGE, Cursor, DocumentStore, Item, Query, find_item, pages
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed
 from shared.telemetry import get_log
 
@@ -263,10 +263,7 @@ class Directory:
         return any(each is not None and each["user_id"] == user_id for each in held)
 
     async def _read(self, key: str) -> Item | None:
-        try:
-            return await self._store.read(DIRECTORY, (key,), key)
-        except NotFound:
-            return None
+        return await find_item(self._store, DIRECTORY, (key,), key)
 
     async def void_user(self, entry: Entry) -> bool:
         """Make sure that a user who is not there never comes to be; False when it is there. As `void_tenant`."""

@@ -14,8 +14,7 @@ from shared.core.clock import Clock, rfc3339
 from shared.identity import one_time_codes as codes
 from shared.privacy.secret_boxes import SecretBoxes
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import BatchOperation, DocumentStore, Item, create, replace
-from shared.storage.errors import NotFound
+from shared.storage.documents import BatchOperation, DocumentStore, Item, create, find_item, replace
 
 PENDING_FOR = timedelta(minutes=10)
 PENDING_TRIES = 5
@@ -80,10 +79,7 @@ class Factors:
 
     async def read(self, tenant_id: str, user_id: str) -> Item | None:
         """A user's factor, pending or confirmed."""
-        try:
-            return await self._store.read(IDENTITY, (tenant_id,), factor_key(user_id))
-        except NotFound:
-            return None
+        return await find_item(self._store, IDENTITY, (tenant_id,), factor_key(user_id))
 
     async def begun(self, tenant_id: str, user_id: str, held: Item | None) -> tuple[Item, str]:
         """The factor with a new secret pending, in place of one that was pending before; and that secret."""

@@ -16,7 +16,7 @@ from shared.core.clock import Clock, rfc3339
 from shared.core.ids import IdFactory
 from shared.identity.directory import Directory, Entry
 from shared.identity.factors import factor_key
-from shared.identity.operator_trail import OperatorTrail
+from shared.identity.operator_trail import OperatorTrail, every_trail
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.index_versions import SETTLING
 from shared.privacy.secret_boxes import SecretBoxes
@@ -105,7 +105,7 @@ class IndexRotation:
             raise ValueError(f"not before {rfc3339(since)}: every instance has to know how far the rotation is")
         await self._record(newest.version, "reindex_begun", {}, operator)
         done = Reindexed(is_sweep=not moving)
-        async for tenant_id in self._tenants():
+        async for tenant_id in every_trail(self._directory):
             async for user in self._users(tenant_id):
                 await (self._move(user, done) if moving else self._sweep(user, done))
                 done.sealed += await self._seal(user["tenant_id"], user["user_id"])  # twice: clocks may differ
@@ -138,11 +138,6 @@ class IndexRotation:
         """When the oldest version ceased to be written under; None while it is the only one."""
         ring = await self._index.versions.reread()
         return None if len(ring.kept) == 1 else ring.kept[1].begins_at
-
-    async def _tenants(self) -> AsyncIterator[str]:
-        yield PLATFORM_TENANT
-        async for tenant in self._directory.tenants():
-            yield tenant.id
 
     async def _users(self, tenant_id: str) -> AsyncIterator[Item]:
         accounts = Query((Eq("kind", "user"),), order_by="created_at")

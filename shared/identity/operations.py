@@ -22,8 +22,8 @@ from shared.privacy.blind_index import BlindIndex
 from shared.privacy.secret_boxes import SecretBoxes
 from shared.privacy.secrets import RootName, RotatableSecrets, SecretsPort
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import BatchOperation, DocumentStore, Item, create, replace
-from shared.storage.errors import NotFound, PreconditionFailed, StoreError
+from shared.storage.documents import BatchOperation, DocumentStore, Item, create, find_item, replace
+from shared.storage.errors import PreconditionFailed, StoreError
 
 _RACES = 10
 _PLATFORM_NAME = "Platform"
@@ -206,7 +206,4 @@ class Operations:
         return await recount.shard(tenant_id, period, write=True)
 
     async def _tenant(self, tenant_id: str) -> Item | None:
-        try:
-            return await self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM)
-        except NotFound:
-            return None
+        return await find_item(self._store, IDENTITY, (tenant_id,), TENANT_ITEM)

@@ -1,11 +1,13 @@
 """How what an operator does is told: as a deed of the system, under an id that is the operator's in every trail."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from shared.audit.events.config import ConfigChange
-from shared.audit.model import Actor, AuditEvent, Draft, RequestContext, Target
+from shared.audit.model import PLATFORM_TENANT, Actor, AuditEvent, Draft, RequestContext, Target
 from shared.core.clock import Clock
 from shared.core.ids import IdFactory
+from shared.identity.directory import Directory
 from shared.privacy.blind_index import BlindIndex
 
 
@@ -32,3 +34,10 @@ def changed(key: str, name: str, old: Any, new: Any, operator: str | None = None
     return ConfigChange(
         key=key, changed_fields=(name,), old_values={name: old}, new_values={name: new}, operator=operator
     )
+
+
+async def every_trail(directory: Directory) -> AsyncIterator[str]:
+    """Whose trails there are: `platform`, then each tenant's id."""
+    yield PLATFORM_TENANT
+    async for tenant in directory.tenants():
+        yield tenant.id

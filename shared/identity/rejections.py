@@ -32,6 +32,7 @@ from shared.storage.documents import (
     Query,
     Range,
     create,
+    find_item,
     pages,
     replace,
 )
@@ -215,7 +216,4 @@ class Rejections:
         await self._outbox.commit(IDENTITY, PLATFORM_TENANT, [step], [event])
 
     async def _read(self, key: str) -> Item | None:
-        try:
-            return await self._store.read(IDENTITY, (PLATFORM_TENANT,), key)
-        except NotFound:
-            return None
+        return await find_item(self._store, IDENTITY, (PLATFORM_TENANT,), key)

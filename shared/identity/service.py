@@ -38,7 +38,7 @@ from shared.identity.passwords import Passwords
 from shared.identity.sessions import Sessions
 from shared.identity.tokens import TokenRejected
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import BatchOperation, DocumentStore, Item, PatchSet, create, delete
+from shared.storage.documents import BatchOperation, DocumentStore, Item, PatchSet, create, delete, find_item
 from shared.storage.errors import Conflict, NotFound, PreconditionFailed, StoreError
 from shared.telemetry import get_log
 
@@ -340,10 +340,7 @@ class Identity:
         return found if found["kind"] == "user" else None
 
     async def _tenant(self, entry: Entry) -> Item | None:
-        try:
-            return await self._store.read(IDENTITY, (entry.tenant_id,), TENANT_ITEM)
-        except NotFound:
-            return None
+        return await find_item(self._store, IDENTITY, (entry.tenant_id,), TENANT_ITEM)
 
     def _stranger(self, email: str) -> str:
         """The subject of what nobody here has done: of a month, so that its key can rotate, and one of several, so that

@@ -22,7 +22,7 @@ from shared.identity.model import TENANT_ITEM, Principal, Tokens, session_key, u
 from shared.identity.secret_links import hash_of
 from shared.identity.sessions import Sessions, holds
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import Cursor, DocumentStore, Eq, Item, Page, Query, delete, pages, replace
+from shared.storage.documents import Cursor, DocumentStore, Eq, Item, Page, Query, delete, find_item, pages, replace
 from shared.storage.errors import NotFound, PreconditionFailed
 
 MAX_TOKEN_LENGTH = 512
@@ -147,10 +147,7 @@ class SessionLife:
                     yield each
 
     async def _read(self, tenant_id: str, item_id: str) -> Item | None:
-        try:
-            return await self._store.read(IDENTITY, (tenant_id,), item_id)
-        except NotFound:
-            return None
+        return await find_item(self._store, IDENTITY, (tenant_id,), item_id)
 
 
 def shown_session(session: Item, current: str) -> dict[str, object]:

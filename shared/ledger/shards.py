@@ -33,6 +33,7 @@ from shared.storage.documents import (
     Prefix,
     Query,
     Range,
+    find_item,
     pages,
 )
 from shared.storage.errors import NotFound
@@ -375,10 +376,7 @@ class Shards:
 
     async def checkpoint(self, tenant_id: str, period: str, size: int) -> Item | None:
         """The signed checkpoint of a size, if one was made."""
-        try:
-            return await self._store.read(LEDGER, (tenant_id, period), checkpoint_id(size))
-        except NotFound:
-            return None
+        return await find_item(self._store, LEDGER, (tenant_id, period), checkpoint_id(size))
 
     async def _by_ids(self, partition: Partition, ids: Sequence[str]) -> dict[str, Item]:
         page = await self._store.query(LEDGER, partition, Query((In("id", tuple(ids)),), limit=1000))

@@ -118,10 +118,7 @@ class BlindIndex:
 
     async def secret(self, version: str) -> SecretVersion:
         """One version of the root secret."""
-        found = await self._secrets.find("index", version)
-        if found is None:
-            raise missing_index(version)
-        return found
+        return await index_secret(self._secrets, version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +142,14 @@ class Written:
 
 def _email_label(tenant_id: str) -> str:
     return f"blind-index/tenant/{tenant_id}/email"
+
+
+async def index_secret(secrets: SecretsPort, version: str) -> SecretVersion:
+    """A version of the root secret that the store was indexed under. SecretsError when it is not to be had."""
+    found = await secrets.find("index", version)
+    if found is None:
+        raise missing_index(version)
+    return found
 
 
 def missing_index(version: str) -> SecretsError:

@@ -22,7 +22,7 @@ from shared.core.clock import Clock, parse_rfc3339, period_of, rfc3339
 from shared.privacy.blind_index import BlindIndex
 from shared.privacy.secrets import derive
 from shared.storage.containers import GUARDS
-from shared.storage.documents import DocumentStore, Item, PatchIncrement
+from shared.storage.documents import DocumentStore, Item, PatchIncrement, find_item
 from shared.storage.errors import Conflict, NotFound, StoreError, Unavailable
 from shared.telemetry import get_log
 
@@ -176,10 +176,7 @@ class Guards:
             self._refused.popitem(last=False)
 
     async def _read(self, guard_id: str) -> Item | None:
-        try:
-            return await self._store.read(GUARDS, (guard_id,), guard_id)
-        except NotFound:
-            return None
+        return await find_item(self._store, GUARDS, (guard_id,), guard_id)
 
     async def _ids(self, kind: str, key: str, reach: timedelta) -> list[str]:
         """The ids that a key may have had within `reach`, the newest last: one, or more around the turn of a month or

@@ -9,7 +9,7 @@ import secrets as random_source
 from collections.abc import Callable
 from typing import Literal
 
-from shared.privacy.blind_index import BlindIndex, missing_index
+from shared.privacy.blind_index import BlindIndex, index_secret
 from shared.privacy.secrets import SecretsError, SecretsPort, SecretVersion, derive
 
 type Kind = Literal["mfa", "webhook"]
@@ -47,7 +47,7 @@ class SecretBoxes:
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        root = await self._root(box["key"])
+        root = await index_secret(self._secrets, box["key"])
         nonce, sealed = base64.b64decode(box["nonce"]), base64.b64decode(box["sealed"])
         try:
             value = AESGCM(_key(root, kind, tenant_id)).decrypt(nonce, sealed, _bound_to(tenant_id, owner))
@@ -62,13 +62,8 @@ class SecretBoxes:
         return await self.seal(kind, tenant_id, owner, await self.open(kind, tenant_id, owner, box))
 
     async def _current(self) -> SecretVersion:
-        return await (self._root(self._version) if isinstance(self._version, str) else self._version.root())
-
-    async def _root(self, version: str) -> SecretVersion:
-        found = await self._secrets.find("index", version)
-        if found is None:
-            raise missing_index(version)
-        return found
+        version = self._version
+        return await (index_secret(self._secrets, version) if isinstance(version, str) else version.root())
 
 
 def _key(root: SecretVersion, kind: Kind, tenant_id: str) -> bytes:

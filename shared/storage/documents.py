@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from shared.storage.containers import Container
+from shared.storage.errors import NotFound
 
 type Item = dict[str, Any]
 type Partition = tuple[str, ...]
@@ -269,6 +270,14 @@ async def pages(
         if page.next is None:
             return
         query = dataclasses.replace(query, after=page.next)
+
+
+async def find_item(store: DocumentStore, container: Container, partition: Partition, item_id: str) -> Item | None:
+    """One item, None where `read` is a NotFound."""
+    try:
+        return await store.read(container, partition, item_id)
+    except NotFound:
+        return None
 
 
 type Position = int | str

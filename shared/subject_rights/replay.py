@@ -12,7 +12,7 @@ from shared.core.clock import Clock
 from shared.core.ids import IdFactory
 from shared.core.text import Opaque
 from shared.identity.directory import Directory
-from shared.identity.operator_trail import OperatorTrail, changed
+from shared.identity.operator_trail import OperatorTrail, changed, every_trail
 from shared.privacy.blind_index import BlindIndex
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import DocumentStore, Eq, Query, pages
@@ -62,7 +62,7 @@ class Replays:
 
     async def carried_out(self) -> AsyncIterator[Line]:
         """Every erasure of every tenant that was begun, or is done."""
-        async for tenant_id in self._tenants():
+        async for tenant_id in every_trail(self._directory):
             query = Query((Eq("kind", KIND),), order_by="created_at")
             async for items in pages(self._store, IDENTITY, (tenant_id,), query):
                 for item in items:
@@ -73,11 +73,6 @@ class Replays:
                             request_id=item["request_id"],
                             received_at=item["created_at"],
                         )
-
-    async def _tenants(self) -> AsyncIterator[str]:
-        yield PLATFORM_TENANT
-        async for tenant in self._directory.tenants():
-            yield tenant.id
 
     async def replay(self, lines: Sequence[Line], operator: str | None, *, begin_only: bool = False) -> int:
         """Carry erasures out again, but for the later passes, which are the timer's; of how many there was something

@@ -35,6 +35,7 @@ from shared.storage.documents import (
     Query,
     create,
     delete,
+    find_item,
     replace,
     upsert,
 )
@@ -301,10 +302,7 @@ class SubjectRequests:
         raise Unready("store_unavailable", "Too many changes at once.", retry_after_seconds=1)
 
     async def _read(self, tenant_id: str, request_id: str) -> Item | None:
-        try:
-            return await self._store.read(IDENTITY, (tenant_id,), request_key(request_id))
-        except NotFound:
-            return None
+        return await find_item(self._store, IDENTITY, (tenant_id,), request_key(request_id))
 
 
 def _closed(item: Item, state: State, now: str) -> _Changed:

@@ -27,8 +27,7 @@ from shared.identity.own_account import KEPT_PASSWORDS
 from shared.identity.password_policy import MIN_LENGTH
 from shared.identity.tenant_settings import settings_of
 from shared.storage.containers import ALERTS, AUDIT_EVENTS, IDENTITY, Container
-from shared.storage.documents import Defined, DocumentStore, Eq, Filter, Item, Query, Range, pages
-from shared.storage.errors import NotFound
+from shared.storage.documents import Defined, DocumentStore, Eq, Filter, Item, Query, Range, find_item, pages
 from shared.subject_rights.model import KIND as REQUEST
 
 if TYPE_CHECKING:  # cold start
@@ -131,10 +130,7 @@ class Siblings:
         self._settings = settings
 
     async def _tenant(self, tenant_id: str) -> Item | None:
-        try:
-            return await self._store.read(IDENTITY, (tenant_id,), TENANT_ITEM)
-        except NotFound:
-            return None
+        return await find_item(self._store, IDENTITY, (tenant_id,), TENANT_ITEM)
 
     async def organization(self, tenant_id: str) -> Organization | None:
         """As the port says."""

@@ -1,94 +1,18 @@
 """A store that fails at any one call of an administrator's request, or of a registration by invitation: as in
 test_faults.py, the client hears the truth, and each change that was made has its event, and no event is without one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from devhost.host import Host
 from shared.identity.invitations import invitation_key
-from shared.identity.model import TENANT_ITEM, Role, attempts_key, is_active_admin, user_key
+from shared.identity.model import TENANT_ITEM, Role, attempts_key, user_key
 from shared.storage.containers import IDENTITY
-from shared.storage.documents import Eq, Item, PatchSet, Query
-from shared.storage.errors import NotFound
-from shared.storage.sqlite import SqliteStore
-from tests.api.test_faults import ADMINISTRATION, MODES, Broken, walk
-from tests.app import Account, acceptance, running
-from tests.fakes import ManualClock
-from tests.faults import FaultyFeedStore
-
-type Prepare = Callable[[int], Awaitable[Any]]
-type Act = Callable[[Any], Awaitable[httpx.Response]]
-type Check = Callable[[Any, httpx.Response], Awaitable[None]]
-
-
-class Admin:
-    """A tenant under faults, and what its administrator does, each time to something made while all was well."""
-
-    def __init__(self, broken: Broken) -> None:
-        self.broken = broken
-        self.app = broken.app
-        self.ada = broken.ada
-        self.attempts = 0
-
-    async def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        return await self.app.client.request(method, path, json=body, headers=self.ada.auth)
-
-    async def signed_in(self) -> None:
-        """A fresh session: the clock moves on in a walk."""
-        token = (await self.app.login(self.ada.email)).json()["access_token"]
-        self.ada = Account(self.ada.id, self.ada.tenant_id, self.ada.email, token)
-
-    async def item(self, key: str) -> Item | None:
-        try:
-            return await self.broken.store.read(IDENTITY, (self.ada.tenant_id,), key)
-        except NotFound:
-            return None
-
-    async def events(self, type_: str, target: str) -> list[Item]:
-        found = await self.app.events(self.ada.tenant_id, type_)
-        return [e for e in found if e["target"] and e["target"]["id"] == target]
-
-    async def count_is_right(self) -> None:
-        users = await self.broken.store.query(IDENTITY, (self.ada.tenant_id,), Query((Eq("kind", "user"),), limit=1000))
-        tenant = await self.item(TENANT_ITEM)
-        assert tenant is not None
-        assert tenant["admins"] == sum(is_active_admin(user) for user in users.items)
-
-    async def walk(self, prepare: Prepare, act: Act, check: Check, done: int) -> None:
-        """Prepare, act under a fault, recover, check: for each call and each way to fail."""
-        thing: Any = None
-        answers: list[httpx.Response] = []
-
-        async def ready() -> None:
-            nonlocal thing
-            await self.signed_in()
-            thing = await prepare(self.attempts)
-
-        async def request(_: Broken) -> httpx.Response:
-            answers.append(await act(thing))
-            return answers[-1]
-
-        async def verify(_: Broken, status: int) -> None:
-            assert status in (done, 503), answers[-1].text
-            await check(thing, answers[-1])
-            await self.count_is_right()
-            self.attempts += 1
-            await ready()
-
-        await ready()
-        await walk(self.broken, request, verify)
-        assert {a.status_code for a in answers} == {done, 503}
-        assert len(answers) > 4 * len(MODES)
-
-
-@pytest.fixture
-async def admin(host: Host, clock: ManualClock) -> AsyncIterator[Admin]:
-    store = FaultyFeedStore(await SqliteStore.open(None, clock=clock))
-    async with running(host, clock, store) as app:
-        yield Admin(Broken(app, store, await app.register()))
+from shared.storage.documents import Eq, PatchSet, Query
+from tests.api.broken import MODES, Admin
+from tests.api.test_faults import ADMINISTRATION
+from tests.app import Account, acceptance
 
 
 async def test_update_user(admin: Admin) -> None:

@@ -14,12 +14,11 @@ from shared.identity.model import TENANT_ITEM
 from shared.storage.containers import IDENTITY, REPORTS
 from shared.storage.documents import Eq, Item, PatchSet, Query
 from shared.storage.errors import NotFound, StoreError
-from tests.api.test_admin_faults import Admin, admin  # noqa: F401 - the fixture
-from tests.api.test_faults import MODES
+from tests.api.broken import MODES, Admin
 from tests.audit.support import TIMER
 
 
-async def test_an_access_review(admin: Admin) -> None:  # noqa: F811 - the fixture
+async def test_an_access_review(admin: Admin) -> None:
     ada = admin.ada
     body = {"population": [ada.id], "decisions": [{"user_id": ada.id, "decision": "keep", "note": "looked at it"}]}
 
@@ -46,7 +45,7 @@ async def test_an_access_review(admin: Admin) -> None:  # noqa: F811 - the fixtu
     await admin.walk(prepare, act, check, 201)
 
 
-async def test_a_sign_off(admin: Admin) -> None:  # noqa: F811 - the fixture
+async def test_a_sign_off(admin: Admin) -> None:
     ada, today = admin.ada, admin.app.clock.now()
     body = {"statement": "I have read it."}
 
@@ -76,7 +75,7 @@ async def test_a_sign_off(admin: Admin) -> None:  # noqa: F811 - the fixture
     await admin.walk(prepare, act, check, 201)
 
 
-async def test_an_order_of_a_report(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811 - the fixture
+async def test_an_order_of_a_report(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its building is walked in tests/compliance/test_orders.py."""
     monkeypatch.setattr("shared.compliance.reporting.QUICK_EVENTS", -1)
     ada, today, app = admin.ada, admin.app.clock.now().date(), admin.app
@@ -105,7 +104,7 @@ async def test_an_order_of_a_report(admin: Admin, monkeypatch: pytest.MonkeyPatc
     await admin.walk(prepare, act, check, 202)
 
 
-async def test_a_heartbeat(admin: Admin) -> None:  # noqa: F811 - the fixture
+async def test_a_heartbeat(admin: Admin) -> None:
     """Whatever fails in a run: the next one sees to it that a day is told of, and once."""
     app, broken, tenant_id = admin.app, admin.broken, admin.ada.tenant_id
     days = failed = 0

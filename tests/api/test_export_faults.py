@@ -14,7 +14,7 @@ from shared.core.clock import rfc3339
 from shared.storage.containers import REPORTS
 from shared.storage.documents import Eq, Query
 from shared.storage.sqlite import SqliteStore
-from tests.api.test_faults import MODES, MOST_CALLS
+from tests.api.broken import MODES, MOST_CALLS
 from tests.app import Account, App, running
 from tests.exporting import PATH, expected, fill, ids_in, joined, next_of, walk
 from tests.fakes import ManualClock

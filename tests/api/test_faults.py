@@ -2,7 +2,7 @@
 change has exactly one event, and no event stands without its change."""
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,11 @@ from shared.storage.containers import ALERTS, DIRECTORY, IDENTITY, REPORTS
 from shared.storage.documents import Eq, Query
 from shared.storage.errors import NotFound, PreconditionFailed, Throttled, Unavailable
 from shared.storage.sqlite import SqliteStore
-from tests.app import PASSWORD, UNLIMITED, Account, App, assert_problem, registration, running
+from tests.api.broken import MODES, MOST_CALLS, Broken, walk
+from tests.app import PASSWORD, UNLIMITED, Account, assert_problem, registration, running
 from tests.fakes import ManualClock
 from tests.faults import FaultyFeedStore, Mode
 
-MODES: tuple[tuple[Mode, int | None], ...] = (("before", 1), ("after", 1), ("before", None), ("gone_after", None))
-"""Each call fails once before it is made, once after it took effect, and both with every call after it."""
-MOST_CALLS = 40
 ADMINISTRATION = {
     *("list_users", "get_user", "update_user", "delete_user", "unlock_user"),
     *("invite_user", "revoke_invitation", "create_api_key", "revoke_api_key", "update_settings"),
@@ -38,57 +36,6 @@ LEDGER = {
     *("get_ledger_checkpoint", "get_ledger_key", "get_ledger_proof", "get_ledger_consistency", "get_ledger_tile"),
     "get_ledger_bundle",
 }
-
-
-@dataclass
-class Broken:
-    """The app on a store that fails on demand, with one account."""
-
-    app: App
-    store: FaultyFeedStore
-    ada: Account
-
-    async def recover(self) -> None:
-        """Heal, then let the feed and the sweep do what a crash left undone."""
-        self.store.mend()
-        await self.app.host.drain_feed()
-        self.app.clock.advance(minutes=2)
-        assert await self.app.host.run_timer("sweep_outbox")
-
-    async def items(self, kind: str, tenant_id: str | None = None) -> int:
-        query = Query((Eq("kind", kind),), limit=1000)
-        return len((await self.store.query(IDENTITY, (tenant_id or self.ada.tenant_id,), query)).items)
-
-
-@pytest.fixture
-async def broken(host: Host, clock: ManualClock) -> AsyncIterator[Broken]:
-    store = FaultyFeedStore(await SqliteStore.open(None, clock=clock))
-    async with running(host, clock, store) as app:
-        yield Broken(app, store, await app.register())
-
-
-type Request = Callable[[Broken], Awaitable[httpx.Response]]
-type Check = Callable[[Broken, int], Awaitable[None]]
-
-
-async def walk(broken: Broken, request: Request, check: Check) -> int:
-    """Fail at the k-th store call of a request for each k and mode; how many calls a request makes."""
-    for mode, times in MODES:
-        for k in range(1, MOST_CALLS):
-            broken.store.arm(k, mode, times=times)
-            answer = await request(broken)
-            reached = len(broken.store.calls) >= k
-            if answer.status_code == 503:
-                assert answer.json()["code"] in {"store_unavailable", "audit_unavailable"}
-                assert int(answer.headers["retry-after"]) >= 1
-            await broken.recover()
-            assert await broken.items("outbox") == 0
-            await check(broken, answer.status_code)
-            if not reached:
-                break
-        else:
-            pytest.fail("a request without end")
-    return k
 
 
 @dataclass(frozen=True)

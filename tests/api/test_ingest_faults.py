@@ -3,34 +3,23 @@ the trail, and a retry under the same key, or with the same producer ids, leaves
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
-from devhost.host import Host
 from shared.storage.containers import AUDIT_EVENTS, GUARDS
 from shared.storage.errors import Throttled, TooLarge
-from shared.storage.sqlite import SqliteStore
-from tests.api.test_faults import MODES, MOST_CALLS, Broken
-from tests.app import Account, App, assert_problem, running
-from tests.fakes import ManualClock
-from tests.faults import Crash, FaultyFeedStore, Mode
+from tests.api.broken import MODES, MOST_CALLS, Broken
+from tests.app import Account, App, assert_problem
+from tests.faults import Crash, Mode
 
 TYPE = "custom.test"
 
 
 def event(**more: Any) -> dict[str, Any]:
     return {"type": TYPE, "actor": {"kind": "service", "id": "billing"}, **more}
-
-
-@pytest.fixture
-async def broken(host: Host, clock: ManualClock) -> AsyncIterator[Broken]:
-    store = FaultyFeedStore(await SqliteStore.open(None, clock=clock))
-    async with running(host, clock, store) as app:
-        yield Broken(app, store, await app.register())
 
 
 async def send(app: App, ada: Account, body: Any, key: str | None = None) -> httpx.Response:

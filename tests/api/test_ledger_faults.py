@@ -1,24 +1,18 @@
 """The ledger's endpoints against a store that fails at any one call: no entry is shown that the trail does not tell of,
 nothing is signed that does not hold, and no fault of the store is taken for a broken ledger."""
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
 
-from devhost.host import Host
 from shared.audit.export_runs import ABANDONED_AFTER
 from shared.ledger.checkpoint import open_checkpoint
 from shared.ledger.checkpoints import SIGN_EVERY
 from shared.ledger.evidence import Limits
 from shared.storage.documents import Item
-from shared.storage.sqlite import SqliteStore
-from tests.api.test_faults import LEDGER, MODES, MOST_CALLS, Broken, walk
-from tests.app import running
+from tests.api.broken import MODES, MOST_CALLS, Broken, walk
+from tests.api.test_faults import LEDGER
 from tests.calls import PERIOD
 from tests.exporting import fill, next_of
-from tests.fakes import ManualClock
-from tests.faults import FaultyFeedStore
 
 BUNDLE = "/v1/ledger/bundle?from=2026-03-15&to=2026-03-16"
 PATHS = {
@@ -41,14 +35,12 @@ SHOWING = {
 
 
 @pytest.fixture
-async def broken(host: Host, clock: ManualClock) -> AsyncIterator[Broken]:
-    store = FaultyFeedStore(await SqliteStore.open(None, clock=clock))
-    async with running(host, clock, store) as app:
-        ada = await app.register()
-        await fill(app, ada, 300)
-        await app.host.drain_feed()
-        app.clock.advance(seconds=SIGN_EVERY.total_seconds())
-        yield Broken(app, store, ada)
+async def broken(broken: Broken) -> Broken:
+    """With entries, and time to sign them."""
+    await fill(broken.app, broken.ada, 300)
+    await broken.app.host.drain_feed()
+    broken.app.clock.advance(seconds=SIGN_EVERY.total_seconds())
+    return broken
 
 
 async def program(broken: Broken) -> dict[str, str]:

@@ -1,31 +1,19 @@
 """A store that fails at any one call of a request about second factors: what was answered is so, what is so has its
 events, once each, and no code is taken without a trace."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
 
-from devhost.host import Host
 from shared.identity.factors import is_confirmed
 from shared.identity.model import attempts_key, session_key, user_key
 from shared.storage.containers import IDENTITY
 from shared.storage.errors import NotFound
-from shared.storage.sqlite import SqliteStore
-from tests.api.test_faults import MODES, MOST_CALLS, Broken
-from tests.app import Account, running
-from tests.fakes import ManualClock
-from tests.faults import FaultyFeedStore
+from tests.api.broken import MODES, MOST_CALLS, Broken
+from tests.app import Account
 from tests.identity.test_sessions import session_of
 from tests.second_factors import Device, begin, enrolled, stored_factor
-
-
-@pytest.fixture
-async def broken(host: Host, clock: ManualClock) -> AsyncIterator[Broken]:
-    store = FaultyFeedStore(await SqliteStore.open(None, clock=clock))
-    async with running(host, clock, store) as app:
-        yield Broken(app, store, await app.register())
-
 
 type Prepare = Callable[[Account], Awaitable[Callable[[], Awaitable[httpx.Response]]]]
 """Brings an account to where the call can be made; the call."""

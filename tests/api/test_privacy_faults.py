@@ -1,33 +1,20 @@
 """A store that fails at any one call of a request about erasure: as in test_faults.py, the client hears the truth, and
 each change of the register has its event, and no event is without one."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from devhost.host import Host
 from shared.identity.model import user_key
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import Eq, Item, Query
-from shared.storage.sqlite import SqliteStore
 from shared.subject_rights.export import Limits
-from tests.api.test_admin_faults import Admin
-from tests.api.test_faults import MODES, MOST_CALLS, Broken
-from tests.app import PASSWORD, Account, running
+from tests.api.broken import MODES, MOST_CALLS, Admin
+from tests.app import PASSWORD, Account
 from tests.exporting import next_of
-from tests.fakes import ManualClock
-from tests.faults import FaultyFeedStore
 
 WHY = {"reason": "wants to be forgotten"}
-
-
-@pytest.fixture
-async def admin(host: Host, clock: ManualClock) -> AsyncIterator[Admin]:
-    store = FaultyFeedStore(await SqliteStore.open(None, clock=clock))
-    async with running(host, clock, store) as app:
-        yield Admin(Broken(app, store, await app.register()))
 
 
 async def open_requests(admin: Admin, person: Account) -> list[Item]:

@@ -1,29 +1,14 @@
 """A store that fails at any one call of a request about the webhook: as in test_faults.py, the client hears the truth,
 and each change has its event, and no event is without one."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import pytest
 
-from devhost.host import Host
-from shared.storage.sqlite import SqliteStore
 from shared.streaming.model import STREAM, WEBHOOK
-from tests.api.test_admin_faults import Admin
-from tests.api.test_faults import Broken
-from tests.app import running
-from tests.fakes import ManualClock
-from tests.faults import FaultyFeedStore
+from tests.api.broken import Admin
 
 URL = "https://receiver.example.com/in"
-
-
-@pytest.fixture
-async def admin(host: Host, clock: ManualClock) -> AsyncIterator[Admin]:
-    store = FaultyFeedStore(await SqliteStore.open(None, clock=clock))
-    async with running(host, clock, store) as app:
-        yield Admin(Broken(app, store, await app.register()))
 
 
 async def changes(admin: Admin, key: str) -> int:

@@ -8,8 +8,10 @@ import pytest
 from bench._aims import AIMS, Aim
 from bench._curve import scale_svg
 from bench._history import Figure, Record, Run, newest, read
-from bench._page import aims_table, benchmarks_page, program_tables, shown
+from bench._page import PAGE, aims_table, benchmarks_page, program_tables, shown
 from bench._programs import PROGRAMS, Program
+from devhost.simulation.attacks import PATTERNS
+from shared.detection import all_patterns
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 MARKED = "".join(
@@ -190,3 +192,12 @@ def test_the_picture_needs_neither_color_nor_script() -> None:
 
 def test_without_figures_the_picture_says_so() -> None:
     assert "It has not been measured yet." in scale_svg(())
+
+
+def test_the_page_says_which_patterns_are_measured() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    prose = text[text.index("## Detection: ") :].partition("<!--")[0]
+    words = {8: "eight", 9: "nine", 10: "ten", 11: "eleven", 12: "twelve"}
+    assert f"All {words[len(all_patterns())]} patterns" in prose
+    assert f"some of {words[len(PATTERNS)]} patterns" in prose
+    assert {name for name in all_patterns() if f"`{name}`" in prose} == set(all_patterns()) - set(PATTERNS)

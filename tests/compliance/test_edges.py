@@ -17,7 +17,7 @@ from shared.compliance.evidence import LEAD_DAYS, Evidence, Period, Policies
 from shared.compliance.facts.fold import fold
 from shared.compliance.facts.merged import Facts
 from shared.compliance.rules import RULES
-from shared.compliance.rules.model import Result
+from shared.compliance.rules.model import Found, Result
 from tests.compliance.test_caps import HIDDEN, Hidden
 from tests.compliance.test_midnight import NOON, happenings, said
 from tests.compliance.trails import DAYS, TO, Trail, alert, good_evidence
@@ -154,6 +154,25 @@ class TestWhatBelongsToWhom:
         assert told(72, 10, 10, enrolled_at="2026-03-08T00:00:00.000000Z") == []
         assert told(71, 10, 10, enrolled_at="2026-03-08T00:00:00.000000Z") != []
 
+    def test_from_when_on_a_source_that_was_never_heard_is_dated(self) -> None:
+        """From when it could be, or the beginning of the period."""
+
+        def dated(trail: Trail, first: int = 9, enrolled_at: str = "2026-02-01T00:00:00.000000Z") -> tuple[str, str]:
+            (found,) = silences(24, first, 12, trail, enrolled_at=enrolled_at)
+            assert found.text == "Source api_key:key-1 was not heard at all"
+            assert found.last_seen == "2026-03-13T00:00:00.000000Z"
+            assert found.remedied_at is None
+            return found.first_seen[:10], found.first_seen[11:16]
+
+        made = Trail()
+        made.say("apikey.create", "10T12:00", target="key-1", origin=("session", "s"))
+        assert dated(made) == ("2026-03-10", "12:00")
+        assert dated(made, 11) == ("2026-03-11", "00:00")
+        assert dated(Trail()) == ("2026-03-09", "00:00")
+        assert dated(Trail(), enrolled_at="2026-03-10T06:30:00.000000Z") == ("2026-03-10", "06:30")
+        assert dated(made, enrolled_at="2026-03-10T06:30:00.000000Z") == ("2026-03-10", "12:00")
+        assert dated(Trail(), enrolled_at="2026-03-08T06:30:00.000000Z") == ("2026-03-09", "00:00")
+
     def test_how_long_a_source_was_silent_before_it_was_first_heard(self) -> None:
         trail = Trail()
         for at in ("10T12:00", "11T00:00"):
@@ -215,7 +234,7 @@ class TestWhatBelongsToWhom:
         assert not run("INC-04", Trail(), 10, alerts=(), alerts_before=earlier).found, "the report before tells of it"
 
 
-def told(
+def silences(
     hours: int,
     first: int,
     last: int,
@@ -225,7 +244,7 @@ def told(
     is_cut: bool = False,
     enrolled_at: str = "2026-02-01T00:00:00.000000Z",
     sources: tuple[str, ...] | None = ("api_key:key-1",),
-) -> list[str]:
+) -> tuple[Found, ...]:
     """What INT-06 finds from one day of March to another."""
     period = Period(date(2026, 3, first), date(2026, 3, last) + timedelta(days=1))
     facts = Facts(period.days, (trail or Trail()).documents(), lead=period.lead, is_lead_whole=lead)
@@ -238,7 +257,11 @@ def told(
     )
     result = RULES["INT-06"].run(evidence)
     assert ("facts" in result.missing) is (is_cut or not lead)
-    return [each.text for each in result.found]
+    return result.found
+
+
+def told(*given: Any, **changed: Any) -> list[str]:
+    return [each.text for each in silences(*given, **changed)]
 
 
 def silent(hours: int, *times: str, first: int, last: int) -> bool:

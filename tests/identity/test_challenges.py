@@ -13,12 +13,12 @@ from shared.core.errors import AccountLocked
 from shared.core.settings import Settings
 from shared.identity.attempts import Counted, Failures
 from shared.identity.model import TENANT_ITEM, session_key, user_key
-from shared.identity.sessions import ended_before
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import Eq, Item, PatchSet, Query, create
 from tests.app import PASSWORD, UNLIMITED, Account, App, assert_problem, running
 from tests.fakes import ManualClock
 from tests.identity.attempts import Attempts
+from tests.identity.endings import delete_account, end_sessions
 from tests.identity.test_own_factor import failures, outcomes
 from tests.identity.test_sessions import add_user, session_of
 from tests.second_factors import Device, enrolled, stored_factor
@@ -316,27 +316,16 @@ async def test_who_lost_the_telephone_gets_in_and_sets_up_a_new_one(app: App, ad
     assert (await new.answer(await new.challenge(), new.code())).status_code == 200
 
 
-type Act = Callable[[App, Account, Device], Awaitable[object]]
-
-
-async def _end_sessions(app: App, account: Account, _: Device) -> None:
-    user = await app.store.read(IDENTITY, (account.tenant_id,), user_key(account.id))
-    moment = PatchSet("sessions_valid_from", ended_before(user, app.clock.now()))
-    await app.store.patch(IDENTITY, (account.tenant_id,), user_key(account.id), [moment])
-
-
-async def _delete(app: App, account: Account, _: Device) -> None:
-    await app.store.delete(IDENTITY, (account.tenant_id,), user_key(account.id))
-
-
-async def _disable(_: App, __: Account, device: Device) -> None:
-    assert (await device.disable(device.code(-1))).status_code == 204
-
-
-@pytest.mark.parametrize("act", [_end_sessions, _delete, _disable])
-async def test_what_ends_a_challenge(app: App, ada: Account, device: Device, act: Act) -> None:
+@pytest.mark.parametrize("act", [end_sessions, delete_account, None])
+async def test_what_ends_a_challenge(
+    app: App, ada: Account, device: Device, act: Callable[[App, Account], Awaitable[None]] | None
+) -> None:
+    """None: the factor is disabled."""
     challenge = await device.challenge()
-    await act(app, ada, device)
+    if act is None:
+        assert (await device.disable(device.code(-1))).status_code == 204
+    else:
+        await act(app, ada)
     sessions = await items(app, ada, "session")
     assert_problem(await device.answer(challenge, device.code()), 401, "invalid_challenge")
     assert await items(app, ada, "session") == sessions
@@ -363,7 +352,7 @@ async def test_a_password_change_right_before_the_commit(
     commit = app.services.outbox.commit
 
     async def late(*args: Any, **kwargs: Any) -> None:
-        await _end_sessions(app, ada, device)
+        await end_sessions(app, ada)
         await commit(*args, **kwargs)
 
     monkeypatch.setattr(app.services.outbox, "commit", late)
@@ -380,7 +369,7 @@ async def test_a_password_change_while_the_answer_is_judged(
     read = app.services.challenges._factors.read
 
     async def late(tenant_id: str, user_id: str) -> Item | None:
-        await _end_sessions(app, ada, device)
+        await end_sessions(app, ada)
         app.clock.advance(seconds=1)
         return await read(tenant_id, user_id)
 

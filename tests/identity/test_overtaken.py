@@ -9,7 +9,8 @@ from shared.identity.model import user_key
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import Item, PatchSet, Query
 from tests.app import PASSWORD, Account, App, assert_problem
-from tests.identity.test_own_factor import _end_all, before_commit, failures, outcomes
+from tests.identity.endings import end_sessions
+from tests.identity.test_own_factor import before_commit, failures, outcomes
 from tests.second_factors import Device, begin, enrolled, stored_factor
 
 LOCKS_AT = 10
@@ -139,7 +140,7 @@ async def test_a_sign_in_by_password_alone_does_not_outlast_what_ends_it(
         if what == "confirmed":
             await _confirm(device)
         elif what == "sessions_ended":
-            await _end_all(app, ada)
+            await end_sessions(app, ada)
         else:
             await app.store.patch(IDENTITY, (ada.tenant_id,), user_key(ada.id), [PatchSet("mfa", True)])
         held.extend(await guarded(app, ada))

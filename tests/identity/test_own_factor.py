@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from shared.identity.model import attempts_key, session_key, user_key
-from shared.identity.sessions import ended_before
 from shared.storage.containers import IDENTITY
 from shared.storage.documents import PatchSet
 from shared.storage.errors import NotFound
 from tests.app import PASSWORD, Account, App, assert_problem
+from tests.identity.endings import delete_account, end_sessions
 from tests.identity.test_sessions import session_of, stored_text
 from tests.second_factors import Device, begin, enrolled, require, stored_factor
 from tests.storage.conftest import LOCAL
@@ -321,16 +321,6 @@ async def _logout(app: App, account: Account) -> None:
     await app.store.delete(IDENTITY, (account.tenant_id,), session_key(session_of(account.token)))
 
 
-async def _end_all(app: App, account: Account) -> None:
-    user = await app.store.read(IDENTITY, (account.tenant_id,), user_key(account.id))
-    moment = PatchSet("sessions_valid_from", ended_before(user, app.clock.now()))
-    await app.store.patch(IDENTITY, (account.tenant_id,), user_key(account.id), [moment])
-
-
-async def _delete(app: App, account: Account) -> None:
-    await app.store.delete(IDENTITY, (account.tenant_id,), user_key(account.id))
-
-
 async def _rename(app: App, account: Account) -> None:
     await app.store.patch(IDENTITY, (account.tenant_id,), user_key(account.id), [PatchSet("company", "Example")])
 
@@ -348,7 +338,7 @@ def before_commit(app: App, account: Account, act: Act, monkeypatch: pytest.Monk
     monkeypatch.setattr(app.services.outbox, "commit", late)
 
 
-@pytest.mark.parametrize("act", [_logout, _end_all, _delete])
+@pytest.mark.parametrize("act", [_logout, end_sessions, delete_account])
 @pytest.mark.parametrize("call", ["confirm", "disable"])
 async def test_whose_session_ends_meanwhile_changes_nothing(
     app: App, ada: Account, call: str, act: Act, monkeypatch: pytest.MonkeyPatch

@@ -21,6 +21,7 @@ from shared.storage.documents import (
     Query,
     create,
     delete,
+    find_item,
     replace,
     upsert,
 )
@@ -147,6 +148,15 @@ async def test_an_id_names_one_item_of_its_partition(store: DocumentStore) -> No
     assert (await store.read(IDENTITY, T1, "a"))["n"] == 1
     assert (await store.read(IDENTITY, ("t2",), "a"))["n"] == 3
     assert (await store.read(ALERTS, T1, "a"))["n"] == 4
+
+
+async def test_an_item_that_may_not_be_there(store: DocumentStore) -> None:
+    await store.create(IDENTITY, T1, item(n=1))
+    found = await find_item(store, IDENTITY, T1, "a")
+    assert found is not None
+    assert own(found) == item(n=1)
+    assert await find_item(store, IDENTITY, T1, "b") is None
+    assert await find_item(store, IDENTITY, ("t2",), "a") is None
 
 
 async def test_ids_differ_by_case(store: DocumentStore) -> None:

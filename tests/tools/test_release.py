@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from datetime import UTC, date, datetime
 from email.message import Message
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from shared.core.version import VERSION
 from tests.app import ROOT
+from tests.fakes import ManualClock
 from tests.shell_pages import fresh_copy
 from tools import release
 from tools.docs import PAGES
@@ -53,25 +55,82 @@ def test_the_audit_looks_at_every_lock_file() -> None:
     assert sorted(asked[1].replace("\\", " ").split()) == sorted(release.LOCKS)
 
 
-@pytest.mark.parametrize(
-    ("top", "reason"),
-    [
-        (f"## [{VERSION}] - 2026-11-27", None),
-        (f"## [Unreleased]\n\n## [{VERSION}] - 2026-11-27", "[Unreleased]"),
-        ("## [99.0.0] - 2026-11-27", "[99.0.0]"),
-        (f"## [{VERSION}]", "no day"),
-        (f"## [{VERSION}] - soon", "no day"),
-        ("", "not there"),
-    ],
-)
-def test_the_top_entry_of_the_changelog_is_the_version_with_its_day(
-    tmp_path: Path, top: str, reason: str | None
+def test_the_day_of_the_changelog_is_held_against_clock_and_first_commit(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n{top}\n\n## [0.0.1] - 2026-01-01\n", encoding="utf-8")
-    if not top:
-        (tmp_path / "CHANGELOG.md").write_text("# Changelog\n", encoding="utf-8")
-    against = list(release.changelog(tmp_path))
-    assert (not against) if reason is None else (len(against) == 1 and reason in against[0])
+    """Of a clone that has the last commits alone nobody knows the first one."""
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2027-02-03T12:00:00Z")
+    git(repository, "checkout", "-q", "--orphan", "new")
+    git(repository, "commit", "-q", "-m", "first")
+    text = f"## [{VERSION}] - 2027-02-02\n\n### Added\n- It.\n"
+    (repository / "CHANGELOG.md").write_text(text, encoding="utf-8")
+    title = f"CHANGELOG.md: [{VERSION}] - 2027-02-02"
+    early, late = date(2027, 2, 1), date(2027, 2, 4)
+    first = f"{title}: its day is before the first commit (2027-02-03)"
+    assert list(release.changelog(repository, late)) == [first]
+    assert list(release.changelog(repository, early)) == [f"{title}: its day is not there yet", first]
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2027-02-09T12:00:00Z")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "second")
+    assert list(release.changelog(repository, late)) == [first]
+    shallow = tmp_path_factory.mktemp("shallow")
+    git(shallow, "clone", "-q", "--depth", "1", f"file://{repository}", ".")
+    (shallow / "CHANGELOG.md").write_text(text, encoding="utf-8")
+    assert list(release.changelog(shallow, late)) == []
+
+
+@pytest.fixture
+def read_alone(tmp_path: Path) -> Path:
+    """The least that is there to be read."""
+    for name in release.REQUIRED:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("Words.\n", encoding="utf-8")
+    assert list(release.pages(tmp_path)) == []
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", release.REQUIRED)
+def test_what_a_release_has_to_have(read_alone: Path, name: str) -> None:
+    (read_alone / name).write_text(" \n", encoding="utf-8")
+    assert list(release.pages(read_alone)) == [f"{name}: not there, or empty"]
+    (read_alone / name).unlink()
+    assert list(release.pages(read_alone)) == [f"{name}: not there, or empty"]
+
+
+def test_what_pages_lead_to_name_and_show(read_alone: Path) -> None:
+    (read_alone / "README.md").write_text("[a](docs/a.md), [b](LICENSE), made by version 9.9.9\n", encoding="utf-8")
+    shown = f'{{"version":"9.9.9"}} {{"version": "{VERSION}"}} made by version {VERSION}\n'
+    (read_alone / "docs/tutorial.md").write_text(shown, encoding="utf-8")
+    (read_alone / "docs/b.md").write_text('`tests/chaos` `docs/b.md` {"version":"0.1"}\n', encoding="utf-8")
+    assert list(release.pages(read_alone)) == [
+        "README.md: docs/a.md leads nowhere",
+        "README.md: shows the version 9.9.9",
+        "docs/b.md: tests/chaos is not there",
+        "docs/tutorial.md: shows the version 9.9.9",
+    ]
+
+
+def test_what_make_runs(tmp_path: Path) -> None:
+    makefile = "\t@$(PYTHON) -m a.b\n\t@$(PYTHON) -m c\n\t@sh scripts/d.sh x\n\t$(PYTHON) -m pytest -n auto\n"
+    (tmp_path / "Makefile").write_text(makefile, encoding="utf-8")
+    missing = [f"Makefile: {name} is not there" for name in ("scripts/d.sh", "a.b", "c")]
+    assert list(release.programs(tmp_path)) == missing
+    for name in ("a/b/__main__.py", "scripts/d.sh"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    assert list(release.programs(tmp_path)) == missing[2:]
+    (tmp_path / "c.py").touch()
+    assert list(release.programs(tmp_path)) == []
+
+
+@pytest.mark.parametrize("name", ["benchmarks", "chaos", "coverage", "mutation", "security"])
+def test_a_report_that_is_gone_or_says_nothing(tmp_path: Path, name: str) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    page, before = tmp_path / f"docs/{name}.md", set(release.reports(tmp_path))
+    page.write_text("# Heading\n", encoding="utf-8")
+    empty = set(release.reports(tmp_path)) - before
+    assert {each.partition(":")[0] for each in empty} == {f"docs/{name}.md"}
+    page.unlink()
+    assert set(release.reports(tmp_path)) - before == {f"docs/{name}.md: not there"}
 
 
 def test_the_tag_is_free_or_of_this_commit(repository: Path) -> None:
@@ -176,26 +235,33 @@ def test_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.delitem(release.CHECKS, "locks")
     fresh_copy(ROOT, tmp_path)
     log = tmp_path / "CHANGELOG.md"
-    text = log.read_text(encoding="utf-8")
-    log.write_text(f"# Changelog\n\n## [{VERSION}] - 2026-11-27\n\n{text}", encoding="utf-8")
+    _, _, below = log.read_text(encoding="utf-8").partition("\n## ")
+    text = f"# Changelog\n\n## [{VERSION}] - 2027-03-01\n{below.partition('\n')[2].partition('\n## ')[0]}\n"
+    log.write_text(text, encoding="utf-8")
+    tried = tmp_path / "docs/mutation.md"  # where a row says that none was tried yet, some will have been
+    tried.write_text(tried.read_text(encoding="utf-8").replace("| none |", "| 99 % |"), encoding="utf-8")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2027-02-01T12:00:00Z")
+    clock = ManualClock(datetime(2027, 3, 1, 0, 30, tzinfo=UTC))
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "x")
-    assert release.main(["--root", str(tmp_path)]) == 0
+    assert release.main(["--root", str(tmp_path)], clock) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == f"{VERSION} can be released: git tag v{VERSION}"
-    assert printed.out.count(" ok\n") == len(release.CHECKS)
+    assert printed.out.count(" ok\n") == 1 + len(release.CHECKS)
 
     log.write_text(text.replace(f"[{VERSION}]", "[0.0.9]"), encoding="utf-8")
     (tmp_path / "shared/new.py").write_text(f"# {NOTED}\n", encoding="utf-8")
     git(tmp_path, "add", "-N", "shared/new.py")
-    assert release.main(["--root", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == "release: not ready: changelog, tree, marks\n"
+    shutil.rmtree(tmp_path / "tests/chaos")
+    (tmp_path / "docs/coverage.md").write_text("# Coverage\n", encoding="utf-8")
+    assert release.main(["--root", str(tmp_path)], clock) == 1
+    assert capsys.readouterr().err == "release: not ready: changelog, tree, pages, programs, reports, marks\n"
 
 
 def test_what_cannot_be_checked_is_not_ready(tmp_path: Path) -> None:
     """A folder without anything."""
-    reasons = release.found(tmp_path)
+    reasons = release.found(tmp_path, date(2026, 11, 28))
     assert {name for name, against in reasons.items() if not against} == set()
     assert reasons["tree"][0].startswith("cannot be checked: git status")
 

@@ -150,13 +150,13 @@ def _silences(evidence: Evidence, name: str, seen: Heard) -> list[Span]:
 
 def _silence(evidence: Evidence, name: str, span: Span, seen: Heard) -> Found:
     start, end = evidence.period.start, evidence.period.end
-    if name not in seen.sources and name not in seen.before:
-        return Found(f"Source {name} was not heard at all", 1, start, end)
     silent, until = span
-    back = moment_after(start, until)
+    first, back = moment_after(start, max(0, silent)), moment_after(start, until)
+    if name not in seen.sources and name not in seen.before:
+        return Found(f"Source {name} was not heard at all", 1, first, back)
     least = "at least " if silent == seen.since > _bounds(evidence)[1] else ""
     text = f"Source {name} was silent for {least}{int((until - silent) // 3600)} hours"
-    return Found(text, 1, moment_after(start, max(0, silent)), back, remedied_at=back if back < end else None)
+    return Found(text, 1, first, back, remedied_at=back if back < end else None)
 
 
 def _told(evidence: Evidence, seen: Heard, silences: Mapping[str, Sequence[Span]]) -> Iterator[Found]:
