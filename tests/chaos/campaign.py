@@ -38,8 +38,9 @@ BACKSTOPS = (
     "close_exports",
 )
 """The timers that see to what neither a request nor a feed did: in the quiet behind the faults they run once each."""
-LATER_SECONDS = 13 * 3600.0
-"""In the quiet it is so much later: everything that was put off is due, and reports wait for nothing any more."""
+LATER_SECONDS = 14 * 3600.0
+"""In the quiet it is so much later: everything that was put off is due, and reports wait for nothing any more: of the
+period that ended when clocks began, 13 hours later; and a clock may have been stepped back since."""
 SOON = timedelta(seconds=10)
 LONG_BEFORE = timedelta(minutes=10)
 """Clocks begin so long before the end of a month, and are moved on once the organizations are there."""

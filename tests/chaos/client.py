@@ -1,6 +1,7 @@
 """One client of the app: it logs what it is going to ask, asks, and logs what it was answered."""
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -45,7 +46,7 @@ class Caller:
     ) -> httpx.Response | None:
         """The answer; None when there was none."""
         name = f"{self.random.getrandbits(128):032x}"
-        await self._journal.write(attempt=name, call=call, told=told or {})
+        await self._journal.write(attempt=name, call=call, told={**(told or {}), "asked": f"{method} {path}"})
         given = {"traceparent": f"00-{name}-{'1' * 16}-01", "X-Forwarded-For": self.address, **(headers or {})}
         if token is not None:
             given["Authorization"] = f"Bearer {token}"
@@ -64,9 +65,16 @@ class Caller:
         return answer
 
 
+def session_of(refresh_token: str) -> str:
+    """The id of the session that a refresh token names: it is in clear in it, behind the organization's."""
+    return refresh_token.split(".")[1]
+
+
 def _seen(answer: httpx.Response) -> Json:
-    """Of an answer what the checks go by: ids and codes, no secrets."""
+    """Of an answer what the checks go by: ids and codes, of secrets hashes alone; and plain text (a verifier key)."""
     seen: Json = {"request_id": answer.headers.get("x-request-id")}
+    if answer.headers.get("content-type", "").startswith("text/plain"):
+        seen["text"] = answer.text.strip()
     if not answer.content or answer.headers.get("content-type") not in JSON:
         return seen
     body = answer.json()
@@ -75,6 +83,11 @@ def _seen(answer: httpx.Response) -> Json:
     for name in ("id", "code", "status"):
         if isinstance(body.get(name), str):
             seen[name] = body[name]
+    for name in ("key", "invitation"):
+        if isinstance(body.get(name), str):
+            seen["secret_hash"] = hashlib.sha256(body[name].rpartition(".")[2].encode()).hexdigest()
+    if "refresh_token" in body:
+        seen["session"] = session_of(body["refresh_token"])
     if "user" in body:
         seen |= {"user": body["user"]["id"], "tenant": body["user"]["tenant_id"]}
     if isinstance(body.get("items"), list):

@@ -29,10 +29,11 @@ type Field = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Course:
     """`last`: of each field that somebody tried to change the change that holds in the end, which was acknowledged or
-    has its event; None: nobody's. `idle`: attempts that had nothing to change: they set what held already, or ordered
-    a report that an earlier one had ordered."""
+    has its event; None: nobody's. `before`: by the attempt that took effect, what its field was. `idle`: attempts that
+    had nothing to change: they set what held already, or ordered a report that an earlier one had ordered."""
 
     last: Mapping[Field, Attempt | None]
+    before: Mapping[str, Any]
     idle: frozenset[str]
 
 
@@ -43,6 +44,7 @@ def follow(events: Sequence[Item], attempts: Sequence[Attempt]) -> Course:
         if event["outcome"] == "success" and event["context"]["trace_id"] is not None:
             done[event["context"]["trace_id"]].append(event)
     last: dict[Field, Attempt | None] = {}
+    values: dict[str, Any] = {}
     idle: set[str] = set()
     ordered: set[str] = set()
     for each in sorted(attempts, key=lambda each: each.number):
@@ -52,13 +54,14 @@ def follow(events: Sequence[Item], attempts: Sequence[Attempt]) -> Course:
             if not _took_effect(each, mine):
                 continue
             last[field] = each
-            if each.told["value"] == value_of(field, before):
+            values[each.id] = value_of(field, before)
+            if each.told["value"] == values[each.id]:
                 idle.add(each.id)
         if each.call == "report_order":
             if each.seen.get("id") in ordered:
                 idle.add(each.id)
             ordered |= {event["target"]["id"] for event in mine if event["type"] in ORDERS}
-    return Course(last, frozenset(idle))
+    return Course(last, values, frozenset(idle))
 
 
 def value_of(field: Field, change: Attempt | None) -> Any:
