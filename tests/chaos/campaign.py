@@ -120,7 +120,8 @@ async def run_campaign(
         attempts = read_journal(lines)
     snapshot = await place.snapshot()
     starts = sum(app.starts for app in apps)
-    findings += await asyncio.to_thread(check, snapshot, attempts, starts)
+    injected = tally.faults.total() * len(apps)
+    findings += await asyncio.to_thread(check, snapshot, attempts, starts, injected)
     outcome = Outcome(
         place.name,
         place.notes,

@@ -24,7 +24,12 @@ ON_ONESELF = frozenset({"profile", "profile_update", "password", "wrong_password
 ON_A_THING = {"key_revoke": "api_key", "alert_update": "alert", "report_read": "report"}
 MADE = {"key_create": "api_key", "invite": "invitation", "report_order": "report"}
 """What a call makes: its id is in the answer."""
-REASONS = {"denied": "role", "unknown_id": "unknown_id", "wrong_password": "wrong_password", "cross_tenant": "cross_tenant"}
+REASONS = {
+    "denied": "role",
+    "unknown_id": "unknown_id",
+    "wrong_password": "wrong_password",
+    "cross_tenant": "cross_tenant",
+}
 SCOPES = ["events:read", "events:write"]
 SAID: Mapping[str, Callable[[Attempt], Wanted]] = {
     "user.role_change": lambda each: {"new_role": each.told["value"]},
@@ -114,7 +119,9 @@ def _by(each: Attempt, event: Item, persons: Mapping[str, Person]) -> Wanted:
         "source": {"kind": "session", "id": session},
         "context.session_id": session,
         **_about(each, event, user),
-        **({"reason": REASONS[each.call]} if event["outcome"] in ("denied", "failure") and each.call in REASONS else {}),
+        **(
+            {"reason": REASONS[each.call]} if event["outcome"] in ("denied", "failure") and each.call in REASONS else {}
+        ),
     }
 
 

@@ -1,0 +1,128 @@
+"""What no call asked for: only what the app tells of itself, each about something that is there, and as often as it can be."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from tests.chaos.checks.model import Finding, Item, Snapshot
+from tests.chaos.checks.rules import OWN_WORK, REJECTED
+from tests.chaos.journal import Attempt
+
+PULSES = {"service": 13, "policy": 10, "detect_threats": 10}
+"""How much of a time says which hour or day a sign of life is of."""
+CLOCK_MILLISECONDS = 5000
+ON_THE_HOUR = timedelta(minutes=1)
+"""What is due in one hour may be told in the next."""
+
+
+def check_own_work(snapshot: Snapshot, attempts: Sequence[Attempt], starts: int, faults: int) -> list[Finding]:
+    """All of it. `starts`: how often a process of the app was started; `faults`: how many were injected, times
+    processes."""
+    told: dict[str, list[Item]] = defaultdict(list)
+    for event in snapshot.events:
+        told[event["type"]].append(event)
+    return [
+        *_causes(snapshot),
+        *_starts(told["system.start"], starts),
+        *_heartbeats(told["system.heartbeat"]),
+        *_errors(told["system.error"], told["system.heartbeat"], faults),
+        *_checkpoints(told["ledger.checkpoint"], snapshot),
+        *_rejections(snapshot, attempts),
+    ]
+
+
+def _causes(snapshot: Snapshot) -> Iterator[Finding]:
+    alerts = {alert["id"] for alert in snapshot.of("alerts", "alert")}
+    there = {"alert": alerts, "report": {report["id"] for report in snapshot.of("reports")}}
+    for event in snapshot.events:
+        kind = event["type"]
+        if kind == "ledger.verify_failed":
+            yield Finding("ledger_doubted", f"{event['id']}: {event['attributes']}")
+        elif event["context"]["trace_id"] is None:
+            about = there.get(kind.partition(".")[0])
+            if (kind, event["outcome"]) not in OWN_WORK:
+                yield Finding("event_without_cause", f"{kind} {event['id']}: no part of the app's own work")
+            elif about is not None and event["target"]["id"] not in about:
+                yield Finding("event_without_cause", f"{kind} {event['id']}: what it is about is not there")
+    raised = Counter(event["target"]["id"] for event in snapshot.events if event["type"] == "alert.raise")
+    for alert in alerts:
+        if raised[alert] != 1:
+            yield Finding("change_without_event", f"alert {alert} was raised by {raised[alert]} events")
+
+
+def _starts(events: Sequence[Item], starts: int) -> Iterator[Finding]:
+    if len(events) > starts:
+        yield Finding("event_without_cause", f"{len(events)} starts are told, and there were {starts}")
+
+
+def _heartbeats(events: Sequence[Item]) -> Iterator[Finding]:
+    """One of the service in an hour, of an organization one of each kind of a day."""
+    beats: dict[tuple[str, str, str], list[Item]] = defaultdict(list)
+    for event in events:
+        said = event["attributes"]
+        source = said.get("source", "")
+        if source not in PULSES:
+            yield Finding("event_without_cause", f"a sign of life of {source!r}: {event['id']}")
+            continue
+        of = said.get("window_from") or event["recorded_at"]
+        beats[event["tenant_id"], source, of[: PULSES[source]]].append(event)
+    for (tenant, source, of), found in beats.items():
+        more = (
+            found[1:] if all(map(_is_on_the_hour, found)) else [each for each in found if not _is_on_the_hour(each)][1:]
+        )
+        if more or len(found) > 2:
+            yield Finding("event_doubled", f"{len(found)} signs of life of {source}, {tenant}, {of}")
+
+
+def _is_on_the_hour(event: Item) -> bool:
+    at = datetime.fromisoformat(event["recorded_at"])
+    return at - at.replace(minute=0, second=0, microsecond=0) < ON_THE_HOUR
+
+
+def _errors(events: Sequence[Item], heartbeats: Sequence[Item], faults: int) -> Iterator[Finding]:
+    """Outages, of which there are no more than faults; clocks that are off; services that fell silent."""
+    beats = {each["context"]["request_id"] for each in heartbeats if each["attributes"].get("source") == "service"}
+    outages = 0
+    for event in events:
+        said = event["attributes"]
+        kind = (said.get("source"), said.get("error_code"))
+        if kind == ("audit_writer", "store_unreachable"):
+            outages += 1
+            is_right = said["count"] > 0 and event["tenant_id"] == "platform"
+        elif kind == ("service", "clock_offset"):
+            is_right = abs(said["clock_offset_ms"]) > CLOCK_MILLISECONDS and event["context"]["request_id"] in beats
+        else:
+            is_right = kind == ("api_key", "source_silent") and event["target"]["kind"] == "api_key"
+        if not is_right:
+            yield Finding("event_without_cause", f"system.error {event['id']}: {said}")
+    if outages > faults:
+        yield Finding("event_without_cause", f"{outages} outages are told, and there were {faults} faults")
+
+
+def _checkpoints(events: Sequence[Item], snapshot: Snapshot) -> Iterator[Finding]:
+    """Of a month that is over: what was signed of it, told once for each size."""
+    signed = {
+        (each["tenant_id"], each["period"], each["size"], each["note"].split("\n")[2])
+        for each in snapshot.of("ledger", "checkpoint")
+    }
+    told = Counter(
+        (event["tenant_id"], *(event["attributes"].get(name) for name in ("period", "size", "root")))
+        for event in events
+    )
+    for each, number in told.items():
+        if number > 1 or each not in signed:
+            yield Finding("event_without_cause", f"ledger.checkpoint of {each[:3]}, {number} times")
+
+
+def _rejections(snapshot: Snapshot, attempts: Sequence[Attempt]) -> Iterator[Finding]:
+    """Tokens that were refused are counted, each at least once; and not more than there can have been."""
+    events = [e["attributes"]["count"] for e in snapshot.events if (e["type"], e["outcome"]) == REJECTED]
+    waiting = [each["pending"] for each in snapshot.of("identity", "token_rejections")]
+    counted = sum(events) + sum(waiting)
+    sure = sum(each.status == 401 and each.call not in ("login", "refresh") for each in attempts)
+    # One attempt in doubt may have been counted twice: the store took the count, and its answer was lost.
+    most = sure + 20 * sum(each.in_doubt or each.call == "refresh" for each in attempts)
+    if counted < sure:
+        yield Finding("acknowledged_without_event", f"{sure} tokens were refused, {counted} are counted")
+    if counted > most + sure:
+        yield Finding("event_without_cause", f"{counted} refused tokens are counted, {most} can have been")
