@@ -52,7 +52,8 @@ JOURNAL = "journal.jsonl"
 
 @dataclass
 class Outcome:
-    """What came of one campaign. `requests`: attempts by what became of them; `events`: how long the trail is."""
+    """What came of one campaign. `requests`: attempts by what became of them; `events`: how long the trail is;
+    `injected`: how many faults there were, times processes."""
 
     place: str
     notes: str
@@ -62,6 +63,7 @@ class Outcome:
     findings: list[Finding]
     requests: Counter[str] = field(default_factory=Counter)
     starts: int = 0
+    injected: int = 0
     events: int = 0
     alerts: int = 0
     ledgers: int = 0
@@ -131,6 +133,7 @@ async def run_campaign(
         findings,
         _requests(attempts),
         starts,
+        injected,
         len(snapshot.events),
         len(snapshot.of("alerts", "alert")),
         len(snapshot.of("ledger", "head")),

@@ -59,10 +59,17 @@ class Caller:
             await asyncio.sleep(3 * PAUSE_SECONDS if unsent else PAUSE_SECONDS)
             return None
         await self._journal.write(attempt=name, status=answer.status_code, seen=_seen(answer))
-        self._journal.answered.add((call, answer.status_code))
+        self._journal.answered |= {(call, answer.status_code), (call, answer.status_code // 100)}
         if answer.status_code >= 500 or answer.status_code == 429:
             await asyncio.sleep(PAUSE_SECONDS)
         return answer
+
+
+def _opened(body: Json) -> Json:
+    """Of what an answer gives into somebody's hands: the hash of a secret, the session."""
+    secret = body.get("key") or body.get("invitation")
+    hashed = {} if secret is None else {"secret_hash": hashlib.sha256(secret.rpartition(".")[2].encode()).hexdigest()}
+    return hashed | ({"session": session_of(body["refresh_token"])} if "refresh_token" in body else {})
 
 
 def session_of(refresh_token: str) -> str:
@@ -83,11 +90,7 @@ def _seen(answer: httpx.Response) -> Json:
     for name in ("id", "code", "status"):
         if isinstance(body.get(name), str):
             seen[name] = body[name]
-    for name in ("key", "invitation"):
-        if isinstance(body.get(name), str):
-            seen["secret_hash"] = hashlib.sha256(body[name].rpartition(".")[2].encode()).hexdigest()
-    if "refresh_token" in body:
-        seen["session"] = session_of(body["refresh_token"])
+    seen |= _opened(body)
     if "user" in body:
         seen |= {"user": body["user"]["id"], "tenant": body["user"]["tenant_id"]}
     if isinstance(body.get("items"), list):

@@ -3,7 +3,8 @@
 It uses no service of the app; only the published verifier of ledgers, and the oracle of the detection's tests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from tests.chaos.checks.alerts import check_alerts
 from tests.chaos.checks.calls import check_calls
@@ -14,17 +15,20 @@ from tests.chaos.checks.state import check_state
 from tests.chaos.checks.trail import check_trail
 from tests.chaos.journal import Attempt
 
-__all__ = ["Finding", "Snapshot", "check", "check_bundle", "read_sqlite"]
+__all__ = ["Finding", "Snapshot", "check", "check_bundle", "checks", "read_sqlite"]
 
 
 def check(snapshot: Snapshot, attempts: Sequence[Attempt], starts: int, faults: int) -> list[Finding]:
     """All that is wrong; nothing, if the app kept its promises. `starts`: how often a process of it was started;
     `faults`: how many were injected, times processes."""
-    return [
-        *check_trail(snapshot, attempts),
-        *check_calls(snapshot, attempts),
-        *check_own_work(snapshot, attempts, starts, faults),
-        *check_state(snapshot, attempts),
-        *check_ledgers(snapshot, attempts),
-        *check_alerts(snapshot),
-    ]
+    return list(chain.from_iterable(checks(snapshot, attempts, starts, faults)))
+
+
+def checks(snapshot: Snapshot, attempts: Sequence[Attempt], starts: int, faults: int) -> Iterator[list[Finding]]:
+    """What each part finds, one after the other; those that take long come last."""
+    yield check_trail(snapshot, attempts)
+    yield check_calls(snapshot, attempts)
+    yield check_own_work(snapshot, attempts, starts, faults)
+    yield check_state(snapshot, attempts)
+    yield check_ledgers(snapshot, attempts)
+    yield check_alerts(snapshot)

@@ -1,4 +1,4 @@
-"""What no call asked for: only what the app tells of itself, each about something that is there, and as often as it can be."""
+"""What no call asked for: only what the app tells of itself, about something that is there, as often as it can be."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Reports: what was ordered is there and made once, its text is what its digest says, and its head what its text says."""
+"""Reports: what was ordered is there, made once; its text is what its digest says, and its head what its text says."""
 
 import hashlib
 import json
