@@ -161,9 +161,9 @@ def _passwords(users: Mapping[str, Item], course: Course) -> Iterator[Finding]:
     """The hash is of the last one that was set, and those that are kept are of the ones before, latest first."""
     for (owner, field), values in course.changes.items():
         if field == PASSWORD and owner in users:
-            held, *kept = users[owner]["password_hash"], *users[owner].get("password_history", ())
+            kept: Sequence[str] = users[owner].get("password_history", ())
             last, *former = list(reversed(values))[: 1 + FORMER]
-            if not _is_hash_of(held, last):
+            if not _is_hash_of(users[owner]["password_hash"], last):
                 yield Finding("change_without_event", f"the password of {owner} is not the last that was set")
             if len(kept) != len(former) or not all(map(_is_hash_of, kept, former)):
                 yield Finding("change_without_event", f"the passwords kept of {owner} are not the {len(former)} before")

@@ -99,7 +99,8 @@ def _wanted(each: Attempt, event: Item, persons: Mapping[str, Person]) -> Wanted
         return {**wanted, **_anonymous(None, PLATFORM)}
     if each.call == "ingest":
         return {**wanted, "tenant_id": each.told["tenant"], "source": {"kind": "api_key", "id": each.told["key"]}}
-    said = SAID.get(event["type"], lambda _: {})(each) if event["outcome"] == "success" else {}
+    says = SAID.get(event["type"])
+    said = {} if says is None or event["outcome"] != "success" else says(each)
     wanted |= {f"attributes.{name}": value for name, value in said.items()}
     return {**wanted, **_by(each, event, persons)}
 
