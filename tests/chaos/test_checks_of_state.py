@@ -189,6 +189,30 @@ def test_an_invitation_that_was_taken_is_gone() -> None:
     assert there == []
 
 
+KEY: Item = {
+    **{"id": "api_key|k", "kind": "api_key", "key_id": "k", "tenant_id": "t", "name": "Key 1", "silent_since": None},
+    **{"scopes": ["events:read"], "created_by": "u", "secret_hash": "a hash"},
+}
+MADE = attempt(2, "key_create", 201, {"id": "k", "secret_hash": "a hash"}, name="Key 1", scopes=["events:read"])
+FELL = {**event(None, "system.error", "k", source="api_key", since="noon"), "outcome": "error"}
+WOKE = event("9", "system.heartbeat", "k", source="api_key", window_from="noon")
+
+
+@pytest.mark.parametrize("field", KEY.keys() - {"kind", "key_id"})
+def test_each_field_of_a_key_follows_from_its_events(field: str) -> None:
+    made = event("2", "apikey.create", "k")
+    assert found([made], [MADE], SESSION, KEY) == []
+    assert found([made], [MADE], SESSION, {**KEY, field: "forged"}) == ["change_without_event"]
+
+
+@pytest.mark.parametrize(("events", "since"), [([], None), ([FELL], "noon"), ([FELL, WOKE], None)])
+def test_a_key_is_silent_until_it_sends_again(events: list[Item], since: str | None) -> None:
+    told = [event("2", "apikey.create", "k"), *events]
+    for stored in (None, "noon"):
+        wanted = [] if stored == since else ["change_without_event"]
+        assert found(told, [MADE], SESSION, {**KEY, "silent_since": stored}) == wanted
+
+
 @pytest.mark.parametrize(
     ("old", "new", "is_right"),
     [("user", "viewer", True), ("user", "auditor", False), ("viewer", "viewer", False), ("auditor", "viewer", False)],

@@ -47,13 +47,13 @@ def check_accounts(snapshot: Snapshot, attempts: Sequence[Attempt]) -> list[Find
 
 
 class Known:
-    """What trail and log say was made: each event of a success, with the attempt that it is of."""
+    """What trail and log say was done, or went wrong: each event, with the attempt that it is of."""
 
     def __init__(self, snapshot: Snapshot, attempts: Sequence[Attempt]) -> None:
         asked = {each.id: each for each in attempts}
         self._made: dict[str, list[tuple[Item, Attempt | None]]] = defaultdict(list)
         for event in snapshot.events:
-            if event["outcome"] == "success":
+            if event["outcome"] in ("success", "error"):
                 self._made[event["type"]].append((event, asked.get(event["context"]["trace_id"])))
         self.invited = {
             each.told["email"]: (event, each) for event, each in self.made("user.invite") if each is not None
@@ -143,18 +143,31 @@ def _tenants(known: Known, course: Course) -> dict[str, Item | None]:
 
 def _keys(known: Known) -> dict[str, Item | None]:
     made: dict[str, Item | None] = {}
+    silent = _silent(known)
     for event, asked in known.made("apikey.create"):
         key = event["target"]["id"]
+        made[key] = None
         if asked is not None and "scopes" in asked.told:
             told = asked.told
             made[key] = {
                 **{"id": f"api_key|{key}", "kind": "api_key", "key_id": key, "tenant_id": event["tenant_id"]},
                 **{"name": told["name"], "scopes": sorted(told["scopes"]), "created_by": told["user"]},
-                "secret_hash": asked.seen.get("secret_hash", UNKNOWN),
+                **{"silent_since": silent.get(key), "secret_hash": asked.seen.get("secret_hash", UNKNOWN)},
             }
-        else:
-            made[key] = None
     return made
+
+
+def _silent(known: Known) -> dict[str, str]:
+    """The keys that were told to have fallen silent, and not to send events again; since when."""
+    fell, woke = (
+        {
+            (event["target"]["id"], event["attributes"][since])
+            for event, _ in known.made(kind)
+            if event["attributes"].get("source") == "api_key"
+        }
+        for kind, since in (("system.error", "since"), ("system.heartbeat", "window_from"))
+    )
+    return dict(fell - woke)
 
 
 def _passwords(users: Mapping[str, Item], course: Course) -> Iterator[Finding]:

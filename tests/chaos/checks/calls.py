@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.chaos.checks.fields import follow
 from tests.chaos.checks.model import Finding, Item, Snapshot
-from tests.chaos.checks.rules import LOCKED, LOGIN_FAILED, REJECTED
+from tests.chaos.checks.rules import AWAKE, LOCKED, LOGIN_FAILED, REJECTED
 from tests.chaos.journal import Attempt
 
 type Wanted = dict[str, Any]
@@ -169,7 +169,9 @@ def _deliveries(events: Mapping[str, list[Item]], attempts: Sequence[Attempt]) -
     left: dict[str, list[Item]] = defaultdict(list)
     sent: dict[str, Counter[str]] = {}
     for each in attempts:
-        found = (event for event in events.get(each.id, ()) if (event["type"], event["outcome"]) != REJECTED)
+        found = (
+            event for event in events.get(each.id, ()) if (event["type"], event["outcome"]) not in (REJECTED, AWAKE)
+        )
         left[each.told["delivery"]] += found
         sent[each.told["delivery"]] = Counter(map(_content, each.told["events"]))
     for name, wanted in sent.items():

@@ -7,7 +7,7 @@ from tests.chaos.checks.model import Finding, Item, Snapshot
 from tests.chaos.checks.rules import OWN_WORK, REJECTED
 from tests.chaos.journal import Attempt
 
-PULSES = {"service": 13, "policy": 10, "detect_threats": 10}
+PULSES = {"service": 13, "policy": 10, "detect_threats": 10, "api_key": 27}
 """How much of a time says which hour or day a sign of life is of."""
 EARLY = {"service": ":00", "policy": "T00:00"}
 """What the time goes on with where it may be of the hour or day before: it was due then, and told a moment later."""
@@ -64,11 +64,12 @@ def _heartbeats(events: Sequence[Item]) -> Iterator[Finding]:
             yield Finding("event_without_cause", f"a sign of life of {source!r}: {event['id']}")
             continue
         of = said.get("window_from") or event["recorded_at"]
-        beats[event["tenant_id"], source, of[: PULSES[source]]].append(event)
-    for (tenant, source, of), found in beats.items():
+        whose = event["target"]["id"] if source == "api_key" else event["tenant_id"]
+        beats[whose, source, of[: PULSES[source]]].append(event)
+    for (whose, source, of), found in beats.items():
         early = [each for each in found if each["recorded_at"][len(of) :].startswith(EARLY.get(source, "never"))]
         if len(found) > (2 if early else 1):
-            yield Finding("event_doubled", f"{len(found)} signs of life of {source}, {tenant}, {of}")
+            yield Finding("event_doubled", f"{len(found)} signs of life of {source}, {whose}, {of}")
 
 
 def _errors(events: Sequence[Item], heartbeats: Sequence[Item], faults: int) -> Iterator[Finding]:

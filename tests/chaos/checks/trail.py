@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from tests.chaos.checks.fields import follow
 from tests.chaos.checks.model import Finding, Item, Snapshot
-from tests.chaos.checks.rules import NOTHING, REJECTED, RULES, fits
+from tests.chaos.checks.rules import AWAKE, NOTHING, REJECTED, RULES, fits
 from tests.chaos.journal import Attempt
 
 type ByTrace = dict[str, list[Item]]
@@ -69,7 +69,7 @@ def _deliveries(by_trace: ByTrace, attempts: Sequence[Attempt]) -> Iterator[Find
         deliveries[each.told["delivery"]].append(each)
     for name, tries in deliveries.items():
         left = [event for each in tries for event in by_trace.get(each.id, ())]
-        produced = [event for event in left if (event["type"], event["outcome"]) != REJECTED]
+        produced = [event for event in left if (event["type"], event["outcome"]) not in (REJECTED, AWAKE)]
         wanted = len(tries[0].told["events"])
         records = Counter((event["target"] or {}).get("id") for event in produced)
         if len(produced) > wanted or any(number > 1 for number in records.values()):
