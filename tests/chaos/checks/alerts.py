@@ -105,6 +105,8 @@ def _wrong(alert: Item, crossed: Item | None, told: Sequence[Item]) -> Iterator[
     pattern = alert["pattern"]
     if crossed is None:
         return (yield "the event at which it began is not there")
+    if alert["crossed"]["at"] not in (crossed["occurred_at"], crossed["recorded_at"]):
+        yield f"it began at {alert['crossed']['at']}, and its event was at another time"
     key = _key(RULES[pattern].key, crossed) if pattern in RULES else None
     if alert["key"] != key or alert["series"] != f"{pattern}|{key}":
         yield f"it is about {alert['key']}, and began at an event of {key}"

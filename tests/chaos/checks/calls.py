@@ -25,10 +25,11 @@ ON_A_THING = {"key_revoke": "api_key", "alert_update": "alert", "report_read": "
 MADE = {"key_create": "api_key", "invite": "invitation", "report_order": "report"}
 """What a call makes: its id is in the answer."""
 REASONS = {
-    "denied": "role",
-    "unknown_id": "unknown_id",
-    "wrong_password": "wrong_password",
-    "cross_tenant": "cross_tenant",
+    ("denied", 403): "role",
+    ("unknown_id", 404): "unknown_id",
+    ("cross_tenant", 404): "cross_tenant",
+    ("wrong_password", 403): "wrong_password",
+    ("wrong_password", 423): "locked",
 }
 SCOPES = ["events:read", "events:write"]
 SAID: Mapping[str, Callable[[Attempt], Wanted]] = {
@@ -112,7 +113,7 @@ def _by(each: Attempt, event: Item, persons: Mapping[str, Person]) -> Wanted:
     user, tenant = each.told.get("user"), each.told.get("tenant")
     if user is None:  # who asked who they are
         user, tenant = persons[each.told["email"]]
-    session = each.told["session"]
+    session, reason = each.told["session"], REASONS.get((each.call, each.status))
     return {
         "tenant_id": tenant,
         "actor.kind": "user",
@@ -120,9 +121,7 @@ def _by(each: Attempt, event: Item, persons: Mapping[str, Person]) -> Wanted:
         "source": {"kind": "session", "id": session},
         "context.session_id": session,
         **_about(each, event, user),
-        **(
-            {"reason": REASONS[each.call]} if event["outcome"] in ("denied", "failure") and each.call in REASONS else {}
-        ),
+        **({"reason": reason} if reason is not None and event["outcome"] in ("denied", "failure") else {}),
     }
 
 

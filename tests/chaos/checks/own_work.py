@@ -7,6 +7,7 @@ from tests.chaos.checks.model import Finding, Item, Snapshot
 from tests.chaos.checks.rules import OWN_WORK, REJECTED
 from tests.chaos.journal import Attempt
 
+PLATFORM = "platform"
 PULSES = {"service": 13, "policy": 10, "detect_threats": 10, "api_key": 27}
 """How much of a time says which hour or day a sign of life is of."""
 EARLY = {"service": ":00", "policy": "T00:00"}
@@ -37,6 +38,8 @@ def _causes(snapshot: Snapshot) -> Iterator[Finding]:
         kind = event["type"]
         if kind == "ledger.verify_failed":
             yield Finding("ledger_doubted", f"{event['id']}: {event['attributes']}")
+        elif kind in ("system.start", "system.error") and event["target"] is None and event["tenant_id"] != PLATFORM:
+            yield Finding("event_without_cause", f"{kind} {event['id']}: it is not the organization's")
         elif event["context"]["trace_id"] is None:
             about = there.get(kind.partition(".")[0])
             if (kind, event["outcome"]) not in OWN_WORK:
@@ -81,7 +84,7 @@ def _errors(events: Sequence[Item], heartbeats: Sequence[Item], faults: int) -> 
         kind = (said.get("source"), said.get("error_code"))
         if kind == ("audit_writer", "store_unreachable"):
             outages += 1
-            is_right = said["count"] > 0 and event["tenant_id"] == "platform"
+            is_right = said["count"] > 0
         elif kind == ("service", "clock_offset"):
             is_right = abs(said["clock_offset_ms"]) > CLOCK_MILLISECONDS and event["context"]["request_id"] in beats
         else:

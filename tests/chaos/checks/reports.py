@@ -95,6 +95,7 @@ def _of_a_framework(snapshot: Snapshot, head: Item, said: Item) -> Iterator[str]
         **{"from": told["from_day"], "to": told["to_day"], "status": "ready", "summary": told["summary"]},
         **{name: told[name] for name in ("generated_at", "generated_by", "events_in_period")},
         "gate_passed": told["gate"]["passed"],
+        "exceptions": [each["oscal_id"] for each in told["controls"] if each["status"] == "exception"],
         "gate_failed": [each["id"] for each in told["gate"]["checks"] if not each["passed"]],
     }
     yield from (f"{name} is {head.get(name)!r}" for name in wanted if head.get(name) != wanted[name])
