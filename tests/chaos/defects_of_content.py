@@ -161,6 +161,10 @@ def an_alert_that_ended_earlier(planted: Planted) -> None:
     planted.alert()["last_seen"] = "2020-01-01T00:00:00.000000Z"
 
 
+def an_alert_that_began_at_another_time(planted: Planted) -> None:
+    planted.alert()["crossed"]["at"] = "2020-01-01T00:00:00.000000Z"
+
+
 def an_alert_miscounted(planted: Planted) -> None:
     planted.alert()["count"] += 1
 
@@ -201,6 +205,10 @@ def errors_without_a_fault(planted: Planted) -> None:
     times = dict.fromkeys(("since", "until"), planted.events[0]["recorded_at"])
     said = {"source": "audit_writer", "error_code": "store_unreachable", "count": 1, **times}
     _of_itself(planted, "system.error", outcome="error", attributes=said)
+
+
+def a_start_told_elsewhere(planted: Planted) -> None:
+    planted.one("audit_events", type="system.start")["tenant_id"] = SOMEBODY
 
 
 def errors_of_nothing(planted: Planted) -> None:
@@ -296,6 +304,10 @@ def a_report_summed_up_wrong(planted: Planted) -> None:
     planted.of("reports", "compliance_report")[0]["summary"]["satisfied"] += 1
 
 
+def a_report_of_another_exception(planted: Planted) -> None:
+    planted.of("reports", "compliance_report")[0]["exceptions"] = []
+
+
 def a_report_that_failed(planted: Planted) -> None:
     planted.of("reports", "compliance_report")[0]["status"] = "failed"
 
@@ -335,12 +347,14 @@ DEFECTS: Mapping[Callable[[Planted], None], frozenset[str]] = {
     an_alert_superseded_from_outside: frozenset({"alert_false"}),
     an_alert_that_ended_earlier: frozenset({"alert_missing", "alert_false"}),
     an_alert_miscounted: frozenset({"alert_missing", "alert_false"}),
+    an_alert_that_began_at_another_time: frozenset({"alert_otherwise"}),
     an_alert_renamed: frozenset({"alert_otherwise"}),
     an_alert_about_somebody_else: frozenset({"alert_otherwise"}),
     an_alert_without_history: frozenset({"alert_otherwise"}),
     an_alert_acknowledged_by_somebody_else: frozenset({"alert_otherwise"}),
     an_alert_told_elsewhere: frozenset({"alert_otherwise"}),
     errors_without_a_fault: frozenset({"event_without_cause"}),
+    a_start_told_elsewhere: frozenset({"event_without_cause"}),
     errors_of_nothing: frozenset({"event_without_cause"}),
     heartbeats_too_often: frozenset({"event_doubled"}),
     heartbeats_of_nobody: frozenset({"event_without_cause"}),
@@ -356,7 +370,7 @@ DEFECTS: Mapping[Callable[[Planted], None], frozenset[str]] = {
     **dict.fromkeys(
         (
             *(reports_without_text, a_report_edited, a_report_that_was_passed, a_report_summed_up_wrong),
-            *(a_report_that_failed, a_report_of_another_digest, a_day_told_otherwise),
+            *(a_report_that_failed, a_report_of_another_digest, a_report_of_another_exception, a_day_told_otherwise),
         ),
         frozenset({"report_otherwise"}),
     ),
