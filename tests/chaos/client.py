@@ -67,9 +67,11 @@ class Caller:
 
 def _opened(body: Json) -> Json:
     """Of what an answer gives into somebody's hands: the hash of a secret, the session."""
-    secret = body.get("key") or body.get("invitation")
-    hashed = {} if secret is None else {"secret_hash": hashlib.sha256(secret.rpartition(".")[2].encode()).hexdigest()}
-    return hashed | ({"session": session_of(body["refresh_token"])} if "refresh_token" in body else {})
+    given: Json = {}
+    for secret in (body.get(name) for name in ("key", "invitation", "refresh_token")):
+        if secret is not None:
+            given["secret_hash"] = hashlib.sha256(secret.rpartition(".")[2].encode()).hexdigest()
+    return given | ({"session": session_of(body["refresh_token"])} if "refresh_token" in body else {})
 
 
 def session_of(refresh_token: str) -> str:

@@ -22,6 +22,10 @@ def an_event_by_somebody_else(planted: Planted) -> None:
     event["actor"] = {**event["actor"], "id": SOMEBODY}
 
 
+def an_event_by_an_operator(planted: Planted) -> None:
+    planted.acknowledged("profile_update")[1]["actor"]["role"] = "system_admin"
+
+
 def an_event_about_somebody_else(planted: Planted) -> None:
     planted.acknowledged("user_update")[1]["target"]["id"] = SOMEBODY
 
@@ -128,6 +132,11 @@ def a_key_of_another_secret(planted: Planted) -> None:
 
 def sessions_gone(planted: Planted) -> None:
     planted.without("identity", "session")
+
+
+def a_refresh_forgotten(planted: Planted) -> None:
+    for session in planted.of("identity", "session"):
+        session["refresh_hash"] = "0" * 64
 
 
 def sessions_that_nobody_opened(planted: Planted) -> None:
@@ -305,7 +314,7 @@ def a_report_summed_up_wrong(planted: Planted) -> None:
 
 
 def a_report_of_another_exception(planted: Planted) -> None:
-    planted.of("reports", "compliance_report")[0]["exceptions"] = []
+    planted.of("reports", "compliance_report")[0]["exceptions"] = ["forged"]
 
 
 def a_report_that_failed(planted: Planted) -> None:
@@ -326,7 +335,7 @@ DEFECTS: Mapping[Callable[[Planted], None], frozenset[str]] = {
             *(an_event_in_another_trail, an_event_by_somebody_else, an_event_about_somebody_else),
             *(an_event_of_another_session, an_event_of_another_route, an_event_of_another_request),
             *(a_field_told_wrong, a_role_told_wrong, an_ingested_actor_changed, an_ingested_attribute_changed),
-            an_ingested_event_of_another_key,
+            *(an_ingested_event_of_another_key, an_event_by_an_operator),
         ),
         frozenset({"event_otherwise"}),
     ),
@@ -335,7 +344,7 @@ DEFECTS: Mapping[Callable[[Planted], None], frozenset[str]] = {
             *(nobody_administers, an_auditor_raised, everybody_suspended, consents_gone, a_name_changed),
             *(a_biography_that_nobody_wrote, an_account_elsewhere, a_power_that_there_is_not),
             *(a_former_password_forgotten, settings_gone, an_organization_suspended, an_email_without_account),
-            *(a_key_that_may_more, a_key_of_another_secret, sessions_that_nobody_opened),
+            *(a_key_that_may_more, a_key_of_another_secret, a_refresh_forgotten, sessions_that_nobody_opened),
         ),
         frozenset({"change_without_event"}),
     ),

@@ -45,7 +45,7 @@ def attempt(number: int, call: str, status: int = 200, seen: Item | None = None,
 ID = "11111111-1111-7111-8111-111111111111"
 JOINED = Attempt(
     *("1", 1, "register", {"email": "e@example.com", "value": "first", "organization": "o", **NAMES}, 201),
-    {"user": "u", "session": "s"},
+    {"user": "u", "session": "s", "secret_hash": "a hash"},
 )
 BEGUN = [
     event("1", "auth.register", organization=True),
@@ -61,7 +61,7 @@ USER: Item = {
 TENANT: Item = {"id": "tenant", "kind": "tenant", "tenant_id": "t", "name": "o", "status": "active", "admins": 1}
 SESSION: Item = {
     **{"id": "session|s", "kind": "session", "session_id": "s", "user_id": "u", "tenant_id": "t"},
-    **{"enrollment_only": False, "mfa_at": None},
+    **{"enrollment_only": False, "mfa_at": None, "refresh_hash": "a hash"},
 }
 
 
@@ -155,6 +155,18 @@ def test_sessions_are_those_that_were_given_and_did_not_end(
     events: list[Item], sessions: list[Item], finding: list[str]
 ) -> None:
     assert found(events, [], *(sessions or [{"kind": "other"}])) == finding
+
+
+@pytest.mark.parametrize(
+    ("status", "is_told", "holds"),
+    [(200, True, {"newer"}), (503, True, {"a hash", "newer"}), (503, False, {"a hash"}), (401, False, {"a hash"})],
+)
+def test_a_session_goes_on_with_the_token_that_was_given_last(status: int, *, is_told: bool, holds: set[str]) -> None:
+    given = {"session": "s", "secret_hash": "newer"} if status == 200 else {}
+    asked, told = attempt(2, "refresh", status, given), event("2", "auth.token_refresh")
+    for stored in ("a hash", "newer"):
+        wanted = [] if stored in holds else ["change_without_event"]
+        assert found([told] if is_told else [], [asked], {**SESSION, "refresh_hash": stored}) == wanted
 
 
 OPEN: Item = {

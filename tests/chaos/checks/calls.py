@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tests.chaos.checks.fields import follow
+from tests.chaos.checks.fields import Course, follow
 from tests.chaos.checks.model import Finding, Item, Snapshot
 from tests.chaos.checks.rules import AWAKE, LOCKED, LOGIN_FAILED, REJECTED
 from tests.chaos.journal import Attempt
@@ -67,12 +67,18 @@ def check_calls(snapshot: Snapshot, attempts: Sequence[Attempt]) -> list[Finding
         for event in events.get(each.id, ())
         if (event["type"], event["outcome"]) == ("auth.register", "success")
     }
-    before = follow(snapshot.events, attempts).before
+    course = follow(snapshot.events, attempts)
+    roles = _roles(persons, attempts, course)
     findings = [
         Finding("event_otherwise", f"{event['type']} {event['id']} of {each.call} ({each.id}): {wrong}")
         for each in attempts
         for event in events.get(each.id, ())
-        for wrong in _wrong(event, {**_wanted(each, event, persons), **_old_role(each, event, before)})
+        for wrong in _wrong(event, {**_wanted(each, event, persons), **_old_role(each, event, course)})
+    ]
+    findings += [
+        Finding("event_otherwise", f"{event['type']} {event['id']}: {event['actor']} never had that role")
+        for event in snapshot.events
+        if event["actor"]["id"] in roles and event["actor"]["role"] not in roles[event["actor"]["id"]]
     ]
     return [*findings, *_deliveries(events, [each for each in attempts if each.call == "ingest"])]
 
@@ -86,8 +92,17 @@ def _wrong(event: Item, wanted: Wanted) -> Iterator[str]:
             yield f"{path} is {held!r}, not {value!r}"
 
 
-def _old_role(each: Attempt, event: Item, before: Mapping[str, Any]) -> Wanted:
-    return {"attributes.old_role": before.get(each.id)} if event["type"] == "user.role_change" else {}
+def _roles(persons: Mapping[str, Person], attempts: Sequence[Attempt], course: Course) -> dict[str, set[str]]:
+    """The roles that each user ever had: the one of the invitation, and those that were set."""
+    invited = {each.told["email"]: each.told["role"] for each in attempts if each.call == "invite"}
+    return {
+        user: {invited.get(email, "tenant_admin"), *course.changes.get((user, "role"), ())}
+        for email, (user, _) in persons.items()
+    }
+
+
+def _old_role(each: Attempt, event: Item, course: Course) -> Wanted:
+    return {"attributes.old_role": course.before.get(each.id)} if event["type"] == "user.role_change" else {}
 
 
 def _wanted(each: Attempt, event: Item, persons: Mapping[str, Person]) -> Wanted:

@@ -22,6 +22,7 @@ def check_sessions(snapshot: Snapshot, attempts: Sequence[Attempt]) -> list[Find
     ended = _ended(snapshot.events)
     return [
         *(_given(sessions, ended, attempts) if lasted < LIVES else ()),
+        *_secrets(sessions, known, attempts),
         *(
             Finding("event_without_change", f"session {each} is there, and ended")
             for each in sorted(sessions.keys() & ended)
@@ -48,6 +49,17 @@ def _given(sessions: Mapping[str, Item], ended: set[str], attempts: Sequence[Att
                 yield Finding("acknowledged_and_lost", f"session {name} ({each.call} {each.id})")
             elif user and sessions[name]["user_id"] != user:
                 yield Finding("change_without_event", f"session {name} is another one's than {user}'s")
+
+
+def _secrets(sessions: Mapping[str, Item], known: Known, attempts: Sequence[Attempt]) -> Iterator[Finding]:
+    """A session goes on with the token that was given last; unless one was made that nobody got."""
+    doubtful = {
+        each.told.get("session") for _, each in known.made("auth.token_refresh") if each and not each.acknowledged
+    }
+    given = {each.seen["session"]: each.seen["secret_hash"] for each in attempts if "session" in each.seen}
+    for name in sorted(sessions.keys() & given.keys() - doubtful):
+        if sessions[name]["refresh_hash"] != given[name]:
+            yield Finding("change_without_event", f"session {name} has another token than was given last")
 
 
 def _explained(sessions: Mapping[str, Item], known: Known) -> Iterator[Finding]:
