@@ -236,6 +236,20 @@ def test_an_event_tells_the_role_that_was_asked_for(old: str, new: str, *, is_ri
     assert {each.check for each in findings} == (set() if is_right else {"event_otherwise"})
 
 
+def test_an_account_is_locked_by_nobody() -> None:
+    asked = attempt(2, "wrong_password", 403, asked="POST /password")
+    failed = {**event("2", "auth.password_change"), "outcome": "failure", "reason": "wrong_password"}
+    locked = {**event("2", "auth.account_locked"), "actor": {"kind": "anonymous", "id": None}}
+    for told in (failed, locked):
+        told["context"] = {**told["context"], "route": "POST /v1/password"}
+    events = [failed, locked]
+    assert check_calls(Snapshot({"audit_events": events}), [asked]) == []
+    elsewhere = {"kind": "user", "id": "v"}
+    for wrong in ([failed, {**locked, "target": elsewhere}], [{**failed, "reason": "locked"}, locked]):
+        found_of = {each.check for each in check_calls(Snapshot({"audit_events": wrong}), [asked])}
+        assert found_of == {"event_otherwise"}
+
+
 def beat(minute: int, source: str = "service", **said: Any) -> Item:
     made = copy.deepcopy(event(None, "system.heartbeat", source=source, **said))
     return {**made, "recorded_at": f"2026-11-01T15:{minute:02}:00.000000Z"}

@@ -129,10 +129,10 @@ def _by(each: Attempt, event: Item, persons: Mapping[str, Person]) -> Wanted:
     if user is None:  # who asked who they are
         user, tenant = persons[each.told["email"]]
     session, reason = each.told["session"], REASONS.get((each.call, each.status))
+    kind = (event["type"], event["outcome"])
     return {
         "tenant_id": tenant,
-        "actor.kind": "user",
-        "actor.id": user,
+        **({"actor.kind": "user", "actor.id": user} if kind != LOCKED else _anonymous(user, tenant)),
         "source": {"kind": "session", "id": session},
         "context.session_id": session,
         **_about(each, event, user),
