@@ -77,7 +77,7 @@ class Company:
 
     async def invite(self) -> None:
         role = "auditor" if self.auditor is None else "user"
-        person = Person(f"person{self.number()}@{self.name}.example.com")
+        person = Person(f"person{self.number()}@{self.name}.example.com", tenant=self.founder.tenant)
         body = {"email": person.email, "role": role}
         answer = await self._as_founder("invite", "POST", "/admin/invitations", body, body)
         if answer is None or answer.status_code != 201:

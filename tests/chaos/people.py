@@ -44,7 +44,8 @@ async def register(caller: Caller, person: Person, **how: str) -> bool:
         "accept_privacy": True,
         **how,
     }
-    told = {"email": person.email, "value": person.passwords[-1], "organization": how.get("organization"), **NAMES}
+    told: Json = {"email": person.email, "value": person.passwords[-1], "tenant": person.tenant, **NAMES}
+    told |= {"organization": how.get("organization")}
     answer = await caller.attempt("register", "POST", "/register", body, told=told)
     if answer is not None and answer.status_code in (409, 422):  # 422: the invitation was used, by an earlier try
         return await sign_in(caller, person)

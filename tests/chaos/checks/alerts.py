@@ -15,7 +15,7 @@ MOST_LINES = 100
 """So long an alert's history is at most."""
 WITHDRAWN = "withdrawn"
 OF_NEW_PLACES = ("account_takeover", "suspicious_password_change")
-"""Patterns whose alerts are withdrawn when an earlier sign-in turns up."""
+"""Patterns that an earlier sign-in which turns up changes: their alerts are withdrawn, their attacks lose members."""
 
 type Compared = tuple[Any, ...]
 """Organization, event at which it began, severity, first and last moment, number of members, those that are named."""
@@ -77,7 +77,7 @@ def _superseded(alerts: Sequence[Item]) -> Iterator[Finding]:
             yield Finding("alert_false", f"{number} alerts {series} of {tenant} began at {crossed}")
     for each in alerts:
         heir = each.get("superseded_by")
-        if heir is None or (heir == WITHDRAWN and each["pattern"] in OF_NEW_PLACES):
+        if heir is None or each["pattern"] not in RULES or (heir == WITHDRAWN and each["pattern"] in OF_NEW_PLACES):
             continue
         other = known.get(heir)
         if other is None or any(each[name] != other[name] for name in ("tenant_id", "series")):
@@ -85,7 +85,8 @@ def _superseded(alerts: Sequence[Item]) -> Iterator[Finding]:
             continue
         if RULES[each["pattern"]].across:  # of an attack on several, that of the platform alone names all members
             other = whole.get((other["series"], other["crossed"]["id"]), other)
-        if each["crossed"]["id"] not in other["event_ids"] and other["count"] <= NAMED:
+        is_named = each["crossed"]["id"] in other["event_ids"] or other["count"] > NAMED
+        if not is_named and each["pattern"] not in OF_NEW_PLACES:
             yield Finding("alert_false", f"alert {each['id']} began outside the attack of {heir}")
 
 

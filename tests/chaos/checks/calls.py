@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.chaos.checks.fields import Course, follow
 from tests.chaos.checks.model import Finding, Item, Snapshot
-from tests.chaos.checks.rules import AWAKE, LOCKED, LOGIN_FAILED, REJECTED
+from tests.chaos.checks.rules import AWAKE, LOCKED, REJECTED
 from tests.chaos.journal import Attempt
 
 type Wanted = dict[str, Any]
@@ -127,7 +127,7 @@ def _by(each: Attempt, event: Item, persons: Mapping[str, Person]) -> Wanted:
         return _at_the_door(each, event, persons.get(each.told["email"]))
     user, tenant = each.told.get("user"), each.told.get("tenant")
     if user is None:  # who asked who they are
-        user, tenant = persons[each.told["email"]]
+        user, tenant = persons.get(each.told["email"], ("", ""))
     session, reason = each.told["session"], REASONS.get((each.call, each.status))
     kind = (event["type"], event["outcome"])
     return {
@@ -162,18 +162,16 @@ def _at_the_door(each: Attempt, event: Item, person: Person | None) -> Wanted:
     """Of somebody without a session: the account that there is, or was; or nobody's, of an address without one."""
     kind = (event["type"], event["outcome"])
     if event["outcome"] == "success" and kind != LOCKED:
-        user, tenant = person or (None, None)
-        if each.acknowledged:
-            user = each.seen.get("user", user)
-        return {"tenant_id": tenant, "actor.kind": "user", "actor.id": user, **_target("user", str(user))}
-    if person is None or event["tenant_id"] == PLATFORM:
-        return _anonymous(None, PLATFORM)
-    if kind in (LOCKED, *LOGIN_FAILED):
-        return _anonymous(*person)
-    return {"actor.kind": "anonymous", "actor.id": None, "tenant_id": person[1]}
+        user, tenant = person or ("", "")
+        user, tenant = each.seen.get("user", user), each.told.get("tenant") or each.seen.get("tenant", tenant)
+        return {"tenant_id": tenant, "actor.kind": "user", "actor.id": user, **_target("user", user)}
+    if each.call == "register":  # in the trail of whose invitation it was, or of nobody's
+        tenant = PLATFORM if event["tenant_id"] == PLATFORM else each.told["tenant"]
+        return {"actor.kind": "anonymous", "actor.id": None, "tenant_id": tenant}
+    return _anonymous(None, PLATFORM) if person is None or event["tenant_id"] == PLATFORM else _anonymous(*person)
 
 
-def _anonymous(user: str | None, tenant: str) -> Wanted:
+def _anonymous(user: str | None, tenant: str | None) -> Wanted:
     about = {"target": None} if user is None else _target("user", user)
     return {"tenant_id": tenant, "actor.kind": "anonymous", "actor.id": None, **about}
 

@@ -81,9 +81,18 @@ def _heads(name: str, items: Sequence[Item], roots: Sequence[bytes]) -> Iterator
     if [each["size"] for each in heads] != ([len(roots) - 1] if len(roots) > 1 or heads else []):
         yield Finding("ledger_gap", f"{name}: the head says {[each['size'] for each in heads]}, of {len(roots) - 1}")
     for note in _notes(items):
-        _, size, root = verifier.parse_checkpoint(note.split("\n\n")[0] + "\n")
-        if size >= len(roots) or roots[size] != root:
+        size, root = _said(note)
+        if not 0 <= size < len(roots) or roots[size] != root:
             yield Finding("signed_otherwise", f"{name}: the checkpoint of {size}")
+
+
+def _said(note: str) -> tuple[int, bytes]:
+    """Size and root of a checkpoint; a size below zero of what is none."""
+    try:
+        _, size, root = verifier.parse_checkpoint(note.partition("\n\n")[0] + "\n")
+    except verifier.Wrong:
+        return -1, b""
+    return size, root
 
 
 def _notes(items: Sequence[Item]) -> list[str]:
@@ -92,8 +101,8 @@ def _notes(items: Sequence[Item]) -> list[str]:
 
 
 def _signed(shard: Shard, items: Sequence[Item], keys: Sequence[verifier.Key], mark: Item | None) -> Iterator[Finding]:
-    """Each checkpoint bears the signature of a published key under the ledger's name. The last one is that of the head,
-    and the one that is remembered beside the ledger, so that it is missed when it goes."""
+    """Each checkpoint bears the signature of a published key under the ledger's name. The last one is that of the head;
+    and the one that is remembered beside the ledger, which a crash may have left behind, is among them."""
     name = "/".join(shard)
     for note in _notes(items):
         origin = note.partition("\n")[0]
@@ -104,16 +113,16 @@ def _signed(shard: Shard, items: Sequence[Item], keys: Sequence[verifier.Key], m
             continue
         if not signers or not origin.endswith(f"/{name}"):
             yield Finding("signature_wrong", f"{name}: no published key signed it, or not for this ledger")
-    last = max((each for each in items if each["kind"] == "checkpoint"), key=lambda each: each["size"], default=None)
+    signed = {each["size"]: each["note"] for each in items if each["kind"] == "checkpoint"}
     for head in (each for each in items if each["kind"] == "head"):
-        if last is None or mark is None or head["note"] is None:
+        if not signed or mark is None or head["note"] is None:
             yield Finding("checkpoint_missing", f"{name}: nothing was signed, or is remembered")
             continue
-        _, size, root = verifier.parse_checkpoint(last["note"].split("\n\n")[0] + "\n")
-        if (head["note"], head["signed_size"]) != (last["note"], last["size"]) or size != last["size"]:
-            yield Finding("checkpoint_missing", f"{name}: the head has another one than that of {size}")
-        if (mark["size"], base64.b64decode(mark["root"])) != (size, root):
-            yield Finding("checkpoint_missing", f"{name}: the last one is of {size}, {mark['size']} is remembered")
+        last = max(signed)
+        if (head["note"], head["signed_size"], _said(head["note"])[0]) != (signed[last], last, last):
+            yield Finding("checkpoint_missing", f"{name}: the head has another one than that of {last}")
+        if _said(signed.get(mark["size"], "")) != (mark["size"], base64.b64decode(mark["root"])):
+            yield Finding("checkpoint_missing", f"{name}: that of {mark['size']}, which is remembered")
 
 
 def _days(name: str, items: Sequence[Item], days: dict[str, verifier.Day]) -> Iterator[Finding]:
