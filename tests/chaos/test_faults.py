@@ -106,17 +106,17 @@ class Full(EmbeddedPlace):
 
 
 class Process(AppProcess):
-    """A process that does not start when it has been killed; but `at_last`."""
+    """A process whose first starts fail: so many as `failing` says."""
 
-    starts_at = 0
+    failing = 0
     runs = True
 
     async def kill(self) -> None:
         self.runs = False
 
     async def start(self, seed: int) -> None:
-        self.starts_at -= 1
-        if self.starts_at >= 0:
+        self.failing -= 1
+        if self.failing >= 0:
             raise DidNotStart
         self.runs = True
 
@@ -128,13 +128,13 @@ class Kills(Random):
         return 0.0
 
 
-@pytest.mark.parametrize(("writes", "starts_at", "came_about"), [(0, 0, False), (1, 0, True), (0, 1, True)])
+@pytest.mark.parametrize(("writes", "failing", "came_about"), [(0, 0, False), (1, 0, True), (0, 1, True)])
 async def test_a_full_disk_counts_if_something_ran_into_it(
-    tmp_path: Path, writes: int, starts_at: int, *, came_about: bool
+    tmp_path: Path, writes: int, failing: int, *, came_about: bool
 ) -> None:
     tally = Tally()
     app = Process(0, {}, tmp_path / "log", tally.calls)
-    app.starts_at = starts_at
+    app.failing = failing
     faults = Faults(Full(tmp_path, tally, writes), [app], Kills(), tally, ["disk full"])
     assert await faults.kinds["disk full"]() is came_about
     assert app.runs
