@@ -3,6 +3,7 @@
 It uses no service of the app; only the published verifier of ledgers, and the oracle of the detection's tests.
 """
 
+import traceback
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
@@ -26,9 +27,15 @@ def check(snapshot: Snapshot, attempts: Sequence[Attempt], starts: int, faults: 
 
 def checks(snapshot: Snapshot, attempts: Sequence[Attempt], starts: int, faults: int) -> Iterator[list[Finding]]:
     """What each part finds, one after the other; those that take long come last."""
-    yield check_trail(snapshot, attempts)
-    yield check_calls(snapshot, attempts)
-    yield check_own_work(snapshot, attempts, starts, faults)
-    yield check_state(snapshot, attempts)
-    yield check_ledgers(snapshot, attempts)
-    yield check_alerts(snapshot)
+    for part in (
+        lambda: check_trail(snapshot, attempts),
+        lambda: check_calls(snapshot, attempts),
+        lambda: check_own_work(snapshot, attempts, starts, faults),
+        lambda: check_state(snapshot, attempts),
+        lambda: check_ledgers(snapshot, attempts),
+        lambda: check_alerts(snapshot),
+    ):
+        try:
+            yield part()
+        except Exception:  # noqa: BLE001 - anything may lie in a store that was damaged
+            yield [Finding("unreadable", traceback.format_exc(limit=-1))]
