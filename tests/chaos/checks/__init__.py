@@ -4,7 +4,7 @@ It uses no service of the app; only the published verifier of ledgers, and the o
 """
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from tests.chaos.checks.alerts import check_alerts
@@ -27,14 +27,15 @@ def check(snapshot: Snapshot, attempts: Sequence[Attempt], starts: int, faults: 
 
 def checks(snapshot: Snapshot, attempts: Sequence[Attempt], starts: int, faults: int) -> Iterator[list[Finding]]:
     """What each part finds, one after the other; those that take long come last."""
-    for part in (
+    parts: tuple[Callable[[], list[Finding]], ...] = (
         lambda: check_trail(snapshot, attempts),
         lambda: check_calls(snapshot, attempts),
         lambda: check_own_work(snapshot, attempts, starts, faults),
         lambda: check_state(snapshot, attempts),
         lambda: check_ledgers(snapshot, attempts),
         lambda: check_alerts(snapshot),
-    ):
+    )
+    for part in parts:
         try:
             yield part()
         except Exception:  # noqa: BLE001 - anything may lie in a store that was damaged
