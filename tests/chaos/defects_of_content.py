@@ -190,6 +190,10 @@ def an_alert_without_history(planted: Planted) -> None:
     planted.alert()["history"] = []
 
 
+def an_alert_with_a_note(planted: Planted) -> None:
+    planted.alert()["note"] = "forged"
+
+
 def an_alert_of_another_form(planted: Planted) -> None:
     planted.alert()["history"] = "forged"
 
@@ -364,6 +368,7 @@ DEFECTS: Mapping[Callable[[Planted], None], frozenset[str]] = {
     an_alert_renamed: frozenset({"alert_otherwise"}),
     an_alert_about_somebody_else: frozenset({"alert_otherwise"}),
     an_alert_without_history: frozenset({"alert_otherwise"}),
+    an_alert_with_a_note: frozenset({"alert_otherwise"}),
     an_alert_of_another_form: frozenset({"unreadable"}),
     an_alert_acknowledged_by_somebody_else: frozenset({"alert_otherwise"}),
     an_alert_told_elsewhere: frozenset({"alert_otherwise"}),

@@ -20,6 +20,14 @@ OF_NEW_PLACES = ("account_takeover", "suspicious_password_change")
 type Compared = tuple[Any, ...]
 """Organization, event at which it began, severity, first and last moment, number of members, those that are named."""
 
+FIELDS = frozenset(
+    {
+        *("id", "tenant_id", "kind", "series", "pattern", "key", "title", "status", "severity", "superseded_by"),
+        *("first_seen", "last_seen", "count", "event_ids", "named_until", "count_is_minimum", "crossed", "rules"),
+        *("attack", "runbook", "history", "created_at"),
+    }
+)
+"""What an alert may have that nobody closed."""
 TITLES = {
     "account_takeover": "An account may be taken over",
     "brute_force": "Password guessing against one account",
@@ -104,6 +112,8 @@ def _contents(snapshot: Snapshot, alerts: Sequence[Item]) -> Iterator[Finding]:
 def _wrong(alert: Item, crossed: Item | None, told: Sequence[Item]) -> Iterator[str]:
     """What an alert says of itself: where it began, how many events it is about, and what became of it."""
     pattern = alert["pattern"]
+    if unknown := sorted(name for name in alert.keys() - FIELDS if not name.startswith("_")):
+        yield f"nothing makes it have {', '.join(unknown)}"
     if crossed is None:
         return (yield "the event at which it began is not there")
     if alert["crossed"]["at"] not in (crossed["occurred_at"], crossed["recorded_at"]):
