@@ -143,11 +143,12 @@ LEFT = event("2", "auth.logout")
     ("events", "sessions", "finding"),
     [
         ([], [SESSION], []),
-        ([LEFT], [SESSION], ["event_without_change"]),
+        ([LEFT], [SESSION], ["event_without_change", "change_without_event"]),
         ([LEFT], [], []),
         ([], [], ["acknowledged_and_lost"]),
         ([], [{**SESSION, "user_id": "v"}], ["change_without_event"] * 2),
         ([], [SESSION, {**SESSION, "id": "session|z", "session_id": "z"}], ["change_without_event"]),
+        ([LEFT], [{**SESSION, "id": "session|z", "session_id": "z"}], ["change_without_event"]),
         ([], [{**SESSION, "enrollment_only": True}], ["change_without_event"]),
     ],
 )

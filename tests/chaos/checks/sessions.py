@@ -25,21 +25,23 @@ def check_sessions(snapshot: Snapshot, attempts: Sequence[Attempt]) -> list[Find
         *_secrets(sessions, known, attempts),
         *(
             Finding("event_without_change", f"session {each} is there, and ended")
-            for each in sorted(sessions.keys() & ended)
+            for each in sorted(sessions.keys() & ended.keys())
         ),
-        *_explained(sessions, known),
+        *_explained(sessions, ended, known),
         *(_invitations(snapshot, known) if lasted < OPEN else ()),
     ]
 
 
-def _ended(events: Sequence[Item]) -> set[str]:
-    """By whoever had it, or because its refresh token was shown twice."""
+def _ended(events: Sequence[Item]) -> dict[str, tuple[str, str]]:
+    """Those that whoever had one ended, or that ended because a refresh token was shown twice; whose each was."""
     ways = (("auth.logout", "success", None), ("auth.token_refresh", "failure", "reused"))
     told = (event for event in events if (event["type"], event["outcome"], event.get("reason")) in ways)
-    return {event["context"]["session_id"] for event in told}
+    return {event["context"]["session_id"]: (event["tenant_id"], event["actor"]["id"]) for event in told}
 
 
-def _given(sessions: Mapping[str, Item], ended: set[str], attempts: Sequence[Attempt]) -> Iterator[Finding]:
+def _given(
+    sessions: Mapping[str, Item], ended: Mapping[str, tuple[str, str]], attempts: Sequence[Attempt]
+) -> Iterator[Finding]:
     """What somebody was signed in with is there, and theirs; so is what they went on with."""
     for each in attempts:
         name = each.seen.get("session")
@@ -62,15 +64,15 @@ def _secrets(sessions: Mapping[str, Item], known: Known, attempts: Sequence[Atte
             yield Finding("change_without_event", f"session {name} has another token than was given last")
 
 
-def _explained(sessions: Mapping[str, Item], known: Known) -> Iterator[Finding]:
-    """Nobody has more sessions than times at which they signed in, and each is as one begins."""
+def _explained(sessions: Mapping[str, Item], ended: Mapping[str, tuple[str, str]], known: Known) -> Iterator[Finding]:
+    """Nobody has more sessions than they opened and did not end, and each is as one begins."""
     entered = Counter(
         (event["tenant_id"], event["target"]["id"])
         for kind in ("auth.login", "auth.register")
         for event, _ in known.made(kind)
     )
     held = Counter((each["tenant_id"], each["user_id"]) for each in sessions.values())
-    for (_, user), number in (held - entered).items():
+    for (_, user), number in (held - (entered - Counter(ended.values()))).items():
         yield Finding("change_without_event", f"{user} has {number} sessions that nobody signed in for")
     for name, each in sessions.items():
         if each["id"] != f"session|{name}" or each["enrollment_only"] or each["mfa_at"] is not None:
