@@ -38,8 +38,9 @@ BACKSTOPS = (
     "close_exports",
 )
 """The timers that see to what neither a request nor a feed did: in the quiet behind the faults they run once each."""
-LATER_SECONDS = 13 * 3600.0
-"""In the quiet it is so much later: everything that was put off is due, and reports wait for nothing any more."""
+LATER_SECONDS = 14 * 3600.0
+"""In the quiet it is so much later: everything that was put off is due, and reports wait for nothing any more: of the
+period that ended when clocks began, 13 hours later; and a clock may have been stepped back since."""
 SOON = timedelta(seconds=10)
 LONG_BEFORE = timedelta(minutes=10)
 """Clocks begin so long before the end of a month, and are moved on once the organizations are there."""
@@ -51,7 +52,8 @@ JOURNAL = "journal.jsonl"
 
 @dataclass
 class Outcome:
-    """What came of one campaign. `requests`: attempts by what became of them; `events`: how long the trail is."""
+    """What came of one campaign. `requests`: attempts by what became of them; `events`: how long the trail is;
+    `injected`: how many faults there were, times processes."""
 
     place: str
     notes: str
@@ -61,6 +63,7 @@ class Outcome:
     findings: list[Finding]
     requests: Counter[str] = field(default_factory=Counter)
     starts: int = 0
+    injected: int = 0
     events: int = 0
     alerts: int = 0
     ledgers: int = 0
@@ -119,7 +122,8 @@ async def run_campaign(
         attempts = read_journal(lines)
     snapshot = await place.snapshot()
     starts = sum(app.starts for app in apps)
-    findings += await asyncio.to_thread(check, snapshot, attempts, starts)
+    injected = tally.faults.total() * len(apps)
+    findings += await asyncio.to_thread(check, snapshot, attempts, starts, injected)
     outcome = Outcome(
         place.name,
         place.notes,
@@ -129,6 +133,7 @@ async def run_campaign(
         findings,
         _requests(attempts),
         starts,
+        injected,
         len(snapshot.events),
         len(snapshot.of("alerts", "alert")),
         len(snapshot.of("ledger", "head")),

@@ -1,6 +1,7 @@
 """One client of the app: it logs what it is going to ask, asks, and logs what it was answered."""
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -45,7 +46,7 @@ class Caller:
     ) -> httpx.Response | None:
         """The answer; None when there was none."""
         name = f"{self.random.getrandbits(128):032x}"
-        await self._journal.write(attempt=name, call=call, told=told or {})
+        await self._journal.write(attempt=name, call=call, told={**(told or {}), "asked": f"{method} {path}"})
         given = {"traceparent": f"00-{name}-{'1' * 16}-01", "X-Forwarded-For": self.address, **(headers or {})}
         if token is not None:
             given["Authorization"] = f"Bearer {token}"
@@ -58,15 +59,31 @@ class Caller:
             await asyncio.sleep(3 * PAUSE_SECONDS if unsent else PAUSE_SECONDS)
             return None
         await self._journal.write(attempt=name, status=answer.status_code, seen=_seen(answer))
-        self._journal.answered.add((call, answer.status_code))
+        self._journal.answered |= {(call, answer.status_code), (call, answer.status_code // 100)}
         if answer.status_code >= 500 or answer.status_code == 429:
             await asyncio.sleep(PAUSE_SECONDS)
         return answer
 
 
+def _opened(body: Json) -> Json:
+    """Of what an answer gives into somebody's hands: the hash of a secret, the session."""
+    given: Json = {}
+    for secret in (body.get(name) for name in ("key", "invitation", "refresh_token")):
+        if secret is not None:
+            given["secret_hash"] = hashlib.sha256(secret.rpartition(".")[2].encode()).hexdigest()
+    return given | ({"session": session_of(body["refresh_token"])} if "refresh_token" in body else {})
+
+
+def session_of(refresh_token: str) -> str:
+    """The id of the session that a refresh token names: it is in clear in it, behind the organization's."""
+    return refresh_token.split(".")[1]
+
+
 def _seen(answer: httpx.Response) -> Json:
-    """Of an answer what the checks go by: ids and codes, no secrets."""
+    """Of an answer what the checks go by: ids and codes, of secrets hashes alone; and plain text (a verifier key)."""
     seen: Json = {"request_id": answer.headers.get("x-request-id")}
+    if answer.headers.get("content-type", "").startswith("text/plain"):
+        seen["text"] = answer.text.strip()
     if not answer.content or answer.headers.get("content-type") not in JSON:
         return seen
     body = answer.json()
@@ -75,6 +92,7 @@ def _seen(answer: httpx.Response) -> Json:
     for name in ("id", "code", "status"):
         if isinstance(body.get(name), str):
             seen[name] = body[name]
+    seen |= _opened(body)
     if "user" in body:
         seen |= {"user": body["user"]["id"], "tenant": body["user"]["tenant_id"]}
     if isinstance(body.get("items"), list):

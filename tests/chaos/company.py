@@ -32,7 +32,7 @@ class Company:
         self.founder = Person(f"founder@{name}.example.com")
         self.auditor: Person | None = None
         self.staff: list[Person] = []
-        self.key: str | None = None
+        self.key: tuple[str, str] | None = None
         self.others: Sequence[Company] = ()
         self._today = today
         self._founded = today()
@@ -77,9 +77,9 @@ class Company:
 
     async def invite(self) -> None:
         role = "auditor" if self.auditor is None else "user"
-        person = Person(f"person{self.number()}@{self.name}.example.com")
+        person = Person(f"person{self.number()}@{self.name}.example.com", tenant=self.founder.tenant)
         body = {"email": person.email, "role": role}
-        answer = await self._as_founder("invite", "POST", "/admin/invitations", body, {"email": person.email})
+        answer = await self._as_founder("invite", "POST", "/admin/invitations", body, body)
         if answer is None or answer.status_code != 201:
             return
         for _ in range(20):
@@ -121,17 +121,18 @@ class Company:
     async def _cross_tenant(self) -> None:
         other = self._random.choice(self.others) if self.others else self
         if other.founder.id:
-            await self._as_founder("cross_tenant", "GET", f"/admin/users/{other.founder.id}")
+            about = {"target": other.founder.id}
+            await self._as_founder("cross_tenant", "GET", f"/admin/users/{other.founder.id}", None, about)
 
     async def list_users(self) -> None:
         await self._as_founder("user_list", "GET", "/admin/users?limit=20")
 
     async def make_key(self) -> None:
         body = {"name": f"Key {self.number()}", "scopes": ["events:write", "events:read"]}
-        answer = await self._as_founder("key_create", "POST", "/admin/api-keys", body)
+        answer = await self._as_founder("key_create", "POST", "/admin/api-keys", body, body)
         if answer is not None and answer.status_code == 201:
             self._keys.append(answer.json()["id"])
-            self.key = answer.json()["key"]
+            self.key = (answer.json()["id"], answer.json()["key"])
 
     async def revoke_key(self) -> None:
         key = self._keys.pop(0)
@@ -160,7 +161,8 @@ class Company:
     async def order_report(self) -> None:
         """Order the report of a day, or read one that was ordered."""
         if self._reports and self._random.random() < 0.7:
-            await self._as_founder("report_read", "GET", f"/reports/{self._random.choice(self._reports)}?format=json")
+            report = self._random.choice(self._reports)
+            await self._as_founder("report_read", "GET", f"/reports/{report}?format=json", None, {"target": report})
             return
         day = self._founded
         if day == self._today():
@@ -170,7 +172,7 @@ class Company:
             "from": day.isoformat(),
             "to": (day + timedelta(days=1)).isoformat(),
         }
-        answer = await self._as_founder("report_order", "POST", "/reports", body)
+        answer = await self._as_founder("report_order", "POST", "/reports", body, body)
         if answer is not None and answer.status_code in (201, 202):
             self._reports.append(answer.json()["id"])
 
@@ -179,7 +181,7 @@ class Company:
         self.founder.token = None
 
     async def try_what_is_not_there(self) -> None:
-        await self._as_founder("unknown_id", "GET", f"/admin/users/{NOWHERE}")
+        await self._as_founder("unknown_id", "GET", f"/admin/users/{NOWHERE}", None, {"target": NOWHERE})
 
     async def collect_evidence(self, folder: Path) -> Evidence | None:
         """The evidence bundle of all that there is; None when it cannot be had. Reports that were ordered are read."""
@@ -194,14 +196,14 @@ class Company:
             parts[-1].write_bytes(answer.content)
             query = str(answer.links["next"]["url"]) if "next" in answer.links else None
         for report in self._reports:
-            await self._insisting("report_read", f"/reports/{report}?format=json")
+            await self._insisting("report_read", f"/reports/{report}?format=json", {"target": report})
         key = await self._insisting("ledger_key", f"/ledger/key?period={self._founded:%Y-%m}")
         return None if key is None else (parts, [key.text.strip()])
 
-    async def _insisting(self, call: str, path: str) -> httpx.Response | None:
+    async def _insisting(self, call: str, path: str, told: Json | None = None) -> httpx.Response | None:
         """Ask again if the session is over."""
         for _ in range(3):
-            answer: httpx.Response | None = await self._as_founder(call, "GET", path)
+            answer: httpx.Response | None = await self._as_founder(call, "GET", path, None, told)
             if answer is not None and answer.status_code == 200:
                 return answer
         return None
@@ -233,10 +235,7 @@ class Company:
             (2, lambda: self._refresh(caller, person)),
             (1, lambda: call_as(caller, person, "denied", "GET", "/admin/users")),
             (1, lambda: call_as(caller, person, "denied", "GET", "/events")),
-            (
-                1,
-                lambda: call_as(caller, person, "denied", "PUT", f"/admin/users/{person.id}", {"role": "tenant_admin"}),
-            ),
+            (1, lambda: self._grasp(caller, person)),
         ]
         await _one_of(caller.random, choices)
 
@@ -258,6 +257,11 @@ class Company:
         body = {"current_password": "no such thing as this", "new_password": "nor would this one be"}
         await call_as(caller, person, "wrong_password", "POST", "/password", body)
 
+    async def _grasp(self, caller: Caller, person: Person) -> None:
+        """Try to become an administrator."""
+        body, about = {"role": "tenant_admin"}, {"target": person.id}
+        await call_as(caller, person, "denied", "PUT", f"/admin/users/{person.id}", body, about)
+
     async def _leave(self, caller: Caller, person: Person) -> None:
         await call_as(caller, person, "logout", "POST", "/logout")
         person.token = None
@@ -265,7 +269,7 @@ class Company:
     async def _refresh(self, caller: Caller, person: Person) -> None:
         if person.refresh_token is None:
             return
-        told = {"user": person.id, "tenant": person.tenant}
+        told = {"user": person.id, "tenant": person.tenant, "session": person.session}
         body = {"refresh_token": person.refresh_token}
         answer = await caller.attempt("refresh", "POST", "/token/refresh", body, told=told)
         person.token, person.refresh_token = None, None
@@ -290,10 +294,10 @@ class Company:
         """Report events, and repeat the report until it is answered: what a producer has to do."""
         if self.key is None:
             return await asyncio.sleep(0.05)
-        key, number = self.key, self.number()
+        (key_id, key), number = self.key, self.number()
         events = _events(caller.random, f"{self.name}-{number}")
         headers = {"Idempotency-Key": f"{self.name}-{number}"}
-        told = {"tenant": self.founder.tenant, "delivery": f"{self.name}-{number}", "events": len(events)}
+        told = {"tenant": self.founder.tenant, "key": key_id, "delivery": f"{self.name}-{number}", "events": events}
         for _ in range(200):
             body = {"events": events}
             answer = await caller.attempt("ingest", "POST", "/events", body, key, told, headers)

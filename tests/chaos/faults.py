@@ -16,7 +16,7 @@ import httpx
 from tests.chaos.app import ROOT
 from tests.chaos.places import EmbeddedPlace, SharedPlace
 from tests.chaos.process import AppProcess, DidNotStart
-from tests.chaos.store import OF_CALLS, OF_FEED
+from tests.chaos.store import NOT_WRITTEN, OF_CALLS, OF_FEED
 
 RECOVER_SECONDS = 45.0
 MOST_BACK_SECONDS = 240.0
@@ -196,18 +196,21 @@ class Faults:
         return self._hits(wanted) > before
 
     async def _disk_full(self, place: EmbeddedPlace) -> bool:
+        """It came about if something could not be written; a start on a full disk may as well fail."""
         (app,) = self._apps
+        before = self._tally.calls[NOT_WRITTEN]
         await place.fill(app)
         try:
             await asyncio.sleep(self._random.uniform(0.5, 2.0))
             if self._random.random() < 0.5:
                 await app.kill()
-                with contextlib.suppress(DidNotStart):  # it may as well say that it cannot
+                with contextlib.suppress(DidNotStart):
                     await self._start(app)
         finally:
             await place.free(app)
-        if not app.runs:
-            await self._start(app)
+        if app.runs:
+            return self._tally.calls[NOT_WRITTEN] > before
+        await self._start(app)
         return True
 
     async def _clock_forward(self) -> bool:

@@ -53,7 +53,7 @@ class Attempt:
 class Journal:
     """Writes the log. What is written at the same moment shares one fsync.
 
-    `answered`: each call that was answered, with each status that it had.
+    `answered`: each call that was answered, with each status that it had, and the first digit of it.
     """
 
     def __init__(self, path: Path) -> None:

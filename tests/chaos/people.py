@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from tests.chaos.client import Caller, Json
+from tests.chaos.client import Caller, Json, session_of
 
+NAMES = {"first_name": "Some", "last_name": "Body"}
 PASSWORD = "a long way from here to the sea"
 
 
@@ -19,6 +20,7 @@ class Person:
     id: str = ""
     token: str | None = None
     refresh_token: str | None = None
+    session: str | None = None
 
     def take(self, answer: httpx.Response | None) -> bool:
         """Keep the tokens that an answer gives, and who it says one is; whether it gives any."""
@@ -26,6 +28,7 @@ class Person:
             return False
         body = answer.json()
         self.token, self.refresh_token = body["access_token"], body["refresh_token"]
+        self.session = session_of(body["refresh_token"])
         if "user" in body:
             self.id, self.tenant = body["user"]["id"], body["user"]["tenant_id"]
         return True
@@ -36,13 +39,13 @@ async def register(caller: Caller, person: Person, **how: str) -> bool:
     body = {
         "email": person.email,
         "password": person.passwords[-1],
-        "first_name": "Some",
-        "last_name": "Body",
+        **NAMES,
         "accept_terms": True,
         "accept_privacy": True,
         **how,
     }
-    told = {"email": person.email, "value": person.passwords[-1]}
+    told: Json = {"email": person.email, "value": person.passwords[-1], "tenant": person.tenant, **NAMES}
+    told |= {"organization": how.get("organization")}
     answer = await caller.attempt("register", "POST", "/register", body, told=told)
     if answer is not None and answer.status_code in (409, 422):  # 422: the invitation was used, by an earlier try
         return await sign_in(caller, person)
@@ -66,7 +69,8 @@ async def sign_in(caller: Caller, person: Person) -> bool:
 
 async def _who_am_i(caller: Caller, person: Person) -> bool:
     """Learn the id that a lost answer to the registration would have told."""
-    answer = await caller.attempt("profile", "GET", "/profile", None, person.token)
+    told = {"email": person.email, "session": person.session}
+    answer = await caller.attempt("profile", "GET", "/profile", None, person.token, told)
     if answer is None or answer.status_code != 200:
         person.token = None
         return False
@@ -86,7 +90,7 @@ async def call_as(
     """A call with the person's session; None without an answer, or without a session. A session that ended is left."""
     if person.token is None and not await sign_in(caller, person):
         return None
-    told = {"user": person.id, "tenant": person.tenant, **(told or {})}
+    told = {"user": person.id, "tenant": person.tenant, "session": person.session, **(told or {})}
     answer = await caller.attempt(call, method, path, body, person.token, told)
     if answer is not None and answer.status_code == 401:
         person.token = person.refresh_token = None

@@ -20,6 +20,8 @@ OF_CALLS = ("before", "after", "throttled", "slow")
 """What a call may run into. `after`: it took effect, and its answer is lost."""
 DEADLY = ("die_before", "die_after")
 """The process ends at a write, before or after that took effect."""
+NOT_WRITTEN = "not written"
+"""A write that the store itself could not do: its disk was full."""
 OF_FEED = ("feed_fails", "feed_repeats", "feed_disorders")
 
 
@@ -48,7 +50,12 @@ class ChaosStore(FaultyFeedStore):
             if self._hits(kind):
                 self._told(kind)
                 raise _error(kind, self._random)
-        answer = await run()
+        try:
+            answer = await run()
+        except Unavailable:
+            if writes:
+                self._told(NOT_WRITTEN)
+            raise
         if writes and self._hits("die_after"):
             self._die("die_after")
         if self._hits("after"):

@@ -7,13 +7,16 @@ from random import Random
 
 import pytest
 
+from shared.storage.containers import IDENTITY
+from shared.storage.errors import NotFound, Unavailable
 from tests.chaos import __main__ as chaos
 from tests.chaos.campaign import Outcome
 from tests.chaos.checks import Finding
 from tests.chaos.faults import TRIES, Faults, Tally
 from tests.chaos.places import EmbeddedPlace
-from tests.chaos.process import AppProcess
+from tests.chaos.process import AppProcess, DidNotStart
 from tests.chaos.report import as_json, as_table
+from tests.chaos.store import NOT_WRITTEN, ChaosStore
 
 
 class Made(Faults):
@@ -85,3 +88,74 @@ def test_a_run_without_one_of_its_kinds_fails(
     outcome = Outcome("a store", "a note", 1, 1.0, tally, findings)
     monkeypatch.setattr(chaos, "_run", lambda *_: outcome)
     assert chaos.main(["--seed", "1", "--store", "embedded"]) == code
+
+
+class Full(EmbeddedPlace):
+    """A disk that is full: the app cannot do so many writes."""
+
+    def __init__(self, folder: Path, tally: Tally, writes: int) -> None:
+        super().__init__(folder, mounted=False)
+        self._tally = tally
+        self._writes = writes
+
+    async def fill(self, app: AppProcess) -> None:
+        self._tally.calls[NOT_WRITTEN] += self._writes
+
+    async def free(self, app: AppProcess) -> None:
+        """Nothing to give back."""
+
+
+class Process(AppProcess):
+    """A process whose first starts fail: so many as `failing` says."""
+
+    failing = 0
+    runs = True
+
+    async def kill(self) -> None:
+        self.runs = False
+
+    async def start(self, seed: int) -> None:
+        self.failing -= 1
+        if self.failing >= 0:
+            raise DidNotStart
+        self.runs = True
+
+
+class Kills(Random):
+    """Always kills where it could."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize(("writes", "failing", "came_about"), [(0, 0, False), (1, 0, True), (0, 1, True)])
+async def test_a_full_disk_counts_if_something_ran_into_it(
+    tmp_path: Path, writes: int, failing: int, *, came_about: bool
+) -> None:
+    tally = Tally()
+    app = Process(0, {}, tmp_path / "log", tally.calls)
+    app.failing = failing
+    faults = Faults(Full(tmp_path, tally, writes), [app], Kills(), tally, ["disk full"])
+    assert await faults.kinds["disk full"]() is came_about
+    assert app.runs
+
+
+class Broken:
+    """A store that can neither read nor write."""
+
+    async def upsert(self, *_: object) -> None:
+        raise Unavailable("full")
+
+    async def read(self, *_: object) -> None:
+        raise NotFound("nothing")
+
+
+async def test_a_store_tells_of_what_it_could_not_write() -> None:
+    told: list[str] = []
+    store = ChaosStore(Broken(), Random(1), told.append)  # noqa: S311 - repeatable
+    with pytest.raises(NotFound):
+        await store.read(IDENTITY, ("t",), "one")
+    assert told == []
+    with pytest.raises(Unavailable):
+        await store.upsert(IDENTITY, ("t",), {"id": "one"})
+    assert told == [NOT_WRITTEN]

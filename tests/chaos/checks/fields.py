@@ -28,11 +28,12 @@ type Field = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """`last`: of each field that somebody tried to change the change that holds in the end, which was acknowledged or
-    has its event; None: nobody's. `idle`: attempts that had nothing to change: they set what held already, or ordered
-    a report that an earlier one had ordered."""
+    """`changes`: of each field that somebody tried to change the values that it was set to, in order, by attempts that
+    were acknowledged or have their event. `before`: by such an attempt, what its field was. `idle`: attempts that had
+    nothing to change: they set what held already, or ordered a report that an earlier one had ordered."""
 
-    last: Mapping[Field, Attempt | None]
+    changes: Mapping[Field, Sequence[Any]]
+    before: Mapping[str, Any]
     idle: frozenset[str]
 
 
@@ -42,28 +43,24 @@ def follow(events: Sequence[Item], attempts: Sequence[Attempt]) -> Course:
     for event in events:
         if event["outcome"] == "success" and event["context"]["trace_id"] is not None:
             done[event["context"]["trace_id"]].append(event)
-    last: dict[Field, Attempt | None] = {}
+    changes: dict[Field, list[Any]] = defaultdict(list)
+    values: dict[str, Any] = {}
     idle: set[str] = set()
     ordered: set[str] = set()
     for each in sorted(attempts, key=lambda each: each.number):
         mine = done.get(each.id, [])
         for field in _fields_of(each, mine):
-            before = last.setdefault(field, None)
             if not _took_effect(each, mine):
                 continue
-            last[field] = each
-            if each.told["value"] == value_of(field, before):
+            values[each.id] = changes[field][-1] if changes[field] else DEFAULTS.get(field[1])
+            changes[field].append(each.told["value"])
+            if each.told["value"] == values[each.id]:
                 idle.add(each.id)
         if each.call == "report_order":
             if each.seen.get("id") in ordered:
                 idle.add(each.id)
             ordered |= {event["target"]["id"] for event in mine if event["type"] in ORDERS}
-    return Course(last, frozenset(idle))
-
-
-def value_of(field: Field, change: Attempt | None) -> Any:
-    """What a field is after a change; None: what it is from the beginning."""
-    return DEFAULTS.get(field[1]) if change is None else change.told["value"]
+    return Course(changes, values, frozenset(idle))
 
 
 def _fields_of(each: Attempt, events: Sequence[Item]) -> list[Field]:

@@ -17,6 +17,8 @@ type Left = tuple[Told, ...]
 NOTHING: Left = ()
 LOCKED: Told = ("auth.account_locked", "success")
 REJECTED: Told = ("auth.token_rejected", "denied")
+AWAKE: Told = ("system.heartbeat", "success")
+"""A key that had fallen silent sends events again: told beside them."""
 DENIED: Left = (("access.denied", "denied"),)
 CROSS_TENANT: Left = (("access.cross_tenant_denied", "denied"),)
 LOGIN_FAILED: Left = (("auth.login", "failure"),)
