@@ -219,6 +219,20 @@ async def test_what_a_call_leaves_says_who_what_when_and_where(
 
 
 @WALK
+async def test_a_session_begins_with_a_sign_in_alone(
+    app: App, ada: Account, settled: Account, endpoint: Endpoint
+) -> None:
+    caller = settled if endpoint.method == "GET" else ada
+    good = await _prepared(app, ada, caller, endpoint)
+    feed, now = cast(SqliteStore, app.store), app.clock.advance(seconds=1)
+    before = await feed.last_position(IDENTITY)
+    await _call(app, endpoint, caller, **good)
+    written = [change.item for change in await feed.changes(IDENTITY, before, 100)]
+    begun = [item for item in written if item.get("kind") == "session" and item["created_at"] == rfc3339(now)]
+    assert len(begun) == (endpoint.name in ("login", "login_mfa", "register"))
+
+
+@WALK
 async def test_no_token(app: App, endpoint: Endpoint) -> None:
     if endpoint.who is None:
         assert (await _call(app, endpoint)).status_code != 401 or endpoint.name in PROVING
