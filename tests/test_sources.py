@@ -127,7 +127,8 @@ def formats(tree: ast.AST) -> list[str]:
     return found
 
 
-def everywhere(found: dict[str, object]) -> dict[str, object]:
+def everywhere[T](found: dict[str, T]) -> dict[str, T]:
+    """Of what was found, module by module, what there is."""
     return {path: each for path, each in found.items() if each}
 
 
@@ -172,7 +173,8 @@ def test_files_are_opened_in_few_places_and_in_no_function() -> None:
 
 def test_logs_go_where_the_host_takes_them_and_nowhere_else() -> None:
     """No module has a file, a socket or a stream of its own; programs for operators print."""
-    handlers, prints = {}, {}
+    handlers: dict[str, set[str]] = {}
+    prints: dict[str, set[str]] = {}
     for path, tree in sources().items():
         named = {name for name, _ in calls(tree)} | imported(tree)
         handlers[path] = {each for each in named if each.endswith(LOGGING) or "addHandler" in each}
