@@ -53,6 +53,9 @@ OTHERS = {
     "jwcrypto",
     "OpenSSL",
 }
+UNVERIFIED = {"connection_verify", "verify_ssl", "check_hostname", "verify_mode", "CERT_NONE", "CERT_OPTIONAL"}
+UNVERIFIED |= {"_create_unverified_context", "_create_default_https_context", "verify_flags"}
+"""By what a client says that it does not look at a certificate, or not at all of it."""
 JITTER = {"shared/storage/_cosmos_requests.py", "shared/wiring/_streaming.py"}
 """Who may ask `random`: for how much longer a pause is."""
 SHORT = {
@@ -183,6 +186,24 @@ def test_logs_go_where_the_host_takes_them_and_nowhere_else() -> None:
         "shared/storage/provision.py": {"logging.NullHandler", "logging.getLogger('azure').addHandler"}
     }
     assert set(everywhere(prints)) == {"shared/storage/provision.py", "shared/compliance/report.py"}
+
+
+def test_certificates_are_verified() -> None:
+    """Of everybody, but for an emulator on this machine: no module asks for anything else."""
+    found = set()
+    for path, tree in sources().items():
+        for node in ast.walk(tree):
+            named = node.arg if isinstance(node, ast.keyword) else None
+            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+                named = str(node.slice.value)
+            if isinstance(node, ast.Attribute):
+                named = node.attr
+            if named in UNVERIFIED:
+                found.add(f"{path} {named}")
+    assert found == {"shared/storage/_cosmos_client.py connection_verify"}
+    source = (ROOT / "shared/storage/_cosmos_client.py").read_text(encoding="utf-8")
+    assert source.count("connection_verify") == 1
+    assert 'if self._account.accept_self_signed:\n            settings["connection_verify"] = False' in source
 
 
 def test_cryptography_is_that_of_libraries() -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import base64
 import logging
-import ssl
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiohttp import ClientSession, TCPConnector
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
 from shared.core.settings import Settings
@@ -20,8 +21,9 @@ from shared.storage.azure_identity import identify
 from shared.wiring.adapters import open_secrets, open_wrapper
 from tests.fakes import ManualClock
 from tests.key_vault.conftest import Open
+from tests.key_vault.keys import DATA_KEY
 from tests.key_vault.support import names, until
-from tests.key_vault.vault import Credential, Fault, Seen, Server, Vault
+from tests.key_vault.vault import Credential, Fault, Resolver, Seen, Server, Vault
 
 TOKENS = "kraftd-tokens"
 
@@ -430,11 +432,17 @@ async def test_nothing_shows_a_value(vault: Vault, connect: Open, caplog: pytest
         assert value not in shown
 
 
-async def test_another_server_is_not_believed(vault: Vault, server: Server) -> None:
-    """Its certificate is nobody's whom the machine trusts."""
-    context = ssl.create_default_context()
-    with pytest.raises(ssl.SSLCertVerificationError):
-        await asyncio.open_connection("127.0.0.1", server.port, ssl=context, server_hostname=vault.host)
+@pytest.mark.parametrize("make", ["client", "wrapper"])
+async def test_another_server_is_not_believed(vault: Vault, server: Server, make: str) -> None:
+    """Its certificate is nobody's whom the machine trusts: it learns neither what is asked for nor by whom."""
+    connector = TCPConnector(resolver=Resolver(vault.host, server.port))
+    async with ClientSession(connector=connector, auto_decompress=False) as session:
+        transport = AioHttpTransport(session=session, session_owner=False)
+        adapter: Any = getattr(vault, make)(transport=transport)
+        with pytest.raises(SecretsError):
+            await (adapter.versions("tokens") if make == "client" else adapter.wrap(DATA_KEY))
+        await adapter.close()
+    assert vault.seen == []
 
 
 @pytest.mark.parametrize(
