@@ -3,13 +3,13 @@
 import asyncio
 import base64
 import logging
+import socket
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from aiohttp import ClientSession, TCPConnector
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
 from shared.core.settings import Settings
@@ -23,7 +23,7 @@ from tests.fakes import ManualClock
 from tests.key_vault.conftest import Open
 from tests.key_vault.keys import DATA_KEY
 from tests.key_vault.support import names, until
-from tests.key_vault.vault import Credential, Fault, Resolver, Seen, Server, Vault
+from tests.key_vault.vault import Credential, Fault, Seen, Vault, serving
 
 TOKENS = "kraftd-tokens"
 
@@ -432,17 +432,38 @@ async def test_nothing_shows_a_value(vault: Vault, connect: Open, caplog: pytest
         assert value not in shown
 
 
-@pytest.mark.parametrize("make", ["client", "wrapper"])
-async def test_another_server_is_not_believed(vault: Vault, server: Server, make: str) -> None:
-    """Its certificate is nobody's whom the machine trusts: it learns neither what is asked for nor by whom."""
-    connector = TCPConnector(resolver=Resolver(vault.host, server.port))
-    async with ClientSession(connector=connector, auto_decompress=False) as session:
-        transport = AioHttpTransport(session=session, session_owner=False)
-        adapter: Any = getattr(vault, make)(transport=transport)
-        with pytest.raises(SecretsError):
-            await (adapter.versions("tokens") if make == "client" else adapter.wrap(DATA_KEY))
-        await adapter.close()
-    assert vault.seen == []
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_another_server_is_not_believed(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, is_trusted: bool
+) -> None:
+    """As the app speaks to a vault, with the SDK's own connections: without a certificate that the machine trusts, the
+    server learns neither what is asked for nor by whom."""
+    looked_up = socket.getaddrinfo
+
+    def here(host: str, *rest: Any, **more: Any) -> Any:
+        return looked_up("127.0.0.1", *rest, **more)
+
+    with serving(tmp_path) as server:
+        vault = Vault(server, clock)
+        vault.put(TOKENS)
+        vault.put_key()
+        monkeypatch.setattr(socket, "getaddrinfo", here)
+        trusted = {"connection_verify": str(tmp_path / "certificate.pem")} if is_trusted else {}
+        options: dict[str, Any] = {"clock": clock, "credential": Credential(vault.token), **trusted}
+        options["verify_challenge_resource"] = False  # which knows no ports
+        secrets, keys = (
+            make(f"https://{vault.host}:{server.port}/", **options) for make in (KeyVaultSecrets, VaultKeys)
+        )
+        for call in (lambda: secrets.versions("tokens"), lambda: keys.wrap(DATA_KEY)):
+            if is_trusted:
+                assert await call()
+            else:
+                with pytest.raises(SecretsError):
+                    await call()
+        assert bool(vault.seen) == is_trusted
+        await secrets.close()
+        await keys.close()
+        await vault.close()
 
 
 @pytest.mark.parametrize(
