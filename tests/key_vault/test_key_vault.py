@@ -4,6 +4,7 @@ import asyncio
 import base64
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -451,10 +452,10 @@ async def test_another_server_is_not_believed(
         trusted = {"connection_verify": str(tmp_path / "certificate.pem")} if is_trusted else {}
         options: dict[str, Any] = {"clock": clock, "credential": Credential(vault.token), **trusted}
         options["verify_challenge_resource"] = False  # which knows no ports
-        secrets, keys = (
-            make(f"https://{vault.host}:{server.port}/", **options) for make in (KeyVaultSecrets, VaultKeys)
-        )
-        for call in (lambda: secrets.versions("tokens"), lambda: keys.wrap(DATA_KEY)):
+        uri = f"https://{vault.host}:{server.port}/"
+        secrets, keys = KeyVaultSecrets(uri, **options), VaultKeys(uri, **options)
+        calls: list[Callable[[], Awaitable[object]]] = [lambda: secrets.versions("tokens"), lambda: keys.wrap(DATA_KEY)]
+        for call in calls:
             if is_trusted:
                 assert await call()
             else:
