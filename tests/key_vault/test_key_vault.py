@@ -455,16 +455,17 @@ async def test_another_server_is_not_believed(
         uri = f"https://{vault.host}:{server.port}/"
         secrets, keys = KeyVaultSecrets(uri, **options), VaultKeys(uri, **options)
         calls: list[Callable[[], Awaitable[object]]] = [lambda: secrets.versions("tokens"), lambda: keys.wrap(DATA_KEY)]
-        for call in calls:
-            if is_trusted:
-                assert await call()
-            else:
-                with pytest.raises(SecretsError):
-                    await call()
-        assert bool(vault.seen) == is_trusted
-        await secrets.close()
-        await keys.close()
-        await vault.close()
+        try:
+            for call in calls:
+                if is_trusted:
+                    assert await call()
+                else:
+                    with pytest.raises(SecretsError):
+                        await call()
+            assert bool(vault.seen) == is_trusted
+        finally:
+            for each in (secrets, keys, vault):
+                await each.close()
 
 
 @pytest.mark.parametrize(
