@@ -94,7 +94,7 @@ class SettingsBody(ApprovalFields):
     """The settings to change; those that are not given stay."""
 
     require_mfa: RequireMfa = Field(default_factory=absent, description="Who needs a second factor.")
-    thresholds: dict[str, dict[str, int]] = Field(
+    thresholds: dict[str, dict[str, Annotated[int, Field(ge=0, le=999_999_999)]]] = Field(
         default_factory=absent, description="Parameters of threat patterns, by pattern and name; see /alert-patterns."
     )
     allow_lists: AllowListsBody = Field(default_factory=absent)

@@ -3,7 +3,6 @@
 import hashlib
 import re
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote
 from uuid import UUID
 
 from pydantic import BeforeValidator, Field
@@ -22,8 +21,10 @@ api = Api("ledger")
 _SCOPE = "ledger:read"
 _OCTETS = "application/octet-stream"
 _FOREVER = "private, max-age=31536000, immutable"
+_SLASH = re.compile("%2f", re.IGNORECASE)
+"""All that a host leaves encoded of a path."""
 
-type Size = Annotated[int, BeforeValidator(digits), Field(ge=1)]
+type Size = Annotated[int, Field(ge=1, le=999_999_999), BeforeValidator(digits)]
 
 
 class PeriodQuery(Body):
@@ -201,7 +202,7 @@ async def get_ledger_tile(call: Call[Nothing, Nothing]) -> Answer:
     own."""
     from shared.ledger.tiles import ENTRIES
 
-    period, path, ledger = call.path["period"], unquote(call.path.get("path", "")), call.services.ledger
+    period, path, ledger = call.path["period"], _SLASH.sub("/", call.path.get("path", "")), call.services.ledger
     if re.fullmatch(MONTH, period) is None or period > ledger.present:
         raise NotFoundError("not_found", "There is nothing at this path.")
     tile, content = await ledger.tile(call.known.tenant_id, period, path, call.request)

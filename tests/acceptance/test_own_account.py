@@ -195,3 +195,45 @@ async def test_two_changes_at_once_leave_one_password(app: App, ada: Account) ->
     assert sorted(a.status_code for a in answers) == [204, 412]
     works = [(await app.login(ada.email, each)).status_code for each in new]
     assert works == [200 if a.status_code == 204 else 401 for a in answers]
+
+
+LONG = "".join(f"{number * 7919 % 1000:03} " for number in range(32))
+
+
+@pytest.mark.parametrize("length", [12, 64, 128])
+async def test_a_password_counts_to_its_last_character(app: App, ada: Account, length: int) -> None:
+    """As long as it may be, and the shortest: neither cut nor filled up, and each case its own."""
+    password = f"{LONG[: length - 1]}é"
+    assert (await change(app, ada, password)).status_code == 204
+    for wrong in (password[:-1], f"{password[:-1]}É", f"{password[:-1]}e", f"{password}x", password.swapcase()):
+        assert (await app.login(ada.email, wrong)).status_code in (401, 422)
+    assert (await app.login(ada.email, password)).status_code == 200
+
+
+@pytest.mark.parametrize(("length", "code"), [(11, "string_too_short"), (129, "string_too_long")])
+async def test_a_password_is_too_short_or_too_long_by_one(app: App, ada: Account, length: int, code: str) -> None:
+    problem = assert_problem(await change(app, ada, f"{LONG}x"[:length]), 422, "invalid_request", "new_password")
+    assert [error["code"] for error in problem["errors"]] == [code]
+
+
+@pytest.mark.parametrize("current", [None, "", NEW, "Correct horse battery staple"])
+async def test_a_password_is_changed_by_who_knows_the_one_before(app: App, ada: Account, current: str | None) -> None:
+    body = {"new_password": NEW} | ({} if current is None else {"current_password": current})
+    answer = await app.client.post("/v1/password", json=body, headers=ada.auth)
+    assert answer.status_code == (403 if current else 422)
+    assert (await app.login(ada.email, NEW)).status_code == 401
+    assert (await change(app, ada, NEW)).status_code == 204
+    assert (await app.login(ada.email, NEW)).status_code == 200
+    assert (await app.login(ada.email)).status_code == 401
+
+
+async def test_a_password_is_good_until_somebody_changes_it(app: App, ada: Account) -> None:
+    """After ten years, too, and nothing asks for another one."""
+    before = (await app.login(ada.email)).json()
+    app.clock.advance(days=3653)
+    answer = await app.login(ada.email)
+    assert answer.status_code == 200
+    assert answer.json().keys() == before.keys()
+    token = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    for path in ("/v1/profile", "/v1/admin/users"):
+        assert (await app.client.get(path, headers=token)).status_code == 200

@@ -14,11 +14,13 @@ from functions._api import Endpoint, ListQuery, Nothing
 from functions._http import SECURITY_HEADERS
 from functions._openapi import error_statuses
 from functions._shapes import Problem
+from shared.audit.registry import all_types
+from shared.core.clock import rfc3339
 from shared.identity.model import TENANT_ITEM, Role
 from shared.storage.containers import CONTAINERS, IDENTITY
 from shared.storage.documents import PatchSet
 from shared.storage.sqlite import SqliteStore
-from tests.app import PASSWORD, Account, App, assert_problem, registration, running
+from tests.app import PASSWORD, PEER, Account, App, assert_problem, registration, running
 from tests.calls import NOWHERE, QUERIES, path_of
 from tests.fakes import ManualClock
 from tests.second_factors import MFA_BODIES, good_body
@@ -33,6 +35,11 @@ READING_LEAVES: dict[str, set[tuple[str, str | None]]] = {
     "get_ledger_proof": SIGNED,
 }
 """What calls that read may write beside the trail: that somebody used a right, and a signature of what is sealed."""
+WITHOUT_TARGET = {
+    *("get_authorization_log", "list_events", "export_events", "list_users", "get_ledger_proof", "get_ledger_bundle"),
+    *("logout", "write_events"),
+}
+"""Of the whole trail or all users, of the session that called, or of what a producer names or not."""
 PROVING = frozenset({"login", "login_mfa", "refresh_token"})
 """What is asked for a proof of identity: 401 is an answer there."""
 
@@ -182,6 +189,47 @@ async def test_every_answer_carries_request_id_and_security_headers(app: App, ad
     for answer in (await _call(app, endpoint, ada), await _call(app, endpoint, ada, content=b"\xff")):
         assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f-]+", answer.headers["x-request-id"])
         assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+@WALK
+async def test_what_a_call_leaves_says_who_what_when_and_where(
+    app: App, ada: Account, settled: Account, endpoint: Endpoint
+) -> None:
+    """Each event, also of a refusal; what changes anything leaves one. Of all types: `tests/audit/test_envelope.py`."""
+    caller = settled if endpoint.method == "GET" else ada
+    good = await _prepared(app, ada, caller, endpoint)
+    now = rfc3339(app.clock.advance(seconds=1))
+    answer = await _call(app, endpoint, caller, **good)
+    body = answer.json() if endpoint.name == "register" else {"user": {"tenant_id": caller.tenant_id, "id": caller.id}}
+    left = await app.events(body["user"]["tenant_id"])
+    left = [event for event in left if event["context"]["request_id"] == answer.headers["x-request-id"]]
+    assert left or endpoint.method == "GET"
+    for event in left:
+        assert event["type"] in all_types() or event["type"] == "custom.test"
+        assert event["outcome"] == ("success" if answer.is_success else "denied")
+        assert event["actor"]["id"] == ("billing" if endpoint.name == "write_events" else body["user"]["id"])
+        assert event["target"] or endpoint.name in WITHOUT_TARGET
+        assert event["recorded_at"] == event["occurred_at"] == now
+        assert event["context"]["route"] == f"{endpoint.method} /{endpoint.route}"
+        session, function = event["context"]["session_id"], {"kind": "function", "id": endpoint.name}
+        assert event["source"] == ({"kind": "session", "id": session} if session else function)
+        assert session or endpoint.who is None
+        if endpoint.name != "write_events":
+            assert event["personal"][body["user"]["id"]]["data"]["ip"] == PEER[0]
+
+
+@WALK
+async def test_a_session_begins_with_a_sign_in_alone(
+    app: App, ada: Account, settled: Account, endpoint: Endpoint
+) -> None:
+    caller = settled if endpoint.method == "GET" else ada
+    good = await _prepared(app, ada, caller, endpoint)
+    feed, now = cast(SqliteStore, app.store), app.clock.advance(seconds=1)
+    before = await feed.last_position(IDENTITY)
+    await _call(app, endpoint, caller, **good)
+    written = [change.item for change in await feed.changes(IDENTITY, before, 100)]
+    begun = [item for item in written if item.get("kind") == "session" and item["created_at"] == rfc3339(now)]
+    assert len(begun) == (endpoint.name in ("login", "login_mfa", "register"))
 
 
 @WALK

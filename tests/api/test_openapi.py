@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -72,3 +73,39 @@ def test_register_is_documented_as_it_validates(spec: dict[str, Any]) -> None:
 
 def _names(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
+
+
+def _reached(spec: dict[str, Any], schema: Any) -> set[str]:
+    """The fields of a schema and of all that it refers to."""
+    if isinstance(schema, list):
+        return set[str]().union(*(_reached(spec, each) for each in schema))
+    if not isinstance(schema, dict):
+        return set()
+    found = set(schema.get("properties", {}))
+    if name := schema.get("$ref", "").rpartition("/")[2]:
+        found |= _reached(spec, spec["components"]["schemas"][name])
+    return found.union(*(_reached(spec, each) for key, each in schema.items() if key != "example"))
+
+
+def test_tokens_are_answered_to_a_sign_in_alone(spec: dict[str, Any]) -> None:
+    giving = {
+        operation["operationId"]
+        for path in spec["paths"].values()
+        for operation in path.values()
+        if {"access_token", "refresh_token"} & _reached(spec, operation["responses"])
+    }
+    assert giving == {"login", "login_mfa", "register", "refresh_token"}
+
+
+def test_who_somebody_is_is_proved_by_nothing_else(spec: dict[str, Any]) -> None:
+    """No hints, no questions: passwords, codes, and what the service itself gave out."""
+    operations = {op["operationId"]: op for path in spec["paths"].values() for op in path.values()}
+    proofs = {name: _reached(spec, operations[name]["requestBody"]) for name in ("login", "login_mfa", "refresh_token")}
+    assert proofs == {
+        "login": {"email", "password"},
+        "login_mfa": {"challenge", "code", "recovery_code"},
+        "refresh_token": {"refresh_token"},
+    }
+    sent = _reached(spec, [operation.get("requestBody", {}) for operation in operations.values()])
+    assert {"first_name", "recovery_code"} <= sent
+    assert not [name for name in sent if re.search(r"hint|question|remind|maiden|birth|pet_|memorable", name)]

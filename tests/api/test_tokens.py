@@ -83,6 +83,31 @@ async def test_unknown_kid(app: App, ada: Account, kid: Any) -> None:
     await _rejected(app, f"{signed}.{_b64(mac)}", "malformed" if kid == 1 else "unknown_key")
 
 
+FORGERS_KEY = bytes(range(32))
+SENT_ALONG: list[dict[str, Any]] = [
+    {"jwk": {"kty": "oct", "alg": "HS256", "k": base64.urlsafe_b64encode(FORGERS_KEY).decode().rstrip("=")}},
+    {"jku": "https://keys.example.com/jwks.json"},
+    {"x5u": "https://keys.example.com/chain.pem"},
+    {"x5c": [base64.b64encode(FORGERS_KEY).decode()]},
+    {"x5t": "AAAAAAAAAAAAAAAAAAAAAAAAAAA"},
+    {"x5t#S256": hashlib.sha256(FORGERS_KEY).hexdigest()},
+    {"crit": ["jwk"], "jwk": {"kty": "oct", "k": ""}},
+]
+"""Where a header may say that the key of its signature is (RFC 7515, 4.1)."""
+
+
+@pytest.mark.parametrize("kid", ["v1", None, "https://keys.example.com/jwks.json"])
+@pytest.mark.parametrize("sent", SENT_ALONG, ids=lambda sent: next(iter(sent)))
+async def test_a_key_that_comes_with_the_token(app: App, ada: Account, sent: dict[str, Any], kid: str | None) -> None:
+    """Signed with the key that its own header names: no header adds to the keys that count."""
+    headers = sent | ({} if kid is None else {"kid": kid})
+    forged = jwt.encode(_payload(ada.token), FORGERS_KEY, algorithm="HS256", headers=headers)
+    if "crit" in sent:
+        await _rejected(app, forged, "malformed")
+    else:
+        await _rejected(app, forged, "bad_signature" if kid == "v1" else "unknown_key")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -12,11 +12,13 @@ from shared.compliance.catalogue import FRAMEWORKS, GAPS, SOURCES
 from shared.compliance.controls.model import Control
 from shared.compliance.evidence import Acceptance, Declaration, Evidence, Organization, Policies
 from shared.compliance.facts.data_use import MOST_ACTORS
+from shared.compliance.facts.named import Mark
 from shared.compliance.metrics import METRICS
 from shared.compliance.occasions import check_words
 from shared.compliance.report_model import ControlResult
 from shared.compliance.rules import RULES
 from shared.compliance.rules.access import off_hours
+from shared.compliance.rules.model import of_marks
 from shared.compliance.selectors import selectors
 from shared.compliance.status import status_of
 from shared.compliance.thresholds import THRESHOLDS
@@ -287,3 +289,12 @@ def test_a_sample_for_the_webhook_is_no_change_that_wants_approval() -> None:
         evidence = good_evidence("soc2", trail)
         found.append((len(RULES["CHG-01"].run(evidence).found), METRICS["unapproved_changes"].of(evidence).value))
     assert found == [(1, 1), (0, 0), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    "name", ["{of}", "{of.__class__.__mro__}", "{0}", "{size:>999999999}", "{", "%s %(x)s", "{{}}"]
+)
+def test_what_a_finding_is_about_is_no_format(name: str) -> None:
+    """Producers choose the names of accounts and roles."""
+    (found,) = of_marks(1, [Mark("2026-03-15", None, 7, name, name)], "{about} did as {of}, by {size}")
+    assert found.text == f"{name} did as {name}, by 7"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from shared.core.version import VERSION
 from tests.app import ROOT
 
 FOLDER = ROOT / ".github" / "workflows"
@@ -118,6 +119,35 @@ def test_libraries_are_looked_at_every_week() -> None:
     audits = [job for job, body in flow["jobs"].items() if {"run": "make audit"} in body["steps"]]
     assert audits == ["supply-chain"]
     assert "if" not in flow["jobs"]["supply-chain"]
+
+
+def test_a_bill_of_materials_is_made_of_what_is_installed(tmp_path: Path) -> None:
+    """At each run, and kept; of the lock file that Azure installs from. The tool is a stand-in that notes its call."""
+    steps = WORKFLOWS["ci.yml"]["jobs"]["supply-chain"]["steps"]
+    made = steps.index({"run": "make sbom"})
+    assert steps[made + 1]["with"] == {
+        "name": "sbom",
+        "path": "dist/sbom.json",
+        "if-no-files-found": "error",
+        "retention-days": 90,
+    }
+    for name in ("scripts/supply_chain.sh", "shared/core/version.py", "pyproject.toml", "tests/infra/supply.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    tools = tmp_path / ".tools/supply"
+    (tools / "bin").mkdir(parents=True)
+    shutil.copy(ROOT / "tests/infra/supply.txt", tools / ".locked")
+    (tools / "bin/cyclonedx-py").write_text('#!/bin/sh\necho "$@" >called\n', encoding="utf-8")
+    (tools / "bin/cyclonedx-py").chmod(0o755)
+    shell = shutil.which("sh") or "sh"
+    subprocess.run([shell, str(tmp_path / "scripts/supply_chain.sh"), "sbom"], check=True)  # noqa: S603 - our own
+    called = (tmp_path / "called").read_text(encoding="utf-8").split()
+    assert (called[0], called[-1]) == ("requirements", "requirements.txt")
+    assert called[called.index("-o") + 1] == "dist/sbom.json"
+    assert (tmp_path / "dist").is_dir()
+    named = (tools / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'version = "{VERSION}"' in named
+    assert "cyclonedx-bom==" in (tmp_path / "tests/infra/supply.txt").read_text(encoding="utf-8")
 
 
 def test_what_they_call_is_there() -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import logging
-import ssl
+import socket
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,8 +22,9 @@ from shared.storage.azure_identity import identify
 from shared.wiring.adapters import open_secrets, open_wrapper
 from tests.fakes import ManualClock
 from tests.key_vault.conftest import Open
+from tests.key_vault.keys import DATA_KEY
 from tests.key_vault.support import names, until
-from tests.key_vault.vault import Credential, Fault, Seen, Server, Vault
+from tests.key_vault.vault import Credential, Fault, Seen, Vault, serving
 
 TOKENS = "kraftd-tokens"
 
@@ -430,11 +433,39 @@ async def test_nothing_shows_a_value(vault: Vault, connect: Open, caplog: pytest
         assert value not in shown
 
 
-async def test_another_server_is_not_believed(vault: Vault, server: Server) -> None:
-    """Its certificate is nobody's whom the machine trusts."""
-    context = ssl.create_default_context()
-    with pytest.raises(ssl.SSLCertVerificationError):
-        await asyncio.open_connection("127.0.0.1", server.port, ssl=context, server_hostname=vault.host)
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_another_server_is_not_believed(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, is_trusted: bool
+) -> None:
+    """As the app speaks to a vault, with the SDK's own connections: without a certificate that the machine trusts, the
+    server learns neither what is asked for nor by whom."""
+    looked_up = socket.getaddrinfo
+
+    def here(host: str, *rest: Any, **more: Any) -> Any:
+        return looked_up("127.0.0.1", *rest, **more)
+
+    with serving(tmp_path) as server:
+        vault = Vault(server, clock)
+        vault.put(TOKENS)
+        vault.put_key()
+        monkeypatch.setattr(socket, "getaddrinfo", here)
+        trusted = {"connection_verify": str(tmp_path / "certificate.pem")} if is_trusted else {}
+        options: dict[str, Any] = {"clock": clock, "credential": Credential(vault.token), **trusted}
+        options["verify_challenge_resource"] = False  # which knows no ports
+        uri = f"https://{vault.host}:{server.port}/"
+        secrets, keys = KeyVaultSecrets(uri, **options), VaultKeys(uri, **options)
+        calls: list[Callable[[], Awaitable[object]]] = [lambda: secrets.versions("tokens"), lambda: keys.wrap(DATA_KEY)]
+        try:
+            for call in calls:
+                if is_trusted:
+                    assert await call()
+                else:
+                    with pytest.raises(SecretsError):
+                        await call()
+            assert bool(vault.seen) == is_trusted
+        finally:
+            for each in (secrets, keys, vault):
+                await each.close()
 
 
 @pytest.mark.parametrize(

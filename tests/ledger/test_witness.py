@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from shared.ledger.witness_http import MOST_BYTES, witness_at
 from shared.storage.containers import AUDIT_EVENTS, DIRECTORY, LEDGER
 from shared.storage.documents import Query, pages
 from shared.storage.errors import Unavailable
+from tests.cosmos_emulator.emulator import make_certificate
 from tests.ledger.outside_witness import outside_witness
 from tests.ledger.world import NOW, ORIGIN, OTHER, PERIOD, TENANT, World
 
@@ -254,7 +256,9 @@ def test_a_key_that_signs_is_no_key_of_a_witness(world: World) -> None:
 
 
 @asynccontextmanager
-async def serving(answer: bytes, delay: float = 0) -> AsyncIterator[tuple[str, list[bytes]]]:
+async def serving(
+    answer: bytes, delay: float = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A server on loopback that answers everything with these bytes, after a while."""
     seen: list[bytes] = []
 
@@ -268,9 +272,9 @@ async def serving(answer: bytes, delay: float = 0) -> AsyncIterator[tuple[str, l
         writer.write(answer)
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/w1/", seen
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}/w1/", seen
 
 
 def http(status: str, body: bytes = b"", *headers: str) -> bytes:
@@ -283,6 +287,15 @@ async def test_what_goes_over_the_wire() -> None:
         assert await witness_at(url)(b"old 0\n") == (200, b"line\n")
     assert seen[0].startswith(b"POST /w1/add-checkpoint HTTP/1.1\r\n")
     assert seen[0].endswith(b"\r\n\r\nold 0\n")
+
+
+async def test_a_witness_whose_certificate_nobody_knows_is_told_nothing(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*make_certificate(tmp_path))
+    async with serving(http("200 OK", b"line\n"), tls=context) as (url, seen):
+        with pytest.raises(WitnessSilent):
+            await witness_at(url)(b"old 0\n")
+    assert seen == []
 
 
 async def test_redirects_are_not_followed() -> None:

@@ -49,7 +49,7 @@ def table(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
 
 def file_name(text: str, taken: set[str]) -> str:
     """A text as a name that is a file's on any system, and no other's: letters, digits, dots, dashes."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip(".")[:80] or "_"
+    plain = re.sub(r"(?:[^A-Za-z0-9_.-]|\.\.+)+", "_", text).strip(".")[:80] or "_"
     name, number = plain, 2
     while name.lower() in taken:
         name, number = f"{plain}-{number}", number + 1
