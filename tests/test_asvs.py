@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.app import ROOT
-from tests.test_operator_docs import anchors
+from tools._links import anchors
 
 PAGE = (ROOT / "docs" / "security-asvs.md").read_text(encoding="utf-8")
 ROW = re.compile(

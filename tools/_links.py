@@ -33,11 +33,12 @@ def broken_links(page: Path, text: str) -> list[str]:
             found.append(link)
         elif anchor and target.suffix == ".md":
             named = text if target == page else target.read_text(encoding="utf-8")
-            found += [link] if anchor not in _anchors(named) else []
+            found += [link] if anchor not in anchors(named) else []
     return found
 
 
-def _anchors(text: str) -> set[str]:
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings."""
     found: dict[str, int] = {}
     made = set()
     for heading in _HEADING.findall(_FENCE.sub("", text)):
