@@ -45,10 +45,13 @@ def mutation(text: str, scopes: Collection[str]) -> Iterator[str]:
 
 
 def coverage(text: str) -> Iterator[str]:
-    """Whether it says how much is covered, and that is enough."""
-    shown = re.search(r"\*\*(\d+(?:\.\d+)?) %\*\* in all", text)
-    if shown is None or float(shown[1]) < LEAST_COVERAGE:
-        yield "no figure" if shown is None else f"{shown[1]} % is less than {LEAST_COVERAGE:g} %"
+    """Whether it says how much is covered, of all and of the branches, and that is enough."""
+    for what, told in (("all", r"\*\*([\d.]+) %\*\* in all"), ("branches", r"([\d.]+) % of the branches reached")):
+        shown = re.search(told, text)
+        if shown is None or float(shown[1]) < LEAST_COVERAGE:
+            yield (
+                f"no figure for {what}" if shown is None else f"{shown[1]} % of {what}, less than {LEAST_COVERAGE:g} %"
+            )
 
 
 def security(text: str) -> Iterator[str]:

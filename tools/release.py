@@ -109,7 +109,7 @@ def reports(root: Path) -> Iterator[str]:
     checks: dict[str, Callable[[str], Iterator[str]]] = {
         "benchmarks": lambda text: _reports.benchmarks(text, [aim.text for aim in AIMS]),
         "chaos": _reports.chaos,
-        "coverage": _reports.coverage,
+        "coverage-gaps": _reports.coverage,
         "mutation": lambda text: _reports.mutation(text, SCOPES),
         "security": _reports.security,
     }
