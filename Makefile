@@ -36,8 +36,9 @@ test: setup ## Run every check and test, as CI does
 
 coverage: setup ## Run the tests and say which lines and branches of shared/ and functions/ they leave out; fails below 95 %
 	@sh scripts/setup.sh tests
-	@$(PYTHON) -m pytest -n auto --dist worksteal --cov --cov-report=term --cov-report=json:.tools/coverage.json
-	@$(PYTHON) -m tools.gaps .tools/coverage.json
+	@mkdir -p .tools
+	@tests=0; $(PYTHON) -m pytest -n auto --dist worksteal --cov --cov-report=term --cov-report=json:.tools/coverage.json || tests=$$?; \
+		$(PYTHON) -m tools.gaps .tools/coverage.json && exit $$tests
 
 check: setup ## Run the checks alone: format, lint, types, layers
 	@sh scripts/check.sh

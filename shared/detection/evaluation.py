@@ -19,7 +19,7 @@ from shared.detection.overflow import Overflow
 from shared.detection.recent import Crossed, Kept, Recent
 from shared.detection.rules import NO_RULES, Rules
 from shared.detection.traits import KnownRules, Traits, has_alerts, has_hot
-from shared.detection.views import Digested, Evaluator, View, read_view
+from shared.detection.views import Digested, Evaluator, View, crosses_after, read_view
 from shared.storage.containers import ALERTS
 from shared.storage.documents import (
     MAX_PAGE,
@@ -75,6 +75,8 @@ class _Work:
     doubted: list[Span]
     tenants: set[str]
     """Whose alerts are brought up to date."""
+    unprobed: Sequence[datetime] = ()
+    """New events, where nobody looked yet whether anything crosses after them. If nothing does, nothing is done."""
     last: Kept | None = None
     """The last events of a hot key, for the next batch."""
 
@@ -115,20 +117,21 @@ class Evaluation:
             head = await self._disturb(series, head)
         doubted = await self._doubted(evaluator, head, touched.sighted)
         hot = _is_hot(head)  # then the digests have to be kept up to date, whatever crosses
-        known = self._crosses_still(evaluator, touched)
-        tenants = None if hot or known else await evaluator.crosses(touched.moments)
-        if tenants is None and not (doubted or hot or known):
+        unprobed = [] if hot or doubted or not self._crosses_still(evaluator, touched) else touched.moments
+        tenants = None if hot or unprobed else await evaluator.crosses(touched.moments)
+        if tenants is None and not (doubted or hot or unprobed):
             return
         centers = [*(Span(at, at) for at in touched.moments), *doubted]
         within = reach(evaluator.parameters.window)
         for span in merged([Span(each.start - within, each.end + within) for each in centers]):
             mine = [each for each in centers if span.holds(each.start)]
-            work = _Work(evaluator, rules, span, mine, doubted, {series.tenant_id, *(tenants or ())} - {""})
+            work = _Work(evaluator, rules, span, mine, doubted, {series.tenant_id, *(tenants or ())} - {""}, unprobed)
             await self._until_done(work)
 
     def _crosses_still(self, evaluator: Evaluator, touched: Touched) -> bool:
-        """Whether these events lie so near to what crossed last that no probe has to tell. Whom an address concerns is
-        known by a probe alone."""
+        """Whether these events lie so near to what crossed last that most likely something crosses after them: then the
+        view tells whether it does, and what a probe reads is not read before. Whom an address concerns is known by a
+        probe alone."""
         if evaluator.series.pattern.across_tenants:
             return False
         return self._crossed.lately(evaluator.series, touched.moments, evaluator.parameters.window)
@@ -169,11 +172,15 @@ class Evaluation:
         window = work.evaluator.parameters.window
         began = Span(work.span.start - window, work.span.end)
         stored = {tenant_id: await self._stored(work.series.of(tenant_id), began) for tenant_id in heads}
-        if _is_hot(heads[work.series.tenant_id]):
+        view: View | None
+        if not _is_hot(heads[work.series.tenant_id]):
+            view = await self._read(work, heads)
+        elif await self._probed(work):
             view = await self._digested(work, heads, [alert for each in stored.values() for alert in each])
         else:
-            view = await self._read(work, heads)
-            self._crossed.note(work.series, view.crossings[-1].at if view.crossings else None)
+            view = None
+        if view is None:
+            return
         whose = work.series.tenant_id
         changes = await self._changes(work, work.series, view, stored[whose])
         # Where the attack as such is another one now, all tenants in it are concerned; else those around new events.
@@ -206,10 +213,13 @@ class Evaluation:
         ]
         return [extent for moment, extent in extents if extent.end >= moment]
 
-    async def _read(self, work: _Work, heads: dict[str, Item | None]) -> View:
+    async def _read(self, work: _Work, heads: dict[str, Item | None]) -> View | None:
+        """Everything there is; None where it turns out that there is nothing to be done."""
         try:
-            return await read_view(work.evaluator, work.span)
+            view = await read_view(work.evaluator, work.span)
         except TooMany:
+            if not await self._probed(work):
+                return None
             await self._note(work, has_hot(work.series.pattern))
             # The mark comes before the digests: whoever did not see it had its event stored before they are made.
             await self._store.batch(
@@ -217,6 +227,17 @@ class Evaluation:
             )
             _log.info("series_hot", pattern=work.series.pattern.id)
             raise _StartOver from None
+        self._crossed.note(work.series, view.crossings[-1].at if view.crossings else None)
+        if work.unprobed and not crosses_after(view.crossings, work.unprobed, work.evaluator.parameters.window):
+            return None
+        return view
+
+    async def _probed(self, work: _Work) -> bool:
+        """Whether there is something to be done, by a probe where none was made before."""
+        if work.unprobed and await work.evaluator.crosses(work.unprobed) is None:
+            return False
+        work.unprobed = ()
+        return True
 
     async def _digested(self, work: _Work, heads: dict[str, Item | None], stored: Sequence[Item]) -> View:
         window = work.evaluator.parameters.window

@@ -31,6 +31,11 @@ def aligned(span: Span, unit: timedelta = MINUTE) -> Span:
     return Span(floor(span.start), floor(span.end) + unit - _TICK)
 
 
+def crosses_after(crossings: Sequence[Crossing], moments: Sequence[datetime], window: timedelta) -> bool:
+    """Whether one of these crossing points lies within a window after one of these moments."""
+    return any(moment <= crossing.at <= moment + window for crossing in crossings for moment in moments)
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluator:
     """One key under the rules of its tenant: from events to crossing points."""
@@ -76,10 +81,7 @@ class Evaluator:
         for span in merged([Span(moment - window, moment + window) for moment in moments]):
             observed = await self.source.load(aligned(span))
             within = [moment for moment in moments if span.holds(moment)]
-            for crossing in await self.crossings(observed):
-                if any(moment <= crossing.at <= moment + window for moment in within):
-                    crossed = True
-                    break
+            crossed |= crosses_after(await self.crossings(observed), within, window)
             found |= {each.group for each in observed}
         return found if crossed else None
 

@@ -132,7 +132,7 @@ def patch_step(
 
     def run(tx: Transaction) -> Row:
         position, _, body = find(tx)
-        item: Item = from_json(body)
+        item: Item = from_json(body, cache_strings="keys")
         apply_patches(item, patches)
         prepared = prepare(table.container, partition, item, now=tx.now, ttl_days=tx.ttl_days)
         return _update(tx, table, position, prepared)

@@ -8,7 +8,6 @@ import pytest
 from shared.core.clock import rfc3339
 from shared.detection import all_patterns
 from shared.detection.history import Limits
-from shared.detection.rules import NO_RULES, Rules
 from shared.detection.traits import TRAITS_KIND, Traits
 from shared.storage.containers import ALERTS, AUDIT_EVENTS, PERIOD, Container
 from shared.storage.documents import Item, Page, Partition, Query, Range
@@ -18,7 +17,6 @@ from tests.detection.support import (
     START,
     TENANT,
     Bystander,
-    Same,
     World,
     compared,
     failures,
@@ -84,37 +82,6 @@ async def test_many_events_of_a_key_are_asked_for_by_kind() -> None:
     async with new_world(limits=Limits(at_once=39)) as world, new_world() as other:
         assert (await asked_by(world, events))["query"] == 1 + 3
         assert (await asked_by(other, events))["query"] == 1
-
-
-async def test_what_comes_soon_after_a_crossing_is_read_once() -> None:
-    """The alerts and the view; what comes later is probed before, and of what crosses nothing the probe is all."""
-    asked: Counter[str] = Counter()
-
-    async def count(call: str) -> None:
-        asked[call] += 1
-
-    async with new_world() as world, new_world() as other:
-        consumer = world.consumer((COARSE,), Bystander(world.store, count))
-        for start, many, queries in ((0, 3, 3), (900, 3, 2), (8000, 3, 3), (8100, 1, 2), (20_000, 1, 1)):
-            await world.keep(events := failures(*(start + n for n in range(many)), prefix=f"from{start}"))
-            await other.deliver(events, COARSE)
-            asked.clear()
-            await consumer.consume(events)
-            assert asked["query"] == queries, start
-        assert compared(await world.current()) == compared(await other.current())
-
-
-@pytest.mark.parametrize("remembers", [True, False])
-async def test_what_crossed_under_other_rules_leaves_their_alert(*, remembers: bool) -> None:
-    """A process that remembers that the key crossed does what any other does."""
-    async with new_world() as world:
-        world.rules = same = Same(NO_RULES)
-        consumer = world.consumer()
-        for n, threshold, counts in ((4, 5, [5]), (5, 7, [5]), (6, 7, [7, 5]), (7, 7, [8, 5])):
-            same.rules = Rules(thresholds={"brute_force": {"threshold": threshold}})
-            await world.keep(tried := failures(*range(n + 1)))
-            await (consumer if remembers else world.consumer()).consume(tried[n:] if n > 4 else tried)
-            assert [each["count"] for each in await world.current()] == counts
 
 
 @pytest.mark.parametrize("k", range(1, 25))
