@@ -287,7 +287,9 @@ def test_code_would_be_seen(text: str) -> None:
     assert not exact(parsed("re.compile(x); typst.compile(y)"), BUILT_IN)
 
 
-@pytest.mark.parametrize("text", ["hmac.new(key, signed, 'md5')", "new('SHA-1')", "hmac.new(a, digestmod='sha512_256')"])
+@pytest.mark.parametrize(
+    "text", ["hmac.new(key, signed, 'md5')", "new('SHA-1')", "hmac.new(a, digestmod='sha512_256')"]
+)
 def test_a_hash_by_its_name_would_be_seen(text: str) -> None:
     assert named_hashes(parsed(text))
     assert not named_hashes(parsed("hmac.new(key, signed, hashlib.sha256)\nx.get('md')"))

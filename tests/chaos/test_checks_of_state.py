@@ -314,7 +314,9 @@ def test_signs_of_life_come_when_they_are_due(beats: list[Item], *, is_right: bo
     assert (check_own_work(Snapshot({"audit_events": beats}), [], 0, 0) == []) == is_right
 
 
-@pytest.mark.parametrize(("counted", "check"), [(2, "acknowledged_without_event"), (3, None), (4, "event_without_cause")])
+@pytest.mark.parametrize(
+    ("counted", "check"), [(2, "acknowledged_without_event"), (3, None), (4, "event_without_cause")]
+)
 def test_refused_tokens_are_counted_as_often_as_they_were_refused(counted: int, check: str | None) -> None:
     refused = {"type": "auth.token_rejected", "outcome": "denied", "attributes": {"count": counted}}
     told = [{**event(None, "auth.token_rejected"), **refused}]

@@ -198,7 +198,7 @@ def _entries(snapshot: Snapshot, users: Mapping[str, Item], tenants: Mapping[str
     secret, there = snapshot.secret, users.values()
     wanted = Counter((email_id(secret, each["email"]), each["user_id"], each["tenant_id"]) for each in there)
     known = Counter((f"user|{each['user_id']}", each["tenant_id"]) for each in there)
-    for entry in ((by_email - wanted) | (wanted - by_email)) + ((by_id - known) | (known - by_id)):
+    for entry in [*(by_email - wanted), *(wanted - by_email), *(by_id - known), *(known - by_id)]:
         yield Finding("change_without_event", f"the directory and the accounts differ: {entry}")
     enrolled = {each["id"] for each in snapshot.of("tenants")}
     for each in sorted(tenants.keys() - enrolled):
