@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import hashlib
 import re
 from collections.abc import Iterator
 
@@ -39,6 +40,8 @@ CRYPTOGRAPHY = {
     "cryptography.hazmat.primitives.serialization": {"Encoding", "PublicFormat", "load_der_public_key"},
 }
 """All that is used of the library: GCM, OAEP, RFC 3394, Ed25519, HKDF; no other mode, padding or curve."""
+
+HASHES = {re.sub("[-_/ ]", "", name.lower()) for name in hashlib.algorithms_available | hashlib.algorithms_guaranteed}
 
 OTHERS = {
     "Crypto",
@@ -128,6 +131,13 @@ def formats(tree: ast.AST) -> list[str]:
         elif name in ("Template", "string.Template"):
             found.append(name)
     return found
+
+
+def named_hashes(tree: ast.AST) -> set[str]:
+    """Of calls that are given a hash by its name: the name."""
+    given = (each for _, call in calls(tree) for each in (*call.args, *(named.value for named in call.keywords)))
+    texts = (each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str))
+    return {text for text in texts if re.sub("[-_/ ]", "", text.lower()) in HASHES}
 
 
 def everywhere[T](found: dict[str, T]) -> dict[str, T]:
@@ -220,7 +230,7 @@ def test_hashes_are_sha_256() -> None:
     found, plain = set(), set()
     for path, tree in sources().items():
         names = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | imported(tree)
-        found |= {name for name in names if re.fullmatch(r"hashlib\.\w+", name)}
+        found |= {name for name in names if re.fullmatch(r"hashlib\.\w+", name)} | named_hashes(tree)
         plain |= {f"{path} {name}" for name in names if name in ("uuid.uuid3", "zlib.crc32", "zlib.adler32")}
     assert found == {"hashlib.sha256"}
     assert plain == {"shared/identity/service.py zlib.crc32"}, "which of a thousand strangers an e-mail counts as"
@@ -275,6 +285,14 @@ def test_what_is_not_wanted_would_be_seen(text: str, unwanted: set[str]) -> None
 def test_code_would_be_seen(text: str) -> None:
     assert exact(parsed(text), BUILT_IN)
     assert not exact(parsed("re.compile(x); typst.compile(y)"), BUILT_IN)
+
+
+@pytest.mark.parametrize(
+    "text", ["hmac.new(key, signed, 'md5')", "new('SHA-1')", "hmac.new(a, digestmod='sha512_256')"]
+)
+def test_a_hash_by_its_name_would_be_seen(text: str) -> None:
+    assert named_hashes(parsed(text))
+    assert not named_hashes(parsed("hmac.new(key, signed, hashlib.sha256)\nx.get('md')"))
 
 
 @pytest.mark.parametrize("text", ["x % (1,)", "x.format(1)", "f(x).format_map(y)", "string.Template(x)"])

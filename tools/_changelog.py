@@ -9,6 +9,8 @@ from typing import NamedTuple
 HEADINGS = frozenset({"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"})
 _ENTRY = re.compile(r"^## +(.*?) *$", re.MULTILINE)
 _TITLE = re.compile(r"\[(\d+)\.(\d+)\.(\d+)\] - (\d{4}-\d{2}-\d{2})")
+_ODD_HEADING = re.compile(r"^(?!#{2,} )[ \t]*(#{2,}.*)$", re.MULTILINE)
+"""What Markdown, or a reader, takes for a heading, and what is none of the form that is looked for here."""
 _HEADING = re.compile(r"^### +(.*?) *$", re.MULTILINE)
 
 
@@ -41,6 +43,8 @@ def _entry(title: str, below: str) -> Entry:
 def against(text: str, version: str, today: date, begun: date | None) -> Iterator[str]:
     """What is wrong with a changelog when a version is released. `begun`: the day of the project's first commit, where
     that is known."""
+    for line in _ODD_HEADING.finditer(text):
+        yield f"{line[0].rstrip()}: a heading is ## or ### and a space, from the margin on"
     found = entries(text)
     if not found or not found[0].title.startswith(f"[{version}]"):
         yield f"the top entry is {found[0].title if found else 'not there'}, the version {version}"

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -66,11 +66,11 @@ def changelog(root: Path, today: date) -> Iterator[str]:
 
 
 def _begun(root: Path) -> date | None:
-    """The day of the first commit; None where only the last ones were fetched."""
+    """The day of the first commit (UTC); None where only the last ones were fetched."""
     if _git(root, "rev-parse", "--is-shallow-repository").strip() != "false":
         return None
-    days = _git(root, "log", "--max-parents=0", "--format=%cs", "HEAD").split()
-    return date.fromisoformat(min(days))
+    times = _git(root, "log", "--max-parents=0", "--format=%ct", "HEAD").split()
+    return datetime.fromtimestamp(min(map(int, times)), UTC).date()
 
 
 def pages(root: Path) -> Iterator[str]:
@@ -134,8 +134,8 @@ def tag_to_be() -> str:
 
 
 def tree(root: Path) -> Iterator[str]:
-    """What is not committed."""
-    yield from _git(root, "status", "--porcelain").splitlines()
+    """What is not committed, whatever git is set to leave out."""
+    yield from _git(root, "status", "--porcelain", "--untracked-files=normal").splitlines()
 
 
 def generated(root: Path) -> Iterator[str]:

@@ -121,6 +121,23 @@ def an_email_without_account(planted: Planted) -> None:
     planted.items["directory"].remove(planted.one("directory", state="confirmed"))
 
 
+def two_emails_swapped(planted: Planted) -> None:
+    one, other, *_ = (each for each in planted.items["directory"] if each.get("state") == "confirmed")
+    one["id"], other["id"] = other["id"], one["id"]
+
+
+def an_id_of_another_organization(planted: Planted) -> None:
+    next(each for each in planted.items["directory"] if each["id"].startswith("user|"))["tenant_id"] = SOMEBODY
+
+
+def an_account_behind_another(planted: Planted) -> None:
+    planted.items["identity"].insert(0, {**planted.one("identity", kind="user"), "tenant_id": SOMEBODY})
+
+
+def a_factor_that_nobody_enrolled(planted: Planted) -> None:
+    planted.items["identity"].append({"id": "mfa|1", "kind": "mfa", "tenant_id": SOMEBODY})
+
+
 def a_key_that_may_more(planted: Planted) -> None:
     planted.one("identity", kind="api_key")["scopes"] = ["everything"]
 
@@ -352,6 +369,8 @@ DEFECTS: Mapping[Callable[[Planted], None], frozenset[str]] = {
             *(nobody_administers, an_auditor_raised, everybody_suspended, consents_gone, a_name_changed),
             *(a_biography_that_nobody_wrote, an_account_elsewhere, a_power_that_there_is_not),
             *(a_former_password_forgotten, settings_gone, an_organization_suspended, an_email_without_account),
+            *(two_emails_swapped, an_id_of_another_organization, an_account_behind_another),
+            a_factor_that_nobody_enrolled,
             *(a_key_that_may_more, a_key_of_another_secret, a_refresh_forgotten, sessions_that_nobody_opened),
         ),
         frozenset({"change_without_event"}),

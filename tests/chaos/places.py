@@ -22,6 +22,7 @@ from shared.storage.documents import FEED_START, Position
 from shared.storage.errors import NotFound
 from tests.chaos.app import ROOT
 from tests.chaos.checks import Snapshot, read_sqlite
+from tests.chaos.checks.model import index_secret
 from tests.chaos.process import AppProcess
 from tests.cosmos_emulator.emulator import KEY, Emulator
 
@@ -179,7 +180,7 @@ class SharedPlace:
                 while changes := await store.changes(container, position, PAGE):
                     found[name] += [change.item for change in changes]
                     position = changes[-1].position
-            return Snapshot(found)
+            return Snapshot(found, index_secret(Path(self.environment["KRAFTD_DATA"])))
 
     async def is_drained(self) -> bool:
         async with self._store() as store:

@@ -16,6 +16,7 @@ class Planted:
 
     def __init__(self, judged: Judged) -> None:
         self.items: Items = {name: copy.deepcopy(found) for name, found in judged.snapshot.items.items()}
+        self.secret = judged.snapshot.secret
         self.attempts = list(judged.attempts)
         self.starts = judged.outcome.starts
         self.faults = judged.outcome.injected
@@ -79,7 +80,7 @@ class Planted:
     def missed(self, wanted: frozenset[str]) -> set[str]:
         """Which of these checks find nothing. The others are asked no longer than it takes."""
         left = set(wanted)
-        for findings in checks(Snapshot(self.items), self.attempts, self.starts, self.faults):
+        for findings in checks(Snapshot(self.items, self.secret), self.attempts, self.starts, self.faults):
             left -= {each.check for each in findings}
             if not left:
                 break

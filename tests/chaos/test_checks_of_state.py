@@ -9,6 +9,8 @@ from argon2 import PasswordHasher
 
 from tests.chaos.checks import Snapshot
 from tests.chaos.checks.calls import check_calls
+from tests.chaos.checks.kinds import WORKING, check_kinds
+from tests.chaos.checks.model import email_id
 from tests.chaos.checks.own_work import check_own_work
 from tests.chaos.checks.state import check_state
 from tests.chaos.journal import Attempt
@@ -72,7 +74,10 @@ def found(
     items = {
         "audit_events": [*BEGUN, *events],
         "identity": [user, tenant, *(more or (SESSION,))],
-        "directory": [{"state": "confirmed", "user_id": "u", "tenant_id": "t"}],
+        "directory": [
+            {"id": email_id(bytes(32), "e@example.com"), "state": "confirmed", "user_id": "u", "tenant_id": "t"},
+            {"id": "user|u", "tenant_id": "t"},
+        ],
         "tenants": [{"id": "t"}],
     }
     return [each.check for each in check_state(Snapshot(items), [JOINED, *asked])]
@@ -136,6 +141,35 @@ def test_the_passwords_are_the_last_that_were_set(changes: list[Attempt], told_o
         assert found(events, changes, user={**USER, "password_hash": last}) == ["change_without_event"]
 
 
+OTHERS: Item = {"tenant_id": "other"}
+SECOND = [
+    {**USER, **OTHERS},
+    {**TENANT, "status": "suspended"},
+    {**SESSION, **OTHERS, "user_id": "v"},
+    {**SESSION, "user_id": "v"},
+]
+
+
+@pytest.mark.parametrize("second", SECOND)
+def test_a_second_item_of_one_name_is_found_wherever_it_lies(second: Item) -> None:
+    there = [USER, TENANT, SESSION]
+    for items in ([*there, second], [second, *there]):
+        doubled = [each for each in check_kinds(Snapshot({"identity": items})) if "2 times" in each.detail]
+        assert [each.check for each in doubled] == ["change_without_event"]
+    assert list(check_kinds(Snapshot({"identity": there}))) == []
+    assert "change_without_event" in found([], [], second, SESSION)
+
+
+@pytest.mark.parametrize("kind", ["mfa", "webhook", "factor", "challenge", "subject_request", None])
+def test_what_no_client_makes_is_not_there(kind: str | None) -> None:
+    assert found([], [], SESSION, {"id": "1", "kind": kind, "tenant_id": "t"}) == ["change_without_event"]
+
+
+def test_what_is_kept_for_its_own_work_may_be_there() -> None:
+    kept = [{"id": f"{kind}|1", "kind": kind, "tenant_id": "t"} for kind in WORKING]
+    assert found([], [], SESSION, *kept) == []
+
+
 LEFT = event("2", "auth.logout")
 
 
@@ -155,7 +189,7 @@ LEFT = event("2", "auth.logout")
 def test_sessions_are_those_that_were_given_and_did_not_end(
     events: list[Item], sessions: list[Item], finding: list[str]
 ) -> None:
-    assert found(events, [], *(sessions or [{"kind": "other"}])) == finding
+    assert found(events, [], *(sessions or [{"kind": "pulse"}])) == finding
 
 
 @pytest.mark.parametrize(
@@ -278,3 +312,14 @@ def beat(minute: int, source: str = "service", **said: Any) -> Item:
 )
 def test_signs_of_life_come_when_they_are_due(beats: list[Item], *, is_right: bool) -> None:
     assert (check_own_work(Snapshot({"audit_events": beats}), [], 0, 0) == []) == is_right
+
+
+@pytest.mark.parametrize(
+    ("counted", "check"), [(2, "acknowledged_without_event"), (3, None), (4, "event_without_cause")]
+)
+def test_refused_tokens_are_counted_as_often_as_they_were_refused(counted: int, check: str | None) -> None:
+    refused = {"type": "auth.token_rejected", "outcome": "denied", "attributes": {"count": counted}}
+    told = [{**event(None, "auth.token_rejected"), **refused}]
+    asked = [attempt(number, "profile", 401) for number in range(3)]
+    findings = check_own_work(Snapshot({"audit_events": told}), asked, 0, 0)
+    assert [each.check for each in findings if "counted" in each.detail] == ([] if check is None else [check])

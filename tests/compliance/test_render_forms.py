@@ -22,7 +22,7 @@ from shared.compliance import render as package
 from shared.compliance.parts import encode
 from shared.compliance.render import FORMATS, Format, render
 from shared.compliance.render.charts import WIDTH, svg
-from shared.compliance.render.csv import csv_files
+from shared.compliance.render.csv import csv_files, file_name
 from shared.compliance.render.html import report_html
 from shared.compliance.render.json import FORMAT, report_json, schema
 from shared.compliance.report_model import Chart, Report, Series, Table
@@ -161,6 +161,20 @@ def test_a_file_name_is_a_file_name_whatever_the_id_of_its_table() -> None:
 # ---- charts ---------------------------------------------------------------------------------------------------------
 
 _SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (f"{'x' * 79}.y", "x" * 79),
+        (f".{'x' * 78}.y", "x" * 78),
+        *((device, f"_{device}") for device in ("CON", "nul", "Aux.txt", "PRN.a.b", "com1", "LPT9")),
+        *((plain, plain) for plain in ("console", "com", "com10", "a.con", "CC6.1")),
+    ],
+)
+def test_a_file_name_is_one_on_windows_too(text: str, name: str) -> None:
+    assert file_name(text, set()) == name
+    assert file_name(text, {name.lower()}) == f"{name}-2"
 
 
 @pytest.mark.parametrize("chart", charts(), ids=lambda chart: chart.id)

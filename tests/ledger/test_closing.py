@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from shared.ledger._text import encode_base64
-from shared.ledger.closing import GRACE
 from shared.ledger.merkle import leaf_hashes, root_of
 from shared.ledger.shards import head_id
 from shared.storage.containers import AUDIT_EVENTS, LEDGER
@@ -19,7 +18,8 @@ from tests.ledger.world import NOW, ORIGIN, PERIOD, TENANT, World, new_world
 from tools import verify_evidence as verifier
 
 LATER = "2026-04"
-DUE = datetime(2026, 4, 1, tzinfo=UTC) + GRACE
+DUE = datetime(2026, 4, 9, tzinfo=UTC)
+"""When March is closed."""
 
 
 async def told(world: World) -> list[Item]:

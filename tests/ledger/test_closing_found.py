@@ -8,7 +8,6 @@ import pytest
 
 from shared.core.clock import period_end
 from shared.ledger._text import encode_base64
-from shared.ledger.closing import GRACE
 from shared.ledger.shards import Head, head_id
 from shared.storage.containers import LEDGER
 from shared.storage.documents import Item
@@ -72,7 +71,6 @@ async def test_months_are_closed_from_their_grace_until_their_retention_ends() -
             await world.seal(world.events(2))
             world.clock.set(moment)
             assert await close(world) == closed
-    assert timedelta(days=8) == GRACE
 
 
 async def test_several_months_are_closed_and_counted(world: World) -> None:

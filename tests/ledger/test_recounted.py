@@ -49,12 +49,6 @@ def hours(**numbers: int) -> list[int]:
     return [numbers.get(f"h{hour:02}", 0) for hour in range(24)]
 
 
-def test_the_form_of_counts() -> None:
-    rollup = counted((LOGIN, None, 7))
-    form = {"id": f"rollup|{DAY}", **FORM, "kind": "rollup"}
-    assert rollup_item(TENANT, PERIOD, rollup) == form | rollup.to_item()
-
-
 def test_counts_that_are_as_they_should_be() -> None:
     rollup = counted((LOGIN, None, 7), (LOGIN, "x", 7), (READ, None, 8))
     assert wrong(rollup, stored(rollup)) is None
@@ -123,7 +117,6 @@ async def plant(world: World, days: Sequence[str], tenant_id: str = TENANT) -> N
 
 
 async def test_all_that_lies_there_as_counts_is_looked_at(world: World) -> None:
-    assert MOST_DAYS == 1000
     for some in range(3):
         await plant(world, [f"{number}" for number in range(100 + some * 40, 140 + some * 40)])
     await plant(world, ["other"], OTHER)

@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from email.message import Message
 from importlib import metadata
 from pathlib import Path
@@ -78,6 +78,22 @@ def test_the_day_of_the_changelog_is_held_against_clock_and_first_commit(
     assert list(release.changelog(shallow, late)) == []
 
 
+@pytest.mark.parametrize(
+    ("committed", "begun"),
+    [("2027-02-03T01:00:00+05:00", date(2027, 2, 2)), ("2027-02-03T23:00:00-05:00", date(2027, 2, 4))],
+)
+def test_the_day_of_the_first_commit_is_that_of_utc(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, committed: str, begun: date
+) -> None:
+    monkeypatch.setenv("GIT_COMMITTER_DATE", committed)
+    git(repository, "checkout", "-q", "--orphan", "new")
+    git(repository, "commit", "-q", "-m", "first")
+    day = begun - timedelta(days=1)
+    (repository / "CHANGELOG.md").write_text(f"## [{VERSION}] - {day}\n\n### Added\n- It.\n", encoding="utf-8")
+    before = f"CHANGELOG.md: [{VERSION}] - {day}: its day is before the first commit ({begun})"
+    assert list(release.changelog(repository, date(2027, 3, 1))) == [before]
+
+
 @pytest.fixture
 def read_alone(tmp_path: Path) -> Path:
     """The least that is there to be read."""
@@ -145,7 +161,9 @@ def test_a_tree_with_what_is_not_committed(repository: Path) -> None:
     assert list(release.tree(repository)) == []
     (repository / "file.txt").write_text("three\n", encoding="utf-8")
     (repository / "new.txt").touch()
-    assert list(release.tree(repository)) == [" M file.txt", "?? new.txt"]
+    for shown in ("normal", "no"):
+        git(repository, "config", "status.showUntrackedFiles", shown)
+        assert list(release.tree(repository)) == [" M file.txt", "?? new.txt"]
 
 
 def test_marks_of_what_is_not_done(repository: Path) -> None:

@@ -46,6 +46,11 @@ def test_changelogs_that_will_do(parts: tuple[str, ...]) -> None:
             (TOP, ADDED, "## [Unreleased]", ADDED, BEFORE),
             "[Unreleased]: not of the form [X.Y.Z] - YYYY-MM-DD, with a day that there is",
         ),
+        *(
+            ((heading, ADDED, TOP, ADDED, BEFORE), f"{heading}: a heading is ## or ### and a space, from the margin on")
+            for heading in ("##[Unreleased]", "##\t[Unreleased]", "  ## [Unreleased]", "##[1.0.0] - 2026-03-16")
+        ),
+        ((TOP, ADDED, "###Fixed\n- It.", BEFORE), "###Fixed: a heading is ## or ### and a space, from the margin on"),
         (("## [1.0.0]", ADDED), "[1.0.0]: not of the form [X.Y.Z] - YYYY-MM-DD, with a day that there is"),
         *(
             ((f"## [1.0.0] - {day}", ADDED), f"{day}: not of the form [X.Y.Z] - YYYY-MM-DD, with a day that there is")
@@ -93,17 +98,29 @@ def test_what_a_campaign_lost() -> None:
     assert list(_reports.chaos(text[:second])) == ["Cosmos DB: no run"]
     assert list(_reports.chaos(text[:first] + text[second:])) == ["embedded store: no run"]
     assert list(_reports.chaos(text.replace("**Lost: 0.**", "", 1))) == ["embedded store: no run"]
-    assert list(_reports.chaos(f"{text}\n| kill -9 | 3 | 2 |\n| disk full | 0 | 0 |\n")) == [
+    assert list(_reports.chaos(f"{text}\n| kill -9 | 3 | 2 |\n| disk full | 0 | 0 |\n| gone | 1,200 | 1,199 |\n")) == [
         "kill -9: 2 of 3 survived",
         "disk full: 0 of 0 survived",
+        "gone: 1,199 of 1,200 survived",
     ]
 
 
 def test_scopes_of_mutation_without_a_figure() -> None:
     text = page("mutation")
     assert list(_reports.mutation(text, SCOPES)) == []
-    text = "## A\n\n`make mutation ONLY=a`.\n\nOf 20 90.0 % were.\n\n## B\n\n| `b` | none |\n| `c` | 9 % of 30 |\n"
-    assert list(_reports.mutation(text, ["a", "b", "c", "d"])) == ["no figure for b", "no figure for d"]
+
+
+def test_scopes_of_which_too_little_is_noticed() -> None:
+    rows = "| `b` | none |\n| `c` | 98.5 % | 89.9 % of 30 |\n| `e` | 3 % | |\n| `f` | 100 % | 90 % of 30 |\n"
+    text = f"## A\n\n`make mutation ONLY=a`.\n\nOf 20 90.0 % were.\n\n## B\n\n{rows}"
+    text += "## G\n\n`make mutation ONLY=g`.\n\nOf 20 80 % were.\n"
+    assert list(_reports.mutation(text, ["a", "b", "c", "d", "e", "f", "g"])) == [
+        "no figure for b",
+        "89.9 % of c, less than 90 %",
+        "no figure for d",
+        "3 % of e, less than 90 %",
+        "80 % of g, less than 90 %",
+    ]
 
 
 @pytest.mark.parametrize(

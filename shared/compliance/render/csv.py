@@ -21,6 +21,7 @@ type Row = Sequence[Cell]
 
 REFERENCE: Final = ("period", "index", "event_id", "recorded_at", "type", "outcome")
 """The columns of a sealed event."""
+_DEVICE: Final = re.compile(r"con|prn|aux|nul|(?:com|lpt)[0-9]", re.IGNORECASE)
 
 
 def csv_files(report: Report) -> dict[str, bytes]:
@@ -48,8 +49,11 @@ def table(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
 
 
 def file_name(text: str, taken: set[str]) -> str:
-    """A text as a name that is a file's on any system, and no other's: letters, digits, dots, dashes."""
-    plain = re.sub(r"(?:[^A-Za-z0-9_.-]|\.\.+)+", "_", text).strip(".")[:80] or "_"
+    """A text as a name that is a file's on any system, and no other's: letters, digits, dots, dashes; no dot at an end,
+    and none of the names that Windows has for devices, whatever follows their first dot."""
+    plain = re.sub(r"(?:[^A-Za-z0-9_.-]|\.\.+)+", "_", text)[:80].strip(".") or "_"
+    if _DEVICE.fullmatch(plain.partition(".")[0]):
+        plain = f"_{plain}"
     name, number = plain, 2
     while name.lower() in taken:
         name, number = f"{plain}-{number}", number + 1

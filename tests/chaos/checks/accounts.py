@@ -4,7 +4,7 @@ Every field of every item is looked at, whether or not some call was about it, b
 what the store adds. The hash of a password has to be of the last one that was set.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from tests.chaos.checks.fields import PASSWORD, Course, follow
-from tests.chaos.checks.model import Finding, Item, Snapshot
+from tests.chaos.checks.model import Finding, Item, Snapshot, email_id
 from tests.chaos.journal import Attempt
 
 NEW = {
@@ -190,12 +190,16 @@ def _is_hash_of(encoded: str, password: str) -> bool:
 
 
 def _entries(snapshot: Snapshot, users: Mapping[str, Item], tenants: Mapping[str, Item]) -> Iterator[Finding]:
-    """Each account has its e-mail in the directory, each organization its place among those that timers see to."""
-    entries = [each for each in snapshot.of("directory") if each.get("state") == "confirmed"]
-    confirmed = sorted((each["user_id"], each["tenant_id"]) for each in entries)
-    wanted = sorted((each["user_id"], each["tenant_id"]) for each in users.values())
-    if confirmed != wanted:
-        yield Finding("change_without_event", f"the directory has {len(confirmed)} accounts, of {len(wanted)}")
+    """Each account has its e-mail and its id in the directory, each organization its place among those that timers see
+    to."""
+    entries = snapshot.of("directory")
+    by_email = Counter((e["id"], e["user_id"], e["tenant_id"]) for e in entries if e.get("state") == "confirmed")
+    by_id = Counter((each["id"], each["tenant_id"]) for each in entries if each["id"].startswith("user|"))
+    secret, there = snapshot.secret, users.values()
+    wanted = Counter((email_id(secret, each["email"]), each["user_id"], each["tenant_id"]) for each in there)
+    known = Counter((f"user|{each['user_id']}", each["tenant_id"]) for each in there)
+    for entry in [*(by_email - wanted), *(wanted - by_email), *(by_id - known), *(known - by_id)]:
+        yield Finding("change_without_event", f"the directory and the accounts differ: {entry}")
     enrolled = {each["id"] for each in snapshot.of("tenants")}
     for each in sorted(tenants.keys() - enrolled):
         yield Finding("event_without_change", f"tenant {each} is in no list")

@@ -1,5 +1,7 @@
 """What the checks are about: all that is in the store at the end, and what they have to say of it."""
 
+import hashlib
+import hmac
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -7,6 +9,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.storage.containers import CONTAINERS
 
@@ -23,9 +28,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every item of every container, as the store itself has them."""
+    """Every item of every container, as the store itself has them. `secret`: what e-mails are hashed with."""
 
     items: Mapping[str, list[Item]] = field(default_factory=dict)
+    secret: bytes = bytes(32)
 
     def of(self, container: str, kind: str | None = None) -> list[Item]:
         """The items of a container, or those of one kind."""
@@ -37,6 +43,17 @@ class Snapshot:
         return self.of("audit_events")
 
 
+def email_id(secret: bytes, email: str) -> str:
+    """The id of an entry of the directory, under the first version of the secret; of an e-mail in ASCII."""
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"kraftd/blind-index/directory").derive(secret)
+    return f"email|v1:{hmac.digest(key, email.lower().encode(), hashlib.sha256).hex()}"
+
+
+def index_secret(data: Path) -> bytes:
+    """What the app made in its folder when it was started first."""
+    return (data / "secrets" / "index.v1").read_bytes()
+
+
 def read_sqlite(path: Path) -> Snapshot:
     """The content of an embedded store's file, read by SQLite itself and not by the app's adapter."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
@@ -44,7 +61,8 @@ def read_sqlite(path: Path) -> Snapshot:
             {
                 name: [json.loads(body) for (body,) in database.execute(f"SELECT body FROM items_{name}")]  # noqa: S608
                 for name in CONTAINERS
-            }
+            },
+            index_secret(path.parent),
         )
 
 

@@ -120,5 +120,5 @@ def _rejections(snapshot: Snapshot, attempts: Sequence[Attempt]) -> Iterator[Fin
     most = sure + 20 * sum(each.in_doubt or each.call == "refresh" for each in attempts)
     if counted < sure:
         yield Finding("acknowledged_without_event", f"{sure} tokens were refused, {counted} are counted")
-    if counted > most + sure:
+    if counted > most:
         yield Finding("event_without_cause", f"{counted} refused tokens are counted, {most} can have been")

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from tests.chaos.checks.accounts import check_accounts
+from tests.chaos.checks.kinds import check_kinds
 from tests.chaos.checks.model import Finding, Snapshot
 from tests.chaos.checks.reports import check_reports
 from tests.chaos.checks.sessions import check_sessions
@@ -13,6 +14,7 @@ from tests.chaos.journal import Attempt
 def check_state(snapshot: Snapshot, attempts: Sequence[Attempt]) -> list[Finding]:
     """All of it."""
     return [
+        *check_kinds(snapshot),
         *check_accounts(snapshot, attempts),
         *check_sessions(snapshot, attempts),
         *check_reports(snapshot, attempts),
