@@ -125,14 +125,10 @@ def _failed(number: int, at: datetime, account: str, ip_key: str | None) -> Item
 
 def _read(number: int, at: datetime, actor: str) -> Item:
     """A stored reading of a record of its own."""
-    own = {"type": "data.read", "outcome": "success", "reason": None, "record_count": 1, "data_class": "none"}
-    who = {"kind": "user", "id": actor, "role": "user"}
-    return {
-        **_failed(number, at, "", None),
-        **own,
-        "actor": who,
-        "target": {"kind": "record", "id": f"record-{number}"},
-    }
+    own: Item = {"type": "data.read", "outcome": "success", "reason": None, "record_count": 1, "data_class": "none"}
+    own["actor"] = {"kind": "user", "id": actor, "role": "user"}
+    own["target"] = {"kind": "record", "id": f"record-{number}"}
+    return _failed(number, at, "", None) | own
 
 
 def engine(rows: Rows, trail: Sequence[Item]) -> None:

@@ -1,7 +1,7 @@
 """`python -m tests.mutation [SCOPE…]`: mutmut on each scope, in a copy of what is here (.tools/mutants).
 
 Prints for each scope how many mutants there are and what became of them, and the names of those that no test noticed
-(`--show`: what they change). Exit code: 1 where less than LEAST_PERCENT were noticed, 2 for bad arguments.
+(`--show`: what they change). Exit code: 1 where less than LEAST_NOTICED were noticed, 2 for bad arguments.
 scripts/mutation.sh installs mutmut and calls this.
 """
 
@@ -17,8 +17,8 @@ from typing import Any, Self
 
 from tests.app import ROOT
 from tests.mutation.scopes import SCOPES, Scope
+from tools._reports import LEAST_NOTICED
 
-LEAST_PERCENT = 90.0
 WORKERS = 2
 _PLUGINS = ("pytest_asyncio.plugin", "_hypothesis_pytestplugin", "tests.mutation.plugin", "no:cacheprovider")
 _SOURCES = ("functions", "shared")
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sys.stdout.write(mutmut(folder, "show", each.partition(":")[0]) + "\n")
     sys.stdout.write(f"{'scope':<12} {'mutants':>7} {'killed':>7} {'timeout':>7} {'missed':>7} {'noticed':>8}\n")
     sys.stdout.writelines(f"{tally.line(name)}\n" for name, tally in tallies.items())
-    return int(any(tally.percent < LEAST_PERCENT for tally in tallies.values()))
+    return int(any(tally.percent < LEAST_NOTICED for tally in tallies.values()))
 
 
 if __name__ == "__main__":
