@@ -4,7 +4,7 @@ Of hot keys the last events, instead of a whole window. What is kept holds as lo
 under which it was kept: whoever handled an event of the key since then has written it. Events that are stored but not
 handled yet are missing, as they may be in any digest, until their own consumer reads their minutes anew.
 
-Of others when they crossed last, for what comes soon after will cross as well: it is evaluated without a probe before.
+Of others when they crossed last: after what comes soon, something most likely crosses, and the view tells.
 """
 
 from collections import OrderedDict
